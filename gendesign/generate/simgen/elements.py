@@ -1,0 +1,69 @@
+"""Which element sits where: particles mutate, the fitter survive (the evolutionary part of SiMGen)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gendesign.generate.simgen.kernel import KernelScore
+from gendesign.generate.simgen.random import pick, uniform
+from gendesign.generate.simgen.state import Swarm
+
+
+def temperature(sigma: float) -> float:
+    """Selection temperature in units of the similarity energy (arXiv 2402.08708)."""
+    return 10.0 ** (7 * sigma - 1)
+
+
+@dataclass(frozen=True)
+class ElementSwaps:
+    """Every `every` steps one particle of each molecule survives, and the others become mutants of it.
+
+    A mutant has ceil(share * atoms) sites changed: sites drawn by their dissimilarity, elements by their share among the
+    reference environments. `allowed` holds atomic numbers. Swaps stop `rest` steps before the end so that the last
+    mutants still settle.
+    """
+
+    score: KernelScore
+    allowed: Sequence[int]
+    n_steps: int
+    share: float = 0.2
+    every: int = 3
+    rest: int = 4
+
+    def __call__(self, swarm: Swarm, step: int, sigma: float) -> Swarm:
+        if swarm.n_particles == 1 or step % self.every or step >= self.n_steps - self.rest:
+            return swarm
+        with torch.no_grad():
+            atom = self.score.energies(swarm, swarm.positions.to(self.score.potential.dtype), sigma).double()
+        draw = 1000 + 4 * step
+        total = swarm.per_particle(atom)
+        survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, draw, 1)[:, 0])
+        source = swarm.atoms_of(survivor)
+        swarm = replace(swarm, positions=swarm.positions[source], numbers=swarm.numbers[source])
+        return self.mutate(swarm, atom[source], draw + 1)
+
+    def mutate(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
+        """Change the elements of all particles but the first of each molecule; atom_energy (atoms,) weighs the sites."""
+        allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
+        # Gumbel's trick: the k largest of logit + noise are a draw of k sites without replacement
+        gumbel = -torch.log(-torch.log(uniform(swarm.key, draw, 1)[:, 0]))
+        rank = _rank_within(atom_energy.clamp(-50, 50) + gumbel, swarm)
+        count = torch.ceil(self.share * swarm.sizes)[swarm.molecule]
+        share = self.score.references.shares(self.allowed).to(swarm.positions).log()
+        logits = share.expand(len(swarm.numbers), -1).masked_fill(swarm.numbers[:, None] == allowed[None], -torch.inf)
+        other = allowed[pick(logits, uniform(swarm.key, draw + 1, 1)[:, 0])]
+        change = (rank < count) & (swarm.particle > 0)
+        if len(allowed) == 1:
+            return swarm
+        return replace(swarm, numbers=torch.where(change, other, swarm.numbers))
+
+
+def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
+    """Rank (atoms,) of each value among those of its particle, 0 for the largest."""
+    by_value = torch.argsort(values, descending=True, stable=True)
+    order = by_value[torch.argsort(swarm.system[by_value], stable=True)]
+    rank = torch.empty_like(order)
+    rank[order] = swarm.slot  # sorted by system, the k-th place within a system is its k-th slot
+    return rank

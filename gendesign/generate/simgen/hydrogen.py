@@ -1,0 +1,155 @@
+"""Saturate hydrogen-free skeletons: bond orders by likelihood (skeleton.py), hydrogens by geometry (placement.py)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from rdkit import Chem, RDLogger
+
+from gendesign.generate.simgen.bond_orders import assign
+from gendesign.generate.simgen.placement import place
+from gendesign.generate.simgen.skeleton import (
+    VALENCE,
+    Assignment,
+    Bond,
+    bonds_of_skeleton,
+    components,
+    pieces,
+    perceive,
+)
+
+__all__ = ["Saturated", "bonds_of_skeleton", "components", "saturate", "unsaturable"]
+
+RDLogger.DisableLog("rdApp.*")
+
+# Log-likelihood that geometry alone does not see: motifs that relaxation would not keep, or that nobody would make.
+ODD_MOTIFS = tuple(
+    (Chem.MolFromSmarts(pattern), weight)
+    for pattern, weight in (
+        ("[r3,r4,r5,r6,r7]#[r3,r4,r5,r6,r7]", -8.0),
+        ("[r3,r4,r5,r6,r7;R]=[r3,r4,r5,r6,r7;R]=[r3,r4,r5,r6,r7;R]", -8.0),
+        ("*=[CX2]=[CX2]=*", -3.0),
+        ("[R3]=[R]", -3.0),
+        ("C1=CC=C1", -4.0),
+        ("[r3]=[r3;!#6]", -4.0),
+        ("[#8,#7;!R]=[#8,#7;!R]", -0.5),
+        ("[OX2H]C=C", -1.0),
+        ("[NX3H2,NX3H1][CX3;!a]=[CX3;!a]", -0.3),
+        ("[OX2H][CX4][OX2H,NX3]", -0.5),
+    )
+)
+CLASH = (1.30, 1.50)  # Angstrom: H...H and H...heavy distances below which an assignment is doubtful
+CLASH_PENALTY = -4.0
+
+
+@dataclass(frozen=True)
+class Saturated:
+    """A skeleton with its hydrogens appended; bonds of all atoms (nitro, azide: as charge-separated); no stereo."""
+
+    atoms: Atoms
+    bonds: tuple[Bond, ...]
+    score: float
+    smiles: str
+
+
+def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 3) -> list[Saturated]:
+    """The most likely neutral closed-shell molecules on a skeleton, best first; no two with one SMILES.
+
+    numbers [atoms], positions [atoms, 3] in Angstrom, one connected piece without hydrogens. An empty list when there
+    is no such molecule: `unsaturable` says why.
+    """
+    numbers, positions = np.asarray(numbers), np.asarray(positions, float)
+    if unsaturable(numbers, positions):
+        return []
+    geometry = perceive(numbers, positions)
+    found: dict[str, tuple[float, Assignment, Chem.Mol]] = {}
+    for assignment in assign(geometry, 2 * alternatives):
+        mol = _molecule(geometry.symbols, assignment)
+        if mol is None:
+            continue
+        score, smiles = assignment.score + _oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
+        if smiles not in found or found[smiles][0] < score:
+            found[smiles] = (score, assignment, mol)
+    ranked = sorted(found.values(), key=lambda row: -row[0])[: alternatives + 2]
+    out = [_saturated(numbers, positions, *row) for row in ranked]
+    return sorted(out, key=lambda s: -s.score)[:alternatives]
+
+
+def unsaturable(numbers: np.ndarray, positions: np.ndarray) -> str:
+    """Why `saturate` finds nothing on a skeleton, in one line; empty when nothing stands against it."""
+    numbers, positions = np.asarray(numbers), np.asarray(positions, float)
+    if len(numbers) == 0:
+        return "no atoms"
+    if not np.isfinite(positions).all():
+        return "positions are not finite"
+    names = sorted(set(Atoms(numbers).symbols) - set(VALENCE))
+    if names:
+        return f"no valence known for {', '.join(names)}"
+    if (fragments := len(components(numbers, positions))) > 1:
+        return f"{fragments} fragments"
+    return ""
+
+
+def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None:
+    """The heavy-atom RDKit molecule of an assignment; None when it is not one sane neutral piece."""
+    if len(pieces(len(symbols), [(i, j) for i, j, _ in assignment.bonds])) > 1:
+        return None
+    mol = Chem.RWMol()
+    for symbol, count in zip(symbols, assignment.hydrogens, strict=True):
+        atom = Chem.Atom(symbol)
+        atom.SetNoImplicit(True)
+        atom.SetNumExplicitHs(count)
+        mol.AddAtom(atom)
+    for i, j, order in _charge_separated(mol, symbols, assignment):
+        mol.AddBond(i, j, (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)[order - 1])
+    try:
+        Chem.SanitizeMol(mol)
+    except (Chem.AtomValenceException, Chem.KekulizeException, Chem.AtomKekulizeException):
+        return None
+    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        return None
+    return mol.GetMol()
+
+
+def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assignment) -> list[Bond]:
+    """Orders with every pentavalent nitrogen written as N+ and its terminal O or N as the anion."""
+    orders = {(i, j): order for i, j, order in assignment.bonds}
+    for atom, kind in enumerate(assignment.kinds):
+        if kind != "N+5":
+            continue
+        near = [(symbols[j if i == atom else i], o, (i, j)) for (i, j), o in orders.items() if atom in (i, j)]
+        _, order, edge = max((s == "O" and o == 2, o, ij) for s, o, ij in near if (s, o) in (("O", 2), ("N", 3)))
+        orders[edge] = order - 1
+        mol.GetAtomWithIdx(atom).SetFormalCharge(1)
+        mol.GetAtomWithIdx(edge[0] if edge[1] == atom else edge[1]).SetFormalCharge(-1)
+    return [(i, j, order) for (i, j), order in orders.items()]
+
+
+def _oddness(mol: Chem.Mol) -> float:
+    return sum(weight * len(mol.GetSubstructMatches(pattern)) for pattern, weight in ODD_MOTIFS)
+
+
+def _saturated(numbers, positions, score: float, assignment: Assignment, mol: Chem.Mol) -> Saturated:
+    symbols = [a.GetSymbol() for a in mol.GetAtoms()]
+    hydrogens = place(symbols, positions, assignment.bonds, assignment.kinds, assignment.hydrogens)
+    parents = [a for a, count in enumerate(assignment.hydrogens) for _ in range(count)]
+    atoms = Atoms(numbers, positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
+    kekule = Chem.Mol(mol)
+    Chem.Kekulize(kekule, clearAromaticFlags=True)
+    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
+    bonds += [(a, len(numbers) + k, 1) for k, a in enumerate(parents)]
+    score += CLASH_PENALTY * clashes(atoms, parents)
+    return Saturated(atoms, tuple(bonds), float(score), Chem.MolToSmiles(mol, isomericSmiles=False))
+
+
+def clashes(atoms: Atoms, parents: Sequence[int]) -> int:
+    """Hydrogens nearer than `CLASH` to another hydrogen or to a heavy atom other than their parent."""
+    n = len(atoms) - len(parents)
+    if not parents:
+        return 0
+    x, h = atoms.positions[:n], atoms.positions[n:]
+    to_heavy = np.linalg.norm(h[:, None] - x[None], axis=-1)
+    to_heavy[np.arange(len(h)), parents] = np.inf
+    to_hydrogen = np.linalg.norm(h[:, None] - h[None], axis=-1) + 9.0 * np.eye(len(h))
+    return int(((to_heavy.min(1) < CLASH[1]) | (to_hydrogen.min(1) < CLASH[0])).sum())

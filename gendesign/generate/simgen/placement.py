@@ -1,0 +1,193 @@
+"""Positions of hydrogens on a skeleton whose bonds are known: ideal directions, free torsions chosen by a scan.
+
+Where geometry leaves no choice the hydrogen goes to the ideal direction; where it leaves a rotor (CH3, OH, NH2) or an
+inversion (NH), every option is scored by distances to the other atoms and the usual torsional preference.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+X_H = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34, "F": 0.92, "Cl": 1.28, "Br": 1.41, "I": 1.61}  # Angstrom
+# Angle heavy - X - H in degrees of an sp3-like atom with one neighbour.
+ANGLE = {"C": 109.5, "N": 109.0, "O": 107.0, "S": 96.0}
+CONTACT = {"H": 2.2, "C": 2.4, "N": 2.3, "O": 2.2, "F": 2.2, "S": 2.6, "Cl": 2.6, "Br": 2.8, "I": 3.0}  # to hydrogen
+HYDROGEN_BOND = 1.7  # Angstrom: contact of a hydrogen on N or O with an acceptor
+AZIMUTHS = np.radians(np.arange(0, 360, 15))
+SWEEPS = 2
+
+
+@dataclass
+class Frame:
+    """A molecule under construction: heavy atoms first, hydrogens appended as they are placed."""
+
+    symbols: list[str]
+    positions: np.ndarray
+    bonds: dict[int, dict[int, int]]  # atom -> neighbour -> order, heavy atoms only
+    kinds: tuple[str, ...]
+    placed: dict[int, np.ndarray]  # heavy atom -> its hydrogens [h, 3]
+
+    def pi(self, atom: int) -> int:
+        """Number of pi bonds the atom takes part in (nitro and azide nitrogen count as one)."""
+        return 1 if "+" in self.kinds[atom] else int(self.kinds[atom][-1])
+
+    def conjugated(self, atom: int) -> bool:
+        """Whether a lone pair on the atom can delocalise into a neighbour."""
+        return any(self.pi(k) and self.symbols[k] != "S" for k in self.bonds[atom])
+
+
+def place(symbols, positions, bonds, kinds, hydrogens) -> np.ndarray:
+    """Positions [sum(hydrogens), 3] in Angstrom, in the order of their heavy atoms.
+
+    symbols and kinds per heavy atom, positions [atoms, 3], bonds (i, j, order), hydrogens per heavy atom.
+    """
+    neighbours: dict[int, dict[int, int]] = {a: {} for a in range(len(symbols))}
+    for i, j, order in bonds:
+        neighbours[i][j] = neighbours[j][i] = order
+    frame = Frame(list(symbols), np.asarray(positions, float), neighbours, tuple(kinds), {})
+    waiting = []
+    for atom, count in enumerate(hydrogens):
+        if count:
+            found = _options(frame, atom, count)
+            if len(found) == 1:
+                frame.placed[atom] = found[0]
+            else:
+                waiting.append(atom)
+    waiting.sort(key=lambda a: (frame.pi(a) == 0, hydrogens[a] == 1, a))  # polar hydrogens settle last
+    for _ in range(1 + SWEEPS):
+        for atom in waiting:
+            frame.placed.pop(atom, None)
+            found = _options(frame, atom, hydrogens[atom])
+            frame.placed[atom] = found[int(np.argmin(_cost(frame, atom, found)))]
+    parts = [frame.placed[a] for a in sorted(frame.placed)]
+    return np.concatenate(parts) if parts else np.zeros((0, 3))
+
+
+def _unit(v: np.ndarray) -> np.ndarray:
+    return v / max(float(np.linalg.norm(v)), 1e-9)
+
+
+def _perpendicular(axis: np.ndarray, wish: np.ndarray | None = None) -> np.ndarray:
+    """A unit vector normal to `axis`, as near to `wish` as can be."""
+    for v in (wish, *np.eye(3)[np.argsort(np.abs(axis))]):
+        if v is not None and np.linalg.norm(v - axis * np.dot(v, axis)) > 0.2 * np.linalg.norm(v):
+            return _unit(v - axis * np.dot(v, axis))
+    return np.eye(3)[0]
+
+
+def _options(frame: Frame, atom: int, count: int) -> np.ndarray:
+    """Every geometrically sensible placement of the atom's hydrogens [options, count, 3]."""
+    symbol, ends = frame.symbols[atom], list(frame.bonds[atom])
+    towards = [_unit(frame.positions[k] - frame.positions[atom]) for k in ends]
+    if not ends:
+        directions = _alone(symbol, count)
+    elif len(ends) == 1:
+        directions = _around_axis(frame, atom, ends[0], towards[0], count)
+    elif len(ends) == 2:
+        directions = _on_bend(frame, atom, towards, count)
+    else:
+        total = -sum(towards)
+        normal = _unit(np.cross(towards[1] - towards[0], towards[2] - towards[0]))
+        flat = np.linalg.norm(total) < 0.25
+        directions = np.array([[normal], [-normal]]) if flat else _unit(total)[None, None]
+    return frame.positions[atom] + X_H[symbol] * directions
+
+
+def _alone(symbol: str, count: int) -> np.ndarray:
+    corners = np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) / math.sqrt(3)
+    return corners[:count][None]
+
+
+def _on_bend(frame: Frame, atom: int, towards: list[np.ndarray], count: int) -> np.ndarray:
+    total = towards[0] + towards[1]
+    back = -_unit(total) if np.linalg.norm(total) > 0.1 else _perpendicular(towards[0])
+    normal = _perpendicular(back, np.cross(*towards))
+    if count == 2:
+        half = math.radians(54.0)
+        return np.array([[back * math.cos(half) + s * normal * math.sin(half) for s in (1, -1)]])
+    if frame.pi(atom) or (frame.symbols[atom] == "N" and frame.conjugated(atom)):
+        return back[None, None]
+    half = math.radians(55.0)
+    return np.array([[back * math.cos(half) + s * normal * math.sin(half)] for s in (1, -1)])
+
+
+def _reference(frame: Frame, atom: int, end: int) -> tuple[np.ndarray | None, bool]:
+    """Direction to a substituent beyond `end`, walking along linear atoms, and whether a cumulene turns it by 90."""
+    turned, before = False, atom
+    while True:
+        further = [k for k in frame.bonds[end] if k != before]
+        if len(further) == 1 and frame.pi(end) == 2:
+            turned = turned != (frame.bonds[end][before] == 2)
+            before, end = end, further[0]
+            continue
+        tips = [frame.positions[k] for k in further] + list(frame.placed.get(end, ()))
+        return (tips[0] - frame.positions[end] if tips else None), turned
+
+
+def _around_axis(frame: Frame, atom: int, end: int, towards: np.ndarray, count: int) -> np.ndarray:
+    """Directions about the bond to the only neighbour; azimuth 0 is cis to one of the neighbour's substituents."""
+    symbol, pi = frame.symbols[atom], frame.pi(atom)
+    if pi == 2:
+        return -towards[None, None]
+    wish, turned = _reference(frame, atom, end)
+    x = _perpendicular(towards, wish)
+    y = np.cross(towards, x)
+    planar = pi == 1 or (symbol == "N" and frame.conjugated(atom))
+    azimuths = AZIMUTHS
+    if planar and wish is not None:
+        azimuths = np.radians([90.0, 270.0] if turned and pi else [0.0, 180.0])
+    if planar:
+        tilt, turns = math.radians(120.0 if symbol == "C" or count == 2 else 111.0), [0.0, 180.0]
+    else:
+        tilt, turns = math.radians(ANGLE.get(symbol, 109.5)), [0.0, 120.0, 240.0]
+    phi = azimuths[:, None] + np.radians(turns[:count])[None]
+    radial = np.cos(phi)[..., None] * x + np.sin(phi)[..., None] * y
+    return math.cos(tilt) * towards + math.sin(tilt) * radial
+
+
+def _cost(frame: Frame, atom: int, options: np.ndarray) -> np.ndarray:
+    """Repulsion from all atoms not on the same centre, pull of acceptors, torsional preference [options]."""
+    symbols, positions, polar = _surroundings(frame, atom)
+    cost = np.zeros(len(options))
+    if symbols:
+        donor = frame.symbols[atom] in "NO"
+        contact = np.array([CONTACT[s] for s in symbols])
+        pull = np.zeros(len(symbols))
+        if donor:
+            acceptor = np.array([s in ("N", "O", "F") for s in symbols])
+            contact = np.where(acceptor, HYDROGEN_BOND, contact)
+            pull = 8.0 * acceptor - 6.0 * polar
+        d = np.maximum(np.linalg.norm(options[:, :, None] - positions[None, None], axis=-1), 0.3)
+        cost += ((contact / d) ** 12 - pull / d).sum((1, 2))
+    if len(frame.bonds[atom]) == 1:
+        cost += _torsion(frame, atom, next(iter(frame.bonds[atom])), options)
+    return cost
+
+
+def _surroundings(frame: Frame, atom: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Symbols, positions and polarity (hydrogen on N or O) of all atoms except the centre and its neighbours."""
+    near = {atom, *frame.bonds[atom]}
+    far = [k for k in range(len(frame.symbols)) if k not in near]
+    hydrogens = [(x, frame.symbols[k] in "NO") for k, rows in frame.placed.items() if k != atom for x in rows]
+    positions = [frame.positions[k] for k in far] + [x for x, _ in hydrogens]
+    polar = np.array([False] * len(far) + [p for _, p in hydrogens], bool)
+    return [frame.symbols[k] for k in far] + ["H"] * len(hydrogens), np.array(positions).reshape(-1, 3), polar
+
+
+def _torsion(frame: Frame, atom: int, end: int, options: np.ndarray) -> np.ndarray:
+    """Staggered to single bonds, eclipsed with double bonds; OH and NH in the plane of an unsaturated neighbour."""
+    tips = [(frame.positions[k], frame.bonds[end][k] > 1) for k in frame.bonds[end] if k != atom]
+    tips += [(x, False) for x in frame.placed.get(end, ())]
+    axis = _unit(frame.positions[end] - frame.positions[atom])
+    out = np.zeros(len(options))
+    in_plane = frame.pi(end) == 1 and frame.symbols[atom] in "NOS"
+    for tip, double in tips:
+        x = _perpendicular(axis, tip - frame.positions[end])
+        arms = options - frame.positions[atom]
+        phi = np.arctan2(arms @ np.cross(axis, x), arms @ x)
+        if in_plane:
+            out += (2.0 * np.sin(phi) ** 2).sum(1)
+        else:
+            out += (0.3 * (1 + (-1 if double else 1) * np.cos(3 * phi))).sum(1)
+    return out

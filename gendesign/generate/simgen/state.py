@@ -1,0 +1,70 @@
+"""The sampler's state: M molecules, each in P copies (particles) that differ in their elements, as flat tensors."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gendesign.structure.graph import all_pairs
+
+
+@dataclass(frozen=True)
+class Swarm:
+    """Atoms sorted by molecule, then particle, then slot.
+
+    positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the batch;
+    molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
+    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,); cell for symmetry with
+    other states (always None here).
+    """
+
+    positions: Tensor
+    numbers: Tensor
+    system: Tensor
+    molecule: Tensor
+    particle: Tensor
+    slot: Tensor
+    pairs: Tensor
+    key: Tensor
+    molecule_key: Tensor
+    sizes: Tensor
+    n_particles: int
+    cell: None = None
+
+    @property
+    def n_molecules(self) -> int:
+        return len(self.sizes)
+
+    @property
+    def n_systems(self) -> int:
+        return len(self.sizes) * self.n_particles
+
+    def at(self, positions: Tensor) -> "Swarm":
+        """The same swarm with other positions (atoms, 3)."""
+        return replace(self, positions=positions)
+
+    def per_particle(self, values: Tensor) -> Tensor:
+        """Sum a per-atom quantity (atoms,) over each particle: (molecules, particles)."""
+        total = values.new_zeros(self.n_systems).index_add_(0, self.system, values)
+        return total.view(self.n_molecules, self.n_particles)
+
+    def atoms_of(self, chosen: Tensor) -> Tensor:
+        """For every atom the atom of the same slot in particle chosen[m] of its molecule m; chosen (molecules,)."""
+        base = (torch.cumsum(self.sizes, 0) - self.sizes) * self.n_particles
+        return (base + chosen * self.sizes)[self.molecule] + self.slot
+
+
+def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int) -> Swarm:
+    """A swarm at the origin: `sizes` (molecules,) atoms each, every atom of atomic number `number`."""
+    device = sizes.device
+    per_system = sizes.repeat_interleave(n_particles)
+    system = torch.repeat_interleave(torch.arange(len(per_system), device=device), per_system)
+    slot = torch.arange(len(system), device=device) - (per_system.cumsum(0) - per_system)[system]
+    molecule, particle = system // n_particles, system % n_particles
+    return Swarm(
+        positions=torch.zeros(len(system), 3, device=device, dtype=torch.float64),
+        numbers=torch.full_like(system, number), system=system, molecule=molecule, particle=particle, slot=slot,
+        pairs=all_pairs(system, len(per_system)),
+        key=molecule_key[molecule] + particle * 1_000_003 + slot * 7_368_787, molecule_key=molecule_key, sizes=sizes,
+        n_particles=n_particles,
+    )

@@ -1,0 +1,145 @@
+"""MACE networks: build from plain settings, feed with batches, run layer by layer."""
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import mace  # noqa: F401  before e3nn: it sets an environment variable that e3nn 0.4.4 needs
+import numpy as np
+import torch
+from e3nn import o3
+from mace.modules import ScaleShiftMACE
+from mace.modules import models as mace_models
+from mace.tools.scripts_utils import extract_config_mace_model
+from torch import Tensor, nn
+
+from gendesign.structure.graph import Batch, Edges
+
+IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
+GATES = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "None": None}
+
+
+def to_plain(config: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments of a MACE as plain YAML values (classes and gates by name, arrays as lists)."""
+
+    def plain(key, value):
+        if isinstance(value, type):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, o3.Irreps):
+            return str(value)
+        if isinstance(value, (np.ndarray, Tensor)):
+            return np.asarray(value).tolist()
+        if isinstance(value, np.generic):
+            return value.item()
+        if key == "gate":
+            return next(name for name, gate in GATES.items() if gate is value or getattr(value, "__name__", "") == name)
+        if isinstance(value, (list, tuple)):
+            return [plain("", v) for v in value]
+        return value
+
+    return {key: plain(key, value) for key, value in config.items()}
+
+
+def from_plain(config: dict[str, Any], dtype: torch.dtype = torch.float32) -> nn.Module:
+    """Build the network that `to_plain` described, untrained, in `dtype`."""
+
+    def live(key, value):
+        if value is None:
+            return None
+        if key in IRREPS:
+            return o3.Irreps(value)
+        if key == "gate":
+            return GATES[value]
+        if key == "atomic_energies":
+            return np.asarray(value, dtype=float)
+        if isinstance(value, str) and value.startswith("mace.modules."):
+            module, _, name = value.rpartition(".")
+            return getattr(importlib.import_module(module), name)
+        return value
+
+    config = dict(config)
+    cls = live("", config.pop("class", "mace.modules.models.ScaleShiftMACE"))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # MACE allocates its constants in the default dtype of construction
+    try:
+        return cls(**{key: live(key, value) for key, value in config.items()})
+    finally:
+        torch.set_default_dtype(before)
+
+
+def describe(net: nn.Module) -> dict[str, Any]:
+    """The plain settings from which `from_plain` rebuilds `net`."""
+    config = extract_config_mace_model(net)
+    if "error" in config:
+        raise ValueError(f"cannot describe a {type(net).__name__}: {config['error']}")
+    return {"class": f"{mace_models.__name__}.{type(net).__name__}", **to_plain(config)}
+
+
+def new_mace(
+    *, atomic_energies: dict[int, float], cutoff: float = 4.5, channels: int = 64, max_ell: int = 2, max_l: int = 0,
+    correlation: int = 2, layers: int = 2, n_bessel: int = 8, radial_mlp: Sequence[int] = (64,), readout: int = 16,
+    average_neighbours: float = 14.0, scale: float = 1.0, pair_repulsion: bool = True,
+) -> dict[str, Any]:
+    """Plain settings of a compact ScaleShiftMACE.
+
+    The first interaction has no self-connection and the shift is zero, so an isolated atom has exactly its
+    `atomic_energies` (eV); the ZBL pair term keeps every pair repulsive at short range.
+    """
+    block = "mace.modules.blocks."
+    return {
+        "class": "mace.modules.models.ScaleShiftMACE", "r_max": cutoff, "num_bessel": n_bessel,
+        "num_polynomial_cutoff": 5, "max_ell": max_ell, "interaction_cls": block + "RealAgnosticResidualInteractionBlock",
+        "interaction_cls_first": block + "RealAgnosticInteractionBlock", "num_interactions": layers,
+        "num_elements": len(atomic_energies), "hidden_irreps": "+".join(
+            f"{channels}x{l}{'e' if l % 2 == 0 else 'o'}" for l in range(max_l + 1)),
+        "MLP_irreps": f"{readout}x0e", "atomic_energies": list(atomic_energies.values()),
+        "avg_num_neighbors": average_neighbours, "atomic_numbers": list(atomic_energies), "correlation": correlation,
+        "gate": "silu", "pair_repulsion": pair_repulsion, "radial_MLP": list(radial_mlp),
+        "atomic_inter_scale": scale, "atomic_inter_shift": 0.0,
+    }
+
+
+def one_hot(net: nn.Module, numbers: Tensor) -> Tensor:
+    """Node attributes (atoms, elements) from atomic numbers (atoms,)."""
+    known = net.atomic_numbers
+    return (numbers[:, None] == known[None]).to(next(net.parameters()).dtype)
+
+
+def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
+    """The dictionary that MACE's forward reads."""
+    counts = torch.bincount(batch.system, minlength=batch.n_systems)
+    pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    cell = batch.positions.new_zeros(batch.n_systems, 3, 3) if batch.cell is None else batch.cell
+    return {
+        "positions": batch.positions, "node_attrs": one_hot(net, batch.numbers), "batch": batch.system, "ptr": pointer,
+        "edge_index": edges.index, "shifts": edges.shift, "unit_shifts": edges.unit_shift, "cell": cell.reshape(-1, 3),
+        "head": torch.zeros(batch.n_systems, dtype=torch.long, device=batch.positions.device),
+    }
+
+
+def descriptors(net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Edges, layers: int,
+                shortest: float | None = None) -> Tensor:
+    """Invariant (l = 0) node features of the first `layers` interactions, (atoms, layers * channels); differentiable.
+
+    Only those layers run. With `shortest` (Angstrom) the radial embedding sees lengths clamped from below
+    (0.75 Angstrom in SiMGen, arXiv 2402.08708), while directions stay exact.
+    """
+    vectors = positions[edges.index[1]] - positions[edges.index[0]] + edges.shift
+    lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
+    seen = lengths if shortest is None else lengths.clamp_min(shortest)
+    features = net.node_embedding(node_attrs)
+    edge_attrs = net.spherical_harmonics(vectors)
+    edge_feats, cutoff = net.radial_embedding(seen, node_attrs, edges.index, net.atomic_numbers)
+    out = []
+    for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers])):
+        features, skip = interaction(
+            node_attrs=node_attrs, node_feats=features, edge_attrs=edge_attrs, edge_feats=edge_feats,
+            edge_index=edges.index, cutoff=cutoff, first_layer=k == 0,
+        )
+        features = product(node_feats=features, sc=skip, node_attrs=node_attrs)
+        channels = product.linear.irreps_out.count(o3.Irrep(0, 1))
+        out.append(features[:, :channels])
+    return torch.cat(out, -1)
+
+
+__all__ = ["ScaleShiftMACE", "describe", "descriptors", "from_plain", "inputs", "new_mace", "one_hot", "to_plain"]

@@ -1,0 +1,148 @@
+"""One loaded machine-learned potential: energies, forces, stress, descriptors, and its faces for torch-sim and ASE."""
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers
+from torch import Tensor, nn
+
+from gendesign.potential import mace
+from gendesign.structure.graph import Batch, Edges, neighbours
+from gendesign.structure.types import Prediction, UserError
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A MACE network with what one must know to use it. Make one with `load_potential`.
+
+    `cutoff` in Angstrom, `isolated_energies` and `chemical_potentials` in eV by element; a chemical potential is the
+    element's share of the energy in hydrogen-saturated molecules, so that E - sum mu compares compositions.
+    """
+
+    net: nn.Module
+    name: str
+    weights_hash: str
+    licence: str
+    citation: str
+    head: int = 0
+    chemical_potentials: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Symbols the network was made for."""
+        from ase.data import chemical_symbols
+
+        return tuple(chemical_symbols[int(z)] for z in self.net.atomic_numbers)
+
+    @property
+    def cutoff(self) -> float:
+        """Radius of one layer's neighbourhood in Angstrom."""
+        return float(self.net.r_max)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.net.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.net.parameters()).device
+
+    @property
+    def isolated_energies(self) -> dict[str, float]:
+        """Energy of every isolated atom in eV."""
+        table = torch.atleast_2d(self.net.atomic_energies_fn.atomic_energies)[self.head]
+        return dict(zip(self.elements, table.tolist()))
+
+    def require_elements(self, symbols: Iterable[str]) -> None:
+        """Raise UserError unless the potential knows every element in `symbols`."""
+        unknown = sorted(set(symbols) - set(self.elements))
+        if unknown:
+            raise UserError(
+                f"potential {self.name} does not know {', '.join(unknown)}; it knows {' '.join(self.elements)}; "
+                "choose other elements or another potential"
+            )
+
+    def batch(self, structures: Sequence[Atoms]) -> Batch:
+        """Tensors of `structures` in this potential's dtype and on its device."""
+        self.require_elements({s for a in structures for s in a.get_chemical_symbols()})
+        return Batch.from_atoms(structures, self.dtype, self.device)
+
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        """Energy (systems,), forces (atoms, 3), per-atom energy (atoms,) and, on request, stress (systems, 3, 3).
+
+        eV, Angstrom, eV/Angstrom^3 (positive under tension, as in ASE). All tensors are detached.
+        """
+        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        if stress and batch.cell is None:
+            raise UserError("stress was asked for a structure without a cell; give one with periodic boundaries")
+        data = mace.inputs(self.net, batch, neighbours(batch, self.cutoff))
+        data["head"] = torch.full_like(data["head"], self.head)
+        out = self.net(data, training=False, compute_force=True, compute_stress=stress)
+        return Prediction(
+            energy=out["energy"].detach(), forces=out["forces"].detach(), atom_energy=out["node_energy"].detach(),
+            stress=out["stress"].detach() if stress else None,
+        )
+
+    def descriptors(self, structures: Sequence[Atoms] | Batch, *, layers: int = 1, edges: Edges | None = None,
+                    shortest: float | None = None) -> Tensor:
+        """Invariant node features (atoms, layers * channels), differentiable with respect to the batch's positions.
+
+        Runs no more than `layers` interactions; `shortest` clamps the lengths that the radial basis sees (Angstrom).
+        """
+        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        if not 1 <= layers <= len(self.net.interactions):
+            raise UserError(f"layers={layers}: potential {self.name} has {len(self.net.interactions)}; choose 1 to that")
+        edges = neighbours(batch, self.cutoff) if edges is None else edges
+        return mace.descriptors(self.net, batch.positions, mace.one_hot(self.net, batch.numbers), edges, layers, shortest)
+
+    def as_torchsim(self, *, stress: bool = False):
+        """A torch-sim model on a copy of the network (torch-sim's wrapper changes the module it is given)."""
+        from mace.calculators.mace_torchsim import MaceTorchSimModel
+
+        return MaceTorchSimModel(
+            copy.deepcopy(self.net), device=self.device, dtype=self.dtype, compute_stress=stress, head=self.head,
+            neighbor_list_fn=_torchsim_neighbours,
+        )
+
+    def as_ase(self):
+        """An ASE calculator."""
+        from mace.calculators import MACECalculator
+
+        name = {torch.float32: "float32", torch.float64: "float64"}[self.dtype]
+        heads = list(getattr(self.net, "heads", ["Default"]))
+        return MACECalculator(
+            models=[copy.deepcopy(self.net)], device=str(self.device), default_dtype=name, head=heads[self.head]
+        )
+
+    def formation(self, structures: Sequence[Atoms], energies: Sequence[float]) -> np.ndarray:
+        """E - sum mu (systems,) in eV: comparable between compositions. Raises UserError without chemical potentials."""
+        if not self.chemical_potentials:
+            raise UserError(f"potential {self.name} has no chemical potentials; fit them with fit_chemical_potentials")
+        table = np.full(120, np.nan)
+        for symbol, value in self.chemical_potentials.items():
+            table[atomic_numbers[symbol]] = value
+        return np.asarray(energies) - np.array([table[a.numbers].sum() for a in structures])
+
+
+def fit_chemical_potentials(structures: Sequence[Atoms], energies: Sequence[float]) -> dict[str, float]:
+    """Least-squares share of each element (eV) in the energies of hydrogen-saturated reference structures."""
+    symbols = sorted({s for a in structures for s in a.get_chemical_symbols()})
+    counts = np.array([[a.get_chemical_symbols().count(s) for s in symbols] for a in structures], dtype=float)
+    if np.linalg.matrix_rank(counts) < len(symbols):
+        raise UserError(f"{len(structures)} references cannot separate the elements {' '.join(symbols)}; give more")
+    return dict(zip(symbols, np.linalg.lstsq(counts, np.asarray(energies), rcond=None)[0].tolist()))
+
+
+def _torchsim_neighbours(positions, cell, pbc, cutoff, system_idx, self_interaction=False):
+    """torch-sim's neighbour list; for molecules the dense pairs, which cost less than a cell list at that size."""
+    from torch_sim.neighbors import torchsim_nl
+
+    if bool(torch.as_tensor(pbc).any()):
+        return torchsim_nl(positions, cell, pbc, cutoff, system_idx, self_interaction)
+    n = int(system_idx.max()) + 1
+    edges = neighbours(Batch(positions, system_idx, system_idx, n), float(cutoff))
+    return edges.index, system_idx[edges.index[0]], edges.unit_shift

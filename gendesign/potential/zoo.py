@@ -1,0 +1,182 @@
+"""From a name or a path to a loaded Potential; and a folder of weights and settings from a network."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import yaml
+from torch import nn
+
+from gendesign.potential import mace
+from gendesign.potential.potential import Potential
+from gendesign.structure.types import UserError
+
+ACADEMIC = "Academic Software License (no commercial use)"
+MACE_OFF = {f"mace-off-{size}": size for size in ("small", "medium", "large")}
+MACE_MP = {f"mace-mp-{name}": name for name in (
+    "small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2", "large-0b2", "medium-0b3",
+    "medium-mpa-0", "small-omat-0", "medium-omat-0")}
+CITATIONS = {
+    "mace-off": "Kovacs et al., arXiv 2312.15211", "mace-mp": "Batatia et al., arXiv 2401.00096",
+    "mace-anicc": "Kovacs et al., J. Chem. Phys. 159, 044118 (2023)",
+}
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def checkpoints_folder() -> Path:
+    """Where the bundled checkpoints lie: inside an installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "checkpoints"
+    return inside if inside.is_dir() else package.parent / "checkpoints"
+
+
+def bundled() -> list[str]:
+    """Names of the bundled checkpoints."""
+    return sorted(p.parent.name for p in checkpoints_folder().glob("*/weights.safetensors"))
+
+
+def load_potential(name: str = "organic", *, device: str | None = None, dtype: str = "float32",
+                   trust_pickle: bool = False, head: str | None = None) -> Potential:
+    """Load a potential by name (bundled, or a MACE foundation model) or by path.
+
+    A path is a folder with weights.safetensors and config.yaml, or a MACE file; the latter is a pickle and needs
+    `trust_pickle`. `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
+    """
+    target = _device(device)
+    if dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
+    path = Path(name).expanduser()
+    if name in bundled():
+        potential = load_folder(checkpoints_folder() / name)
+    elif name in MACE_OFF or name in MACE_MP or name == "mace-anicc":
+        potential = _foundation(name)
+    elif path.is_dir():
+        potential = load_folder(path)
+    elif path.is_file():
+        potential = _pickled(path, trust_pickle)
+    else:
+        raise UserError(
+            f"potential={name!r} is neither a file nor a known name; known are {', '.join(bundled())}, mace-anicc, "
+            f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}); give one of these or a path"
+        )
+    index = _head(potential, head)
+    net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    return Potential(net, potential.name, potential.weights_hash, potential.licence, potential.citation, index,
+                     potential.chemical_potentials)
+
+
+def load_folder(folder: Path) -> Potential:
+    """A checkpoint of ours: weights.safetensors with config.yaml beside it; the weights must match their hash."""
+    weights, settings = folder / "weights.safetensors", folder / "config.yaml"
+    for needed in (weights, settings):
+        if not needed.is_file():
+            raise UserError(f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml")
+    config = yaml.safe_load(settings.read_text())
+    found = hash_of(weights)
+    if found != config["weights_sha256"]:
+        raise UserError(
+            f"{weights} has sha256 {found[:12]}..., but config.yaml beside it expects {config['weights_sha256'][:12]}...; "
+            "the file is damaged or was exchanged: restore it from its source"
+        )
+    net = mace.from_plain(config["architecture"], DTYPES[config["dtype"]])
+    net.load_state_dict(safetensors.torch.load_file(weights), strict=True)
+    return Potential(net, config["name"], found, config["licence"], config["citation"],
+                     chemical_potentials=config.get("chemical_potentials") or {})
+
+
+def save_folder(net: nn.Module, folder: Path, *, name: str, licence: str, citation: str,
+                chemical_potentials: dict[str, float] | None = None, **more: Any) -> None:
+    """Write `net` as a checkpoint folder (weights.safetensors, config.yaml) that `load_folder` restores exactly."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in net.state_dict().items()}
+    safetensors.torch.save_file(state, folder / "weights.partial")
+    os.replace(folder / "weights.partial", folder / "weights.safetensors")
+    config = {
+        "name": name, "licence": licence, "citation": citation, "weights_sha256": hash_of(folder / "weights.safetensors"),
+        "dtype": "float64" if next(net.parameters()).dtype == torch.float64 else "float32",
+        "chemical_potentials": chemical_potentials or {}, **more, "architecture": mace.describe(net),
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120))
+
+
+def hash_of(path: Path) -> str:
+    """sha256 of a file, as hexadecimal text."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _device(device: str | None) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        target = torch.device(device)
+    except RuntimeError:
+        raise UserError(f"device={device!r} is not known; choose cpu, cuda or cuda:N") from None
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={device!r}, but no CUDA device is available here; choose cpu")
+    return target
+
+
+def _head(potential: Potential, head: str | None) -> int:
+    heads = list(getattr(potential.net, "heads", None) or ["Default"])
+    if head is None:
+        if len(heads) > 1 and "Default" not in heads:
+            raise UserError(f"potential {potential.name} has the heads {', '.join(heads)}; choose one with head=NAME")
+        return heads.index("Default") if "Default" in heads else 0
+    if head not in heads:
+        raise UserError(f"head={head!r}: potential {potential.name} has {', '.join(heads)}; choose one of these")
+    return heads.index(head)
+
+
+def _unpickle(path: Path) -> nn.Module:
+    try:
+        net = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:
+        raise UserError(f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
+                        "mace-torch wrote, or a checkpoint folder") from error
+    if not isinstance(net, nn.Module) or not hasattr(net, "r_max") or not hasattr(net, "interactions"):
+        raise UserError(f"{path} holds a {type(net).__name__}, not a MACE model; give a file that mace-torch wrote")
+    return net
+
+
+def _pickled(path: Path, trust_pickle: bool) -> Potential:
+    if not trust_pickle:
+        raise UserError(
+            f"{path} is a pickled file, and unpickling runs whatever code it holds; add trust_pickle=true if you trust "
+            "its source, or give a folder with weights.safetensors and config.yaml"
+        )
+    return Potential(_unpickle(path), path.stem, hash_of(path), "unknown (a user's file)", "unknown (a user's file)")
+
+
+def _foundation(name: str) -> Potential:
+    """A published model through mace-torch's own downloader, cached by it; its hash is pinned at the first download."""
+    from mace.calculators import foundations_models
+
+    family = next(f for f in CITATIONS if name.startswith(f))
+    if name == "mace-anicc":  # travels inside the mace-torch package
+        path = Path(foundations_models.__file__).parent / "foundations_models" / "ani500k_large_CC.model"
+        if not path.is_file():
+            raise UserError("mace-anicc is not part of this mace-torch; reinstall mace-torch or choose another potential")
+        return Potential(_unpickle(path), name, hash_of(path), "MIT", CITATIONS[family])
+    try:
+        if name in MACE_OFF:
+            url = foundations_models.mace_off_urls[MACE_OFF[name]]
+            foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
+            path = Path(foundations_models.get_cache_dir()) / os.path.basename(url).split("?")[0]
+        else:
+            path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
+    except (RuntimeError, OSError) as error:
+        raise UserError(
+            f"potential={name} must be downloaded once, and that failed ({error.__cause__ or error}); connect to the "
+            f"network, or place the file in {foundations_models.get_cache_dir()}, or choose {', '.join(bundled())}"
+        ) from error
+    found, pin = hash_of(path), path.with_suffix(".sha256")
+    if not pin.exists():
+        pin.write_text(found)
+    elif pin.read_text().strip() != found:
+        raise UserError(f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "
+                        f"{pin.name} beside it to download {name} again")
+    licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
+    return Potential(_unpickle(path), name, found, licence, CITATIONS[family])

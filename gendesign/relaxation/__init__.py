@@ -1,0 +1,146 @@
+"""Relaxation of many structures at once, its outcome always recomputed and stored."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch_sim as ts
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
+
+from gendesign.relaxation.optimization import Ending, Group, Relaxation, chunks, optimize, stress_deviation
+from gendesign.structure.types import Candidate, UserError
+
+__all__ = ["Relaxation", "relax"]
+
+Progress = Callable[[int, int], None]
+
+
+def relax(
+    structures: Sequence[Candidate] | Sequence[Atoms],
+    potential: Any,
+    settings: Relaxation | None = None,
+    progress: Progress | None = None,
+) -> list[Candidate]:
+    """Relax structures under a potential; the same order, one candidate for each.
+
+    `info` gets energy (eV), fmax (eV/Angstrom), converged, steps, and for cells stress_max (GPa, largest deviation of
+    the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; atoms
+    get a SinglePointCalculator. FixAtoms constraints are kept. Failed and empty candidates pass through; one whose
+    forces stop being finite gets a failure while the others go on. `progress(finished, total)` is called as structures
+    finish. Raises UserError for unknown elements, unsupported constraints and cells that cannot be relaxed.
+    """
+    settings = settings or Relaxation()
+    results = [
+        item if isinstance(item, Candidate) else Candidate(atoms=item, index=index)
+        for index, item in enumerate(structures)
+    ]
+    ready = [i for i, candidate in enumerate(results) if candidate.failure is None and len(candidate.atoms)]
+    potential.require_elements({symbol for i in ready for symbol in results[i].atoms.symbols})
+    groups: dict[tuple[bool, ...], list[int]] = {}
+    for i in ready:
+        _refuse_what_cannot_be_relaxed(results[i], settings)
+        groups.setdefault(tuple(bool(flag) for flag in results[i].atoms.pbc), []).append(i)
+    finished = len(results) - len(ready)
+    for pbc, members in groups.items():
+        group = Group([results[i].atoms for i in members], potential, settings, pbc)
+        report = _report_from(finished, len(results), progress)
+        for i, relaxed in zip(members, _relax_group(group, [results[i] for i in members], report), strict=True):
+            results[i] = relaxed
+        finished += len(members)
+    return results
+
+
+def _report_from(finished: int, total: int, progress: Progress | None) -> Callable[[int], None]:
+    return lambda count: progress(finished + count, total) if progress else None
+
+
+def _refuse_what_cannot_be_relaxed(candidate: Candidate, settings: Relaxation) -> None:
+    atoms = candidate.atoms
+    others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
+    if others:
+        raise UserError(f"structure {candidate.index} carries {others[0]}; only FixAtoms can be kept: remove it")
+    if settings.cell and any(atoms.pbc):
+        if not all(atoms.pbc):
+            raise UserError(
+                f"structure {candidate.index} is periodic in {sum(atoms.pbc)} of 3 directions; "
+                "a cell is relaxed in 3 only: set relaxation.cell=false"
+            )
+        if atoms.constraints:
+            raise UserError(
+                f"structure {candidate.index} has fixed atoms, which a changing cell would move; "
+                "release them or set relaxation.cell=false"
+            )
+
+
+def _relax_group(group: Group, candidates: list[Candidate], report: Callable[[int], None]) -> list[Candidate]:
+    """Relax structures of one periodicity; halve the batches for as long as they do not fit into memory."""
+    try:
+        endings = optimize(group, report)
+        return _judge(group, candidates, endings)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        sizes = [len(atoms) for atoms in group.structures]
+        limit = min(group.settings.max_atoms, sum(sizes)) // 2
+        if limit < max(sizes):
+            raise UserError(
+                f"a structure of {max(sizes)} atoms does not fit into the memory of {group.model.device}; "
+                "use a smaller structure, dtype=float32 or another device"
+            ) from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    # The note tells that this result came from a smaller batch than asked for, so its last bits may differ.
+    smaller = replace(group.settings, max_atoms=limit)
+    note = f", batch shrunk to {limit} atoms for memory"
+    return _relax_group(Group(group.structures, group.potential, smaller, group.pbc, note), candidates, report)
+
+
+def _judge(group: Group, candidates: list[Candidate], endings: list[Ending]) -> list[Candidate]:
+    """Evaluate the model once more at the final geometries and write down what it says."""
+    periodic = all(group.pbc)
+    model = group.potential.as_torchsim(stress=True) if periodic and not group.settings.cell else group.model
+    results = [_failed(candidate, ending) for candidate, ending in zip(candidates, endings, strict=True)]
+    sound = [i for i, ending in enumerate(endings) if not ending.failure]
+    final: list[Atoms] = []
+    for candidate, ending in zip(candidates, endings, strict=True):
+        atoms = candidate.atoms.copy()
+        atoms.set_cell(ending.cell, scale_atoms=False)
+        atoms.set_positions(ending.positions, apply_constraint=False)
+        final.append(atoms)
+    for chunk in chunks(sound, group):
+        output = model(ts.io.atoms_to_state([final[i] for i in chunk], model.device, model.dtype))
+        forces = output["forces"].detach().cpu().split([len(final[i]) for i in chunk])
+        for j, i in enumerate(chunk):
+            found = {"energy": float(output["energy"][j]), "forces": forces[j].double().numpy()}
+            if periodic:
+                found["stress"] = output["stress"][j].detach().cpu().double()
+            results[i] = _described(candidates[i], final[i], found, endings[i], group)
+    return results
+
+
+def _failed(candidate: Candidate, ending: Ending) -> Candidate:
+    failure = f"{ending.failure} (candidate {candidate.index})"
+    return candidate.after("relaxation failed", failure=failure, converged=False, steps=ending.steps)
+
+
+def _described(candidate: Candidate, atoms: Atoms, found: dict, ending: Ending, group: Group) -> Candidate:
+    settings = group.settings
+    stress = found.pop("stress", None)
+    values: dict[str, Any] = {}
+    if stress is not None:
+        values["stress_max"] = float(stress_deviation(stress[None], settings.pressure)[0])
+        values["pressure"] = float(settings.pressure)
+        found["stress"] = stress.numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    atoms.calc = SinglePointCalculator(atoms, **found)
+    # ASE leaves the forces of fixed atoms out, as the optimizer did.
+    fmax = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    converged = fmax < settings.fmax and (not settings.cell or values["stress_max"] < settings.max_stress)
+    if not np.isfinite(fmax) or not np.isfinite(found["energy"]):
+        return _failed(candidate, replace(ending, failure="exploded in relaxation: last forces are not finite"))
+    step = f"{'relaxed' if converged else 'relaxed, not converged'} by {settings.optimizer}{group.note}"
+    values |= {"energy": found["energy"], "fmax": fmax, "converged": converged, "steps": ending.steps}
+    return candidate.after(step, atoms=atoms, **values)

@@ -1,0 +1,220 @@
+"""The loop that drives torch-sim's optimizers over many structures.
+
+torch-sim supplies the optimizers, cell filters and the in-flight batching; the loop here replaces `torch_sim.optimize`
+because that takes structures with forces that are not finite on to the next step (which ends the whole batch), moves
+structures that are relaxed already, tests convergence every few steps only and counts no steps.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch_sim as ts
+from ase import Atoms, units
+from torch_sim.autobatching import InFlightAutoBatcher
+from torch_sim.models.interface import ModelInterface
+from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
+
+from gendesign.structure.types import UserError
+
+# A cell that grows or shrinks to this factor in volume has left every sensible domain of a potential; shrinking ones
+# would also fill the memory with neighbours.
+MAX_VOLUME_FACTOR = 20.0
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """How to relax: fmax in eV/Angstrom, pressure and max_stress in GPa, max_atoms in atoms per model call.
+
+    `cell` relaxes the cells of structures that are periodic in three directions; molecules have none and are relaxed
+    at fixed box. A structure larger than `max_atoms` gets batches of its own size. L-BFGS needs the fewest model calls
+    for distorted molecules. Raises UserError for values that make no sense.
+    """
+
+    optimizer: str = "lbfgs"
+    fmax: float = 0.05
+    max_steps: int = 500
+    cell: bool = False
+    pressure: float = 0.0
+    max_stress: float = 0.1
+    max_atoms: int = 1000
+
+    def __post_init__(self) -> None:
+        names = [optimizer.value for optimizer in Optimizer]
+        if self.optimizer not in names:
+            raise UserError(f"relaxation.optimizer={self.optimizer!r} is unknown; choose one of {', '.join(names)}")
+        for name in ("fmax", "max_stress", "max_atoms"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"relaxation.{name}={getattr(self, name)} must be above zero; give a positive number")
+        if self.max_steps < 0:
+            raise UserError(f"relaxation.max_steps={self.max_steps} must not be negative; give 0 or more")
+        if not np.isfinite(self.pressure):
+            raise UserError(f"relaxation.pressure={self.pressure} is not a number of GPa; give for example 1.5")
+        if self.pressure and not self.cell:
+            raise UserError(f"relaxation.pressure={self.pressure} acts on cells only; set relaxation.cell=true as well")
+
+
+@dataclass
+class Ending:
+    """How the optimizer left one structure; `failure` is empty unless the structure is unusable."""
+
+    positions: np.ndarray
+    cell: np.ndarray
+    steps: int = 0
+    failure: str = ""
+
+
+@dataclass
+class Group:
+    """Structures that share one batch: equal periodicity, one model."""
+
+    structures: list[Atoms]
+    potential: Any
+    settings: Relaxation
+    pbc: tuple[bool, ...]
+    note: str = ""
+    model: ModelInterface = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not all(self.pbc):
+            # Without three periodic directions there is no cell to relax, nor a stress.
+            self.settings = replace(self.settings, cell=False, pressure=0.0)
+        self.model = self.potential.as_torchsim(stress=self.settings.cell)
+
+
+def optimize(group: Group, report: Callable[[int], None]) -> list[Ending]:
+    """Drive every structure until it is relaxed, broken or out of steps."""
+    endings = [Ending(atoms.positions.copy(), atoms.cell.array.copy()) for atoms in group.structures]
+    alive = []
+    for i, atoms in enumerate(group.structures):
+        endings[i].failure = _broken_input(atoms)
+        if not endings[i].failure:
+            alive.append(i)
+    states: list[OptimState] = []
+    movable: list[int] = []
+    for chunk in chunks(alive, group):
+        state = _initial_state([group.structures[i] for i in chunk], group)
+        ending = _finished(state, group.settings, [0] * len(chunk), endings, chunk)
+        keep = [j for j in range(len(chunk)) if j not in ending]
+        states += [single for j, single in enumerate(state.split()) if j not in ending]
+        movable += [chunk[j] for j in keep]
+    report(len(endings) - len(movable))
+    if movable:
+        _drive(states, movable, endings, group, report)
+    return endings
+
+
+def _drive(states, movable: list[int], endings: list[Ending], group: Group, report: Callable[[int], None]) -> None:
+    """Step the batch; what has finished leaves it at once and what waits takes the room."""
+    batcher = InFlightAutoBatcher(
+        model=group.model, memory_scales_with="n_atoms", max_memory_scaler=_room(group.structures, group.settings)
+    )
+    batcher.load_states(states)
+    step = OPTIM_REGISTRY[Optimizer(group.settings.optimizer)][1]
+    steps = [0] * len(movable)
+    left = len(movable)
+    state, _ = batcher.next_batch(None, None)
+    while state is not None:
+        running = list(batcher.current_idx)
+        state = step(state=state, model=group.model)
+        for j in running:
+            steps[j] += 1
+        names = [movable[j] for j in running]
+        ending = _finished(state, group.settings, [steps[j] for j in running], endings, names)
+        if ending:
+            left -= len(ending)
+            report(len(endings) - left)
+            mask = torch.zeros(len(running), dtype=torch.bool, device=state.device)
+            mask[ending] = True
+            state, _ = batcher.next_batch(state, mask)
+
+
+def _broken_input(atoms: Atoms) -> str:
+    if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
+        return "coordinates are not finite before relaxation"
+    if any(atoms.pbc) and not atoms.cell.volume > 0 and all(atoms.pbc):
+        return "periodic, but the cell has no volume"
+    return ""
+
+
+def _room(structures: list[Atoms], settings: Relaxation) -> int:
+    return max(settings.max_atoms, max(len(atoms) for atoms in structures))
+
+
+def chunks(members: list[int], group: Group) -> list[list[int]]:
+    """Consecutive members in batches of at most max_atoms atoms."""
+    room = _room(group.structures, group.settings)
+    chunks: list[list[int]] = []
+    used = room + 1
+    for i in members:
+        size = len(group.structures[i])
+        if used + size > room:
+            chunks.append([])
+            used = 0
+        chunks[-1].append(i)
+        used += size
+    return chunks
+
+
+def _initial_state(structures: list[Atoms], group: Group) -> OptimState:
+    state = _simulation_state(structures, group.model)
+    options: dict[str, Any] = {}
+    if group.settings.cell:
+        options = dict(cell_filter=ts.CellFilter.frechet, scalar_pressure=group.settings.pressure * units.GPa)
+    if group.settings.optimizer == Optimizer.fire:
+        # torch-sim marks new structures by NaN velocities and then treats them differently when they join a running
+        # batch. Zero velocities make every start alike; FIRE halves the first timestep then, hence 0.2 for its 0.1.
+        options["dt_start"] = 0.2
+    state = OPTIM_REGISTRY[Optimizer(group.settings.optimizer)][0](state=state, model=group.model, **options)
+    if group.settings.optimizer == Optimizer.fire:
+        state.velocities = torch.zeros_like(state.velocities)
+        if group.settings.cell:
+            state.cell_velocities = torch.zeros_like(state.cell_velocities)
+    return state
+
+
+def _simulation_state(structures: list[Atoms], model: ModelInterface) -> ts.SimState:
+    state = ts.io.atoms_to_state(structures, model.device, model.dtype)
+    fixed, start = [], 0
+    for atoms in structures:
+        for constraint in atoms.constraints:
+            fixed += [start + int(i) for i in constraint.get_indices()]
+        start += len(atoms)
+    if fixed:
+        state.constraints = [ts.constraints.FixAtoms(atom_idx=torch.tensor(sorted(set(fixed)), device=model.device))]
+    return state
+
+
+def _finished(state, settings: Relaxation, steps: list[int], endings: list[Ending], names: list[int]) -> list[int]:
+    """Places in the batch that are done, their endings filled in; everything else in `endings` stays untouched."""
+    finite = torch.isfinite(state.energy)
+    finite[state.system_idx[~torch.isfinite(state.forces).all(dim=1)]] = False
+    done = ts.system_wise_max_force(state) < settings.fmax
+    intact = torch.ones_like(finite)
+    if settings.cell:
+        finite &= torch.isfinite(state.stress).all(dim=(1, 2))
+        done &= stress_deviation(state.stress, settings.pressure) < settings.max_stress
+        growth = (torch.linalg.det(state.cell) / torch.linalg.det(state.reference_cell)).abs()
+        intact = (growth < MAX_VOLUME_FACTOR) & (growth > 1 / MAX_VOLUME_FACTOR)
+    leaving = []
+    for j, (name, count) in enumerate(zip(names, steps, strict=True)):
+        ending = endings[name]
+        if not finite[j] or not intact[j]:
+            what = "the cell collapsed or blew up" if finite[j] else "forces are not finite"
+            ending.failure = f"exploded in relaxation at step {count}: {what}"
+        elif not done[j] and count < settings.max_steps:
+            continue
+        else:
+            ending.positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
+            ending.cell = state.cell[j].mT.cpu().numpy().astype(float)
+        ending.steps = count
+        leaving.append(j)
+    return leaving
+
+
+def stress_deviation(stress: torch.Tensor, pressure: float) -> torch.Tensor:
+    """Largest component of stress + pressure in GPa; stress in eV/Angstrom^3, (systems, 3, 3) -> (systems,)."""
+    target = pressure * torch.eye(3, dtype=stress.dtype, device=stress.device)
+    return (stress / units.GPa + target).abs().amax(dim=(1, 2))

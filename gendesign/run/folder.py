@@ -1,0 +1,120 @@
+"""The results folder: shards that are either finished or absent, one writer, one configuration."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gendesign.run.settings import SettingsError, flatten
+
+SUMMARY = "summary.json"
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """An opened results folder that holds this identity (resolved settings, input files, weights)."""
+
+    path: Path
+    identity: dict[str, Any]
+
+    def shard(self, number: int) -> Path:
+        return self.path / "shards" / f"{number:05d}"
+
+    def finished(self, number: int) -> bool:
+        return self.shard(number).is_dir()
+
+    def write_shard(self, number: int, write: Callable[[Path], None]) -> None:
+        """`write(folder)` fills a temporary folder that is fsynced and then renamed: all of the shard or nothing."""
+        final = self.shard(number)
+        temporary = final.with_name(f".{final.name}.partial")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        write(temporary)
+        for file in temporary.iterdir():
+            _sync(file)
+        _sync(temporary)
+        temporary.rename(final)
+        _sync(final.parent)
+
+    def replace(self, name: str, write: Callable[[Path], None]) -> None:
+        """Rebuild one file at the top; a reader sees the old one or the new one."""
+        temporary = self.path / f".{name}.partial"
+        write(temporary)
+        _sync(temporary)
+        temporary.replace(self.path / name)
+
+
+def check_folder(path: Path, identity: dict[str, Any]) -> None:
+    """Refuse a folder that cannot be written, is not ours, or holds another configuration; creates nothing."""
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise SettingsError(f"output={path}: {existing} is a file; give the name of a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise SettingsError(f"output={path}: {existing} is not writable; give another folder")
+    if existing != path:
+        return
+    if not (path / SUMMARY).is_file():
+        if any(not entry.name.startswith(".") for entry in path.iterdir()):
+            raise SettingsError(f"output={path} holds other files and no {SUMMARY}; give a new or empty folder")
+        return
+    _compare(path, identity)
+
+
+@contextmanager
+def open_folder(path: Path, identity: dict[str, Any]) -> Iterator[Folder]:
+    """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does."""
+    check_folder(path, identity)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = open(path / LOCK, "w")
+    except OSError as error:
+        raise SettingsError(f"output={path} cannot be created ({error.strerror}); give another folder") from None
+    with lock:
+        try:
+            # The kernel drops this lock when the process dies, kill -9 included: no stale locks to clean up.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SettingsError(f"output={path} is in use by another process; wait for it or stop it") from None
+        folder = Folder(path, json.loads(json.dumps(identity)))
+        if not (path / SUMMARY).is_file():
+            folder.replace(SUMMARY, lambda file: file.write_text(to_json({"identity": identity})))
+        (path / "shards").mkdir(exist_ok=True)
+        yield folder
+
+
+def to_json(content: Any) -> str:
+    """Indented JSON with a fixed order."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _compare(path: Path, identity: dict[str, Any]) -> None:
+    try:
+        before = flatten(json.loads((path / SUMMARY).read_text())["identity"])
+    except (ValueError, KeyError):
+        raise SettingsError(f"output={path}: its {SUMMARY} cannot be read; give another folder") from None
+    now = flatten(json.loads(json.dumps(identity)))
+    if identity.get("weights") is None:  # the first check runs before the model is loaded
+        now["weights"] = before.get("weights")
+    different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    if different:
+        shown = "; ".join(f"{_short(key)} was {before.get(key)}, now {now.get(key)}" for key in different[:4])
+        more = f" and {len(different) - 4} more" if len(different) > 4 else ""
+        raise SettingsError(f"output={path} holds a run with other settings ({shown}{more}); give another output")
+
+
+def _short(key: str) -> str:
+    return key.removeprefix("settings.")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

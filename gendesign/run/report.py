@@ -1,0 +1,86 @@
+"""report.html: one page without outside references, with every candidate's picture, the distributions and the table."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from gendesign.run.pictures import draw_atoms, draw_smiles, histogram
+from gendesign.run.table import readable
+from gendesign.structure.types import Candidate, Verdict
+
+TEMPLATE = Path(__file__).with_name("report.html.j2")
+MOST_PICTURES = 600  # of one gallery; the page stays within a few megabytes
+VALID, SMILES = "valid", "smiles"
+UNITS = {"kcal/mol"}
+
+
+def write_report(
+    path: Path,
+    summary: dict[str, Any],
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[Verdict],
+    timings: dict[str, Any],
+) -> None:
+    """Write the page of the candidates so far."""
+    of: dict[int, list[Verdict]] = {candidate.index: [] for candidate in candidates}
+    for verdict in verdicts:
+        of[verdict.candidate].append(verdict)
+    cards = [(_good(candidate, of[candidate.index]), candidate) for candidate in candidates]
+    good = [candidate for fine, candidate in cards if fine]
+    other = [candidate for fine, candidate in cards if not fine]
+    judged = any(verdict.check == VALID for verdict in verdicts)
+    model = summary.get("model", {})
+    heavy = [float(sum(z > 1 for z in candidate.atoms.numbers)) for candidate in candidates if len(candidate.atoms)]
+    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text()).render(
+        verb=summary["identity"].get("verb", ""),
+        shards=summary["shards"],
+        model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
+        rows=readable(summary["table"], timings),
+        sizes=histogram(heavy, "heavy atoms", "", whole=True),
+        distributions=[_distribution(check, verdicts) for check in _strains(verdicts)],
+        galleries=[
+            _gallery("Valid molecules" if judged else "Structures", good, of),
+            *([_gallery("Not valid" if judged else "Failed", other, of)] if other else []),
+        ],
+        details=yaml.safe_dump({key: summary[key] for key in summary if key != "table"}, sort_keys=False),
+    )
+    path.write_text(page)
+
+
+def _good(candidate: Candidate, verdicts: Sequence[Verdict]) -> bool:
+    judged = [verdict.passed for verdict in verdicts if verdict.check == VALID]
+    return candidate.failure is None and all(judged)
+
+
+def _strains(verdicts: Sequence[Verdict]) -> list[str]:
+    """Checks that measure a strain energy, in the order of their first verdict."""
+    return list(dict.fromkeys(v.check for v in verdicts if "strain" in v.check and v.unit in UNITS))
+
+
+def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:
+    values = [v.value for v in verdicts if v.check == check and isinstance(v.value, float)]
+    return histogram(values, check.replace("_", " "), next(v.unit for v in verdicts if v.check == check))
+
+
+def _gallery(heading: str, candidates: Sequence[Candidate], of: dict[int, list[Verdict]]) -> tuple[str, list[dict], int]:
+    shown = candidates[:MOST_PICTURES]
+    cards = [_card(candidate, of[candidate.index]) for candidate in shown]
+    return f"{heading} ({len(candidates)})", cards, len(candidates) - len(shown)
+
+
+def _card(candidate: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    smiles = next((v.value for v in verdicts if v.check == SMILES and isinstance(v.value, str)), "")
+    notes = [f"{v.value:.1f} {v.unit}" for v in verdicts if v.check in _strains(verdicts)[:1] and isinstance(v.value, float)]
+    if candidate.info.get("converged") is False:
+        notes.append("not converged")
+    return {
+        "index": candidate.index,
+        "formula": candidate.atoms.get_chemical_formula(),
+        "smiles": smiles,
+        "notes": notes,
+        "reasons": list(dict.fromkeys(f"{v.check}: {v.reason}" for v in verdicts if v.passed is False and v.reason))[:3],
+        "picture": (smiles and draw_smiles(smiles)) or draw_atoms(candidate.atoms),
+    }

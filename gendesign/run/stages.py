@@ -1,0 +1,40 @@
+"""What a run is made of; the pipeline knows generators, relaxation and screening only through these."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from gendesign.structure.types import Candidate, Generator, Verdict
+
+Row = dict[str, Any]  # name, value, unit, n
+
+
+class Progress(Protocol):
+    """Told of every candidate that finished a stage, and of every shard."""
+
+    def stage(self, name: str, done: int) -> None: ...
+
+    def shard(self, finished: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What is done to every candidate: a generator and two callables, each None where the verb leaves it out.
+
+    `relax` keeps order and number; `screen` judges the candidates of a shard one by one; `screen_set` judges them
+    all together, given the verdicts so far; `summarise` makes the rows (name, value, unit, n) of the table.
+    """
+
+    generator: Generator
+    relax: Callable[[Sequence[Candidate]], list[Candidate]] | None = None
+    screen: Callable[[Sequence[Candidate]], list[Verdict]] | None = None
+    screen_set: Callable[[Sequence[Candidate], Sequence[Verdict]], list[Verdict]] | None = None
+    summarise: Callable[[Sequence[Candidate], Sequence[Verdict]], list[Row]] | None = None
+    write_molecules: Callable[[Path, Sequence[Candidate], Sequence[Verdict]], None] | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        used = {"generate": True, "relax": self.relax is not None, "screen": self.screen is not None}
+        return [name for name, present in used.items() if present]

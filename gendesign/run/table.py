@@ -1,0 +1,50 @@
+"""The table of a run: rows (name, value, unit, n) and their readable form."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gendesign.run.stages import Row
+from gendesign.structure.types import Candidate, Verdict
+
+
+def count(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[Row]:
+    """A row per check: how many passed out of how many attempts, or the median of a measurement."""
+    rows = [{"name": "attempted", "value": len(candidates), "unit": "", "n": len(candidates)}]
+    for check in dict.fromkeys(verdict.check for verdict in verdicts):
+        judged = [v for v in verdicts if v.check == check]
+        passed = [v.passed for v in judged if v.passed is not None]
+        numbers = sorted(v.value for v in judged if isinstance(v.value, float))
+        if passed:
+            rows.append({"name": check, "value": sum(passed), "unit": "passed", "n": len(candidates)})
+        elif numbers:
+            unit = next((v.unit for v in judged if v.unit), "")
+            rows.append({"name": f"{check}, median", "value": median(numbers), "unit": unit, "n": len(numbers)})
+    return rows
+
+
+def median(numbers: Sequence[float]) -> float:
+    """Median of sorted numbers."""
+    middle = len(numbers) // 2
+    return numbers[middle] if len(numbers) % 2 else (numbers[middle - 1] + numbers[middle]) / 2
+
+
+def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, str]]:
+    """(name, value) pairs to print: shares with their counts, numbers with their units, time per candidate last."""
+    pairs = [(row["name"], _readable(row)) for row in rows]
+    made = timings["candidates"]
+    if made:
+        each = {stage: spent / made for stage, spent in timings["seconds"].items()}
+        parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in each.items())
+        pairs.append(("time per candidate", f"{sum(each.values()):.2f} s ({parts})"))
+    return pairs
+
+
+def _readable(row: Row) -> str:
+    value, unit = row["value"], row.get("unit", "")
+    if value is None:
+        return "not measured"
+    if unit == "passed":
+        share = f" ({100 * value / row['n']:.0f} %)" if row["n"] else ""
+        return f"{value} of {row['n']}{share}"
+    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{number} {unit}".strip()

@@ -1,0 +1,214 @@
+"""Bonds from coordinates: the bond-length table of EDM, and strict perception of a molecule's graph by RDKit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from rdkit import Chem, rdBase
+from rdkit.Chem import rdDetermineBonds
+from rdkit.Geometry import Point3D
+
+from .lewis import neutral_orders
+
+# Typical lengths (pm) of single, double and triple bonds and the margins that EDM (Hoogeboom 2022, arXiv 2203.17003)
+# adds to them. Pairs that the table lacks never bond; there is no S=O, hence sulfones count as unstable.
+SINGLE = {
+    "H": {"H": 74, "C": 109, "N": 101, "O": 96, "F": 92, "S": 134, "Cl": 127},
+    "C": {"C": 154, "N": 147, "O": 143, "F": 135, "S": 182, "Cl": 177},
+    "N": {"N": 145, "O": 140, "F": 136, "S": 168, "Cl": 175},
+    "O": {"O": 148, "F": 142, "S": 151, "Cl": 164},
+    "F": {"F": 142, "S": 158, "Cl": 166},
+    "S": {"S": 204, "Cl": 207},
+    "Cl": {"Cl": 199},
+}
+DOUBLE = {"C": {"C": 134, "N": 129, "O": 120, "S": 160}, "N": {"N": 125, "O": 121}, "O": {"O": 121}}
+TRIPLE = {"C": {"C": 120, "N": 116, "O": 113}, "N": {"N": 110}}
+MARGINS = (10, 5, 3)
+VALENCES = {"H": {1}, "C": {4}, "N": {3}, "O": {2}, "F": {1}, "S": {2, 4, 6}, "Cl": {1}}
+
+# The only groups in which formal charges are chemistry. Elsewhere a zwitterion stands for a misplaced hydrogen;
+# for the same reason the nitrogen of an N-oxide must not carry one.
+CHARGED_GROUPS = tuple(
+    Chem.MolFromSmarts(smarts)
+    for smarts in (
+        "[NX3+](=[OX1])[OX1-]",  # nitro
+        "[#7+;!$(*~[#1])]-[OX1-]",  # N-oxide, nitrone, nitrile oxide
+        "[NX2+]#[CX1-]",  # isocyanide
+        "[NX2;+0]=[NX2+]=[NX1-]",  # azide
+        "[CX3;+0]=[NX2+]=[NX1-]",  # diazo
+    )
+)
+# Other ways to draw these groups, and sulfur oxides and imides, which need no charges at all: (pattern, new orders of
+# bonds between matched atoms, new charges of matched atoms).
+REDRAWN = tuple(
+    (Chem.MolFromSmarts(smarts), bonds, charges)
+    for smarts, bonds, charges in (
+        ("[#16;+1,+2]-[O-,N-]", ((0, 1, 2),), ((0, -1), (1, 1))),
+        ("[C-,N-]-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 2)), ((0, 1), (2, -1))),
+        ("[O-]-C=C-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 1), (2, 3, 2), (3, 4, 2)), ((0, 1), (4, -1))),
+    )
+)
+ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
+MAX_ITERATIONS = 1000  # of the search for bond orders; without a bound it can run for minutes
+
+
+def _table(lengths: dict[str, dict[str, int]], margin: int) -> np.ndarray:
+    """Longest bond (Angstrom) of each pair of atomic numbers, 0 where there is none. (119, 119)."""
+    limit = np.zeros((len(chemical_symbols), len(chemical_symbols)))
+    for first, row in lengths.items():
+        for second, length in row.items():
+            i, j = chemical_symbols.index(first), chemical_symbols.index(second)
+            limit[i, j] = limit[j, i] = (length + margin) / 100
+    return limit
+
+
+LIMITS = [_table(lengths, margin) for lengths, margin in zip((SINGLE, DOUBLE, TRIPLE), MARGINS, strict=True)]
+
+
+def edm_stable_atoms(atoms: Atoms) -> np.ndarray:
+    """Whether each atom has exactly its valence by EDM's bond-length table, hydrogens explicit. (atoms,) of bool.
+
+    Valences H1 C4 N3 O2 F1 Cl1 S2, 4 or 6 (EDM itself allows S4 only); atoms of other elements are never stable.
+    """
+    distance = atoms.get_all_distances()
+    np.fill_diagonal(distance, np.inf)
+    pair = np.ix_(atoms.numbers, atoms.numbers)
+    order = np.zeros(distance.shape, int)
+    for level, limit in enumerate(LIMITS, start=1):
+        order[(order == level - 1) & (distance < limit[pair])] = level
+    valences = order.sum(1)
+    return np.array([v in VALENCES.get(s, ()) for s, v in zip(atoms.symbols, valences, strict=True)], dtype=bool)
+
+
+@dataclass(frozen=True)
+class Perceived:
+    """A molecule read from coordinates: `mol` with explicit hydrogens and a conformer, or the reason for its absence."""
+
+    mol: Chem.Mol | None
+    reason: str = ""
+
+
+def connectivity(atoms: Atoms) -> frozenset[tuple[int, int]]:
+    """Pairs (i < j) of bonded atoms, whatever the bond's order, by distances against covalent radii."""
+    with rdBase.BlockLogs():
+        mol = _unbonded(atoms)
+        rdDetermineBonds.DetermineConnectivity(mol)
+    return frozenset(tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in mol.GetBonds())
+
+
+def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS) -> Perceived:
+    """The molecule that coordinates alone describe, or why they describe none; never raises for a finite molecule.
+
+    Strict: one fragment, hydrogens explicit, no radical, neutral, and no formal charges but in nitro, N-oxide,
+    isocyanide, azide and diazo groups. `max_iterations` bounds the search for bond orders.
+    """
+    if len(atoms) == 0:
+        return Perceived(None, "no atoms")
+    if not np.isfinite(atoms.positions).all():
+        return Perceived(None, "positions are not finite")
+    if not atoms.numbers.all():
+        return Perceived(None, "an atom without element")
+    with rdBase.BlockLogs():
+        bare = _unbonded(atoms)
+        rdDetermineBonds.DetermineConnectivity(bare)
+        fragments = len(Chem.GetMolFrags(bare))
+        if fragments > 1:
+            return Perceived(None, f"{fragments} fragments")
+        if int(atoms.numbers.sum()) % 2:
+            return Perceived(None, "odd number of electrons: a radical or a missing hydrogen")
+        found = _searched(bare, max_iterations)
+        # RDKit's search stops at the first drawing that fits, so that it misses the neutral one of CS2 or of some
+        # heterocycles and draws charges; whether a neutral one exists can be decided exactly.
+        return found if found.mol is not None else _neutral(bare, atoms) or found
+
+
+def _unbonded(atoms: Atoms) -> Chem.RWMol:
+    mol = Chem.RWMol()
+    conformer = Chem.Conformer(len(atoms))
+    for i, (number, position) in enumerate(zip(atoms.numbers, atoms.positions, strict=True)):
+        atom = Chem.Atom(int(number))
+        atom.SetNoImplicit(True)
+        mol.AddAtom(atom)
+        conformer.SetAtomPosition(i, Point3D(*map(float, position)))
+    mol.AddConformer(conformer, assignId=True)
+    return mol
+
+
+def _searched(bare: Chem.RWMol, max_iterations: int) -> Perceived:
+    """Bond orders by RDKit's search, with formal charges where valences ask for them."""
+    mol = Chem.RWMol(bare)
+    try:
+        rdDetermineBonds.DetermineBondOrders(
+            mol, charge=0, allowChargedFragments=True, embedChiral=False, maxIterations=max_iterations
+        )
+    except (ValueError, RuntimeError) as error:
+        return Perceived(None, f"no bond orders fit: {_line(error)}")
+    return _judged(mol)
+
+
+def _neutral(bare: Chem.RWMol, atoms: Atoms) -> Perceived | None:
+    mol = Chem.RWMol(bare)
+    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+    orders = neutral_orders(atoms.numbers, atoms.positions, bonds)
+    if orders is None:
+        return None
+    for bond, order in zip(mol.GetBonds(), orders, strict=True):
+        bond.SetBondType(ORDERS[order])
+    judged = _judged(mol)
+    return judged if judged.mol is not None else None
+
+
+def _judged(mol: Chem.RWMol) -> Perceived:
+    """Clean, sanitize and judge a molecule whose bond orders are set."""
+    try:
+        _redraw(mol)
+        Chem.SanitizeMol(mol)
+    except ValueError as error:
+        return Perceived(None, f"no bond orders fit: {_line(error)}")
+    reason = _objection(mol)
+    if reason:
+        return Perceived(None, reason)
+    Chem.AssignStereochemistryFrom3D(mol)
+    return Perceived(mol.GetMol())
+
+
+def _redraw(mol: Chem.RWMol) -> None:
+    mol.UpdatePropertyCache(strict=False)
+    for pattern, bonds, charges in REDRAWN:
+        while match := mol.GetSubstructMatch(pattern):
+            for i, j, order in bonds:
+                mol.GetBondBetweenAtoms(match[i], match[j]).SetBondType(ORDERS[order])
+            for i, change in charges:
+                atom = mol.GetAtomWithIdx(match[i])
+                atom.SetFormalCharge(atom.GetFormalCharge() + change)
+            mol.UpdatePropertyCache(strict=False)
+
+
+def _objection(mol: Chem.Mol) -> str:
+    """Why a sanitized molecule is not strictly valid, or nothing."""
+    atoms = list(mol.GetAtoms())
+    radicals = [_name(atom) for atom in atoms if atom.GetNumRadicalElectrons()]
+    if radicals:
+        return f"radical at {', '.join(radicals)}"
+    if any(atom.GetTotalNumHs() for atom in atoms):
+        return "implicit hydrogens"
+    if sum(atom.GetFormalCharge() for atom in atoms):
+        return "not neutral"
+    charged = {atom.GetIdx() for atom in atoms if atom.GetFormalCharge()}
+    if charged:
+        for group in CHARGED_GROUPS:
+            charged.difference_update(*mol.GetSubstructMatches(group))
+    if charged:
+        return f"formal charges at {', '.join(_name(atoms[i]) for i in sorted(charged))}: a misplaced hydrogen"
+    return ""
+
+
+def _name(atom: Chem.Atom) -> str:
+    charge = atom.GetFormalCharge()
+    return f"{atom.GetSymbol()}{atom.GetIdx()}" + (f"({charge:+d})" if charge else "")
+
+
+def _line(error: Exception) -> str:
+    """RDKit's messages without their line breaks."""
+    return " ".join(str(error).split())[:120]

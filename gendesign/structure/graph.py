@@ -1,0 +1,98 @@
+"""Structures as batched tensors, and their neighbour lists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Structures side by side: positions (atoms, 3) in Angstrom, numbers (atoms,), system (atoms,) sorted.
+
+    `cell` (systems, 3, 3) holds the lattice vectors as rows, or None when nothing is periodic.
+    """
+
+    positions: Tensor
+    numbers: Tensor
+    system: Tensor
+    n_systems: int
+    cell: Tensor | None = None
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+
+    @classmethod
+    def from_atoms(cls, structures: Sequence[Atoms], dtype: torch.dtype, device: torch.device | str) -> "Batch":
+        """Stack ase.Atoms; all must share one `pbc`."""
+        pbc = {tuple(bool(p) for p in a.pbc) for a in structures}
+        if len(pbc) != 1:
+            raise ValueError(f"a batch needs structures of one periodicity, got {sorted(pbc)}; split them first")
+        counts = [len(a) for a in structures]
+        periodic = any(next(iter(pbc)))
+        return cls(
+            positions=torch.tensor(np.concatenate([a.positions for a in structures]), dtype=dtype, device=device),
+            numbers=torch.tensor(np.concatenate([a.numbers for a in structures]), dtype=torch.long, device=device),
+            system=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device),
+            n_systems=len(counts),
+            cell=torch.tensor(np.stack([a.cell.array for a in structures]), dtype=dtype, device=device)
+            if periodic else None,
+            pbc=next(iter(pbc)),
+        )
+
+    def at(self, positions: Tensor) -> "Batch":
+        """The same structures with other positions (atoms, 3)."""
+        return replace(self, positions=positions)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Directed neighbour pairs: index (2, edges) sender and receiver; shift (edges, 3) in Angstrom added to r_j - r_i;
+    unit_shift (edges, 3) the same in lattice vectors."""
+
+    index: Tensor
+    shift: Tensor
+    unit_shift: Tensor
+
+
+def all_pairs(system: Tensor, n_systems: int) -> Tensor:
+    """Every ordered pair of different atoms of one system, (2, pairs). Depends on no positions: build it once."""
+    counts = torch.bincount(system, minlength=n_systems)
+    first = torch.repeat_interleave(torch.arange(len(system), device=system.device), counts[system])
+    start = torch.cumsum(counts, 0) - counts
+    offset = torch.arange(len(first), device=system.device)
+    block = torch.cumsum(counts[system], 0) - counts[system]
+    second = offset - torch.repeat_interleave(block, counts[system]) + start[system][first]
+    keep = first != second
+    return torch.stack([first[keep], second[keep]])
+
+
+def edges_within(positions: Tensor, pairs: Tensor, cutoff: float) -> Edges:
+    """The members of `pairs` nearer than `cutoff` (Angstrom), on the device of the positions, without periodicity."""
+    with torch.no_grad():
+        squared = (positions[pairs[0]] - positions[pairs[1]]).square().sum(-1)
+        index = pairs[:, squared < cutoff * cutoff]
+        zero = positions.new_zeros(index.shape[1], 3)
+    return Edges(index, zero, zero)
+
+
+def neighbours(batch: Batch, cutoff: float) -> Edges:
+    """Neighbour list of any batch: dense pairs for molecules, matscipy's cell lists (on the CPU) for crystals."""
+    if batch.cell is None:
+        return edges_within(batch.positions, all_pairs(batch.system, batch.n_systems), cutoff)
+    from matscipy.neighbours import neighbour_list
+
+    index, unit = [], []
+    for k in range(batch.n_systems):
+        own = torch.nonzero(batch.system == k).flatten()
+        cell = batch.cell[k].detach().cpu().double().numpy()
+        i, j, s = neighbour_list(
+            "ijS", cutoff=float(cutoff), positions=batch.positions[own].detach().cpu().double().numpy(), cell=cell,
+            pbc=np.array(batch.pbc),
+        )
+        index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=own.device) + own[0])
+        unit.append(torch.as_tensor(s, dtype=batch.positions.dtype, device=own.device))
+    edge_index, unit_shift = torch.cat(index, 1), torch.cat(unit)
+    shift = torch.einsum("ei,eij->ej", unit_shift, batch.cell[batch.system[edge_index[0]]])
+    return Edges(edge_index, shift, unit_shift)

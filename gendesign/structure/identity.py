@@ -1,0 +1,31 @@
+"""Keys that say whether two molecules are the same, and simple facts of a molecular graph."""
+
+from rdkit import Chem, rdBase
+
+from .types import UserError
+
+
+def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
+    """Canonical SMILES of a molecule, hydrogens implicit, without or with stereochemistry.
+
+    The text is read and written once more, because the canonical form of a perceived molecule can differ from that
+    of the same molecule read from SMILES.
+    """
+    with rdBase.BlockLogs():
+        text = Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo)
+        again = Chem.MolFromSmiles(text)
+        return text if again is None else Chem.MolToSmiles(again, isomericSmiles=stereo)
+
+
+def canonical_smiles(text: str, stereo: bool = False) -> str:
+    """`smiles` of a molecule given as SMILES. Raises UserError when RDKit cannot read it."""
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(text)
+    if mol is None:
+        raise UserError(f"'{text}' is not a SMILES that RDKit reads; give the SMILES of one molecule, such as CC(=O)O")
+    return smiles(mol, stereo)
+
+
+def ring_sizes(mol: Chem.Mol) -> tuple[int, ...]:
+    """Sizes of the rings of the smallest set of smallest rings, ascending."""
+    return tuple(sorted(len(ring) for ring in Chem.GetSSSR(mol)))

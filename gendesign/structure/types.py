@@ -1,0 +1,88 @@
+"""The few types that every room shares."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from ase import Atoms
+from torch import Tensor
+
+
+class UserError(ValueError):
+    """Something the user can mend. The message is one line: what was given, what is allowed, what to do."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a potential says of a batch; eV and Angstrom.
+
+    energy (systems,), forces (atoms, 3), atom_energy (atoms,), stress (systems, 3, 3) in eV/Angstrom^3 or None,
+    standard_deviation (systems,) or None.
+    """
+
+    energy: Tensor
+    forces: Tensor
+    atom_energy: Tensor
+    stress: Tensor | None = None
+    standard_deviation: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One structure a generator proposed and what has been done to it since.
+
+    `index` numbers the attempt within the run; `failure` says why the attempt ended without a usable structure
+    (`atoms` then holds whatever was reached, possibly nothing). `history` lists the steps in order; `info` holds plain
+    values (float, int, str, bool) that later steps stored, such as energy, fmax, converged.
+    """
+
+    atoms: Atoms
+    index: int
+    generator: str = "file"
+    seed: int = 0
+    parent: int | None = None
+    history: tuple[str, ...] = ()
+    failure: str | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def after(self, step: str, atoms: Atoms | None = None, failure: str | None = None, **info: Any) -> "Candidate":
+        """The candidate after one more step of its history."""
+        return replace(
+            self,
+            atoms=self.atoms if atoms is None else atoms,
+            history=(*self.history, step),
+            failure=self.failure or failure,
+            info={**self.info, **info},
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of verdicts.parquet: what one check says of one candidate. `passed` is None for a plain measurement."""
+
+    candidate: int
+    check: str
+    passed: bool | None
+    value: float | str | None = None
+    unit: str = ""
+    reason: str = ""
+
+
+class Generator(Protocol):
+    """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere."""
+
+    name: str
+
+    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]: ...
+
+
+class Score(Protocol):
+    """A vector per atom, (atoms, 3), that a sampler follows; scores add."""
+
+    def __call__(self, state: Any, sigma: float) -> Tensor: ...
+
+
+class Check(Protocol):
+    """Judge candidates; any number of verdicts each."""
+
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]: ...

@@ -1,0 +1,155 @@
+"""Fit a MACE network to labelled structures: one loop, an exact restart, an average of the weights."""
+
+import csv
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from gendesign.potential import mace
+from gendesign.structure.graph import neighbours
+from gendesign.train.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How to train. The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the
+    absolute energy error per atom (eV); both are damped for violent structures beyond `damping` eV/Angstrom,
+    whose few huge forces would otherwise lead. `energy_weight` rises linearly from its first to its second value.
+    """
+
+    steps: int = 20_000
+    batch_size: int = 16
+    learning_rate: float = 0.005
+    warmup: int = 200
+    energy_weight: tuple[float, float] = (5.0, 20.0)
+    damping: float = 5.0
+    gradient_clip: float = 10.0
+    average: float = 0.999
+    seed: int = 0
+    save_every: int = 500
+
+
+@torch.no_grad()
+def _blend(average: dict[str, Tensor], net: nn.Module, keep: float) -> None:
+    for name, value in net.named_parameters():
+        average[name].lerp_(value, 1 - keep)
+
+
+def _loss(net: nn.Module, data: Dataset, chosen: Tensor, energy_weight: float, damping: float) -> Tensor:
+    batch, energy, forces = data.batch(chosen)
+    out = net(mace.inputs(net, batch, neighbours(batch, float(net.r_max))), training=True)
+    length = forces.norm(dim=-1)
+    force_error = (out["forces"] - forces).norm(dim=-1) / (1 + length / damping)
+    counts = torch.bincount(batch.system, minlength=batch.n_systems)
+    typical = torch.zeros(batch.n_systems).index_add_(0, batch.system, length) / counts
+    energy_error = (out["energy"] - energy).abs() / counts / (1 + typical / damping)
+    return force_error.mean() + energy_weight * energy_error.mean().float()
+
+
+def _schedule(step: int, settings: Fit) -> float:
+    """Linear warm-up, then a cosine to zero at the last step."""
+    if step < settings.warmup:
+        return (step + 1) / settings.warmup
+    progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: dict[str, Tensor] | None = None) -> nn.Module:
+    """Train the network of `architecture` (see `potential.mace.new_mace`) and return it with its averaged weights.
+
+    `folder` keeps state.pt (weights, average, optimizer, step: a killed run goes on exactly there), log.csv and
+    settings.json. `start` gives weights to begin from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps({"fit": asdict(settings), "architecture": architecture}, indent=1))
+    torch.manual_seed(settings.seed)
+    net = mace.from_plain(architecture)
+    if start is not None:
+        net.load_state_dict(start)
+    optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, amsgrad=True)
+    average = {name: value.detach().clone() for name, value in net.named_parameters()}
+    first = 0
+    if (folder / "state.pt").exists():
+        saved = torch.load(folder / "state.pt", weights_only=True)
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+        average, first = saved["average"], saved["step"]
+    log, began = [], time.perf_counter()
+    bar = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5)
+    for step, chosen in zip(bar, _indices(data, settings, first)):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate * _schedule(step, settings)
+        low, high = settings.energy_weight
+        loss = _loss(net, data, chosen, low + (high - low) * step / settings.steps, settings.damping)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"step {step}: the loss is {loss.item()}; lower learning_rate or inspect the labels")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
+        optimizer.step()
+        _blend(average, net, min(settings.average, (step + 1) / (step + 10)))
+        log.append(loss.item())
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+            bar.set_postfix(loss=f"{np.mean(log):.4f}")
+            _append(folder / "log.csv", step + 1, float(np.mean(log)), time.perf_counter() - began)
+            log.clear()
+            partial = folder / "state.partial"
+            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step + 1},
+                       partial)
+            partial.rename(folder / "state.pt")
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            value.copy_(average[name])
+    return net
+
+
+def _indices(data: Dataset, settings: Fit, first: int) -> Iterator[Tensor]:
+    """Batches from step `first` on; whole passes in a fresh order each, the incomplete last batch left out."""
+    per_epoch = max(1, len(data) // settings.batch_size)
+    step = first
+    while True:
+        order = data.order(settings.seed, step // per_epoch)
+        for k in range(step % per_epoch, per_epoch):
+            yield order[k * settings.batch_size:(k + 1) * settings.batch_size]
+            step += 1
+
+
+def _append(path: Path, step: int, loss: float, seconds: float) -> None:
+    new = not path.exists()
+    with open(path, "a", newline="") as handle:
+        rows = csv.writer(handle)
+        if new:
+            rows.writerow(["step", "loss", "seconds"])
+        rows.writerow([step, f"{loss:.6f}", f"{seconds:.1f}"])
+
+
+def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dict[str, float]]:
+    """Error table by class: energy MAE (meV/atom), force MAE and RMSE per component (meV/Angstrom), teacher's force RMS, count."""
+    rows: dict[str, list] = {}
+    for chosen in data.chunks(batch_size):
+        batch, energy, forces = data.batch(chosen)
+        out = net(mace.inputs(net, batch, neighbours(batch, float(net.r_max))), training=False)
+        counts = torch.bincount(batch.system, minlength=batch.n_systems)
+        wrong = (out["energy"].detach() - energy).abs() / counts
+        for k, index in enumerate(chosen.tolist()):
+            own = batch.system == k
+            rows.setdefault(str(data.kind[index]), []).append(
+                (wrong[k].item(), (out["forces"][own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel()))
+    table = {}
+    for kind, found in sorted(rows.items()):
+        error, true = np.concatenate([f[1] for f in found]), np.concatenate([f[2] for f in found])
+        table[kind] = {
+            "n": len(found), "energy_mae_mev_atom": 1000 * float(np.mean([f[0] for f in found])),
+            "force_mae_mev_a": 1000 * float(np.abs(error).mean()),
+            "force_rmse_mev_a": 1000 * float(np.sqrt(np.square(error).mean())),
+            "force_rms_mev_a": 1000 * float(np.sqrt(np.square(true).mean())),
+        }
+    return table

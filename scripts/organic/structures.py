@@ -1,0 +1,201 @@
+"""Label the structures from which `organic` learns: molecules relaxed, at temperature, torn, unfinished, in pairs.
+
+    python scripts/organic/structures.py train 0 400     # shards 0..399 of 8 molecules each -> training/train
+    python scripts/organic/structures.py test 0 15       # the frozen test set
+Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
+"""
+
+import os
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+warnings.filterwarnings("ignore", category=FutureWarning)
+
+import numpy as np  # noqa: E402
+from ase import Atoms, units  # noqa: E402
+from ase.data import covalent_radii  # noqa: E402
+from ase.md.langevin import Langevin  # noqa: E402
+from ase.md.velocitydistribution import thermalize_momenta  # noqa: E402
+from ase.optimize import LBFGS  # noqa: E402
+from molecules import embed, graph_key, molecule  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
+
+from gendesign.train.label import label_shards  # noqa: E402
+from gendesign.train.teacher import FAILURES, gfn2, gfn2_label, lowest_multiplicity  # noqa: E402
+
+ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
+MOLECULES_PER_SHARD = 8
+MAX_FORCE = 60.0  # eV/Angstrom; beyond it a label teaches nothing that the short-range pair repulsion does not hold
+# Molecules of 9 and more heavy atoms whose key hashes into this share belong to the test set alone.
+TEST_SHARE = 0.10
+
+
+def in_test(key: str) -> bool:
+    """Membership by a hash of the graph, so that train and test can never share one."""
+    import hashlib
+
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < TEST_SHARE
+
+
+def as_atoms(mol, **info) -> Atoms:
+    return Atoms([a.GetSymbol() for a in mol.GetAtoms()], mol.GetConformer().GetPositions(), info=info)
+
+
+def relaxed(atoms: Atoms, fmax: float, steps: int) -> tuple[Atoms, list[Atoms]]:
+    """The teacher's minimum from `atoms` and two geometries met on the way."""
+    work, path = atoms.copy(), []
+    work.calc = gfn2(lowest_multiplicity(work))
+    search = LBFGS(work, logfile=None, maxstep=0.15)
+    search.attach(lambda: path.append(Atoms(work.numbers, work.positions)))
+    search.run(fmax=fmax, steps=steps)
+    return Atoms(work.numbers, work.positions), [path[0], path[len(path) // 3]]
+
+
+def dynamics(atoms: Atoms, temperature: float, steps: list[int], rng) -> list[Atoms]:
+    """Snapshots of the teacher's Langevin dynamics (1 fs) after each of `steps` further steps."""
+    work, out = atoms.copy(), []
+    work.calc = gfn2(lowest_multiplicity(work))
+    thermalize_momenta(work, temperature_K=2 * temperature, rng=rng)  # half of it flows into the bonds at once
+    run = Langevin(work, 1 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng)
+    for count in steps:
+        run.run(count)
+        out.append(Atoms(work.numbers, work.positions))
+    return out
+
+
+def torn(atoms: Atoms, rng) -> list[Atoms]:
+    """Violent geometries: random displacement, one stretched or compressed bond."""
+    out = [Atoms(atoms.numbers, atoms.positions + rng.normal(0, rng.uniform(0.05, 0.30), atoms.positions.shape))]
+    n = len(atoms)
+    if n > 2:
+        distance = atoms.get_all_distances()
+        sums = covalent_radii[atoms.numbers][:, None] + covalent_radii[atoms.numbers][None]
+        i, j = np.argwhere((distance < 1.25 * sums) & ~np.eye(n, dtype=bool))[rng.integers(1 << 30) % max(
+            1, int(((distance < 1.25 * sums) & ~np.eye(n, dtype=bool)).sum()))]
+        side = distance[:, j] < distance[:, i]
+        moved = atoms.positions.copy()
+        axis = (moved[j] - moved[i]) / distance[i, j]
+        moved[side] += axis * distance[i, j] * (rng.uniform(0.7, 2.2) - 1)
+        out.append(Atoms(atoms.numbers, moved + rng.normal(0, 0.03, moved.shape)))
+    return out
+
+
+def unfinished(atoms: Atoms, rng) -> list[Atoms]:
+    """States that an atom-by-atom builder or the generator visits: bare or partly hydrogenated pieces."""
+    out = []
+    heavy = np.flatnonzero(atoms.numbers > 1)
+    hydrogen = np.flatnonzero(atoms.numbers == 1)
+    keep_h = hydrogen[rng.random(len(hydrogen)) < rng.uniform(0, 1)]
+    out.append(atoms[np.sort(np.concatenate([heavy, keep_h]))])
+    # a connected piece: the k atoms nearest to a random one
+    order = np.argsort(atoms.get_all_distances()[rng.integers(len(atoms))])
+    out.append(atoms[np.sort(order[: rng.integers(2, min(len(atoms), 12) + 1)])])
+    for piece in out:
+        piece.positions += rng.normal(0, rng.choice([0.02, 0.08]), piece.positions.shape)
+    return [p for p in out if len(p) > 1]
+
+
+def pair(a: Atoms, b: Atoms, rng) -> Atoms:
+    """Two molecules pushed together along a random direction to a random contact."""
+    one = Rotation.random(random_state=rng.integers(1 << 30)).apply(a.positions - a.positions.mean(0))
+    two = Rotation.random(random_state=rng.integers(1 << 30)).apply(b.positions - b.positions.mean(0))
+    sums = covalent_radii[a.numbers][:, None] + covalent_radii[b.numbers][None]
+    shift, target = 0.0, rng.uniform(0.9, 2.6)  # Angstrom beyond the covalent contact
+    while (np.linalg.norm(one[:, None] - two[None] - [0, 0, shift], axis=-1) - sums).min() < target or shift < 0.5:
+        shift += 0.1
+    return Atoms(np.concatenate([a.numbers, b.numbers]), np.concatenate([one, two + [0, 0, shift]]))
+
+
+def labelled(frames, kind: str, key: str, open_shell: bool = False) -> list[Atoms]:
+    out = []
+    for frame in frames:
+        frame.info = {"kind": kind, "molecule": key}
+        answer = gfn2_label(frame, open_shell)
+        if answer is not None and np.abs(answer.arrays["forces"]).max() < MAX_FORCE:
+            out.append(answer)
+    return out
+
+
+def minimum(seed: str, k: int, sizes, weights, *, test: bool, fmax: float, steps: int):
+    """Teacher-relaxed molecule k of the stream, or None when it belongs elsewhere, fails to embed or falls apart."""
+    mol = molecule(seed, k, sizes, weights)
+    key = graph_key(mol)
+    if in_test(key) != test and (test or mol.GetNumHeavyAtoms() >= 9):
+        return None
+    full = embed(mol, k)
+    if full is None:
+        return None
+    try:
+        final, path = relaxed(as_atoms(full), fmax, steps)
+    except FAILURES:
+        return None
+    return key, final, path
+
+
+TRAIN_SIZES = (1, 16)
+TRAIN_WEIGHTS = (1, 3, 3, 4, 6, 8, 10, 12, 12, 10, 8, 5, 4, 3, 2, 2)
+
+
+def train_shard(index: int, seed: str = "train") -> list[Atoms]:
+    rng = np.random.default_rng([index, 11])
+    out, others = [], []
+    for k in range(index * MOLECULES_PER_SHARD, (index + 1) * MOLECULES_PER_SHARD):
+        found = minimum(seed, k, TRAIN_SIZES, TRAIN_WEIGHTS, test=False, fmax=0.1, steps=40)
+        if found is None:
+            continue
+        key, final, path = found
+        out += labelled([final], "relaxed", key) + labelled(path, "path", key)
+        temperature = rng.choice([300, 500, 800, 1200])
+        try:
+            out += labelled(dynamics(final, temperature, [20, 14, 14], rng), "thermal", key)
+        except FAILURES:
+            pass
+        out += labelled(torn(final, rng), "violent", key)
+        out += labelled(unfinished(final, rng), "fragment", key, open_shell=True)
+        if others and len(final) + len(others[-1]) <= 26:
+            out += labelled([pair(final, others[-1], rng)], "pair", key)
+        others.append(final)
+    return out
+
+
+def test_shard(index: int) -> list[Atoms]:
+    """Eight held-out molecules of 9 to 14 heavy atoms: minimum, dynamics at 300 and 600 K; and the hard classes."""
+    rng = np.random.default_rng([index, 12])
+    out, others, k = [], [], index * 1000
+    while len(others) < MOLECULES_PER_SHARD and k < (index + 1) * 1000:
+        k += 1
+        found = minimum("test", k, (9, 14), (6, 5, 4, 3, 2, 1), test=True, fmax=0.01, steps=300)
+        if found is None:
+            continue
+        key, final, _ = found
+        frames = labelled([final], "relaxed", key)
+        for temperature in (300, 600):
+            frames += labelled(dynamics(final, temperature, [120, 60, 60], rng), f"md{temperature}", key)
+        frames += labelled(torn(final, rng), "violent", key)
+        frames += labelled(unfinished(final, rng), "fragment", key, open_shell=True)
+        if others:
+            frames += labelled([pair(final, others[-1], rng)], "pair", key)
+        out += frames
+        others.append(final)
+    return out
+
+
+def dimer_shard(index: int) -> list[Atoms]:
+    """Shard 0: the isolated atoms and every diatomic curve from 0.5 Angstrom."""
+    out = labelled([Atoms([e]) for e in ELEMENTS], "atom", "atom", open_shell=True)
+    for a, first in enumerate(ELEMENTS):
+        for second in ELEMENTS[a:]:
+            for r in np.concatenate([np.arange(0.5, 2.4, 0.06), np.arange(2.4, 5.0, 0.2)]):
+                frame = Atoms([first, second], [[0, 0, 0], [0, 0, r]], info={"kind": "dimer", "molecule": first + second})
+                answer = gfn2_label(frame, open_shell=True)
+                out += [answer] if answer is not None else []
+    return out
+
+
+if __name__ == "__main__":
+    kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard}[kind]
+    label_shards(partial(make), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2")))

@@ -1,0 +1,52 @@
+"""Fit `organic` to everything labelled under training/, print its errors on the frozen test set.
+
+    python scripts/organic/train.py NAME steps=20000 channels=64 max_ell=2 correlation=2 max_l=0 [init=OTHER]
+Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command after a kill goes on.
+"""
+
+import json
+import sys
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+
+import torch  # noqa: E402
+
+from gendesign.potential import mace  # noqa: E402
+from gendesign.train.dataset import Dataset  # noqa: E402
+from gendesign.train.fit import Fit, errors, fit  # noqa: E402
+from gendesign.train.label import read_frames  # noqa: E402
+
+ROOT = Path("training")
+ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
+
+
+def main(name: str, *pairs: str) -> None:
+    options = {key: json.loads(value) if key != "init" else value for key, value in (p.split("=") for p in pairs)}
+    init = options.pop("init", None)
+    torch.set_num_threads(options.pop("threads", 2))
+    frames = read_frames(sorted(f for d in ROOT.iterdir() if d.name in ("train", "dimer") or d.name.startswith("visited")
+                                for f in d.glob("shard-*.extxyz")))
+    atoms = {int(f.numbers[0]): f.info["energy"] if f.calc is None else f.get_potential_energy()
+             for f in frames if len(f) == 1 and f.info["kind"] == "atom"}
+    print(f"{len(frames)} labels; isolated atoms {atoms}")
+    shape = {key: options.pop(key) for key in ARCHITECTURE if key in options}
+    architecture = mace.new_mace(atomic_energies=dict(sorted(atoms.items())), **shape)
+    folder = ROOT / f"fit-{name}"
+    start = None
+    if init is not None:
+        source = mace.from_plain(architecture)
+        saved = torch.load(ROOT / f"fit-{init}" / "state.pt", weights_only=True)
+        source.load_state_dict(saved["net"])
+        source.load_state_dict(saved["average"], strict=False)
+        start = source.state_dict()
+    net = fit(architecture, Dataset.from_frames(frames), folder, Fit(**options), start)
+    table = errors(net, Dataset.from_frames(read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))))
+    (folder / "errors.json").write_text(json.dumps(table, indent=1))
+    for kind, row in table.items():
+        print(f"{kind:10s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
