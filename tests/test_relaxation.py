@@ -6,8 +6,8 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixBondLength
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
-from toy import ToyPotential
 from torch_sim.optimizers import Optimizer
+from toy import ToyPotential
 
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.types import Candidate, UserError
@@ -20,7 +20,7 @@ def cluster(size: int, seed: int = 0, element: str = "C") -> Atoms:
 
 
 def argon(strain: float = 0.04, seed: int = 0) -> Atoms:
-    atoms = bulk("Ar", "fcc", a=5.26, cubic=True) * (2, 2, 2)
+    atoms = bulk("Ar", "fcc", a=5.26, cubic=True)
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain * np.diag([1.0, -0.5, 0.3])), scale_atoms=True)
     atoms.rattle(0.05, seed=seed)
     return atoms
@@ -59,7 +59,7 @@ def test_unconverged_is_said():
 
 @pytest.mark.parametrize("optimizer", [o.value for o in Optimizer])
 def test_batch_equals_one_by_one(optimizer):
-    settings = Relaxation(optimizer=optimizer, fmax=0.02, max_atoms=12, max_steps=60)
+    settings = Relaxation(optimizer=optimizer, fmax=0.02, max_atoms=12, max_steps=25)
     structures = [cluster(size, seed) for seed, size in enumerate((3, 8, 5, 4, 6))]
     batch = relax(structures, ToyPotential(), settings)
     for one, together in zip(structures, batch, strict=True):
@@ -78,7 +78,7 @@ def test_same_batch_same_bytes():
 @pytest.mark.parametrize("optimizer", [o.value for o in Optimizer])
 @pytest.mark.parametrize("after", [0, 4])
 def test_nan_of_one_leaves_the_others_alone(optimizer, after):
-    settings = Relaxation(optimizer=optimizer, max_steps=40)
+    settings = Relaxation(optimizer=optimizer, max_steps=12)
     structures = [cluster(5, 1), cluster(6, 2, "N"), cluster(4, 3)]
     found = relax(
         [Candidate(atoms, index=10 + i) for i, atoms in enumerate(structures)],
@@ -120,8 +120,6 @@ def test_molecules_and_crystals_in_one_call_keep_their_order():
 @pytest.mark.parametrize("optimizer", ["lbfgs", "bfgs", "fire"])
 @pytest.mark.parametrize("pressure", [0.0, 0.5])
 def test_cell_relaxation_agrees_with_ase(optimizer, pressure):
-    from torch_sim.models.interface import ModelInterface  # noqa: F401
-
     potential = ToyPotential("lj")
     settings = Relaxation(optimizer, fmax=1e-3, cell=True, pressure=pressure, max_stress=1e-3)
     (found,) = relax([argon()], potential, settings)
@@ -130,7 +128,7 @@ def test_cell_relaxation_agrees_with_ase(optimizer, pressure):
     cell = FrechetCellFilter(reference, scalar_pressure=pressure * units.GPa)
     LBFGS(cell, logfile=None).run(fmax=1e-4, steps=500)
     assert found.info["converged"] and found.info["stress_max"] < 1e-3 and found.info["pressure"] == pressure
-    assert found.info["energy"] == pytest.approx(reference.get_potential_energy(), abs=1e-4)
+    assert found.info["energy"] == pytest.approx(reference.get_potential_energy(), abs=2e-4)
     np.testing.assert_allclose(found.atoms.cell.cellpar(), reference.cell.cellpar(), rtol=1e-3)
     # The stress under pressure p is -p: positive under tension.
     assert found.atoms.get_stress()[:3] / units.GPa == pytest.approx([-pressure] * 3, abs=1e-3)
@@ -160,7 +158,7 @@ def test_a_converged_cell_needs_a_converged_stress():
     perfect = bulk("Ar", "fcc", a=5.0, cubic=True)
     (fixed,) = relax([perfect], ToyPotential("lj"))
     assert fixed.info["converged"] and fixed.info["stress_max"] > 0.1 and fixed.info["steps"] == 0
-    (short,) = relax([perfect], ToyPotential("lj"), Relaxation(cell=True, max_steps=1))
+    (short,) = relax([perfect], ToyPotential("lj"), Relaxation(cell=True, max_steps=0))
     assert not short.info["converged"] and short.info["fmax"] < 1e-6
 
 

@@ -30,6 +30,7 @@ class Potential:
     citation: str
     head: int = 0
     chemical_potentials: dict[str, float] = field(default_factory=dict)
+    _torchsim: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -100,13 +101,18 @@ class Potential:
         return mace.descriptors(self.net, batch.positions, mace.one_hot(self.net, batch.numbers), edges, layers, shortest)
 
     def as_torchsim(self, *, stress: bool = False):
-        """A torch-sim model on a copy of the network (torch-sim's wrapper changes the module it is given)."""
+        """A torch-sim model on a copy of the network (torch-sim's wrapper changes the module it is given).
+
+        Made once and kept: a copy costs a second, because its compiled parts are compiled again.
+        """
         from mace.calculators.mace_torchsim import MaceTorchSimModel
 
-        return MaceTorchSimModel(
-            copy.deepcopy(self.net), device=self.device, dtype=self.dtype, compute_stress=stress, head=self.head,
-            neighbor_list_fn=_torchsim_neighbours,
-        )
+        if stress not in self._torchsim:
+            self._torchsim[stress] = MaceTorchSimModel(
+                copy.deepcopy(self.net), device=self.device, dtype=self.dtype, compute_stress=stress, head=self.head,
+                neighbor_list_fn=_torchsim_neighbours,
+            )
+        return self._torchsim[stress]
 
     def as_ase(self):
         """An ASE calculator."""

@@ -1,5 +1,7 @@
 """Reference methods of quantum chemistry as ASE calculators: they judge (and may teach) what a potential makes."""
 
+from typing import ClassVar
+
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
@@ -34,7 +36,7 @@ def pm6_calculator(atoms: Atoms, multiplicity: int | None = None) -> Calculator:
 class Sparrow(Calculator):
     """ASE calculator of one semi-empirical method of SCINE Sparrow, for neutral molecules."""
 
-    implemented_properties = ["energy", "forces"]
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
 
     def __init__(self, multiplicity: int = 1, method: str = "PM6"):
         super().__init__()

@@ -28,10 +28,10 @@ def relax(
     """Relax structures under a potential; the same order, one candidate for each.
 
     `info` gets energy (eV), fmax (eV/Angstrom), converged, steps, and for cells stress_max (GPa, largest deviation of
-    the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; atoms
-    get a SinglePointCalculator. FixAtoms constraints are kept. Failed and empty candidates pass through; one whose
-    forces stop being finite gets a failure while the others go on. `progress(finished, total)` is called as structures
-    finish. Raises UserError for unknown elements, unsupported constraints and cells that cannot be relaxed.
+    the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; the
+    atoms get a SinglePointCalculator. FixAtoms constraints are kept. Failed and empty candidates pass through; a
+    candidate whose forces stop being finite gets a failure and the others go on. `progress(finished, total)` is called
+    as structures finish. Raises UserError for unknown elements, unsupported constraints, cells that cannot be relaxed.
     """
     settings = settings or Relaxation()
     results = [

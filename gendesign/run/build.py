@@ -1,21 +1,25 @@
-"""From resolved settings to the objects of a run. Everything heavy is imported here, after the arguments were checked."""
+"""From resolved settings to the objects of a run; heavy imports start here, after the arguments were checked."""
 
-import hashlib
+import atexit
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ase.io
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
+from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import relax
-from gendesign.run.stages import Stages
+from gendesign.run.stages import Row, Stages
+from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.structure.files import read_structures
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate, UserError, Verdict
 
 
 @dataclass(frozen=True)
@@ -26,9 +30,8 @@ class Structures:
     name: str = "file"
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
-        """The structures with these numbers; `seed` is only recorded."""
-        for index in indices:
-            yield replace(self.candidates[index], index=index, seed=seed)
+        """The structures with these numbers; nothing is drawn, so `seed` plays no part."""
+        yield from (self.candidates[index] for index in indices)
 
 
 def load(config: DictConfig) -> Potential:
@@ -52,7 +55,8 @@ def build_stages(config: DictConfig, files: Sequence[str], potential: Potential)
         generator, n = make(config.generator, potential=potential), config.n
     stages = Stages(generator, about=about(potential))
     if config.get("relaxation") is not None:
-        stages = replace(stages, relax=partial(_relax, potential=potential, settings=make(config.relaxation)))
+        settings = make(config.relaxation)
+        stages = replace(stages, relax=lambda candidates, report: relax(candidates, potential, settings, report))
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential)
     return stages, n
@@ -71,6 +75,34 @@ def make(section: DictConfig, **arguments: Any) -> Any:
         raise
 
 
+def _with_screening(stages: Stages, config: DictConfig, potential: Potential) -> Stages:
+    settings = make(config.screening)
+    # One set of worker processes for the whole run; starting them takes seconds.
+    workers = Workers(settings.workers, settings.time_limit)
+    atexit.register(workers.close)
+    return replace(
+        stages,
+        screen=partial(screen_each, potential=potential, settings=settings, workers=workers),
+        screen_set=partial(screen_set, settings=settings, reference=bundled_reference()),
+        summarise=table_rows,
+    )
+
+
+def table_rows(verdicts: Sequence[Verdict], n: int) -> list[Row]:
+    """The screening's table; a median that most candidates have no number for is None, as JSON knows no infinity."""
+    rows = [row._asdict() for row in summarise(verdicts, n)]
+    return [row | {"value": None} if row["value"] is not None and math.isinf(row["value"]) else row for row in rows]
+
+
+def bundled_reference() -> Reference | None:
+    """Reference skeletons and training molecules of the bundled checkpoint, for novelty; None where they are absent."""
+    folder = checkpoints_folder() / "organic"
+    skeletons, training = folder / "reference.extxyz", folder / "training.smi"
+    if not (skeletons.is_file() and training.is_file()):
+        return None
+    return Reference.read(training, [str(atoms.info["smiles"]) for atoms in ase.io.read(skeletons, index=":")])
+
+
 def about(potential: Potential) -> dict[str, Any]:
     """What summary.json says of the model."""
     return {
@@ -82,8 +114,3 @@ def about(potential: Potential) -> dict[str, Any]:
             "elements": list(potential.elements),
         }
     }
-
-
-def digest(path: Path) -> str:
-    """sha256 of a file, by which a resumed run knows its input again."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

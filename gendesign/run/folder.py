@@ -70,9 +70,10 @@ def check_folder(path: Path, identity: dict[str, Any]) -> None:
 def open_folder(path: Path, identity: dict[str, Any]) -> Iterator[Folder]:
     """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does."""
     check_folder(path, identity)
+    ours = not path.exists()
     try:
         path.mkdir(parents=True, exist_ok=True)
-        lock = open(path / LOCK, "w")
+        lock = open(path / LOCK, "w")  # noqa: SIM115 - held open, and so locked, until the run ends
     except OSError as error:
         raise SettingsError(f"output={path} cannot be created ({error.strerror}); give another folder") from None
     with lock:
@@ -85,7 +86,12 @@ def open_folder(path: Path, identity: dict[str, Any]) -> Iterator[Folder]:
         if not (path / SUMMARY).is_file():
             folder.replace(SUMMARY, lambda file: file.write_text(to_json({"identity": identity})))
         (path / "shards").mkdir(exist_ok=True)
-        yield folder
+        try:
+            yield folder
+        except Exception:
+            if not any(folder.path.glob("shards/[0-9]*")):
+                _empty(path, ours)
+            raise
 
 
 def to_json(content: Any) -> str:
@@ -106,6 +112,15 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
         shown = "; ".join(f"{_short(key)} was {before.get(key)}, now {now.get(key)}" for key in different[:4])
         more = f" and {len(different) - 4} more" if len(different) > 4 else ""
         raise SettingsError(f"output={path} holds a run with other settings ({shown}{more}); give another output")
+
+
+def _empty(path: Path, remove: bool) -> None:
+    """Take back what was written before the first shard met an error, so that mended settings are welcome."""
+    shutil.rmtree(path / "shards")
+    for file in path.iterdir():
+        file.unlink()
+    if remove:
+        path.rmdir()
 
 
 def _short(key: str) -> str:

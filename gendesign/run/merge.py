@@ -6,23 +6,27 @@ import platform
 from collections.abc import Sequence
 from typing import Any
 
+from gendesign import __version__
 from gendesign.run.folder import SUMMARY, Folder, to_json
-from gendesign.run.records import read_candidates, read_verdicts, write_candidates, write_verdicts
+from gendesign.run.records import read_candidates, read_verdicts, write_verdicts
 from gendesign.run.report import write_report
 from gendesign.run.stages import Stages
-from gendesign.run.table import count
+from gendesign.run.table import count, valid
+from gendesign.structure.files import write_sdf
 
 CANDIDATES, VERDICTS, TIMINGS, MOLECULES, REPORT = (
     "candidates.extxyz", "verdicts.parquet", "timings.json", "molecules.sdf", "report.html",
 )  # fmt: skip
-LIBRARIES = ("gendesign", "torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "posebusters", "tblite")
+LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "posebusters", "tblite")
 
 
 def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     """Merge the finished shards; returns the content of summary.json, with `seconds` (per stage) beside it."""
     finished = [number for number in range(total) if folder.finished(number)]
-    candidates = [c for number in finished for c in read_candidates(folder.shard(number) / CANDIDATES)]
-    verdicts = [v for number in finished for v in read_verdicts(folder.shard(number) / VERDICTS)]
+    frames = [folder.shard(number) / CANDIDATES for number in finished]
+    verdicts_of = [read_verdicts(folder.shard(number) / VERDICTS) for number in finished]
+    candidates = [c for path, rows in zip(frames, verdicts_of, strict=True) for c in read_candidates(path, rows)]
+    verdicts = [verdict for rows in verdicts_of for verdict in rows]
     if stages.screen_set is not None:
         verdicts = verdicts + stages.screen_set(candidates, verdicts)
     verdicts.sort(key=lambda verdict: verdict.candidate)  # stable: checks keep their order within a candidate
@@ -32,12 +36,11 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
         **stages.about,
         "versions": versions(),
         "shards": {"finished": len(finished), "total": total},
-        "table": stages.summarise(candidates, verdicts) if stages.summarise else count(candidates, verdicts),
+        "table": stages.summarise(verdicts, len(candidates)) if stages.summarise else count(candidates, verdicts),
     }
-    folder.replace(CANDIDATES, lambda path: write_candidates(path, candidates))
+    folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
     folder.replace(VERDICTS, lambda path: write_verdicts(path, verdicts))
-    if stages.write_molecules is not None:
-        folder.replace(MOLECULES, lambda path: stages.write_molecules(path, candidates, verdicts))
+    folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path))
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
@@ -46,12 +49,9 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape the numbers."""
-    found = {"python": platform.python_version()}
+    found = {"gendesign": __version__, "python": platform.python_version()}
     for name in LIBRARIES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed as a package"
+        found[name] = importlib.metadata.version(name)
     return found
 
 

@@ -34,7 +34,7 @@ def draw_smiles(smiles: str) -> str:
     svg = re.sub(r" class='[^']*'|<!--.*?-->|\n", "", svg)
     svg = re.sub(r"(\d+\.\d)\d+", r"\1", svg)
     svg = re.sub(r"\s(xmlns:\w+|xml:space|version|baseProfile)='[^']*'", "", svg)
-    return svg.replace(";stroke-linecap:butt;stroke-linejoin:miter;stroke-opacity:1", "").replace("fill-rule:evenodd;", "")
+    return re.sub(r";stroke-linecap:butt;stroke-linejoin:miter;stroke-opacity:1|fill-rule:evenodd;", "", svg)
 
 
 def draw_atoms(atoms: Atoms) -> str:

@@ -9,10 +9,12 @@ from ase import Atoms
 
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.merge import CANDIDATES, TIMINGS, VERDICTS, rebuild
-from gendesign.run.records import write_candidates, write_verdicts
+from gendesign.run.records import FINISHED, write_verdicts
 from gendesign.run.stages import Progress, Stages
+from gendesign.structure.files import write_extxyz
 from gendesign.structure.types import Candidate, Verdict
 
+AT_ONCE = 5  # candidates per call of the screening: enough for its workers, few enough for a bar that moves
 PATIENCE = 10  # between shards the merged files are rebuilt only when that costs less than a tenth of the time
 
 
@@ -49,21 +51,20 @@ def make_shard(
     timings["generate"] = time.perf_counter() - start
     if stages.relax is not None:
         start = time.perf_counter()
-        candidates = relax_usable(stages.relax, candidates)
+        candidates = relax_usable(stages.relax, candidates, progress)
         timings["relax"] = time.perf_counter() - start
-        progress.stage("relax", len(candidates))
     verdicts = [finish_verdict(candidate) for candidate in candidates]
     if stages.screen is not None:
         start = time.perf_counter()
-        for candidate in candidates:
-            if candidate.failure is None:
-                verdicts += stages.screen([candidate])
-            progress.stage("screen", 1)
+        for first in range(0, len(candidates), AT_ONCE):
+            few = candidates[first : first + AT_ONCE]
+            verdicts += stages.screen(few)
+            progress.stage("screen", len(few))
         timings["screen"] = time.perf_counter() - start
     verdicts.sort(key=lambda verdict: verdict.candidate)
 
     def write(temporary: Path) -> None:
-        write_candidates(temporary / CANDIDATES, candidates)
+        write_extxyz(candidates, temporary / CANDIDATES)
         write_verdicts(temporary / VERDICTS, verdicts)
         (temporary / TIMINGS).write_text(to_json({"candidates": len(candidates), "seconds": timings}))
 
@@ -80,12 +81,21 @@ def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int,
     ]
 
 
-def relax_usable(relax: Callable[[Sequence[Candidate]], list[Candidate]], candidates: Sequence[Candidate]) -> list[Candidate]:
+def relax_usable(relax: Callable, candidates: Sequence[Candidate], progress: Progress) -> list[Candidate]:
     """Relax the candidates that did not fail before; the failed ones keep their places."""
-    relaxed = iter(relax(usable) if (usable := [c for c in candidates if c.failure is None]) else [])
+    usable = [candidate for candidate in candidates if candidate.failure is None]
+    progress.stage("relax", len(candidates) - len(usable))
+    seen = 0
+
+    def report(finished: int, total: int) -> None:
+        nonlocal seen
+        progress.stage("relax", finished - seen)
+        seen = finished
+
+    relaxed = iter(relax(usable, report) if usable else [])
     return [candidate if candidate.failure is not None else next(relaxed) for candidate in candidates]
 
 
 def finish_verdict(candidate: Candidate) -> Verdict:
     """Whether the attempt ended with a structure, and why not."""
-    return Verdict(candidate.index, "finished", candidate.failure is None, reason=candidate.failure or "")
+    return Verdict(candidate.index, FINISHED, candidate.failure is None, reason=candidate.failure or "")

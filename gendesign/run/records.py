@@ -1,17 +1,17 @@
-"""Candidates and verdicts as files, byte for byte the same for the same content."""
+"""Verdicts as Parquet, byte for byte the same for the same content, and candidates read back from extended XYZ."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.io import read
 
+from gendesign.structure.files import PROVENANCE, STEP_SEPARATOR
 from gendesign.structure.types import Candidate, Verdict
 
+FINISHED = "finished"  # the check that every attempt has, passed or not
 SCHEMA = pa.schema(
     [
         ("candidate", pa.int64()),
@@ -23,23 +23,17 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
     ]
 )
-ARROW = " > "  # between the steps of a history
-RESULTS = ("energy", "forces", "stress")
 
 
-def write_candidates(path: Path, candidates: Sequence[Candidate]) -> None:
-    """Extended XYZ with energy, forces, stress and provenance (candidate, generator, seed, parent, history, failure)."""
-    if candidates:
-        write(path, [_to_atoms(candidate) for candidate in candidates], format="extxyz")
-    else:
-        path.write_text("")
+def read_candidates(path: Path, verdicts: Sequence[Verdict]) -> list[Candidate]:
+    """What `write_extxyz` wrote for these verdicts, as it was in memory, in the order of the attempts.
 
-
-def read_candidates(path: Path) -> list[Candidate]:
-    """What `write_candidates` wrote."""
-    if not path.stat().st_size:
-        return []
-    return [_from_atoms(atoms) for atoms in read(path, index=":", format="extxyz")]
+    A failed attempt without an atom has no frame in the file; its verdict alone remembers it.
+    """
+    frames = read(path, index=":", format="extxyz") if path.stat().st_size else []
+    found = {candidate.index: candidate for candidate in map(_restore, frames)}
+    finished = {verdict.candidate: verdict.reason for verdict in verdicts if verdict.check == FINISHED}
+    return [found.get(index) or Candidate(Atoms(), index, failure=reason) for index, reason in finished.items()]
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
@@ -74,47 +68,11 @@ def read_verdicts(path: Path) -> list[Verdict]:
     ]
 
 
-def _to_atoms(candidate: Candidate) -> Atoms:
-    atoms = Atoms(
-        candidate.atoms.get_chemical_symbols(),
-        positions=candidate.atoms.positions,
-        cell=candidate.atoms.cell,
-        pbc=candidate.atoms.pbc,
-    )
-    provenance = {
-        "candidate": candidate.index,
-        "generator": candidate.generator,
-        "seed": candidate.seed,
-        "parent": candidate.parent,
-        "history": ARROW.join(candidate.history),
-        "failure": candidate.failure,
-    }
-    extra = {key: value for key, value in candidate.info.items() if key not in provenance and key not in RESULTS}
-    # ASE's reader stumbles over an empty value and reads the next key as part of it.
-    atoms.info = {key: _plain(value) for key, value in {**provenance, **extra}.items() if value not in (None, "")}
-    known = getattr(candidate.atoms.calc, "results", {})
-    if len(atoms) and known:
-        atoms.calc = SinglePointCalculator(atoms, **{key: known[key] for key in RESULTS if key in known})
-    return atoms
-
-
-def _from_atoms(atoms: Atoms) -> Candidate:
-    info = {key: _plain(value) for key, value in atoms.info.items()}
-    history = str(info.pop("history", ""))
-    provenance = {
-        "index": info.pop("candidate"),
-        "generator": str(info.pop("generator")),
-        "seed": info.pop("seed"),
-        "parent": info.pop("parent", None),
-        "history": tuple(history.split(ARROW)) if history else (),
-        "failure": info.pop("failure", None),
-    }
+def _restore(atoms: Atoms) -> Candidate:
+    info = {key: value.item() if hasattr(value, "item") else value for key, value in atoms.info.items()}
+    own = {key: info.pop(key) for key in PROVENANCE if key in info}
+    own["history"] = tuple(own["history"].split(STEP_SEPARATOR)) if own.get("history") else ()
     if atoms.calc is not None and "energy" in atoms.calc.results:
         info["energy"] = float(atoms.calc.results["energy"])
     atoms.info = {}
-    return Candidate(atoms=atoms, info=info, **provenance)
-
-
-def _plain(value: Any) -> Any:
-    """Plain Python numbers; numpy and torch scalars print differently from version to version."""
-    return value.item() if hasattr(value, "item") else value
+    return Candidate(atoms, info=info, **own)

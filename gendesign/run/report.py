@@ -8,12 +8,12 @@ import jinja2
 import yaml
 
 from gendesign.run.pictures import draw_atoms, draw_smiles, histogram
-from gendesign.run.table import readable
+from gendesign.run.table import VALID, readable, valid
 from gendesign.structure.types import Candidate, Verdict
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery; the page stays within a few megabytes
-VALID, SMILES = "valid", "smiles"
+SMILES = "smiles"
 UNITS = {"kcal/mol"}
 
 
@@ -28,13 +28,14 @@ def write_report(
     of: dict[int, list[Verdict]] = {candidate.index: [] for candidate in candidates}
     for verdict in verdicts:
         of[verdict.candidate].append(verdict)
-    cards = [(_good(candidate, of[candidate.index]), candidate) for candidate in candidates]
-    good = [candidate for fine, candidate in cards if fine]
-    other = [candidate for fine, candidate in cards if not fine]
+    good = valid(candidates, verdicts)
+    numbers = {candidate.index for candidate in good}
+    other = [candidate for candidate in candidates if candidate.index not in numbers]
     judged = any(verdict.check == VALID for verdict in verdicts)
     model = summary.get("model", {})
     heavy = [float(sum(z > 1 for z in candidate.atoms.numbers)) for candidate in candidates if len(candidate.atoms)]
-    page = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text()).render(
+    template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
+    page = template.render(
         verb=summary["identity"].get("verb", ""),
         shards=summary["shards"],
         model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
@@ -50,11 +51,6 @@ def write_report(
     path.write_text(page)
 
 
-def _good(candidate: Candidate, verdicts: Sequence[Verdict]) -> bool:
-    judged = [verdict.passed for verdict in verdicts if verdict.check == VALID]
-    return candidate.failure is None and all(judged)
-
-
 def _strains(verdicts: Sequence[Verdict]) -> list[str]:
     """Checks that measure a strain energy, in the order of their first verdict."""
     return list(dict.fromkeys(v.check for v in verdicts if "strain" in v.check and v.unit in UNITS))
@@ -65,15 +61,27 @@ def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:
     return histogram(values, check.replace("_", " "), next(v.unit for v in verdicts if v.check == check))
 
 
-def _gallery(heading: str, candidates: Sequence[Candidate], of: dict[int, list[Verdict]]) -> tuple[str, list[dict], int]:
+def _gallery(
+    heading: str, candidates: Sequence[Candidate], of: dict[int, list[Verdict]]
+) -> tuple[str, list[dict[str, Any]], int]:
     shown = candidates[:MOST_PICTURES]
     cards = [_card(candidate, of[candidate.index]) for candidate in shown]
     return f"{heading} ({len(candidates)})", cards, len(candidates) - len(shown)
 
 
+def _reasons(verdicts: Sequence[Verdict]) -> list[str]:
+    """What was wrong, each reason once and under the first check that gave it."""
+    first: dict[str, str] = {}
+    for verdict in verdicts:
+        if verdict.passed is False and verdict.reason:
+            first.setdefault(verdict.reason, verdict.check)
+    return [f"{check}: {reason}" for reason, check in first.items()][:3]
+
+
 def _card(candidate: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     smiles = next((v.value for v in verdicts if v.check == SMILES and isinstance(v.value, str)), "")
-    notes = [f"{v.value:.1f} {v.unit}" for v in verdicts if v.check in _strains(verdicts)[:1] and isinstance(v.value, float)]
+    strains = [v for v in verdicts if v.check in _strains(verdicts)[:1] and isinstance(v.value, float)]
+    notes = [f"strain {v.value:.1f} {v.unit}" for v in strains]
     if candidate.info.get("converged") is False:
         notes.append("not converged")
     return {
@@ -81,6 +89,6 @@ def _card(candidate: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
         "formula": candidate.atoms.get_chemical_formula(),
         "smiles": smiles,
         "notes": notes,
-        "reasons": list(dict.fromkeys(f"{v.check}: {v.reason}" for v in verdicts if v.passed is False and v.reason))[:3],
+        "reasons": _reasons(verdicts),
         "picture": (smiles and draw_smiles(smiles)) or draw_atoms(candidate.atoms),
     }

@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that a mistyped argument is answered at once.
 import difflib
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ def describe(verb: str, overrides: Sequence[str] = ()) -> str:
     config = resolve(verb, overrides)
     choices = dict(_split(verb, override) for override in overrides)
     rows = flatten(OmegaConf.to_container(config, resolve=True))
-    shown = {key: _show(value) for key, value in rows.items() if not key.endswith("_target_")}
+    shown = {key: _show(rows[key]) for key in _ordered(rows) if not key.endswith("_target_")}
     meanings = _meanings(verb, choices)
     width = max(len(key) for key in shown)
     wide = max(min(len(value), 24) for value in shown.values())
@@ -87,6 +87,8 @@ def _split(verb: str, override: str) -> tuple[str, str]:
 
 
 def _check(key: str, text: str, value: Any) -> None:
+    if key == "potential" and not Path(text).expanduser().exists() and re.search(r"[/\\]|\.(model|pt|pth)$", text):
+        raise SettingsError(f"potential={text}: no such file or folder; give a path, or a name such as organic")
     if key in ALLOWED and re.sub(r"^cuda:\d+$", "cuda", str(value)) not in ALLOWED[key]:
         raise SettingsError(f"{key}={text}: allowed are {', '.join(ALLOWED[key])}")
     if key in LEAST and (value is None or value < LEAST[key]):
@@ -112,10 +114,13 @@ def _compose(verb: str, choices: list[tuple[str, str]]) -> DictConfig:
         if group not in used:
             allowed = ", ".join(used) or "none"
             raise SettingsError(f"{group}={name}: {verb} has no group '{group}'; its groups are {allowed}")
+        if name == "null" and group == "generator":
+            raise SettingsError(f"generator=null: {verb} needs a generator; allowed: {', '.join(_options(group))}")
         if name != "null" and name not in _options(group):
             raise SettingsError(f"{group}={name} is unknown; allowed: {', '.join(_options(group))} or null")
     with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="gendesign"):
-        return compose(verb, overrides=[f"{group}={name}" for group, name in choices])
+        words = [f"{group}={name}" if name != "null" else f"~{group}" for group, name in choices if name != used[group]]
+        return compose(verb, overrides=words)
 
 
 def _default(verb: str, config: DictConfig, key: str) -> Any:
@@ -124,9 +129,11 @@ def _default(verb: str, config: DictConfig, key: str) -> Any:
         return known[key]
     names = [name for name in known if not name.endswith("_target_")]
     if any(name.startswith(f"{key}.") for name in names):
-        raise SettingsError(f"'{key}' is a section: set its keys, such as {next(n for n in names if n.startswith(key))}")
-    near = difflib.get_close_matches(key, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(names)};"
+        example = next(name for name in names if name.startswith(f"{key}."))
+        raise SettingsError(f"'{key}' is a section: set its keys, such as {example}")
+    near = difflib.get_close_matches(key, names, n=2, cutoff=0.6)
+    short = dict.fromkeys(re.sub(r"\..*", ".*", name) for name in _ordered(names))
+    hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(short)};"
     raise SettingsError(f"unknown key '{key}': {hint} see gendesign {verb} --help")
 
 
@@ -160,6 +167,11 @@ def _number_or_text(text: str) -> Any:
     return text
 
 
+def _ordered(keys: Iterable[str]) -> list[str]:
+    """The run's own keys first, then the groups'."""
+    return sorted(keys, key=lambda key: ("." in key, key != "n"))
+
+
 def _show(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(map(str, value)) + "]"
@@ -176,8 +188,12 @@ def _meanings(verb: str, choices: dict[str, str]) -> dict[str, str]:
         chosen = choices.get(group, start)
         if chosen != "null" and group != "experiment":
             files.append((f"{group}.", folder / group / f"{chosen}.yaml"))
-    return {
-        prefix + key: meaning
-        for prefix, path in files
-        for key, meaning in re.findall(r"^(\w+):[^#\n]*#\s*(.+)$", path.read_text(), re.MULTILINE)
-    }
+    meanings: dict[str, str] = {}
+    for prefix, path in files:
+        section = ""
+        for line in path.read_text().splitlines():
+            if found := re.match(r"(\w+):$", line):
+                section = f"{found[1]}."
+            elif found := re.match(r"( *)(\w+):[^#]*#\s*(.+)$", line):
+                meanings[prefix + (section if found[1] else "") + found[2]] = found[3]
+    return meanings

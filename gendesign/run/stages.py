@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 from gendesign.structure.types import Candidate, Generator, Verdict
@@ -20,18 +19,18 @@ class Progress(Protocol):
 
 @dataclass(frozen=True)
 class Stages:
-    """What is done to every candidate: a generator and two callables, each None where the verb leaves it out.
+    """What is done to every candidate: a generator and callables, each None where the verb leaves it out.
 
-    `relax` keeps order and number; `screen` judges the candidates of a shard one by one; `screen_set` judges them
-    all together, given the verdicts so far; `summarise` makes the rows (name, value, unit, n) of the table.
+    `relax` keeps order and number and calls back with (finished, total); `screen` judges candidates for themselves, a
+    few at a time; `screen_set` judges all of them together, given the verdicts so far; `summarise(verdicts, n)` makes
+    the rows of the table; `about` goes into summary.json.
     """
 
     generator: Generator
-    relax: Callable[[Sequence[Candidate]], list[Candidate]] | None = None
+    relax: Callable[[Sequence[Candidate], Callable[[int, int], None]], list[Candidate]] | None = None
     screen: Callable[[Sequence[Candidate]], list[Verdict]] | None = None
     screen_set: Callable[[Sequence[Candidate], Sequence[Verdict]], list[Verdict]] | None = None
-    summarise: Callable[[Sequence[Candidate], Sequence[Verdict]], list[Row]] | None = None
-    write_molecules: Callable[[Path, Sequence[Candidate], Sequence[Verdict]], None] | None = None
+    summarise: Callable[[Sequence[Verdict], int], list[Row]] | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -6,16 +6,26 @@ from typing import Any
 from gendesign.run.stages import Row
 from gendesign.structure.types import Candidate, Verdict
 
+VALID = "valid"  # the check that decides whether a candidate counts as a molecule
+
+
+def valid(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[Candidate]:
+    """Those that finished and that no `valid` check rejected."""
+    rejected = {verdict.candidate for verdict in verdicts if verdict.check == VALID and verdict.passed is False}
+    return [candidate for candidate in candidates if candidate.failure is None and candidate.index not in rejected]
+
 
 def count(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[Row]:
-    """A row per check: how many passed out of how many attempts, or the median of a measurement."""
-    rows = [{"name": "attempted", "value": len(candidates), "unit": "", "n": len(candidates)}]
+    """A row per check: the share of all attempts that passed, or the median of a measurement."""
+    rows = []
     for check in dict.fromkeys(verdict.check for verdict in verdicts):
         judged = [v for v in verdicts if v.check == check]
         passed = [v.passed for v in judged if v.passed is not None]
         numbers = sorted(v.value for v in judged if isinstance(v.value, float))
         if passed:
-            rows.append({"name": check, "value": sum(passed), "unit": "passed", "n": len(candidates)})
+            rows.append(
+                {"name": check, "value": sum(passed) / len(candidates), "unit": "fraction", "n": len(candidates)}
+            )
         elif numbers:
             unit = next((v.unit for v in judged if v.unit), "")
             rows.append({"name": f"{check}, median", "value": median(numbers), "unit": unit, "n": len(numbers)})
@@ -29,12 +39,12 @@ def median(numbers: Sequence[float]) -> float:
 
 
 def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, str]]:
-    """(name, value) pairs to print: shares with their counts, numbers with their units, time per candidate last."""
-    pairs = [(row["name"], _readable(row)) for row in rows]
+    """(name, value) pairs to print: shares of what they count, numbers with their units, time per candidate last."""
     made = timings["candidates"]
+    pairs = [("attempted", str(made)), *((row["name"], _readable(row)) for row in rows)]
     if made:
         each = {stage: spent / made for stage, spent in timings["seconds"].items()}
-        parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in each.items())
+        parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in each.items() if spent >= 0.005)
         pairs.append(("time per candidate", f"{sum(each.values()):.2f} s ({parts})"))
     return pairs
 
@@ -43,8 +53,7 @@ def _readable(row: Row) -> str:
     value, unit = row["value"], row.get("unit", "")
     if value is None:
         return "not measured"
-    if unit == "passed":
-        share = f" ({100 * value / row['n']:.0f} %)" if row["n"] else ""
-        return f"{value} of {row['n']}{share}"
+    if unit == "fraction":
+        return f"{100 * value:.0f} % of {row['n']}"
     number = f"{value:.3g}" if isinstance(value, float) else str(value)
     return f"{number} {unit}".strip()

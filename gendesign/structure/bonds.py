@@ -9,7 +9,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from rdkit.Geometry import Point3D
 
-from .lewis import neutral_orders
+from gendesign.structure.lewis import lewis_structure
 
 # Typical lengths (pm) of single, double and triple bonds and the margins that EDM (Hoogeboom 2022, arXiv 2203.17003)
 # adds to them. Pairs that the table lacks never bond; there is no S=O, hence sulfones count as unstable.
@@ -49,6 +49,8 @@ REDRAWN = tuple(
         ("[O-]-C=C-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 1), (2, 3, 2), (3, 4, 2)), ((0, 1), (4, -1))),
     )
 )
+# A sulfur of valence four or six takes oxygen, nitrogen and halogens; doubly bonded to carbon it hides lost hydrogens.
+YLIDE = Chem.MolFromSmarts("[#16;v4,v6]=[#6]")
 ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
 MAX_ITERATIONS = 1000  # of the search for bond orders; without a bound it can run for minutes
 
@@ -83,7 +85,7 @@ def edm_stable_atoms(atoms: Atoms) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Perceived:
-    """A molecule read from coordinates: `mol` with explicit hydrogens and a conformer, or the reason for its absence."""
+    """A molecule read from coordinates: `mol`, hydrogens explicit, with a conformer, or why there is none."""
 
     mol: Chem.Mol | None
     reason: str = ""
@@ -119,8 +121,8 @@ def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS) -> Perceived:
             return Perceived(None, "odd number of electrons: a radical or a missing hydrogen")
         found = _searched(bare, max_iterations)
         # RDKit's search stops at the first drawing that fits, so that it misses the neutral one of CS2 or of some
-        # heterocycles and draws charges; whether a neutral one exists can be decided exactly.
-        return found if found.mol is not None else _neutral(bare, atoms) or found
+        # heterocycles and draws charges; whether a proper one exists can be decided exactly.
+        return found if found.mol is not None else _exact(bare, atoms) or found
 
 
 def _unbonded(atoms: Atoms) -> Chem.RWMol:
@@ -147,14 +149,17 @@ def _searched(bare: Chem.RWMol, max_iterations: int) -> Perceived:
     return _judged(mol)
 
 
-def _neutral(bare: Chem.RWMol, atoms: Atoms) -> Perceived | None:
+def _exact(bare: Chem.RWMol, atoms: Atoms) -> Perceived | None:
+    """The best Lewis structure if there is one that holds, else nothing."""
     mol = Chem.RWMol(bare)
     bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
-    orders = neutral_orders(atoms.numbers, atoms.positions, bonds)
-    if orders is None:
+    found = lewis_structure(atoms.numbers, atoms.positions, bonds)
+    if found is None:
         return None
-    for bond, order in zip(mol.GetBonds(), orders, strict=True):
+    for bond, order in zip(mol.GetBonds(), found[0], strict=True):
         bond.SetBondType(ORDERS[order])
+    for atom, charge in zip(mol.GetAtoms(), found[1], strict=True):
+        atom.SetFormalCharge(charge)
     judged = _judged(mol)
     return judged if judged.mol is not None else None
 
@@ -163,10 +168,11 @@ def _judged(mol: Chem.RWMol) -> Perceived:
     """Clean, sanitize and judge a molecule whose bond orders are set."""
     try:
         _redraw(mol)
+        ylide = mol.HasSubstructMatch(YLIDE)
         Chem.SanitizeMol(mol)
     except ValueError as error:
         return Perceived(None, f"no bond orders fit: {_line(error)}")
-    reason = _objection(mol)
+    reason = "sulfur of valence 4 or 6 doubly bonded to carbon: a missing hydrogen" if ylide else _objection(mol)
     if reason:
         return Perceived(None, reason)
     Chem.AssignStereochemistryFrom3D(mol)

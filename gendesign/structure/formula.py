@@ -15,9 +15,11 @@ def parse_formula(text: str) -> dict[str, int]:
 
     Raises UserError for an empty text, unknown elements and anything that is not a formula.
     """
+    if not re.fullmatch(r"\s*[A-Za-z0-9()]+\s*", text):
+        raise UserError(_refusal(text))
     try:
         counts = Formula(text.strip()).count()
-    except (ValueError, AttributeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(_refusal(text)) from error
     known = all(symbol in atomic_numbers and symbol != "X" for symbol in counts)
     if not counts or not known or any(count < 1 for count in counts.values()):

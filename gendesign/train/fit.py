@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.potential import mace
@@ -29,6 +28,7 @@ class Fit:
     batch_size: int = 16
     learning_rate: float = 0.005
     warmup: int = 200
+    decay_from: float = 0.5
     energy_weight: tuple[float, float] = (5.0, 20.0)
     damping: float = 5.0
     gradient_clip: float = 10.0
@@ -55,21 +55,25 @@ def _loss(net: nn.Module, data: Dataset, chosen: Tensor, energy_weight: float, d
 
 
 def _schedule(step: int, settings: Fit) -> float:
-    """Linear warm-up, then a cosine to zero at the last step."""
-    if step < settings.warmup:
-        return (step + 1) / settings.warmup
-    progress = (step - settings.warmup) / max(1, settings.steps - settings.warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    """Linear warm-up, a plateau, then from `decay_from` (share of all steps) a straight line to zero.
+
+    On the plateau the averaged weights are usable at any time, and data may be added without a new warm-up.
+    """
+    rise = (step + 1) / max(1, settings.warmup)
+    fall = (settings.steps - step) / max(1, settings.steps * (1 - settings.decay_from))
+    return min(1.0, rise, fall)
 
 
 def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: dict[str, Tensor] | None = None) -> nn.Module:
     """Train the network of `architecture` (see `potential.mace.new_mace`) and return it with its averaged weights.
 
     `folder` keeps state.pt (weights, average, optimizer, step: a killed run goes on exactly there), log.csv and
-    settings.json. `start` gives weights to begin from.
+    settings.json. `start` gives weights to begin from. Under `torchrun` every process takes its part of each batch.
     """
+    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps({"fit": asdict(settings), "architecture": architecture}, indent=1))
+    if rank == 0:
+        (folder / "settings.json").write_text(json.dumps({"fit": asdict(settings), "architecture": architecture}, indent=1))
     torch.manual_seed(settings.seed)
     net = mace.from_plain(architecture)
     if start is not None:
@@ -83,21 +87,23 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
         optimizer.load_state_dict(saved["optimizer"])
         average, first = saved["average"], saved["step"]
     log, began = [], time.perf_counter()
-    bar = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5)
+    bar = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5,
+               disable=rank > 0)
     for step, chosen in zip(bar, _indices(data, settings, first)):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
         low, high = settings.energy_weight
-        loss = _loss(net, data, chosen, low + (high - low) * step / settings.steps, settings.damping)
+        loss = _loss(net, data, chosen[rank::ranks], low + (high - low) * step / settings.steps, settings.damping)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"step {step}: the loss is {loss.item()}; lower learning_rate or inspect the labels")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        _share_gradients(net)
         nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
         optimizer.step()
         _blend(average, net, min(settings.average, (step + 1) / (step + 10)))
         log.append(loss.item())
-        if (step + 1) % settings.save_every == 0 or step + 1 == settings.steps:
+        if rank == 0 and ((step + 1) % settings.save_every == 0 or step + 1 == settings.steps):
             bar.set_postfix(loss=f"{np.mean(log):.4f}")
             _append(folder / "log.csv", step + 1, float(np.mean(log)), time.perf_counter() - began)
             log.clear()
@@ -109,6 +115,17 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
         for name, value in net.named_parameters():
             value.copy_(average[name])
     return net
+
+
+def _share_gradients(net: nn.Module) -> None:
+    """Average the gradients over the processes of a `torchrun`; each has seen its part of the batch."""
+    if not distributed.is_initialized():
+        return
+    gradients = [p.grad for p in net.parameters() if p.grad is not None]
+    flat = torch.cat([g.flatten() for g in gradients])
+    distributed.all_reduce(flat)
+    for gradient, mean in zip(gradients, (flat / distributed.get_world_size()).split([g.numel() for g in gradients])):
+        gradient.copy_(mean.view_as(gradient))
 
 
 def _indices(data: Dataset, settings: Fit, first: int) -> Iterator[Tensor]:

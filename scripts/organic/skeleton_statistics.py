@@ -35,16 +35,12 @@ def kekulized(atoms) -> Chem.Mol | None:
     return mol
 
 
-def orders_of(mol: Chem.Mol) -> dict[tuple[int, int], int] | None:
-    """Orders with N+-O- and N+=N- written as pentavalent nitrogen; None for other charges."""
+def orders_of(mol: Chem.Mol) -> dict[tuple[int, int], int]:
+    """Orders with charge-separated bonds raised by one, so that N+ counts as pentavalent."""
     orders = {}
     for bond in mol.GetBonds():
-        a, b = bond.GetBeginAtom(), bond.GetEndAtom()
-        charges = {a.GetFormalCharge(), b.GetFormalCharge()}
-        order = int(bond.GetBondTypeAsDouble())
-        orders[a.GetIdx(), b.GetIdx()] = order + (charges == {1, -1})
-        if charges == {-1, 1} and "C" in (a.GetSymbol(), b.GetSymbol()) and order == 3:
-            return None
+        charges = {bond.GetBeginAtom().GetFormalCharge(), bond.GetEndAtom().GetFormalCharge()}
+        orders[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()] = int(bond.GetBondTypeAsDouble()) + (charges == {1, -1})
     return orders
 
 
@@ -54,11 +50,9 @@ def main() -> None:
     for path in sorted(Path("training/train").glob("*.extxyz")):
         for atoms in ase.io.read(path, index=":") if path.stat().st_size else []:
             mol = kekulized(atoms) if atoms.info["kind"] == "relaxed" else None
-            orders = orders_of(mol) if mol is not None and mol.GetNumAtoms() > 1 else None
-            if orders is None:
-                continue
-            molecules += 1
-            measure(mol, orders, lengths, angles, heights, counts)
+            if mol is not None and mol.GetNumAtoms() > 1:
+                molecules += 1
+                measure(mol, orders_of(mol), lengths, angles, heights, counts)
     rows = {
         "molecules": molecules,
         "bond": summary(lengths),
@@ -76,7 +70,7 @@ def measure(mol, orders, lengths, angles, heights, counts) -> None:
     incident = {a: {k: o for ij, o in orders.items() if a in ij for k in ij if k != a} for a in range(len(x))}
     symbols = [a.GetSymbol() for a in mol.GetAtoms()]
     kinds = [kind(symbols[a], list(incident[a].values())) for a in range(len(x))]
-    if {"S+3", "O2", "O1+"} & set(kinds) or any(k == "O1" and len(incident[a]) > 1 for a, k in enumerate(kinds)):
+    if {"S+3", "O3"} & set(kinds) or any(k == "O1" and len(incident[a]) > 1 for a, k in enumerate(kinds)):
         return  # ylides and carbon monoxide are not built
     rings = [set(r) for r in mol.GetRingInfo().AtomRings() if len(r) < 8]
     for (i, j), order in orders.items():

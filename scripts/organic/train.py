@@ -1,10 +1,12 @@
 """Fit `organic` to everything labelled under training/, print its errors on the frozen test set.
 
     python scripts/organic/train.py NAME steps=20000 channels=64 max_ell=2 correlation=2 max_l=0 [init=OTHER]
+On several cores: torchrun --nproc_per_node 2 scripts/organic/train.py ... (one thread each).
 Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command after a kill goes on.
 """
 
 import json
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -41,7 +43,11 @@ def main(name: str, *pairs: str) -> None:
         source.load_state_dict(saved["net"])
         source.load_state_dict(saved["average"], strict=False)
         start = source.state_dict()
+    if "RANK" in os.environ:
+        torch.distributed.init_process_group("gloo")
     net = fit(architecture, Dataset.from_frames(frames), folder, Fit(**options), start)
+    if int(os.environ.get("RANK", 0)):
+        return
     table = errors(net, Dataset.from_frames(read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))))
     (folder / "errors.json").write_text(json.dumps(table, indent=1))
     for kind, row in table.items():

@@ -1,0 +1,5 @@
+"""Similarity-based generation (SiMGen)."""
+
+from gendesign.generate.simgen.generator import SimGen
+
+__all__ = ["SimGen"]

@@ -1,6 +1,5 @@
 """The most likely bond orders of a skeleton: exact dynamic programming over its atoms (see skeleton.py)."""
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,7 @@ from gendesign.generate.simgen.skeleton import (
     twist,
 )
 
-PARTIALS_PER_KEY, KEYS, WINDOW = 6, 400, 25.0  # bounds of the search; the window is in units of log-likelihood
+ROWS_PER_KEY, KEYS, WINDOW = 6, 400, 25.0  # bounds of the search; the window is in units of log-likelihood
 
 
 @dataclass(frozen=True)
@@ -32,51 +31,59 @@ class _State:
 
 def assign(geometry: Geometry, count: int) -> list[Assignment]:
     """The `count` most likely assignments with different hydrogens per atom, best first."""
-    order = _visiting_order(geometry)
-    edge_score = _EdgeScore(geometry)
+    order, edge_score = _visiting_order(geometry), _EdgeScore(geometry)
+    # The key of a group holds all that later atoms can feel: kinds of the open atoms, orders of their open edges.
+    # A row of it is (score, hydrogens so far, chain of states).
+    groups: dict[tuple, list[tuple]] = {((), ()): [(0.0, (), None)]}
     visited: set[int] = set()
-    # A key holds all that later atoms can feel: kinds of the open atoms and orders of their open edges.
-    # A partial is (score, hydrogens so far, orders by edge, kinds by atom).
-    partials: dict[tuple, list[tuple]] = {(): [(0.0, (), {}, {})]}
+    open_atoms, open_edges = [], []
     for atom in order:
-        choices = _choices(geometry, atom)
         visited.add(atom)
-        open_atoms = [a for a in visited if any(geometry.other(e, a) not in visited for e in geometry.incident[a])]
-        open_edges = [e for a in open_atoms for e in geometry.incident[a] if geometry.other(e, a) not in visited]
         back = [e for e in geometry.incident[atom] if geometry.other(e, atom) in visited]
+        choices = _choices(geometry, atom)
+        before = open_atoms, open_edges
+        ahead = [e for e in geometry.incident[atom] if geometry.other(e, atom) not in visited]
+        open_edges = [e for e in open_edges if e not in back] + ahead
+        open_atoms = [a for a in (*open_atoms, atom) if not set(geometry.incident[a]).isdisjoint(open_edges)]
         grown: dict[tuple, dict[tuple, tuple]] = {}
-        for group in partials.values():
-            for score, hydrogens, orders, kinds in group:
-                for choice in choices:
-                    if any(orders[e] != choice.orders[e] for e in back):
-                        continue
-                    new_kinds = {**kinds, atom: choice.kind}
-                    total = score + choice.score + sum(edge_score(e, choice.orders[e], new_kinds) for e in back)
-                    new_orders = {**orders, **choice.orders}
-                    key = (*(new_kinds[a] for a in open_atoms), *(new_orders[e] for e in open_edges))
-                    counts = (*hydrogens, choice.hydrogens)
-                    best = grown.setdefault(key, {})
+        for key, rows in groups.items():
+            kinds = dict(zip(before[0], key[0], strict=True))
+            orders = dict(zip(before[1], key[1], strict=True))
+            for choice in choices:
+                if any(orders[e] != choice.orders[e] for e in back):
+                    continue
+                kinds[atom] = choice.kind
+                gain = choice.score + sum(edge_score(e, choice.orders[e], kinds) for e in back)
+                all_orders = {**orders, **choice.orders}
+                new_key = tuple(kinds[a] for a in open_atoms), tuple(all_orders[e] for e in open_edges)
+                best = grown.setdefault(new_key, {})
+                for score, hydrogens, chain in rows:
+                    counts, total = (*hydrogens, choice.hydrogens), score + gain
                     if counts not in best or best[counts][0] < total:
-                        best[counts] = (total, counts, new_orders, new_kinds)
-        partials = _pruned(grown, max(PARTIALS_PER_KEY, 2 * count))
-    rows = sorted((row for group in partials.values() for row in group), key=lambda row: (-row[0], row[1]))
-    return [_assignment(geometry, order, row) for row in rows[: 4 * count]]
+                        best[counts] = (total, counts, (chain, choice))
+        groups = _pruned(grown, max(ROWS_PER_KEY, count))
+    rows = sorted((row for group in groups.values() for row in group), key=lambda row: (-row[0], row[1]))
+    return [_assignment(geometry, order, row) for row in rows[: 2 * count]]
 
 
 def _visiting_order(geometry: Geometry) -> list[int]:
-    """Breadth first from an outermost atom, so that few atoms are open at a time."""
+    """An order that keeps few atoms open at a time: always the neighbour that leaves the fewest, the newest first."""
+    far = [{geometry.other(e, a) for e in geometry.incident[a]} for a in range(len(geometry.symbols))]
+    start = min(range(len(far)), key=lambda a: (len(far[a]), a))
+    order, visited, border = [], set(), {start: 0}  # border: atoms next to visited ones, with the step they joined
+    while border:
+        step = len(order)
 
-    def walk(start: int) -> list[int]:
-        seen, queue = [start], deque([start])
-        while queue:
-            atom = queue.popleft()
-            for e in geometry.incident[atom]:
-                if (far := geometry.other(e, atom)) not in seen:
-                    seen.append(far)
-                    queue.append(far)
-        return seen
+        def opened(a: int) -> tuple[int, int, int]:
+            closed = sum(far[k] <= visited | {a} for k in far[a] & visited)
+            return bool(far[a] - visited) - closed, -border[a], a
 
-    return walk(walk(0)[-1])
+        atom = min(border, key=opened)
+        del border[atom]
+        order.append(atom)
+        visited.add(atom)
+        border.update({k: step for k in sorted(far[atom]) if k not in visited})
+    return order
 
 
 def _choices(geometry: Geometry, atom: int) -> list[_State]:
@@ -111,7 +118,7 @@ class _EdgeScore:
 
 
 def _pruned(grown: dict[tuple, dict[tuple, tuple]], per_key: int) -> dict[tuple, list[tuple]]:
-    """The best partials of every key, of the best keys."""
+    """The best rows of every key, of the best keys."""
     if not grown:
         return {}
     ranked = {key: sorted(rows.values(), key=lambda row: (-row[0], row[1]))[:per_key] for key, rows in grown.items()}
@@ -121,8 +128,12 @@ def _pruned(grown: dict[tuple, dict[tuple, tuple]], per_key: int) -> dict[tuple,
 
 
 def _assignment(geometry: Geometry, order: list[int], row: tuple) -> Assignment:
-    score, counts, orders, kinds = row
-    hydrogens = np.zeros(len(order), int)
+    score, counts, chain = row
+    hydrogens, orders, kinds = np.zeros(len(order), int), {}, {}
     hydrogens[order] = counts
+    for atom in reversed(order):
+        chain, state = chain
+        orders.update(state.orders)
+        kinds[atom] = state.kind
     bonds = tuple((*geometry.edges[e], o) for e, o in sorted(orders.items()) if o)
     return Assignment(bonds, tuple(hydrogens.tolist()), tuple(kinds[a] for a in range(len(order))), score)

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from rdkit import Chem, RDLogger
+from scipy.spatial.distance import pdist
 
 from gendesign.generate.simgen.bond_orders import assign
 from gendesign.generate.simgen.placement import place
 from gendesign.generate.simgen.skeleton import (
+    ANIONS,
     VALENCE,
     Assignment,
     Bond,
+    Geometry,
     bonds_of_skeleton,
     components,
     pieces,
@@ -34,13 +37,20 @@ ODD_MOTIFS = tuple(
         ("C1=CC=C1", -4.0),
         ("[r3]=[r3;!#6]", -4.0),
         ("[#8,#7;!R]=[#8,#7;!R]", -0.5),
-        ("[OX2H]C=C", -1.0),
-        ("[NX3H2,NX3H1][CX3;!a]=[CX3;!a]", -0.3),
+        ("[OX2H]C=C", -1.5),
+        ("[OX2H,SX2H]C=N", -2.0),
+        ("[OX2H]c[nX2]", -1.0),
+        ("[NX3;H2,H1]C=C", -0.5),
         ("[OX2H][CX4][OX2H,NX3]", -0.5),
+        ("[N+]", -1.0),
+        ("[N+]([O-])=[C,N]", -1.5),
+        ("a1aaaaa1", 1.5),
+        ("a1aaaa1", 1.0),
     )
 )
 CLASH = (1.30, 1.50)  # Angstrom: H...H and H...heavy distances below which an assignment is doubtful
 CLASH_PENALTY = -4.0
+OVERLAP = 0.6  # Angstrom: nearer heavy atoms are not a skeleton
 
 
 @dataclass(frozen=True)
@@ -60,35 +70,46 @@ def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 
     is no such molecule: `unsaturable` says why.
     """
     numbers, positions = np.asarray(numbers), np.asarray(positions, float)
-    if unsaturable(numbers, positions):
+    if _obstacle(numbers, positions):
         return []
-    geometry = perceive(numbers, positions)
+    found = _candidates(perceive(numbers, positions), 3 * alternatives)
+    if not found:  # every likely assignment breaks a bond that holds the piece together
+        found = _candidates(perceive(numbers, positions, firm=True), 3 * alternatives)
+    ranked = sorted(found, key=lambda row: -row[0])[: alternatives + 2]
+    out = [_saturated(numbers, positions, *row) for row in ranked]
+    return sorted(out, key=lambda s: -s.score)[:alternatives]
+
+
+def unsaturable(numbers: np.ndarray, positions: np.ndarray) -> str:
+    """Why `saturate` returned nothing for this skeleton, in one line."""
+    return _obstacle(np.asarray(numbers), np.asarray(positions, float)) or "no bond orders satisfy every valence"
+
+
+def _obstacle(numbers: np.ndarray, positions: np.ndarray) -> str:
+    if len(numbers) == 0:
+        return "no atoms"
+    if not np.isfinite(positions).all():
+        return "positions are not finite"
+    if names := sorted(set(Atoms(numbers).symbols) - set(VALENCE)):
+        return f"no valence known for {', '.join(names)}"
+    if len(numbers) > 1 and (nearest := float(pdist(positions).min())) < OVERLAP:
+        return f"two heavy atoms {nearest:.2f} Angstrom apart"
+    if (fragments := len(components(numbers, positions))) > 1:
+        return f"{fragments} fragments"
+    return ""
+
+
+def _candidates(geometry: Geometry, count: int) -> list[tuple[float, Assignment, Chem.Mol]]:
+    """Sane molecules among the `count` likeliest assignments, one per SMILES, scored with their odd motifs."""
     found: dict[str, tuple[float, Assignment, Chem.Mol]] = {}
-    for assignment in assign(geometry, 2 * alternatives):
+    for assignment in assign(geometry, count):
         mol = _molecule(geometry.symbols, assignment)
         if mol is None:
             continue
         score, smiles = assignment.score + _oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
         if smiles not in found or found[smiles][0] < score:
             found[smiles] = (score, assignment, mol)
-    ranked = sorted(found.values(), key=lambda row: -row[0])[: alternatives + 2]
-    out = [_saturated(numbers, positions, *row) for row in ranked]
-    return sorted(out, key=lambda s: -s.score)[:alternatives]
-
-
-def unsaturable(numbers: np.ndarray, positions: np.ndarray) -> str:
-    """Why `saturate` finds nothing on a skeleton, in one line; empty when nothing stands against it."""
-    numbers, positions = np.asarray(numbers), np.asarray(positions, float)
-    if len(numbers) == 0:
-        return "no atoms"
-    if not np.isfinite(positions).all():
-        return "positions are not finite"
-    names = sorted(set(Atoms(numbers).symbols) - set(VALENCE))
-    if names:
-        return f"no valence known for {', '.join(names)}"
-    if (fragments := len(components(numbers, positions))) > 1:
-        return f"{fragments} fragments"
-    return ""
+    return list(found.values())
 
 
 def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None:
@@ -113,13 +134,13 @@ def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None
 
 
 def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assignment) -> list[Bond]:
-    """Orders with every pentavalent nitrogen written as N+ and its terminal O or N as the anion."""
+    """Orders with every pentavalent nitrogen written as N+ and its terminal O, N or C as the anion."""
     orders = {(i, j): order for i, j, order in assignment.bonds}
     for atom, kind in enumerate(assignment.kinds):
         if kind != "N+5":
             continue
         near = [(symbols[j if i == atom else i], o, (i, j)) for (i, j), o in orders.items() if atom in (i, j)]
-        _, order, edge = max((s == "O" and o == 2, o, ij) for s, o, ij in near if (s, o) in (("O", 2), ("N", 3)))
+        order, edge = max((o, ij) for s, o, ij in near if (o, s) in ANIONS)
         orders[edge] = order - 1
         mol.GetAtomWithIdx(atom).SetFormalCharge(1)
         mol.GetAtomWithIdx(edge[0] if edge[1] == atom else edge[1]).SetFormalCharge(-1)

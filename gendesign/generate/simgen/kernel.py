@@ -24,14 +24,26 @@ def sharpness(sigma: float) -> float:
 class Environments:
     """Reference environments: features (references, channels), log-weight (references,), atomic numbers (references,).
 
-    `scale` is the mean squared norm of the features, the unit of squared distance. A weight counts how many
-    environments of the reference set one entry stands for, so the density keeps their frequencies.
+    Raw descriptors of one element differ along very few directions (one holds 80 % of their variance), so distances
+    between them say little of bonds and angles. `mean` (elements, raw) and `whitening` (elements, raw, channels), in the
+    order of `elements`, turn raw descriptors into features of comparable variance. `scale` is the unit of squared
+    distance. A weight counts how many environments of the reference set an entry stands for.
     """
 
     features: Tensor
     log_weight: Tensor
     numbers: Tensor
     scale: float
+    elements: Tensor
+    mean: Tensor
+    whitening: Tensor
+
+    def whitened(self, raw: Tensor, numbers: Tensor) -> Tensor:
+        """Features (atoms, channels) from raw descriptors (atoms, raw) of atoms with `numbers` (atoms,)."""
+        out = raw.new_zeros(len(raw), self.whitening.shape[-1])
+        for k in range(len(self.elements)):  # two matrix products per element; a gather would copy a matrix per atom
+            out = out + (numbers == self.elements[k])[:, None] * ((raw - self.mean[k]) @ self.whitening[k])
+        return out
 
     def shares(self, elements: Sequence[int]) -> Tensor:
         """Fraction of each of `elements` among the environments (elements,)."""
@@ -39,25 +51,55 @@ class Environments:
         return counts / counts.sum()
 
 
-def environments(potential: Potential, skeletons: Sequence[Atoms], merge: float = 2e-3) -> Environments:
-    """Describe every atom of hydrogen-free `skeletons`; entries nearer than `merge` times the mean squared norm are one."""
+def environments(potential: Potential, skeletons: Sequence[Atoms], *, channels: int = 24, floor: float = 1e-3,
+                 reach: float = 2.0, merge: float = 0.02) -> Environments:
+    """Describe every atom of hydrogen-free `skeletons` for the kernel.
+
+    The `channels` leading principal components of each element are scaled to unit variance, those below `floor` of the
+    first less so. The scale is set by the references themselves: at sigma = 0 an environment's nearest neighbour in
+    another reference molecule has, in the median, the log-similarity -`reach`. Entries nearer to each other than `merge`
+    of that distance are one.
+    """
     with torch.no_grad():
-        features = potential.descriptors(potential.batch(skeletons), shortest=SHORTEST)
-    numbers = torch.cat([torch.as_tensor(a.numbers) for a in skeletons]).to(features.device)
-    scale = float(features.square().sum(-1).mean())
+        raw = potential.descriptors(potential.batch(skeletons), shortest=SHORTEST)
+    numbers = torch.cat([torch.as_tensor(a.numbers) for a in skeletons]).to(raw.device)
+    molecule = torch.repeat_interleave(torch.arange(len(skeletons)), torch.tensor([len(a) for a in skeletons])).to(raw.device)
+    elements = numbers.unique()
+    mean = torch.stack([raw[numbers == z].mean(0) for z in elements])
+    whitening = torch.stack([_whitening(raw[numbers == z] - m, channels, floor) for z, m in zip(elements, mean)])
+    whole = Environments(raw, raw.new_zeros(len(raw)), numbers, 1.0, elements, mean, whitening)
+    features = whole.whitened(raw, numbers)
+    foreign = (numbers[:, None] != numbers[None]) | (molecule[:, None] == molecule[None])
+    nearest = torch.cdist(features, features).square().masked_fill(foreign, torch.inf).min(1).values
+    nearest = nearest[torch.isfinite(nearest)]
+    typical = float(nearest.median()) if len(nearest) else float(features.square().sum(-1).mean())
+    scale = sharpness(0.0) * max(typical, 1e-6) / (2 * reach)
+    kept, counts = _merged(features, numbers, merge * typical)
+    return Environments(features[kept], counts.log().to(features), numbers[kept], scale, elements, mean, whitening)
+
+
+def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:
+    """Projection (raw, channels) on the leading principal components of `centred` (atoms, raw), each to unit variance."""
+    values, vectors = torch.linalg.eigh((centred.T @ centred / max(1, len(centred))).double())
+    values, vectors = values.flip(0)[:channels].clamp_min(0), vectors.flip(1)[:, :channels]
+    scaled = vectors / (values + floor * values[0] + 1e-9).sqrt()
+    return torch.nn.functional.pad(scaled, (0, channels - scaled.shape[1])).to(centred)
+
+
+def _merged(features: Tensor, numbers: Tensor, near: float) -> tuple[Tensor, Tensor]:
+    """Indices (kept,) such that every entry lies within the squared distance `near` of one, and how many each stands for."""
     kept: list[int] = []
     counts: list[float] = []
     for k in range(len(features)):  # once per loaded reference set, a few thousand rows
         if kept:
-            distance = (features[kept] - features[k]).square().sum(-1)
-            distance[numbers[kept] != numbers[k]] = torch.inf
-            near = int(distance.argmin())
-            if distance[near] < merge * scale:
-                counts[near] += 1
+            distance = (features[kept] - features[k]).square().sum(-1).masked_fill(numbers[kept] != numbers[k], torch.inf)
+            closest = int(distance.argmin())
+            if distance[closest] < near:
+                counts[closest] += 1
                 continue
         kept.append(k)
         counts.append(1.0)
-    return Environments(features[kept], torch.tensor(counts).log().to(features), numbers[kept], scale)
+    return torch.tensor(kept), torch.tensor(counts)
 
 
 def energies(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
@@ -84,7 +126,8 @@ class KernelScore:
         """-log k (atoms,), differentiable in `positions` (atoms, 3)."""
         edges = edges_within(positions, swarm.pairs, self.potential.cutoff)
         batch = Batch(positions, swarm.numbers, swarm.system, swarm.n_systems)
-        features = self.potential.descriptors(batch, edges=edges, shortest=SHORTEST)
+        raw = self.potential.descriptors(batch, edges=edges, shortest=SHORTEST)
+        features = self.references.whitened(raw, swarm.numbers)
         return energies(features, swarm.numbers, self.references, sigma)
 
     def particle_energies(self, swarm: Swarm, sigma: float) -> Tensor:
@@ -106,10 +149,14 @@ def clipped(score: Tensor, longest: float = CLIP) -> Tensor:
     return score * (longest / score.norm(dim=-1, keepdim=True).clamp_min(longest))
 
 
-def repulsion(swarm: Swarm) -> Tensor:
-    """Force (atoms, 3) of the pair energy exp(-8 r)/2, divided by 3: parts atoms that lie on each other."""
+def repulsion(swarm: Swarm, contact: float = 1.15, stiffness: float = 20.0) -> Tensor:
+    """Force (atoms, 3) that parts atoms nearer than `contact` Angstrom, shorter than any bond of heavy atoms.
+
+    The published pair energy, exp(-8 r)/6, is too weak to part two atoms that fell onto each other; a harmonic wall of
+    `stiffness` per Angstrom does, and is still stable at the largest step of the schedule (0.04).
+    """
     first, second = swarm.pairs
     apart = swarm.positions[first] - swarm.positions[second]
     r = apart.norm(dim=-1).clamp_min(1e-6)
-    force = (4 * torch.exp(-8 * r) / r)[:, None] * apart / 3
+    force = (stiffness * (contact - r).clamp_min(0) / r)[:, None] * apart
     return torch.zeros_like(swarm.positions).index_add_(0, first, force)

@@ -87,10 +87,11 @@ def _options(frame: Frame, atom: int, count: int) -> np.ndarray:
     elif len(ends) == 2:
         directions = _on_bend(frame, atom, towards, count)
     else:
-        total = -sum(towards)
+        # The normal makes equal angles with all three bonds, in three-membered rings too.
         normal = _unit(np.cross(towards[1] - towards[0], towards[2] - towards[0]))
-        flat = np.linalg.norm(total) < 0.25
-        directions = np.array([[normal], [-normal]]) if flat else _unit(total)[None, None]
+        above = float(np.dot(normal, sum(towards[:3])))
+        sides = (1, -1) if abs(above) < 0.2 else (-math.copysign(1, above),)
+        directions = np.array([[side * normal] for side in sides])
     return frame.positions[atom] + X_H[symbol] * directions
 
 
@@ -104,7 +105,8 @@ def _on_bend(frame: Frame, atom: int, towards: list[np.ndarray], count: int) -> 
     back = -_unit(total) if np.linalg.norm(total) > 0.1 else _perpendicular(towards[0])
     normal = _perpendicular(back, np.cross(*towards))
     if count == 2:
-        half = math.radians(54.0)
+        bend = math.degrees(math.acos(np.clip(np.dot(*towards), -1, 1)))
+        half = math.radians(np.clip(54.0 + 0.06 * (109.5 - bend), 52.0, 58.0))  # small rings open H-C-H
         return np.array([[back * math.cos(half) + s * normal * math.sin(half) for s in (1, -1)]])
     if frame.pi(atom) or (frame.symbols[atom] == "N" and frame.conjugated(atom)):
         return back[None, None]

@@ -16,18 +16,22 @@ from importlib.resources import files
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
-# Single-bond neighbours and hydrogens an atom may carry in total; sulphur may also take 4 or 6, nitrogen 5 (see below).
+# Orders and hydrogens that an atom carries in total; sulphur may also take 4 or 6, nitrogen 5 (see `_allowed`).
 VALENCE = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1}
 MAX_NEIGHBOURS = {"C": 4, "N": 3, "O": 2, "S": 6, "F": 1, "Cl": 1, "Br": 1, "I": 1}
-# Covalent radii for single, double and triple bonds in Angstrom (Pyykko & Atsumi, Chem. Eur. J. 15, 186 and 12770, 2009),
-# for the bonds that the statistics do not hold.
+# Covalent radii for single, double and triple bonds in Angstrom (Pyykko & Atsumi, Chem. Eur. J. 15, 186 and 12770,
+# 2009), for the bonds that the statistics do not hold.
 PYYKKO = {
     "C": (0.75, 0.67, 0.60), "N": (0.71, 0.60, 0.54), "O": (0.63, 0.57, 0.53), "F": (0.64, 0.59, 0.53),
     "S": (1.03, 0.94, 0.95), "Cl": (0.99, 0.95, 0.93), "Br": (1.14, 1.09, 1.10), "I": (1.33, 1.29, 1.25),
 }  # fmt: skip
 REACH = 1.30  # of the sum of covalent radii: farther pairs are never bonded
 CERTAIN = 1.12  # nearer pairs are always bonded where the valences allow it
+ISOCYANIDE = 1.32  # Angstrom: shorter bonds to a terminal carbon may be -N#C, written with order 4 in the search
 NOISE = 0.05  # Angstrom per coordinate that a generated skeleton may be off
+
+# Order and symbol of the end that becomes the anion when its bond to a pentavalent nitrogen gives up one order.
+ANIONS = {(2, "O"), (3, "N"), (4, "C")}
 
 Bond = tuple[int, int, int]
 
@@ -44,7 +48,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the search needs of a skeleton: symbols, positions [atoms, 3], candidate edges and the possible non-bonds."""
+    """What the search needs of a skeleton: symbols, positions [atoms, 3], candidate edges, possible non-bonds."""
 
     symbols: tuple[str, ...]
     positions: np.ndarray
@@ -118,23 +122,28 @@ def pieces(n: int, bonds: Sequence[tuple[int, int]]) -> list[list[int]]:
     return sorted(pieces, key=len, reverse=True)
 
 
-def perceive(numbers: np.ndarray, positions: np.ndarray) -> Geometry:
-    """Candidate edges: every bond that fits the valences and the pairs that compete with those."""
+def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False) -> Geometry:
+    """Candidate edges: every bond that fits the valences and the pairs that compete with those.
+
+    With `firm` the edges are those of `bonds_of_skeleton`, all of them bonds.
+    """
     symbols = tuple(chemical_symbols[z] for z in numbers)
-    pairs = _near_pairs(numbers, positions)
     certain = set(bonds_of_skeleton(numbers, positions))
+    pairs = [row for row in _near_pairs(numbers, positions) if not firm or row[1:] in certain]
     crowd = np.zeros(len(numbers), int)
     for _, i, j in pairs:
         crowd[[i, j]] += 1
     limit = np.array([MAX_NEIGHBOURS[s] for s in symbols])
     over = crowd > limit
-    kept = [(x, i, j) for x, i, j in pairs if (i, j) in certain or max(x - 1.0, crowd[i] - limit[i], crowd[j] - limit[j]) < 2]
+    kept = [(x, i, j) for x, i, j in pairs if (i, j) in certain or max((crowd - limit)[[i, j]]) < 2]
     neighbours = [set() for _ in symbols]
     for _, i, j in kept:
         neighbours[i].add(j)
         neighbours[j].add(i)
     absent = [
-        None if x < CERTAIN and not over[i] and not over[j] else _log_no_bond(x, bool(neighbours[i] & neighbours[j]))
+        None
+        if firm or (x < CERTAIN and not over[[i, j]].any())
+        else _log_no_bond(x, share_neighbour=not neighbours[i].isdisjoint(neighbours[j]))
         for x, i, j in kept
     ]
     edges = tuple((i, j) for _, i, j in kept)
@@ -144,9 +153,10 @@ def perceive(numbers: np.ndarray, positions: np.ndarray) -> Geometry:
 
 
 def _log_no_bond(relative: float, share_neighbour: bool) -> float:
-    """Two atoms on a common neighbour may come near without a bond (cages); others rarely do."""
-    near = -4.0 - 30.0 * max(0.0, 1.20 - relative)
-    return near if share_neighbour else near - 40.0 * max(0.0, REACH - relative)
+    """Two atoms on a common neighbour may come near without a bond (cages, small rings); others rarely do."""
+    if share_neighbour:
+        return -1.5 - 40.0 * max(0.0, 1.24 - relative)
+    return -4.0 - 30.0 * max(0.0, 1.20 - relative) - 40.0 * max(0.0, REACH - relative)
 
 
 def _log_normal(x: float, mean: float, width: float) -> float:
@@ -160,7 +170,7 @@ def log_length(symbols: tuple[str, str], kinds: tuple[str, str], order: int, len
     found = statistics()["bond"].get(f"{a} {b} {order}")
     if found:
         return _log_normal(length, found[0], math.hypot(found[1], 1.2 * NOISE))
-    radii = [PYYKKO[s][order - 1] for s in symbols]
+    radii = [PYYKKO[s][min(order, 3) - 1] for s in symbols]
     return _log_normal(length, sum(radii), math.hypot(0.05, 1.2 * NOISE)) - 2.0
 
 
@@ -184,13 +194,16 @@ def _allowed(symbol: str, bonded: Sequence[tuple[int, str]]) -> bool:
         return True
     if symbol == "S":
         return total in (4, 6) and count >= 2 and max(orders) < 3
-    # Pentavalent N stands for charge-separated nitro, N-oxide, azide and diazo: one end must be able to take the charge.
-    ends = {(2, "O"), (3, "N")} & set(bonded)
-    return symbol == "N" and sorted(orders) in ([1, 2, 2], [2, 3]) and bool(ends)
+    # Pentavalent N stands for the charge-separated nitro, N-oxide, azide, diazo and isocyanide groups: one end must be
+    # able to take the charge.
+    return symbol == "N" and sorted(orders) in ([1, 2, 2], [2, 3], [1, 4]) and bool(ANIONS & set(bonded))
 
 
 def _options(geometry: Geometry, edge: int) -> tuple[int, ...]:
-    highest = min(min(3, VALENCE[geometry.symbols[k]] if geometry.symbols[k] != "S" else 2) for k in geometry.edges[edge])
+    ends = geometry.edges[edge]
+    highest = min(3, *(VALENCE[geometry.symbols[k]] for k in ends))
+    if {geometry.symbols[k] for k in ends} == {"C", "N"} and geometry.lengths[edge] < ISOCYANIDE:
+        highest += any(geometry.symbols[k] == "C" and len(geometry.incident[k]) == 1 for k in ends)
     return tuple(range(1 if geometry.absent[edge] is None else 0, highest + 1))
 
 
@@ -217,8 +230,11 @@ def angle(centre: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
     return math.degrees(math.acos(np.clip(np.dot(u, v) / (np.linalg.norm(u) * np.linalg.norm(v)), -1, 1)))
 
 
-def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], cache_: dict) -> float:
-    """Prior of the atom's state and likelihood of its angle (two neighbours) or of its planarity (three)."""
+def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], rings: dict) -> float:
+    """Prior of the atom's state and likelihood of its angle (two neighbours) or of its planarity (three).
+
+    `rings` remembers the ring sizes at this atom from one state to the next.
+    """
     table, name = statistics(), kind(geometry.symbols[atom], [o for o in orders if o])
     ends = tuple(geometry.other(e, atom) for e, o in zip(geometry.incident[atom], orders, strict=True) if o)
     counts = table["state"].get(f"{geometry.symbols[atom]} {len(ends)}", {})
@@ -227,7 +243,9 @@ def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], cache_: dic
         return score
     centre, tips = geometry.positions[atom], geometry.positions[list(ends)]
     if len(ends) == 2:
-        ring = cache_.setdefault(ends, _ring_size(geometry, *ends, atom))
+        if ends not in rings:
+            rings[ends] = _ring_size(geometry, *ends, atom)
+        ring = rings[ends]
         mean, width, _ = _angle_statistics(name, ring)
         noise = math.degrees(2.0 * NOISE / max(float(np.linalg.norm(tips - centre, axis=1).mean()), 0.5))
         return score + _log_normal(angle(centre, *tips), mean, math.hypot(width, noise))

@@ -1,0 +1,32 @@
+# `make demo` and `make test` build .venv once, from exact versions, and reuse it.
+SHELL := /bin/sh
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test clean
+
+demo: $(STAMP)
+	$(VENV)/bin/gendesign generate experiment=demo
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest
+
+# The first interpreter of Python 3.12 or newer wins; 3.12 is tried first because the pinned versions were chosen on it.
+$(STAMP): pyproject.toml constraints.txt
+	@set -e; found=""; \
+	for python in python3.12 "$$(pyenv prefix 3.12 2>/dev/null)/bin/python" "$$HOME"/.pyenv/versions/3.12*/bin/python \
+	    python3.13 "$$HOME"/.pyenv/versions/3.13*/bin/python python3 python; do \
+	  if "$$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null; \
+	  then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+	  echo "gendesign needs Python 3.12 or 3.13 with its venv module, and none was found as python3.12, python3.13," \
+	    "python3 or in pyenv: install one (Debian: apt install python3.12-venv; pyenv: pyenv install 3.12)" >&2; exit 1; \
+	fi; \
+	echo "building $(VENV) with $$("$$found" --version); the libraries are several gigabytes, once"; \
+	"$$found" -m venv --clear $(VENV); \
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,217 @@
+"""The command `gendesign VERB [FILE ...] [key=value ...]`."""
+
+import difflib
+import hashlib
+import importlib
+import os
+import pkgutil
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from gendesign import __version__
+from gendesign.run.folder import check_folder, open_folder
+from gendesign.run.settings import SettingsError, describe, expand, resolve
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`act(verb, files, config)` does it; `files` says what stands between the verb and its keys, if anything."""
+
+    about: str
+    act: Callable[[str, list[str], DictConfig], None]
+    files: str = ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return dispatch(arguments)
+    except SettingsError as error:
+        print(f"gendesign: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        command = shlex.join(["gendesign", *arguments])
+        print(f"gendesign: stopped; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def dispatch(arguments: list[str]) -> int:
+    """Find the verb, separate files from keys, and act."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    name, rest = arguments[0], arguments[1:]
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
+        raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
+    verb = VERBS[name]
+    overrides = [word for word in rest if re.match(r"^[+~]?[A-Za-z_][\w.]*=", word)]
+    flags = [word for word in rest if word.startswith("-")]
+    files = [word for word in rest if word not in overrides and word not in flags]
+    if "--help" in flags or "-h" in flags:
+        print(verb_usage(name, overrides), flush=True)
+        return 0
+    if unknown := [flag for flag in flags if flag != "--sweep"]:
+        raise SettingsError(
+            f"unknown option '{unknown[0]}': allowed are --help and --sweep; see gendesign {name} --help"
+        )
+    check_files(name, verb, files)
+    combinations = expand(overrides) if "--sweep" in flags else [overrides]
+    runs = [(chosen, resolve(name, chosen)) for chosen in combinations]
+    for chosen, config in runs:
+        if len(runs) > 1:
+            varied = [word for word in chosen if word not in overrides]
+            config.output = str(Path(config.output) / re.sub(r"[^\w.=,+-]", "_", ",".join(varied)))
+        verb.act(name, files, config)
+    return 0
+
+
+def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
+    """The words that are not key=value, checked before anything is done."""
+    if verb.files and not files:
+        raise SettingsError(f"{name} needs {verb.files}: gendesign {name} {verb.files} [key=value ...]")
+    if files and not verb.files:
+        raise SettingsError(f"'{files[0]}' is not key=value, and {name} reads no files; see gendesign {name} --help")
+    if verb.files.startswith("FILE"):
+        for file in files:
+            if not Path(file).is_file():
+                kind = "is a folder" if Path(file).is_dir() else "does not exist"
+                raise SettingsError(
+                    f"{file} {kind}; give structure files that ASE can read, such as extxyz, SDF or CIF"
+                )
+
+
+def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
+    """generate, relax, screen: one run into a results folder."""
+    output = Path(config.output)
+    identity = {"verb": verb, **identify(files, config), "weights": None}
+    check_folder(output, identity)
+    with quiet():
+        from gendesign.run.build import build_stages, load
+        from gendesign.run.pipeline import run
+        from gendesign.run.progress import Bar
+        from gendesign.structure.types import UserError
+
+    try:
+        potential = load(config)
+        identity["weights"] = potential.weights_hash
+        check_folder(output, identity)
+        stages, n = build_stages(config, files, potential)
+        with open_folder(output, identity) as folder, Bar(n, config.shard_size, stages.names) as bar:
+            summary = run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
+    except UserError as error:
+        raise SettingsError(str(error)) from error
+    print_table(summary, output)
+
+
+def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
+    """One table against references; a benchmark is a module of gendesign.benchmark with `run(config)`."""
+    from gendesign import benchmark
+
+    known = [module.name for module in pkgutil.iter_modules(benchmark.__path__)]
+    if len(names) != 1 or names[0] not in known:
+        raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(known)}")
+    with quiet():
+        from gendesign.structure.types import UserError
+
+        module = importlib.import_module(f"gendesign.benchmark.{names[0]}")
+    try:
+        module.run(config)
+    except UserError as error:
+        raise SettingsError(str(error)) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Import heavy libraries without their greetings, some of which come from C and pass by sys.stderr."""
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore", FutureWarning)
+    for message in (".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.*", "The TorchScript type system"):
+        warnings.filterwarnings("ignore", message=message)
+    sys.stdout.flush()
+    kept = {stream: os.dup(stream) for stream in (1, 2)}
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in kept:
+            os.dup2(nowhere, stream)
+        yield
+    finally:
+        sys.stdout.flush()
+        for stream, copy in kept.items():
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(nowhere)
+
+
+def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
+    """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
+    settings = OmegaConf.to_container(config, resolve=True)
+    settings.pop("output")
+    digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
+    return {"settings": settings, "files": digests}
+
+
+def print_table(summary: dict[str, Any], output: Path) -> None:
+    """The run's table on stdout and where the results lie."""
+    from gendesign.run.table import readable
+
+    pairs = readable(summary["table"], summary["timings"])
+    width = max(len(name) for name, _ in pairs)
+    print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs))
+    print(f"results in {output}: open {output / 'report.html'}")
+
+
+def usage() -> str:
+    """The answer to `gendesign --help`."""
+    width = max(len(f"{name} {verb.files}") for name, verb in VERBS.items())
+    verbs = "\n".join(f"  {f'{name} {verb.files}':<{width}}  {verb.about}" for name, verb in VERBS.items())
+    return (
+        f"usage: gendesign VERB [FILE ...] [key=value ...] [--sweep]\n\n{verbs}\n\n"
+        "gendesign VERB --help   every key, its value and what it means\n"
+        "--sweep                 key=a,b,c runs once per value, each into a folder of its own below output\n\n"
+        "example: gendesign generate n=100 seed=7 output=results/run1 generator.n_heavy_atoms=5-12"
+    )
+
+
+def verb_usage(name: str, overrides: Sequence[str]) -> str:
+    """The answer to `gendesign VERB --help`, with `overrides` applied."""
+    verb = VERBS[name]
+    words = f"{name} {verb.files}".strip()
+    return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
+
+
+STRUCTURE_FILES = "FILE ..."
+VERBS = {
+    "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),
+    "relax": Verb("relax structures from files (any format ASE reads, periodic ones too)", run_verb, STRUCTURE_FILES),
+    "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
+    "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
+}
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,142 @@
+"""SiMGen: molecules that resemble reference environments, without training a generative model (arXiv 2402.08708)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from gendesign.generate.simgen import finish, kernel
+from gendesign.generate.simgen.elements import ElementSwaps
+from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior
+from gendesign.generate.simgen.random import keys, uniform
+from gendesign.generate.simgen.sampler import Heun, integrate
+from gendesign.generate.simgen.schedule import simgen_sigmas
+from gendesign.generate.simgen.skeleton import VALENCE
+from gendesign.generate.simgen.state import Swarm, new_swarm
+from gendesign.potential import Potential
+from gendesign.potential.zoo import checkpoints_folder
+from gendesign.structure.formula import parse_range
+from gendesign.structure.types import Candidate, UserError
+
+
+@dataclass(frozen=True)
+class SimGen:
+    """Generator of molecules by similarity kernels.
+
+    n_heavy_atoms: a number or a range such as "5-12", drawn evenly; elements: symbols of the heavy atoms; reference:
+    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; steps: noise
+    levels; particles: copies of each molecule among which elements are tried; max_atoms: atoms per model call, the bound
+    on memory (halved when it does not fit). Raises UserError for settings that make no sense.
+    """
+
+    potential: Potential
+    n_heavy_atoms: str | int = "9"
+    elements: Sequence[str] = ("C", "N", "O")
+    reference: str | None = None
+    steps: int = 50
+    particles: int = 10
+    swap_every: int = 3
+    swap_share: float = 0.2
+    integrator: Heun = field(default_factory=Heun)
+    finishing: finish.Finish = field(default_factory=finish.Finish)
+    prior: GaussianPrior | PointCloudPrior = field(default_factory=GaussianPrior)
+    max_atoms: int = 4000
+    name: str = "simgen"
+
+    def __post_init__(self) -> None:
+        parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
+        unknown = [e for e in self.elements if e not in VALENCE]
+        if unknown or not self.elements:
+            raise UserError(f"generator.elements={list(self.elements)}: choose heavy elements from {' '.join(VALENCE)}")
+        self.potential.require_elements(["H", *self.elements])
+        for key, least in (("steps", 2), ("particles", 1), ("swap_every", 1), ("max_atoms", 1)):
+            if getattr(self, key) < least:
+                raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
+        self.skeletons  # noqa: B018  a missing or unreadable reference file is named before anything runs
+
+    @cached_property
+    def skeletons(self) -> list[Atoms]:
+        """Reference molecules without hydrogen (and without fluorine, unless asked for) that hold allowed elements only."""
+        return [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules()]
+
+    def reference_molecules(self) -> list[Atoms]:
+        """The hydrogenated reference molecules whose heavy atoms are all allowed."""
+        path = checkpoints_folder() / "organic" / "reference.extxyz" if self.reference is None else Path(self.reference)
+        try:
+            frames = ase.io.read(path, index=":")
+        except (OSError, ValueError, ase.io.formats.UnknownFileTypeError) as error:
+            raise UserError(f"generator.reference={str(path)!r} could not be read ({error}); give a file of molecules") from error
+        allowed = {*self.elements, "H", "F"}
+        found = [a for a in frames if set(a.symbols) <= allowed and {"H"} < set(a.symbols) | {"H"}
+                 and sum(s in self.elements for s in a.symbols) > 1]
+        if not found:
+            raise UserError(f"generator.reference={str(path)!r} holds no molecule of {' '.join(self.elements)} only; "
+                            "allow more elements or give other references")
+        return found
+
+    @cached_property
+    def score(self) -> kernel.KernelScore:
+        """The similarity score to the references under the potential."""
+        return kernel.KernelScore(self.potential, kernel.environments(self.potential, self.skeletons))
+
+    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
+        """A candidate for every index, hydrogenated and roughly relaxed; failed attempts say why.
+
+        Candidate i depends on (seed, i) and, to rounding, on nothing else.
+        """
+        index = torch.as_tensor(list(indices), dtype=torch.long)
+        key = keys(seed, index)
+        low, high = parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
+        sizes = low + (uniform(key, 0, 1)[:, 0] * (high - low + 1)).long()
+        largest = max(1, self.max_atoms // (high * self.particles))
+        for rows in torch.arange(len(index)).split(largest):
+            yield from self._batch(index[rows].tolist(), sizes[rows], key[rows], seed)
+
+    def sample(self, sizes: torch.Tensor, key: torch.Tensor) -> tuple[Swarm, torch.Tensor]:
+        """Sampling alone: the final swarm of molecules of `sizes` (molecules,) and which of them exploded."""
+        device = self.potential.device
+        numbers = [atomic_numbers[e] for e in self.elements]
+        swarm = new_swarm(sizes.to(device), key.to(device), self.particles, 6 if 6 in numbers else numbers[0])
+        swarm = swarm.at(self.prior.sample(swarm))
+        swaps = ElementSwaps(self.score, numbers, self.steps, self.swap_share, self.swap_every)
+        return integrate(swarm, [self.score, self.prior], simgen_sigmas(self.steps), self.integrator, swaps)
+
+    def _batch(self, index: list[int], sizes: torch.Tensor, key: torch.Tensor, seed: int) -> Iterator[Candidate]:
+        try:
+            swarm, exploded = self.sample(sizes, key)
+        except torch.OutOfMemoryError:
+            if len(index) == 1:
+                raise
+            half = len(index) // 2
+            yield from self._batch(index[:half], sizes[:half], key[:half], seed)
+            yield from self._batch(index[half:], sizes[half:], key[half:], seed)
+            return
+        numbers, positions = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy()
+        ends = np.cumsum(sizes.numpy() * self.particles)
+        groups, reasons = [], []
+        for k, (stop, n) in enumerate(zip(ends, sizes.tolist())):
+            own = slice(stop - n * self.particles, stop)
+            group, reason = ([], "exploded during sampling") if exploded[k] else finish.hydrogenated(
+                numbers[own].reshape(self.particles, n), positions[own].reshape(self.particles, n, 3), self.finishing.finalists)
+            groups.append(group)
+            reasons.append(reason)
+        draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
+        chosen = [finish.choose(g, [0.0] * len(g), self.finishing.temperature, u) if g else None
+                  for g, u in zip(finish.judged(groups, self.potential, self.finishing.rough_steps), draws[:, 0])]
+        shares = self.score.references.shares([atomic_numbers[e] for e in self.elements]).cpu().numpy()
+        for sweep in range(self.finishing.sweeps):
+            chosen = finish.swept(chosen, self.potential, [atomic_numbers[e] for e in self.elements], shares, self.finishing,
+                                  draws[:, 1 + sweep])
+        for i, proposal, group, reason in zip(index, chosen, groups, reasons):
+            base = Candidate(Atoms(), i, self.name, seed)
+            if proposal is None:
+                yield base.after("sampled", failure=f"no molecule: {reason if not group else 'broke in relaxation'}")
+            else:
+                yield replace(base, atoms=proposal.atoms).after(
+                    "sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation).after("hydrogenated")

@@ -1,0 +1,90 @@
+"""Strain: how far a finished molecule is from the nearest minimum of a method that did not make it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import batched
+
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed, SCFError
+from ase.optimize import LBFGS
+
+from gendesign.structure.bonds import connectivity
+from gendesign.structure.types import Candidate
+
+KCAL_PER_MOL = units.kcal / units.mol  # in eV
+STRAIN_METHODS = ("potential", "gfn2", "pm6")
+MAX_STEP = 0.15  # Angstrom
+BATCH = 64  # molecules evaluated at once
+
+
+@dataclass(frozen=True)
+class Strain:
+    """Energy drop (kcal/mol) and heavy-atom RMSD (Angstrom) of a relaxation; `reason` says what went wrong, if so."""
+
+    energy: float | None
+    rmsd: float | None
+    reason: str = ""
+
+
+def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: int = 200) -> Strain:
+    """Relax a neutral molecule under `gfn2` (GFN2-xTB) or `pm6` to `fmax` (eV/Angstrom) and measure the way.
+
+    A relaxation that does not converge or changes the bond graph gives its numbers and a reason.
+    """
+    from gendesign.potential.reference import gfn2_calculator, pm6_calculator
+
+    work = Atoms(atoms.numbers, atoms.positions)
+    work.calc = {"gfn2": gfn2_calculator, "pm6": pm6_calculator}[method](work)
+    try:
+        start = work.get_potential_energy()
+        converged = LBFGS(work, logfile=None, maxstep=MAX_STEP).run(fmax=fmax, steps=max_steps)
+        end = work.get_potential_energy()
+    except (CalculationFailed, SCFError) as error:
+        return Strain(None, None, f"{method} failed: {' '.join(str(error).split())[:120]}")
+    return measure(atoms, work, start, end, bool(converged), max_steps)
+
+
+def potential_strain(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:
+    """`reference_strain` under the potential, all candidates together; they must be valid molecules."""
+    from gendesign.relaxation import Relaxation, relax
+
+    known = [c for c in candidates if set(c.atoms.symbols) <= set(potential.elements)]
+    found: dict[int, Strain] = {}
+    if known:
+        plain = [Candidate(Atoms(c.atoms.numbers, c.atoms.positions), i) for i, c in enumerate(known)]
+        start: list[float] = []
+        for part in batched(plain, BATCH):
+            start += potential.evaluate([c.atoms for c in part]).energy.tolist()
+        ends = relax(plain, potential, Relaxation(fmax=fmax, max_steps=max_steps))
+        for candidate, before, energy, after in zip(known, plain, start, ends, strict=True):
+            if after.failure is not None:
+                found[id(candidate)] = Strain(None, None, f"relaxation failed: {after.failure}")
+            else:
+                end, converged = float(after.info["energy"]), bool(after.info["converged"])
+                found[id(candidate)] = measure(before.atoms, after.atoms, energy, end, converged, max_steps)
+    missing = Strain(None, None, f"elements unknown to the potential, which knows {' '.join(potential.elements)}")
+    return [found.get(id(candidate), missing) for candidate in candidates]
+
+
+def measure(before: Atoms, after: Atoms, start: float, end: float, converged: bool, max_steps: int) -> Strain:
+    """The strain between two geometries of one molecule with energies `start` and `end` (eV)."""
+    if not (np.isfinite([start, end]).all() and np.isfinite(after.positions).all()):
+        return Strain(None, None, "energy or positions are not finite")
+    heavy = before.numbers > 1
+    rmsd = aligned_rmsd(before.positions[heavy], after.positions[heavy])
+    energy = float(start - end) / KCAL_PER_MOL
+    if connectivity(before) != connectivity(after):
+        return Strain(energy, rmsd, "the bond graph changed")
+    return Strain(energy, rmsd, "" if converged else f"not converged in {max_steps} steps")
+
+
+def aligned_rmsd(first: np.ndarray, second: np.ndarray) -> float:
+    """Root mean square distance of paired points (n, 3) after the best rotation and translation (Kabsch 1976)."""
+    if len(first) == 0:
+        return 0.0
+    a, b = first - first.mean(0), second - second.mean(0)
+    u, singular, vt = np.linalg.svd(a.T @ b)
+    singular[-1] *= np.sign(np.linalg.det(u @ vt))
+    square = ((a**2).sum() + (b**2).sum() - 2 * singular.sum()) / len(a)
+    return float(np.sqrt(max(square, 0.0)))

@@ -1,0 +1,211 @@
+"""Judge candidates: what each one is by itself (`screen_each`), then what it is in its set (`screen_set`)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gendesign.screening.accessibility import accessibility
+from gendesign.screening.energetics import STRAIN_METHODS, Strain, potential_strain, reference_strain
+from gendesign.screening.plausibility import failed_checks
+from gendesign.screening.rings import rings
+from gendesign.screening.uniqueness import Reference, diversity, novelty, uniqueness
+from gendesign.screening.validity import (
+    convergence,
+    distances,
+    identity,
+    is_periodic,
+    perceive_candidate,
+    stability,
+    validity,
+)
+from gendesign.screening.workers import Failure, Workers
+from gendesign.structure.types import Candidate, UserError, Verdict
+
+CHECKS = (
+    "distances",
+    "convergence",
+    "stability",
+    "validity",
+    "posebusters",
+    "strain",
+    "rings",
+    "accessibility",
+    "uniqueness",
+    "novelty",
+    "diversity",
+)
+POSEBUSTERS = ("mol", "mol_fast")
+PERIODIC = "periodic"
+
+
+@dataclass(frozen=True)
+class Screening:
+    """Which checks run and how.
+
+    `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
+    pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
+    PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate. Raises UserError.
+    """
+
+    checks: tuple[str, ...] = CHECKS
+    posebusters: str = "mol"
+    strain_methods: tuple[str, ...] = STRAIN_METHODS
+    fmax: float = 0.02
+    max_steps: int = 200
+    workers: int = 1
+    time_limit: float = 120.0
+
+    def __post_init__(self):
+        for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
+            object.__setattr__(self, key, tuple(getattr(self, key)))
+            unknown = [name for name in getattr(self, key) if name not in allowed]
+            if unknown:
+                raise UserError(f"{key} has '{unknown[0]}'; allowed are {', '.join(allowed)}: mend it or leave it out")
+        if self.posebusters not in POSEBUSTERS:
+            allowed = ", ".join(POSEBUSTERS)
+            raise UserError(f"posebusters is '{self.posebusters}'; allowed are {allowed}: give one of them")
+        for key, least in (("workers", 0), ("max_steps", 1)):
+            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
+                raise UserError(f"{key} is {getattr(self, key)}; give a whole number of at least {least}")
+        for key in ("fmax", "time_limit"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"{key} is {getattr(self, key)}; give a number above 0")
+
+
+DEFAULT = Screening()
+
+
+def screen(
+    candidates: Sequence[Candidate],
+    *,
+    potential=None,
+    settings: Screening = DEFAULT,
+    reference: Reference | None = None,
+) -> list[Verdict]:
+    """All checks of `settings` on all candidates; any number of verdicts each, and never an exception for a bad one."""
+    verdicts = screen_each(candidates, potential=potential, settings=settings)
+    return verdicts + screen_set(candidates, verdicts, settings=settings, reference=reference)
+
+
+def screen_each(
+    candidates: Sequence[Candidate],
+    *,
+    potential=None,
+    settings: Screening = DEFAULT,
+    workers: Workers | None = None,
+) -> list[Verdict]:
+    """The checks that need one candidate only, in the order of the candidates.
+
+    `workers` lets several calls share their processes; without it they are started and stopped here. Strain under the
+    potential needs `potential`. Periodic candidates get the generic checks; molecular ones pass None there.
+    """
+    if workers is None:
+        with Workers(settings.workers, settings.time_limit) as own:
+            return screen_each(candidates, potential=potential, settings=settings, workers=own)
+    perceived = [perceive_candidate(c) if not is_periodic(c) else None for c in candidates]
+    slow = _slow_checks(candidates, perceived, potential, settings, workers)
+    verdicts = []
+    for i, (candidate, found) in enumerate(zip(candidates, perceived, strict=True)):
+        if "distances" in settings.checks:
+            verdicts += distances(candidate)
+        if "convergence" in settings.checks:
+            verdicts += convergence(candidate)
+        verdicts += _molecular(candidate, found, settings) + slow[i]
+    return verdicts
+
+
+def screen_set(
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[Verdict],
+    *,
+    settings: Screening = DEFAULT,
+    reference: Reference | None = None,
+) -> list[Verdict]:
+    """Uniqueness, novelty and diversity of all candidates together, from the SMILES among their `verdicts`."""
+    found = {(v.candidate, v.check): v.value for v in verdicts if v.check in ("smiles", "smiles_stereo")}
+    indices = [candidate.index for candidate in candidates]
+    keys = {i: found.get((i, "smiles")) for i in indices}
+    stereo = {i: found.get((i, "smiles_stereo")) for i in indices}
+    out = []
+    if "uniqueness" in settings.checks:
+        out += uniqueness(keys)
+    if "novelty" in settings.checks:
+        out += novelty(keys, stereo, reference)
+    if "diversity" in settings.checks:
+        out += diversity(keys)
+    return out
+
+
+def _molecular(candidate: Candidate, found, settings: Screening) -> list[Verdict]:
+    """The quick checks of molecules."""
+    if found is None:
+        pairs = (("stability", "edm_molecule"), ("validity", "valid"))
+        names = [name for check, name in pairs if check in settings.checks]
+        formula = Verdict(candidate.index, "formula", None, candidate.atoms.get_chemical_formula("hill"))
+        return [formula, *(Verdict(candidate.index, name, None, reason=PERIODIC) for name in names)]
+    out = identity(candidate, found)
+    if "stability" in settings.checks:
+        out += stability(candidate)
+    if "validity" in settings.checks:
+        out += validity(candidate, found)
+    if "rings" in settings.checks:
+        out += rings(candidate, found)
+    if "accessibility" in settings.checks:
+        out += accessibility(candidate, found)
+    return out
+
+
+def _slow_checks(candidates, perceived, potential, settings: Screening, workers: Workers) -> list[list[Verdict]]:
+    """PoseBusters and strain: molecules go to the workers, all others get the reason why not."""
+    out: list[list[Verdict]] = [[] for _ in candidates]
+    good = [i for i, found in enumerate(perceived) if found is not None and found.mol is not None]
+    tasks, places = [], []
+    for i in good:
+        atoms = candidates[i].atoms
+        if "posebusters" in settings.checks:
+            tasks.append((failed_checks, (_bare(atoms), settings.posebusters)))
+            places.append((i, "posebusters"))
+        for method in _methods(settings):
+            if method != "potential":
+                tasks.append((reference_strain, (_bare(atoms), method, settings.fmax, settings.max_steps)))
+                places.append((i, method))
+    answers = dict(zip(places, workers.map(tasks), strict=True))
+    if "potential" in _methods(settings):
+        molecules = [candidates[i] for i in good]
+        if potential is None:
+            strains = [Strain(None, None, "no potential given")] * len(good)
+        else:
+            strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps)
+        answers |= {(i, "potential"): strain for i, strain in zip(good, strains, strict=True)}
+    for i, candidate in enumerate(candidates):
+        reason = PERIODIC if perceived[i] is None else f"not valid: {perceived[i].reason}"
+        if "posebusters" in settings.checks:
+            out[i].append(_posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
+        for method in _methods(settings):
+            out[i] += _strain_verdicts(candidate.index, method, answers.get((i, method), Strain(None, None, reason)))
+    return out
+
+
+def _methods(settings: Screening) -> tuple[str, ...]:
+    return settings.strain_methods if "strain" in settings.checks else ()
+
+
+def _bare(atoms):
+    """Without calculator and info, which need not survive the way to another process."""
+    return type(atoms)(atoms.numbers, atoms.positions)
+
+
+def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, reason: str) -> Verdict:
+    if answer is None:
+        return Verdict(index, "posebusters", None if reason == PERIODIC else False, reason=reason)
+    if isinstance(answer, Failure):
+        return Verdict(index, "posebusters", False, reason=answer.reason)
+    return Verdict(index, "posebusters", not answer, reason=", ".join(answer))
+
+
+def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[Verdict]:
+    """Measurements; a number with a reason belongs to a relaxation that did not end in the molecule's own minimum."""
+    strain = Strain(None, None, answer.reason) if isinstance(answer, Failure) else answer
+    return [
+        Verdict(index, f"strain_{method}", None, strain.energy, "kcal/mol", strain.reason),
+        Verdict(index, f"rmsd_{method}", None, strain.rmsd, "Angstrom", strain.reason),
+    ]

@@ -1,0 +1,107 @@
+"""What a single candidate is by its coordinates: stability by EDM's table, strict validity, its formula and SMILES."""
+
+import numpy as np
+from ase import Atoms
+from ase.data import covalent_radii
+from ase.neighborlist import neighbor_list
+
+from gendesign.structure.bonds import Perceived, edm_stable_atoms, perceive
+from gendesign.structure.identity import smiles
+from gendesign.structure.types import Candidate, Verdict
+
+CLOSE = 0.5  # of the sum of two covalent radii; no bond is that short (H2: 1.19, N2: 0.77)
+CHARGE_KEYS = ("charge", "total_charge")
+
+
+def is_periodic(candidate: Candidate) -> bool:
+    return bool(candidate.atoms.pbc.any())
+
+
+def perceive_candidate(candidate: Candidate) -> Perceived:
+    """The molecule that a candidate is, or the reason why it is none: its failure, a charge, or what bonds say."""
+    if candidate.failure is not None:
+        return Perceived(None, candidate.failure)
+    charge = charge_of(candidate)
+    if charge:
+        return Perceived(None, f"charged molecule ({charge:+g}): the potential has no charges; give a neutral one")
+    return perceive(candidate.atoms)
+
+
+def charge_of(candidate: Candidate) -> float:
+    """The charge that the candidate's info states, 0 when it states none."""
+    for info in (candidate.info, candidate.atoms.info):
+        for key in CHARGE_KEYS:
+            if info.get(key):
+                return float(info[key])
+    return 0.0
+
+
+def unusable(candidate: Candidate) -> str:
+    """Why there is no structure to measure, or nothing."""
+    if candidate.failure is not None:
+        return candidate.failure
+    if len(candidate.atoms) == 0:
+        return "no atoms"
+    return "" if np.isfinite(candidate.atoms.positions).all() else "positions are not finite"
+
+
+def validity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
+    """`valid`: strict validity, see structure.bonds.perceive."""
+    return [Verdict(candidate.index, "valid", perceived.mol is not None, reason=perceived.reason)]
+
+
+def identity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
+    """`formula` of whatever atoms there are; `smiles` and `smiles_stereo` of a valid molecule."""
+    index, mol = candidate.index, perceived.mol
+    formula = candidate.atoms.get_chemical_formula("hill") or None
+    return [
+        Verdict(index, "formula", None, formula),
+        Verdict(index, "smiles", None, mol and smiles(mol), reason=perceived.reason),
+        Verdict(index, "smiles_stereo", None, mol and smiles(mol, stereo=True), reason=perceived.reason),
+    ]
+
+
+def stability(candidate: Candidate) -> list[Verdict]:
+    """`edm_atoms`: share of atoms with exact valence by EDM's bond table; `edm_molecule`: whether all have it."""
+    index, atoms = candidate.index, candidate.atoms
+    reason = unusable(candidate)
+    if reason:
+        share = Verdict(index, "edm_atoms", None, 0.0, reason=reason)
+        return [share, Verdict(index, "edm_molecule", False, reason=reason)]
+    stable = edm_stable_atoms(atoms)
+    wrong = ", ".join(f"{atoms.symbols[i]}{i}" for i in np.flatnonzero(~stable)[:8])
+    reason = f"wrong valence at {wrong}" if wrong else ""
+    return [
+        Verdict(index, "edm_atoms", None, float(stable.mean()), reason=reason),
+        Verdict(index, "edm_molecule", bool(stable.all()), reason=reason),
+    ]
+
+
+def distances(candidate: Candidate) -> list[Verdict]:
+    """`distances`: the shortest distance relative to the sum of covalent radii, at least 0.5; periodic images count."""
+    index, atoms = candidate.index, candidate.atoms
+    reason = unusable(candidate)
+    if reason:
+        return [Verdict(index, "distances", False, reason=reason)]
+    ratio = shortest_distance(atoms)
+    reason = "" if ratio >= CLOSE else f"two atoms at {ratio:.2f} of the sum of their covalent radii, below {CLOSE}"
+    return [Verdict(index, "distances", ratio >= CLOSE, min(ratio, 2.0), reason=reason)]
+
+
+def shortest_distance(atoms: Atoms) -> float:
+    """Shortest distance over the sum of covalent radii among pairs below 2 of them; infinite when there is none."""
+    radii = covalent_radii[atoms.numbers]
+    i, j, d = neighbor_list("ijd", atoms, list(2 * radii))
+    return float((d / (radii[i] + radii[j])).min()) if len(d) else np.inf
+
+
+def convergence(candidate: Candidate) -> list[Verdict]:
+    """`converged`: what relaxation stored, with the largest force; None for a structure that was not relaxed."""
+    index, info = candidate.index, candidate.info
+    if candidate.failure is not None:
+        return [Verdict(index, "converged", False, reason=candidate.failure)]
+    if "converged" not in info:
+        return [Verdict(index, "converged", None, reason="not relaxed")]
+    passed, fmax = bool(info["converged"]), info.get("fmax")
+    reason = "" if passed else "forces above the threshold when relaxation stopped"
+    return [Verdict(index, "converged", passed, None if fmax is None else float(fmax), "eV/Angstrom", reason)]

@@ -1,0 +1,36 @@
+"""Write checkpoints/organic from a fit: averaged weights, chemical potentials, errors on the frozen test set.
+
+    python scripts/organic/export.py NAME        # reads training/fit-NAME/state.pt
+The card is written by scripts/organic/card.py, which measures.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import ase.io
+import torch
+
+from gendesign.potential import Potential, fit_chemical_potentials, mace, save_folder
+
+OUT = Path("checkpoints/organic")
+
+
+def main(name: str) -> None:
+    folder = Path("training") / f"fit-{name}"
+    architecture = json.loads((folder / "settings.json").read_text())["architecture"]
+    saved = torch.load(folder / "state.pt", weights_only=True)
+    net = mace.from_plain(architecture)
+    net.load_state_dict(saved["net"])
+    net.load_state_dict(saved["average"], strict=False)
+    references = ase.io.read(OUT / "reference.extxyz", index=":")
+    energies = Potential(net.requires_grad_(False), name, "", "", "").evaluate(references).energy.tolist()
+    save_folder(net, OUT, name="organic", licence="MIT", citation="gendesign (this repository)",
+                chemical_potentials=fit_chemical_potentials(references, energies),
+                teacher="GFN2-xTB (tblite), spin-polarised open shells, electronic temperature 300 K",
+                training={"fit": name, "steps": saved["step"]})
+    print(f"exported {name} at step {saved['step']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,122 @@
+"""The command line: literal values, settings checked by the tree in conf/, every mistake one line and status 2."""
+
+import re
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from gendesign import cli
+from gendesign.run import settings
+from gendesign.run.settings import SettingsError, conf_folder, describe, expand, flatten, resolve
+
+ALL_VERBS = sorted(cli.VERBS)
+
+
+def test_values_of_text_keys_are_literal():
+    for word in ("CCCC[NH3+]", "C#N", "C(=O)O", "a=b,c", "5-12", "007", "results/my run", "F[C@@H](Cl)Br", "it's"):
+        assert resolve("generate", [f"generator.n_heavy_atoms={word}"]).generator.n_heavy_atoms == word
+    assert resolve("generate", ["output=${n}"]).output == "${n}"
+
+
+def test_values_take_the_type_of_their_default():
+    config = resolve(
+        "generate",
+        ["n=7", "trust_pickle=True", "relaxation.fmax=1e-3", "generator.elements=[C,F]", "head=omat"],
+    )
+    assert (config.n, config.trust_pickle, config.relaxation.fmax, config.head) == (7, True, 1e-3, "omat")
+    assert list(config.generator.elements) == ["C", "F"]
+    assert list(resolve("generate", ["generator.elements=C,F"]).generator.elements) == ["C", "F"]
+
+
+def test_groups_and_experiments():
+    assert resolve("relax", ["relaxation=crystals", "relaxation.pressure=1.0"]).relaxation.cell is True
+    assert resolve("generate", ["screening=null"]).get("screening") is None
+    demo = resolve("generate", ["experiment=demo", "seed=3"])
+    assert (demo.n, demo.output, demo.seed) == (20, "results/demo", 3)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["fly"], "unknown verb 'fly'"),
+        (["generat"], "did you mean generate?"),
+        (["generate", "n=0"], "n=0: a whole number of 1 or more"),
+        (["generate", "n=many"], "a whole number is needed"),
+        (["generate", "bogus=1"], "unknown key 'bogus'"),
+        (["generate", "generator.n_heavy_atom=9"], "did you mean generator.n_heavy_atoms"),
+        (["generate", "generator=magic"], "generator=magic is unknown; allowed: "),
+        (["generate", "generator=null"], "needs a generator"),
+        (["generate", "relaxation={fmax:1}"], "relaxation={fmax:1} is unknown"),
+        (["generate", "+n=3"], "cannot be added"),
+        (["generate", "--fast"], "unknown option '--fast'"),
+        (["generate", "file.xyz"], "reads no files"),
+        (["generate", "device=tpu"], "device=tpu: allowed are"),
+        (["generate", "dtype=float16"], "dtype=float16: allowed are"),
+        (["generate", "trust_pickle=maybe"], "allowed are true and false"),
+        (["generate", "potential=missing.model"], "no such file"),
+        (["relax"], "relax needs FILE"),
+        (["relax", "missing.cif"], "missing.cif does not exist"),
+        (["screen", "missing.sdf"], "missing.sdf does not exist"),
+        (["benchmark", "everything"], "give one of"),
+    ],
+)
+def test_mistakes_are_one_line(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and captured.err.count("\n") == 1 and not captured.out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("verb", ALL_VERBS)
+def test_every_key_is_explained(verb):
+    lines = describe(verb).split("\n\ngroups")[0].splitlines()
+    for line in lines:
+        assert re.match(r"  [\w.]+ += \S+( .*\S)?  +\S", line), f"no meaning: {line}"
+
+
+def test_help(capsys):
+    for words in ([], ["--help"], ["generate", "--help", "n=5"], ["relax", "-h"]):
+        assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"^  n +=\s5 ", shown, re.MULTILINE) and "usage: gendesign relax FILE ..." in shown
+
+
+@pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
+def test_settings_files_are_short_and_sound(path):
+    assert len(path.read_text().splitlines()) < 25
+    OmegaConf.load(path)
+
+
+def test_every_target_takes_its_keys():
+    import importlib
+    import inspect
+
+    for path in conf_folder().rglob("*.yaml"):
+        section = OmegaConf.to_container(OmegaConf.load(path))
+        if "_target_" in section:
+            module, name = section.pop("_target_").rsplit(".", 1)
+            section = {key: value for key, value in section.items() if not isinstance(value, dict)}
+            known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+            assert section.keys() <= known.keys(), path
+
+
+def test_sweep_splits_outside_brackets():
+    assert expand(["n=1,2", "generator.elements=[C,N],[C]"]) == [
+        ["n=1", "generator.elements=[C,N]"],
+        ["n=1", "generator.elements=[C]"],
+        ["n=2", "generator.elements=[C,N]"],
+        ["n=2", "generator.elements=[C]"],
+    ]
+
+
+def test_missing_settings_tree(monkeypatch, tmp_path):
+    monkeypatch.setattr(settings, "__file__", str(tmp_path / "gendesign" / "run" / "settings.py"))
+    with pytest.raises(SettingsError, match="conf/ is missing"):
+        conf_folder()
+
+
+def test_flatten():
+    assert flatten({"a": 1, "b": {"c": [1, 2], "d": {}}}) == {"a": 1, "b.c": [1, 2]}
+    assert Path(conf_folder()).name == "conf"
