@@ -120,3 +120,13 @@ def test_missing_settings_tree(monkeypatch, tmp_path):
 def test_flatten():
     assert flatten({"a": 1, "b": {"c": [1, 2], "d": {}}}) == {"a": 1, "b.c": [1, 2]}
     assert Path(conf_folder()).name == "conf"
+
+
+def test_interruption_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(verb, files, config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.VERBS, "generate", cli.Verb("stop", interrupted))
+    assert cli.main(["generate", "output=my run"]) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.rstrip().endswith("gendesign generate 'output=my run'")

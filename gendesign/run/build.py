@@ -65,7 +65,8 @@ def build_stages(config: DictConfig, files: Sequence[str], potential: Potential)
 def make(section: DictConfig, **arguments: Any) -> Any:
     """The object a section's `_target_` names; settings that its class refuses become a UserError of one line."""
     try:
-        return instantiate(section, **arguments, _convert_="all")
+        # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
+        return instantiate(section, _partial_=True, _convert_="all")(**arguments)
     except InstantiationException as error:
         cause = error.__cause__ or error
         while cause.__cause__ is not None and not isinstance(cause, UserError):

@@ -21,6 +21,7 @@ from ase.md.langevin import Langevin  # noqa: E402
 from ase.md.velocitydistribution import thermalize_momenta  # noqa: E402
 from ase.optimize import LBFGS  # noqa: E402
 from molecules import embed, graph_key, molecule  # noqa: E402
+from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
 from gendesign.train.label import label_shards  # noqa: E402
@@ -183,6 +184,53 @@ def test_shard(index: int) -> list[Atoms]:
     return out
 
 
+MODES_PER_SHARD = 40
+
+
+def mode_samples(full, temperature: float, count: int, rng) -> np.ndarray:
+    """Positions (count, atoms, 3) drawn from the harmonic well of a force field about its minimum.
+
+    Classical normal-mode sampling with a Hessian by central differences of RDKit's MMFF94 (UFF where it lacks
+    parameters): a thousand times cheaper than dynamics and nearly as good a picture of thermal motion.
+    """
+    make = rdForceFieldHelpers.MMFFGetMoleculeForceField if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full) \
+        else lambda mol, *_: rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
+    field = make(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
+    field.Minimize(maxIts=500)
+    x0, step = np.array(field.Positions()).ravel(), 1e-3
+    hessian = np.array([
+        np.subtract(field.CalcGrad(list(x0 + step * e)), field.CalcGrad(list(x0 - step * e))) / (2 * step)
+        for e in np.eye(len(x0))])
+    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
+    # modes softer than 300 kcal/mol/A^2 are torsions, along which a straight line soon leaves the well
+    soft = np.sqrt(units.kB * temperature / (units.kcal / units.mol) / np.maximum(values, 300.0))
+    soft[values < 1e-3] = 0.0  # translations and rotations
+    return (x0 + (rng.normal(size=(count, len(x0))) * soft) @ vectors.T).reshape(count, -1, 3)
+
+
+def modes_shard(index: int) -> list[Atoms]:
+    """Forty further molecules, two conformers each: force-field minima and harmonic thermal samples, some torn."""
+    rng = np.random.default_rng([index, 13])
+    out = []
+    for k in range(index * MODES_PER_SHARD, (index + 1) * MODES_PER_SHARD):
+        mol = molecule("modes", k, (2, 15), (1, 1, 2, 4, 6, 8, 10, 12, 12, 10, 7, 5, 3, 2))
+        key = graph_key(mol)
+        if in_test(key) and mol.GetNumHeavyAtoms() >= 9:
+            continue
+        for conformer in range(2):
+            full = embed(mol, 7 * k + conformer)
+            if full is None or not rdForceFieldHelpers.UFFHasAllMoleculeParams(full):
+                break
+            base = as_atoms(full)
+            for temperature, count in ((50, 1), (250, 2), (500, 1)):
+                frames = [Atoms(base.numbers, x) for x in mode_samples(full, temperature, count, rng)]
+                out += labelled(frames, "thermal", key)
+            if conformer:
+                out += labelled(torn(base, rng)[:1], "violent", key)
+                out += labelled(unfinished(base, rng)[:1], "fragment", key, open_shell=True)
+    return out
+
+
 def dimer_shard(index: int) -> list[Atoms]:
     """Shard 0: the isolated atoms and every diatomic curve from 0.5 Angstrom."""
     out = labelled([Atoms([e]) for e in ELEMENTS], "atom", "atom", open_shell=True)
@@ -197,5 +245,5 @@ def dimer_shard(index: int) -> list[Atoms]:
 
 if __name__ == "__main__":
     kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard}[kind]
+    make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}[kind]
     label_shards(partial(make), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2")))

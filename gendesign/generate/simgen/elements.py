@@ -37,6 +37,7 @@ class ElementSwaps:
             return swarm
         with torch.no_grad():
             atom = self.score.energies(swarm, swarm.positions.to(self.score.potential.dtype), sigma).double()
+            atom = self.score.references.surprise(atom, swarm.numbers, sigma)
         draw = 1000 + 4 * step
         total = swarm.per_particle(atom)
         survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, draw, 1)[:, 0])

@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from gendesign.generate.simgen import finish, kernel
+from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps
 from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior
 from gendesign.generate.simgen.random import keys, uniform
@@ -46,6 +47,7 @@ class SimGen:
     integrator: Heun = field(default_factory=Heun)
     finishing: finish.Finish = field(default_factory=finish.Finish)
     prior: GaussianPrior | PointCloudPrior = field(default_factory=GaussianPrior)
+    cohesion: Cohesion = field(default_factory=Cohesion)
     max_atoms: int = 4000
     name: str = "simgen"
 
@@ -105,7 +107,7 @@ class SimGen:
         swarm = new_swarm(sizes.to(device), key.to(device), self.particles, 6 if 6 in numbers else numbers[0])
         swarm = swarm.at(self.prior.sample(swarm))
         swaps = ElementSwaps(self.score, numbers, self.steps, self.swap_share, self.swap_every)
-        return integrate(swarm, [self.score, self.prior], simgen_sigmas(self.steps), self.integrator, swaps)
+        return integrate(swarm, [self.score, self.prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
 
     def _batch(self, index: list[int], sizes: torch.Tensor, key: torch.Tensor, seed: int) -> Iterator[Candidate]:
         try:

@@ -27,7 +27,8 @@ class Environments:
     Raw descriptors of one element differ along very few directions (one holds 80 % of their variance), so distances
     between them say little of bonds and angles. `mean` (elements, raw) and `whitening` (elements, raw, channels), in the
     order of `elements`, turn raw descriptors into features of comparable variance. `scale` is the unit of squared
-    distance. A weight counts how many environments of the reference set an entry stands for.
+    distance. A weight counts how many environments of the reference set an entry stands for. `ordinary` (elements, 2)
+    gives -log k of a typical reference of each element, left out with its own molecule, as a straight line in m(sigma).
     """
 
     features: Tensor
@@ -37,6 +38,7 @@ class Environments:
     elements: Tensor
     mean: Tensor
     whitening: Tensor
+    ordinary: Tensor
 
     def whitened(self, raw: Tensor, numbers: Tensor) -> Tensor:
         """Features (atoms, channels) from raw descriptors (atoms, raw) of atoms with `numbers` (atoms,)."""
@@ -44,6 +46,16 @@ class Environments:
         for k in range(len(self.elements)):  # two matrix products per element; a gather would copy a matrix per atom
             out = out + (numbers == self.elements[k])[:, None] * ((raw - self.mean[k]) @ self.whitening[k])
         return out
+
+    def surprise(self, energy: Tensor, numbers: Tensor, sigma: float) -> Tensor:
+        """-log k (atoms,) relative to a typical reference of the same element, less the log of that element's share.
+
+        Whitened densities of two elements have different volumes; only after this can one say which fits a site better.
+        """
+        line = self.ordinary[:, 0] + self.ordinary[:, 1] * sharpness(sigma)
+        offset = line + self.shares(self.elements.tolist()).to(line).log()
+        column = (numbers[:, None] == self.elements[None]).float().argmax(-1)
+        return energy - offset.to(energy)[column]
 
     def shares(self, elements: Sequence[int]) -> Tensor:
         """Fraction of each of `elements` among the environments (elements,)."""
@@ -67,15 +79,30 @@ def environments(potential: Potential, skeletons: Sequence[Atoms], *, channels: 
     elements = numbers.unique()
     mean = torch.stack([raw[numbers == z].mean(0) for z in elements])
     whitening = torch.stack([_whitening(raw[numbers == z] - m, channels, floor) for z, m in zip(elements, mean)])
-    whole = Environments(raw, raw.new_zeros(len(raw)), numbers, 1.0, elements, mean, whitening)
-    features = whole.whitened(raw, numbers)
-    foreign = (numbers[:, None] != numbers[None]) | (molecule[:, None] == molecule[None])
-    nearest = torch.cdist(features, features).square().masked_fill(foreign, torch.inf).min(1).values
+    features = torch.zeros(len(raw), channels, dtype=raw.dtype, device=raw.device)
+    for z, m, w in zip(elements, mean, whitening):
+        features[numbers == z] = (raw[numbers == z] - m) @ w
+    foreign = (numbers[:, None] == numbers[None]) & (molecule[:, None] != molecule[None])
+    squared = torch.cdist(features, features).square().masked_fill(~foreign, torch.inf)
+    nearest = squared.min(1).values
     nearest = nearest[torch.isfinite(nearest)]
     typical = float(nearest.median()) if len(nearest) else float(features.square().sum(-1).mean())
     scale = sharpness(0.0) * max(typical, 1e-6) / (2 * reach)
     kept, counts = _merged(features, numbers, merge * typical)
-    return Environments(features[kept], counts.log().to(features), numbers[kept], scale, elements, mean, whitening)
+    return Environments(features[kept], counts.log().to(features), numbers[kept], scale, elements, mean, whitening,
+                        _ordinary(squared / (2 * scale), numbers, elements))
+
+
+def _ordinary(exponent: Tensor, numbers: Tensor, elements: Tensor) -> Tensor:
+    """Line in m (elements, 2) through the mean -log k of each element's references at the two ends of a run."""
+    ends = sharpness(1.0), sharpness(0.0)
+    means = []
+    for m in ends:
+        energy = -torch.logsumexp(-m * exponent, -1)
+        energy = torch.where(torch.isfinite(energy), energy, torch.zeros_like(energy))
+        means.append(torch.stack([energy[numbers == z].mean() for z in elements]))
+    slope = (means[1] - means[0]) / (ends[1] - ends[0])
+    return torch.stack([means[0] - slope * ends[0], slope], -1)
 
 
 def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:

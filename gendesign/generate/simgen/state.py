@@ -14,7 +14,7 @@ class Swarm:
 
     positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the batch;
     molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
-    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,); cell for symmetry with
+    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them `largest`; cell for symmetry with
     other states (always None here).
     """
 
@@ -29,6 +29,7 @@ class Swarm:
     molecule_key: Tensor
     sizes: Tensor
     n_particles: int
+    largest: int
     cell: None = None
 
     @property
@@ -42,6 +43,12 @@ class Swarm:
     def at(self, positions: Tensor) -> "Swarm":
         """The same swarm with other positions (atoms, 3)."""
         return replace(self, positions=positions)
+
+    def padded(self, values: Tensor) -> Tensor:
+        """Per-atom values (atoms, ...) as (systems, largest, ...), zero where a particle has fewer atoms."""
+        out = values.new_zeros(self.n_systems, self.largest, *values.shape[1:])
+        out[self.system, self.slot] = values
+        return out
 
     def per_particle(self, values: Tensor) -> Tensor:
         """Sum a per-atom quantity (atoms,) over each particle: (molecules, particles)."""
@@ -66,5 +73,5 @@ def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int
         numbers=torch.full_like(system, number), system=system, molecule=molecule, particle=particle, slot=slot,
         pairs=all_pairs(system, len(per_system)),
         key=molecule_key[molecule] + particle * 1_000_003 + slot * 7_368_787, molecule_key=molecule_key, sizes=sizes,
-        n_particles=n_particles,
+        n_particles=n_particles, largest=int(sizes.max()),
     )

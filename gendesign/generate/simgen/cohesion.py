@@ -1,0 +1,43 @@
+"""A pull between the pieces of a particle that has come apart, so that one molecule and not two is found."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gendesign.generate.simgen.state import Swarm
+
+
+@dataclass(frozen=True)
+class Cohesion:
+    """Each piece moves as a whole, with `strength`, towards the atom nearest to it that is not in it.
+
+    Atoms within `bond` Angstrom count as joined. It acts below the noise level `below`: before, nothing is joined yet.
+    """
+
+    strength: float = 3.0
+    bond: float = 1.85
+    below: float = 0.5
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        if sigma > self.below or self.strength == 0:
+            return torch.zeros_like(swarm.positions)
+        x, present = swarm.padded(swarm.positions), swarm.padded(torch.ones_like(swarm.slot))
+        both = present[:, :, None] * present[:, None, :]
+        distance = torch.cdist(x, x).masked_fill(both == 0, torch.inf)
+        joined = (distance < self.bond).to(x.dtype)
+        for _ in range(max(1, (x.shape[1] - 1).bit_length())):  # squaring doubles the length of the paths that count
+            joined = (joined @ joined > 0).to(x.dtype)
+        apart = distance.masked_fill(joined > 0, torch.inf)
+        gap, partner = apart.min(-1)
+        # the smallest gap of the whole piece: over all atoms joined to this one
+        of_piece = torch.where(joined > 0, gap[:, None, :], torch.inf)
+        smallest, atom = of_piece.min(-1)
+        end = torch.gather(partner, 1, atom)
+        pull = _take(x, end) - _take(x, atom)
+        pull = self.strength * pull / pull.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        return torch.where(torch.isfinite(smallest)[..., None], pull, 0.0)[swarm.system, swarm.slot]
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    return torch.gather(x, 1, index[..., None].expand(-1, -1, 3))
