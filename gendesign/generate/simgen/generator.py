@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 from gendesign.generate.simgen import finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps
-from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior
+from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior, shapes_of
 from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
@@ -31,8 +31,8 @@ class SimGen:
     """Generator of molecules by similarity kernels.
 
     n_heavy_atoms: a number or a range such as "5-12", drawn evenly; elements: symbols of the heavy atoms; reference:
-    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; steps: noise
-    levels; particles: copies of each molecule among which elements are tried; max_atoms: atoms per model call, the bound
+    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; prior: None for
+    Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule among which elements are tried; max_atoms: atoms per model call, the bound
     on memory (halved when it does not fit). Raises UserError for settings that make no sense.
     """
 
@@ -46,7 +46,7 @@ class SimGen:
     swap_share: float = 0.2
     integrator: Heun = field(default_factory=Heun)
     finishing: finish.Finish = field(default_factory=finish.Finish)
-    prior: GaussianPrior | PointCloudPrior = field(default_factory=GaussianPrior)
+    prior: GaussianPrior | PointCloudPrior | None = None
     cohesion: Cohesion = field(default_factory=Cohesion)
     max_atoms: int = 4000
     name: str = "simgen"
@@ -87,6 +87,12 @@ class SimGen:
         """The similarity score to the references under the potential."""
         return kernel.KernelScore(self.potential, kernel.environments(self.potential, self.skeletons))
 
+    @cached_property
+    def reference_shapes(self) -> GaussianPrior:
+        """The prior whose shapes are those of the reference skeletons of at least five heavy atoms, or of all."""
+        large = [a for a in self.skeletons if len(a) >= 5]
+        return GaussianPrior(shapes_of(large or self.skeletons))
+
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index, hydrogenated and roughly relaxed; failed attempts say why.
 
@@ -105,9 +111,10 @@ class SimGen:
         device = self.potential.device
         numbers = [atomic_numbers[e] for e in self.elements]
         swarm = new_swarm(sizes.to(device), key.to(device), self.particles, 6 if 6 in numbers else numbers[0])
-        swarm = swarm.at(self.prior.sample(swarm))
+        prior = self.prior or self.reference_shapes
+        swarm = swarm.at(prior.sample(swarm))
         swaps = ElementSwaps(self.score, numbers, self.steps, self.swap_share, self.swap_every)
-        return integrate(swarm, [self.score, self.prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
+        return integrate(swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
 
     def _batch(self, index: list[int], sizes: torch.Tensor, key: torch.Tensor, seed: int) -> Iterator[Candidate]:
         try:

@@ -1,8 +1,11 @@
 """Priors: scores that hold a cloud of atoms together and give it a shape."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen.random import normal, uniform
@@ -21,26 +24,46 @@ def fade(sigma: float) -> float:
 
 @dataclass(frozen=True)
 class GaussianPrior:
-    """-x Sigma^-1 with the determinant of Sigma normalised to 1; `covariance` (3, 3), None for the identity."""
+    """-x Sigma^-1 with the determinant of Sigma normalised to 1.
+
+    `covariance` is None for the identity, (3, 3) for one shape, or (shapes, 3, 3) of which each molecule draws one.
+    """
 
     covariance: Tensor | None = None
 
-    def _covariance(self, like: Tensor) -> Tensor:
-        sigma = torch.eye(3) if self.covariance is None else torch.as_tensor(self.covariance)
-        sigma = sigma.to(like)
-        if torch.linalg.eigvalsh(sigma).min() <= 0:
+    def __post_init__(self) -> None:
+        if self.covariance is not None and torch.linalg.eigvalsh(torch.as_tensor(self.covariance)).min() <= 0:
             raise ValueError("the prior's covariance must be positive definite")
-        return sigma / torch.linalg.det(sigma) ** (1 / 3)
+
+    def _of_molecules(self, swarm: Swarm) -> Tensor:
+        """Normalised covariance of every molecule (molecules, 3, 3)."""
+        shapes = torch.eye(3) if self.covariance is None else torch.as_tensor(self.covariance)
+        shapes = shapes.to(swarm.positions).reshape(-1, 3, 3)
+        shapes = shapes / torch.linalg.det(shapes)[:, None, None] ** (1 / 3)
+        return shapes[(uniform(swarm.molecule_key, 2, 1)[:, 0] * len(shapes)).long()]
 
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3); the particles of a molecule share theirs."""
-        root = torch.linalg.cholesky(self._covariance(swarm.positions))
-        return scale * normal(swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 0, 3) @ root.T
+        root = torch.linalg.cholesky(self._of_molecules(swarm))[swarm.molecule]
+        free = normal(swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 0, 3)
+        return scale * torch.einsum("aij,aj->ai", root, free)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         pull = 0.7 * strength(swarm.sizes)[swarm.molecule] * fade(sigma)
-        inverse = torch.linalg.inv(self._covariance(swarm.positions))
-        return -pull[:, None] * (swarm.positions @ inverse)
+        inverse = torch.linalg.inv(self._of_molecules(swarm))[swarm.molecule]
+        return -pull[:, None] * torch.einsum("aij,aj->ai", inverse, swarm.positions)
+
+
+def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.15) -> Tensor:
+    """Covariances (skeletons, 3, 3) of the atoms' positions in their principal axes.
+
+    `blur` of the mean variance is added along every axis, so that flat and straight molecules have one, too.
+    """
+    out = []
+    for skeleton in skeletons:
+        values = np.linalg.eigvalsh(np.cov(skeleton.positions.T, bias=True))
+        out.append(np.diag(values + max(blur * values.mean(), 1e-3)))
+    return torch.tensor(np.stack(out))
 
 
 @dataclass(frozen=True)
