@@ -4,7 +4,6 @@ import difflib
 import hashlib
 import importlib
 import os
-import pkgutil
 import re
 import shlex
 import sys
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
 from gendesign.run.folder import check_folder, open_folder
-from gendesign.run.settings import SettingsError, describe, expand, resolve
+from gendesign.run.settings import SettingsError, describe, expand, flatten, resolve
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -127,9 +126,8 @@ def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
     """One table against references; a benchmark is a module of gendesign.benchmark with `run(config)`."""
     from gendesign import benchmark
 
-    known = [module.name for module in pkgutil.iter_modules(benchmark.__path__)]
-    if len(names) != 1 or names[0] not in known:
-        raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(known)}")
+    if len(names) != 1 or names[0] not in benchmark.NAMES:
+        raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(benchmark.NAMES)}")
     with quiet():
         from gendesign.structure.types import UserError
 
@@ -138,6 +136,31 @@ def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
         module.run(config)
     except UserError as error:
         raise SettingsError(str(error)) from error
+
+
+def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
+    """label, train: a folder of labels, or of a checkpoint, from structure files."""
+    output = Path(config.output)
+    identity = {"verb": verb, **identify(files, config)}
+    identity["settings"].pop("workers", None)  # how many make the labels does not change them
+    check_folder(output, identity)
+    settings = OmegaConf.to_container(config, resolve=True)
+    settings.pop("output")
+    with quiet():
+        from gendesign.structure.types import UserError
+        from gendesign.train import label_files, train_files
+
+        if verb == "train":
+            importlib.import_module("gendesign.train.fit")
+    act, kept = {"label": (label_files, "shards/[0-9]*"), "train": (train_files, "state.pt")}[verb]
+    try:
+        with open_folder(output, identity, kept):
+            rows = flatten(act(files, output, **settings))
+    except UserError as error:
+        raise SettingsError(str(error)) from error
+    width = max(map(len, rows))
+    print("\n".join(f"{name:<{width}}  {value:.6g}" for name, value in rows.items()))
+    print(f"results in {output}")
 
 
 @contextmanager
@@ -204,6 +227,8 @@ VERBS = {
     "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),
     "relax": Verb("relax structures from files (any format ASE reads, periodic ones too)", run_verb, STRUCTURE_FILES),
     "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
+    "label": Verb("label molecules from files by GFN2-xTB, to train on", train_verb, STRUCTURE_FILES),
+    "train": Verb("fit a potential to labelled extxyz files", train_verb, STRUCTURE_FILES),
     "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
 }
 

@@ -1,6 +1,23 @@
 """The machine-learned potential: load, evaluate, describe."""
 
-from gendesign.potential.potential import Potential, fit_chemical_potentials
-from gendesign.potential.zoo import load_potential, save_folder
+from importlib import import_module
+from typing import Any
 
-__all__ = ["Potential", "fit_chemical_potentials", "load_potential", "save_folder"]
+# Loaded on first use: mace takes seconds to import, and the reference methods beside it do not need it.
+_HOMES = {
+    "Potential": "gendesign.potential.potential",
+    "fit_chemical_potentials": "gendesign.potential.potential",
+    "load_potential": "gendesign.potential.zoo",
+    "save_folder": "gendesign.potential.zoo",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'gendesign.potential' has no attribute '{name}'")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -21,7 +21,6 @@ MACE_MP = {f"mace-mp-{name}": name for name in (
     "medium-mpa-0", "small-omat-0", "medium-omat-0")}
 CITATIONS = {
     "mace-off": "Kovacs et al., arXiv 2312.15211", "mace-mp": "Batatia et al., arXiv 2401.00096",
-    "mace-anicc": "Kovacs et al., J. Chem. Phys. 159, 044118 (2023)",
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -51,7 +50,7 @@ def load_potential(name: str = "organic", *, device: str | None = None, dtype: s
     path = Path(name).expanduser()
     if name in bundled():
         potential = load_folder(checkpoints_folder() / name)
-    elif name in MACE_OFF or name in MACE_MP or name == "mace-anicc":
+    elif name in MACE_OFF or name in MACE_MP:
         potential = _foundation(name)
     elif path.is_dir():
         potential = load_folder(path)
@@ -59,7 +58,7 @@ def load_potential(name: str = "organic", *, device: str | None = None, dtype: s
         potential = _pickled(path, trust_pickle)
     else:
         raise UserError(
-            f"potential={name!r} is neither a file nor a known name; known are {', '.join(bundled())}, mace-anicc, "
+            f"potential={name!r} is neither a file nor a known name; known are {', '.join(bundled())}, "
             f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}); give one of these or a path"
         )
     index = _head(potential, head)
@@ -74,7 +73,7 @@ def load_folder(folder: Path) -> Potential:
     for needed in (weights, settings):
         if not needed.is_file():
             raise UserError(f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml")
-    config = yaml.safe_load(settings.read_text())
+    config = _settings(settings)
     found = hash_of(weights)
     if found != config["weights_sha256"]:
         raise UserError(
@@ -87,12 +86,24 @@ def load_folder(folder: Path) -> Potential:
                      chemical_potentials=config.get("chemical_potentials") or {})
 
 
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        config = None
+    needed = ("name", "licence", "citation", "weights_sha256", "dtype", "architecture")
+    missing = [key for key in needed if not isinstance(config, dict) or key not in config]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}; restore it from its source")
+    return config
+
+
 def save_folder(net: nn.Module, folder: Path, *, name: str, licence: str, citation: str,
                 chemical_potentials: dict[str, float] | None = None, **more: Any) -> None:
     """Write `net` as a checkpoint folder (weights.safetensors, config.yaml) that `load_folder` restores exactly."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().clone().contiguous() for key, value in net.state_dict().items()}
-    safetensors.torch.save_file(state, folder / "weights.partial")
+    (folder / "weights.partial").write_bytes(safetensors.torch.save(state))  # save_file lets nobody else read it
     os.replace(folder / "weights.partial", folder / "weights.safetensors")
     config = {
         "name": name, "licence": licence, "citation": citation, "weights_sha256": hash_of(folder / "weights.safetensors"),
@@ -113,7 +124,9 @@ def _device(device: str | None) -> torch.device:
     try:
         target = torch.device(device)
     except RuntimeError:
-        raise UserError(f"device={device!r} is not known; choose cpu, cuda or cuda:N") from None
+        target = None
+    if target is None or target.type not in ("cpu", "cuda"):
+        raise UserError(f"device={device!r} is not known; choose cpu, cuda or cuda:N")
     if target.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device={device!r}, but no CUDA device is available here; choose cpu")
     return target
@@ -155,16 +168,12 @@ def _foundation(name: str) -> Potential:
     from mace.calculators import foundations_models
 
     family = next(f for f in CITATIONS if name.startswith(f))
-    if name == "mace-anicc":  # travels inside the mace-torch package
-        path = Path(foundations_models.__file__).parent / "foundations_models" / "ani500k_large_CC.model"
-        if not path.is_file():
-            raise UserError("mace-anicc is not part of this mace-torch; reinstall mace-torch or choose another potential")
-        return Potential(_unpickle(path), name, hash_of(path), "MIT", CITATIONS[family])
     try:
         if name in MACE_OFF:
             url = foundations_models.mace_off_urls[MACE_OFF[name]]
-            foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
             path = Path(foundations_models.get_cache_dir()) / os.path.basename(url).split("?")[0]
+            if not path.is_file():  # it unpickles what it finds, so it must not see a file that was not checked yet
+                foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
         else:
             path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
     except (RuntimeError, OSError) as error:

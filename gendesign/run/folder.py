@@ -67,8 +67,11 @@ def check_folder(path: Path, identity: dict[str, Any]) -> None:
 
 
 @contextmanager
-def open_folder(path: Path, identity: dict[str, Any]) -> Iterator[Folder]:
-    """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does."""
+def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*") -> Iterator[Folder]:
+    """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does.
+
+    An error before there is anything that matches `kept` takes the folder back.
+    """
     check_folder(path, identity)
     ours = not path.exists()
     try:
@@ -85,11 +88,10 @@ def open_folder(path: Path, identity: dict[str, Any]) -> Iterator[Folder]:
         folder = Folder(path, json.loads(json.dumps(identity)))
         if not (path / SUMMARY).is_file():
             folder.replace(SUMMARY, lambda file: file.write_text(to_json({"identity": identity})))
-        (path / "shards").mkdir(exist_ok=True)
         try:
             yield folder
         except Exception:
-            if not any(folder.path.glob("shards/[0-9]*")):
+            if not any(folder.path.glob(kept)):
                 _empty(path, ours)
             raise
 
@@ -116,7 +118,7 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
 
 def _empty(path: Path, remove: bool) -> None:
     """Take back what was written before the first shard met an error, so that mended settings are welcome."""
-    shutil.rmtree(path / "shards")
+    shutil.rmtree(path / "shards", ignore_errors=True)
     for file in path.iterdir():
         file.unlink()
     if remove:

@@ -1,11 +1,15 @@
 """The few types that every room shares."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ase import Atoms
-from torch import Tensor
+
+if TYPE_CHECKING:  # torch takes seconds to import, and files or bonds do not need it
+    from torch import Tensor
 
 
 class UserError(ValueError):

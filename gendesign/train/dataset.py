@@ -9,6 +9,7 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.structure.graph import Batch
+from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,15 @@ class Dataset:
 
 
 def labels_of(frame: Atoms) -> tuple[float, np.ndarray]:
-    """Energy (eV) and forces (atoms, 3) of a labelled frame, wherever its writer put them."""
-    if frame.calc is not None:
-        return frame.get_potential_energy(), frame.get_forces()
-    if "energy" not in frame.info or "forces" not in frame.arrays:
-        raise ValueError(f"{frame.get_chemical_formula()}: no energy and forces in this frame; label it first")
-    return float(frame.info["energy"]), frame.arrays["forces"]
+    """Energy (eV) and forces (atoms, 3) of a labelled frame, wherever its writer put them.
+
+    Raises UserError when one is missing or not finite.
+    """
+    results = {} if frame.calc is None else frame.calc.results
+    energy = results.get("energy", frame.info.get("energy"))
+    forces = results.get("forces", frame.arrays.get("forces"))
+    if energy is None or forces is None:
+        raise UserError(f"{frame.get_chemical_formula()} has no energy and forces; label it first: gendesign label FILE")
+    if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        raise UserError(f"{frame.get_chemical_formula()} has an energy or forces that are not finite; leave it out")
+    return float(energy), np.asarray(forces)

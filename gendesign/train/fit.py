@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from gendesign.potential import mace
 from gendesign.structure.graph import neighbours
+from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 
 
@@ -35,6 +36,16 @@ class Fit:
     average: float = 0.999
     seed: int = 0
     save_every: int = 500
+
+    def __post_init__(self) -> None:
+        for key in ("steps", "batch_size", "save_every"):
+            if getattr(self, key) < 1:
+                raise UserError(f"fit.{key}={getattr(self, key)}: give a whole number of 1 or more")
+        for key in ("learning_rate", "damping", "gradient_clip"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"fit.{key}={getattr(self, key)}: give a number above 0")
+        if len(self.energy_weight) != 2:
+            raise UserError(f"fit.energy_weight={list(self.energy_weight)}: give its first and its last value")
 
 
 @torch.no_grad()
@@ -95,7 +106,7 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
         low, high = settings.energy_weight
         loss = _loss(net, data, chosen[rank::ranks], low + (high - low) * step / settings.steps, settings.damping)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"step {step}: the loss is {loss.item()}; lower learning_rate or inspect the labels")
+            raise UserError(f"step {step}: the loss is {loss.item()}; lower fit.learning_rate or inspect the labels")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         _share_gradients(net)

@@ -1,14 +1,19 @@
 """Label structures in parallel, shard by shard: an interrupted run restarts with the first missing shard."""
 
 import os
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import ase.io
 from ase import Atoms
 from tqdm import tqdm
+
+from gendesign.structure.types import UserError
 
 Frames = Sequence[Atoms]
 
@@ -23,35 +28,54 @@ def write_frames(path: Path, frames: Frames) -> None:
     temporary.rename(path)
 
 
-def _one(make: Callable[[int], Frames], index: int, path: Path) -> int:
-    frames = make(index)
+def _one(make: Callable[[], Frames], path: Path) -> int:
+    frames = make()
     write_frames(path, frames)
     return len(frames)
 
 
 def _quiet_worker() -> None:
     os.nice(5)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; running shards still finish
 
 
 def label_shards(make: Callable[[int], Frames], indices: Sequence[int], folder: Path, workers: int) -> list[Path]:
     """Run `make(index)` for every shard that `folder` lacks, `workers` at a time, and return all shard files.
 
     `make` must be picklable and depend on its index only, so that a shard is the same whoever makes it.
-    The teacher runs one thread per worker: small molecules gain nothing from more.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = {i: folder / f"shard-{i:05d}.extxyz" for i in indices}
-    missing = [i for i in indices if not paths[i].exists()]
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool:
-        jobs = [pool.submit(_one, make, i, paths[i]) for i in missing]
-        bar = tqdm(total=len(jobs), desc=folder.name, unit="shard")
-        labels = 0
-        for job in as_completed(jobs):
-            labels += job.result()
-            bar.set_postfix(labels=labels)
-            bar.update()
+    make_shards({path: partial(make, i) for i, path in paths.items()}, workers, folder.name)
     return list(paths.values())
+
+
+def make_shards(jobs: Mapping[Path, Callable[[], Frames]], workers: int, title: str) -> None:
+    """Fill every file of `jobs` that does not exist with what its picklable job returns, `workers` at a time.
+
+    The teacher runs one thread per worker: small molecules gain nothing from more. Raises UserError when the system
+    kills a worker.
+    """
+    for folder in {path.parent for path in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [path for path in jobs if not path.exists()]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with (
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool,
+        tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="shard") as bar,
+    ):
+        running = [pool.submit(_one, jobs[path], path) for path in missing]
+        labels = 0
+        try:
+            for job in as_completed(running):
+                labels += job.result()
+                bar.set_postfix(labels=labels)
+                bar.update()
+        except BrokenProcessPool:
+            raise UserError(f"{title}: a worker was killed, probably for memory; set workers lower than {workers} and "
+                            "start again, finished shards are kept") from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def read_frames(paths: Sequence[Path]) -> list[Atoms]:

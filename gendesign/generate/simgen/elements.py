@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen.kernel import KernelScore
@@ -21,15 +22,18 @@ class ElementSwaps:
     """Every `every` steps one particle of each molecule survives, and the others become mutants of it.
 
     A mutant has ceil(share * atoms) sites changed: sites drawn by their dissimilarity, elements by their share among the
-    reference environments. `allowed` holds atomic numbers. Swaps stop `rest` steps before the end so that the last
+    reference environments. `allowed` holds atomic numbers; `wanted` (molecules, elements) is the composition each molecule
+    should have, and every atom off it costs `off_composition` in the survival of the fittest. Swaps stop `rest` steps before the end so that the last
     mutants still settle.
     """
 
     score: KernelScore
     allowed: Sequence[int]
     n_steps: int
+    wanted: Tensor
     share: float = 0.2
     every: int = 3
+    off_composition: float = 3.0
     rest: int = 4
 
     def __call__(self, swarm: Swarm, step: int, sigma: float) -> Swarm:
@@ -39,7 +43,9 @@ class ElementSwaps:
             atom = self.score.energies(swarm, swarm.positions.to(self.score.potential.dtype), sigma).double()
             atom = self.score.references.surprise(atom, swarm.numbers, sigma)
         draw = 1000 + 4 * step
-        total = swarm.per_particle(atom)
+        allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
+        off = (swarm.composition(allowed) - self.wanted[:, None]).abs().sum(-1) / 2
+        total = swarm.per_particle(atom) + self.off_composition * off
         survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, draw, 1)[:, 0])
         source = swarm.atoms_of(survivor)
         swarm = replace(swarm, positions=swarm.positions[source], numbers=swarm.numbers[source])
@@ -68,3 +74,16 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
     rank = torch.empty_like(order)
     rank[order] = swarm.slot  # sorted by system, the k-th place within a system is its k-th slot
     return rank
+
+
+def drawn_compositions(swarm: Swarm, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
+    """A composition for every molecule (molecules, elements): atoms drawn by the element shares of one random skeleton."""
+    kinds = torch.tensor(elements, device=swarm.numbers.device)
+    counts = torch.stack([(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]).double()
+    share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
+    row = (uniform(swarm.molecule_key, 5, 1)[:, 0] * len(share)).long()
+    first = swarm.particle == 0
+    molecule = swarm.molecule[first]
+    chosen = pick((share[row] + 1e-12).log()[molecule], uniform(swarm.key[first], 6, 1)[:, 0])
+    one_hot = torch.nn.functional.one_hot(chosen, len(elements)).double()
+    return one_hot.new_zeros(swarm.n_molecules, len(elements)).index_add_(0, molecule, one_hot)

@@ -23,13 +23,15 @@ class Finish:
     """How an attempt is finished.
 
     `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; `sweeps` passes try every element at
-    every heavy atom; `temperature` (eV) weighs energy against the references' composition in both.
+    every heavy atom. Both choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition
+    drawn for the molecule, at `temperature` (eV).
     """
 
     finalists: int = 8
-    rough_steps: int = 25
-    sweeps: int = 1
-    temperature: float = 0.15
+    rough_steps: int = 15
+    sweeps: int = 2
+    off_composition: float = 0.7
+    temperature: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,42 +87,38 @@ def judged(proposals: Sequence[Sequence[Proposal]], potential: Potential, steps:
     return out
 
 
-def choose(group: Sequence[Proposal], log_weight: Sequence[float], temperature: float, u: float) -> Proposal:
-    """Draw one by exp(log_weight - formation/temperature), valid and complete ones before all others."""
+def mismatch(numbers: np.ndarray, wanted: np.ndarray, elements: Sequence[int]) -> float:
+    """Heavy atoms to exchange before the composition is the wanted one (elements,)."""
+    return float(np.abs((numbers[:, None] == np.asarray(elements)[None]).sum(0) - wanted).sum() / 2)
+
+
+def choose(group: Sequence[Proposal], wanted: np.ndarray, elements: Sequence[int], settings: Finish, u: float) -> Proposal:
+    """Draw one by exp(-(formation + off_composition * mismatch)/temperature), valid and complete ones before all others."""
     rank = [(p.smiles is None, p.dropped) for p in group]
-    best = [k for k, r in enumerate(rank) if r == min(rank)]
-    logits = np.array([log_weight[k] - group[k].formation / temperature for k in best])
-    weights = np.exp(logits - logits.max())
-    return group[best[min(int(np.searchsorted(np.cumsum(weights) / weights.sum(), u)), len(best) - 1)]]
+    best = [p for p, r in zip(group, rank) if r == min(rank)]
+    cost = np.array([p.formation + settings.off_composition * mismatch(p.atoms.numbers, wanted, elements) for p in best])
+    weights = np.exp(-(cost - cost.min()) / settings.temperature)
+    return best[min(int(np.searchsorted(np.cumsum(weights) / weights.sum(), u)), len(best) - 1)]
 
 
-def swept(chosen: Sequence[Proposal | None], potential: Potential, elements: Sequence[int], shares: np.ndarray,
+def swept(chosen: Sequence[Proposal | None], potential: Potential, wanted: np.ndarray, elements: Sequence[int],
           settings: Finish, draws: np.ndarray) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
-    shares (elements,) of the references, draws (molecules,) uniform numbers.
+    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers.
     """
-    log_share = dict(zip(elements, np.log(np.maximum(shares, 1e-6))))
-    groups, weights = [], []
-    for proposal in chosen:
+    groups = []
+    for proposal, goal in zip(chosen, wanted):
         options = [] if proposal is None or proposal.smiles is None else substitutions(proposal.atoms, elements)
-        groups.append([Proposal(atoms, proposal.n_heavy, proposal.dropped) for atoms, _, _ in options])
-        weights.append([log_share[new] - log_share.get(old, 0.0) for _, old, new in options])
+        now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal, elements)
+        # an exchange that leads away from the wanted composition is never drawn: do not pay for its energy
+        groups.append([Proposal(atoms, proposal.n_heavy, proposal.dropped) for atoms in options
+                       if mismatch(atoms.numbers, goal, elements) <= now])
     out = []
-    for proposal, group, weight, kept, u in zip(chosen, groups, weights, _judged_in_place(groups, potential, settings), draws):
-        valid = [(p, w) for p, w in zip(kept, weight) if p is not None and p.smiles is not None]
-        if proposal is None or not valid:
-            out.append(proposal)
-            continue
-        out.append(choose([proposal, *(p for p, _ in valid)], [0.0, *(w for _, w in valid)], settings.temperature, u))
+    for proposal, group, goal, u in zip(chosen, judged(groups, potential, settings.rough_steps), wanted, draws):
+        valid = [p for p in group if p.smiles is not None]
+        out.append(choose([proposal, *valid], goal, elements, settings, u) if valid else proposal)
     return out
-
-
-def _judged_in_place(groups, potential, settings) -> list[list[Proposal | None]]:
-    """`judged`, but a broken proposal leaves None, so that the weights stay aligned."""
-    flat = judged([[p] for group in groups for p in group], potential, settings.rough_steps)
-    rest = iter(flat)
-    return [[next(iter(next(rest)), None) for _ in group] for group in groups]
 
 
 __all__ = ["Finish", "Proposal", "choose", "hydrogenated", "judged", "swept"]

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import atomic_numbers
+from torch import Tensor
 
 from gendesign.generate.simgen import finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
-from gendesign.generate.simgen.elements import ElementSwaps
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_compositions
 from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior, shapes_of
 from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.sampler import Heun, integrate
@@ -32,7 +33,8 @@ class SimGen:
 
     n_heavy_atoms: a number or a range such as "5-12", drawn evenly; elements: symbols of the heavy atoms; reference:
     None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; prior: None for
-    Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule among which elements are tried; max_atoms: atoms per model call, the bound
+    Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule among which elements are tried; families: into how many independent geometries the
+    particles of a molecule are divided, the best of which becomes the molecule; max_atoms: atoms per model call, the bound
     on memory (halved when it does not fit). Raises UserError for settings that make no sense.
     """
 
@@ -42,6 +44,7 @@ class SimGen:
     reference: str | None = None
     steps: int = 50
     particles: int = 10
+    families: int = 2
     swap_every: int = 3
     swap_share: float = 0.2
     integrator: Heun = field(default_factory=Heun)
@@ -57,6 +60,8 @@ class SimGen:
         if unknown or not self.elements:
             raise UserError(f"generator.elements={list(self.elements)}: choose heavy elements from {' '.join(VALENCE)}")
         self.potential.require_elements(["H", *self.elements])
+        if self.families < 1 or self.particles % self.families:
+            raise UserError(f"generator.families={self.families} must divide generator.particles={self.particles}")
         for key, least in (("steps", 2), ("particles", 1), ("swap_every", 1), ("max_atoms", 1)):
             if getattr(self, key) < least:
                 raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
@@ -82,6 +87,11 @@ class SimGen:
                             "allow more elements or give other references")
         return found
 
+    @property
+    def numbers(self) -> list[int]:
+        """Atomic numbers of the allowed heavy elements."""
+        return [atomic_numbers[e] for e in self.elements]
+
     @cached_property
     def score(self) -> kernel.KernelScore:
         """The similarity score to the references under the potential."""
@@ -106,19 +116,25 @@ class SimGen:
         for rows in torch.arange(len(index)).split(largest):
             yield from self._batch(index[rows].tolist(), sizes[rows], key[rows], seed)
 
-    def sample(self, sizes: torch.Tensor, key: torch.Tensor) -> tuple[Swarm, torch.Tensor]:
-        """Sampling alone: the final swarm of molecules of `sizes` (molecules,) and which of them exploded."""
-        device = self.potential.device
-        numbers = [atomic_numbers[e] for e in self.elements]
-        swarm = new_swarm(sizes.to(device), key.to(device), self.particles, 6 if 6 in numbers else numbers[0])
+    def sample(self, sizes: Tensor, key: Tensor) -> tuple[Swarm, Tensor, Tensor]:
+        """Sampling alone, for molecules of `sizes` (molecules,): the final swarm, which of its geometries exploded, and
+        the composition drawn for each (families * molecules, elements). The families of a molecule are neighbours."""
+        device, families = self.potential.device, self.families
+        family_key = (key[:, None] + 15_485_863 * torch.arange(families)[None]).flatten()
+        start = 6 if 6 in self.numbers else self.numbers[0]
+        swarm = new_swarm(sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families, start)
         prior = self.prior or self.reference_shapes
         swarm = swarm.at(prior.sample(swarm))
-        swaps = ElementSwaps(self.score, numbers, self.steps, self.swap_share, self.swap_every)
-        return integrate(swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
+        wanted = drawn_compositions(swarm, self.skeletons, self.numbers)
+        # all families of a molecule aim at the composition of its first
+        wanted = wanted[::families].repeat_interleave(families, 0)
+        swaps = ElementSwaps(self.score, self.numbers, self.steps, wanted, self.swap_share, self.swap_every)
+        swarm, exploded = integrate(swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
+        return swarm, exploded, wanted
 
-    def _batch(self, index: list[int], sizes: torch.Tensor, key: torch.Tensor, seed: int) -> Iterator[Candidate]:
+    def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
         try:
-            swarm, exploded = self.sample(sizes, key)
+            swarm, exploded, wanted = self.sample(sizes, key)
         except torch.OutOfMemoryError:
             if len(index) == 1:
                 raise
@@ -126,22 +142,14 @@ class SimGen:
             yield from self._batch(index[:half], sizes[:half], key[:half], seed)
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
-        numbers, positions = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy()
-        ends = np.cumsum(sizes.numpy() * self.particles)
-        groups, reasons = [], []
-        for k, (stop, n) in enumerate(zip(ends, sizes.tolist())):
-            own = slice(stop - n * self.particles, stop)
-            group, reason = ([], "exploded during sampling") if exploded[k] else finish.hydrogenated(
-                numbers[own].reshape(self.particles, n), positions[own].reshape(self.particles, n, 3), self.finishing.finalists)
-            groups.append(group)
-            reasons.append(reason)
+        goal = wanted[::self.families].cpu().numpy()
+        groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
         draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
-        chosen = [finish.choose(g, [0.0] * len(g), self.finishing.temperature, u) if g else None
-                  for g, u in zip(finish.judged(groups, self.potential, self.finishing.rough_steps), draws[:, 0])]
-        shares = self.score.references.shares([atomic_numbers[e] for e in self.elements]).cpu().numpy()
+        judged = finish.judged(groups, self.potential, self.finishing.rough_steps)
+        chosen = [finish.choose(group, want, self.numbers, self.finishing, u) if group else None
+                  for group, want, u in zip(judged, goal, draws[:, 0])]
         for sweep in range(self.finishing.sweeps):
-            chosen = finish.swept(chosen, self.potential, [atomic_numbers[e] for e in self.elements], shares, self.finishing,
-                                  draws[:, 1 + sweep])
+            chosen = finish.swept(chosen, self.potential, goal, self.numbers, self.finishing, draws[:, 1 + sweep])
         for i, proposal, group, reason in zip(index, chosen, groups, reasons):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
@@ -149,3 +157,17 @@ class SimGen:
             else:
                 yield replace(base, atoms=proposal.atoms).after(
                     "sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation).after("hydrogenated")
+
+    def _hydrogenated(self, swarm: Swarm, exploded: Tensor, sizes: list[int]) -> tuple[list, list[str]]:
+        """Proposals of every molecule from all its particles, and why there is none."""
+        numbers, positions, lost = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy(), exploded.cpu().numpy()
+        stops = np.cumsum(np.array(sizes) * self.particles)
+        groups, reasons = [], []
+        for k, (stop, n) in enumerate(zip(stops, sizes)):
+            own = slice(stop - n * self.particles, stop)
+            sound = np.repeat(~lost[k * self.families:(k + 1) * self.families], self.particles // self.families)
+            group, reason = finish.hydrogenated(numbers[own].reshape(-1, n)[sound], positions[own].reshape(-1, n, 3)[sound],
+                                                self.finishing.finalists)
+            groups.append(group)
+            reasons.append(reason if sound.any() else "exploded during sampling")
+        return groups, reasons

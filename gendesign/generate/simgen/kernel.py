@@ -12,12 +12,16 @@ from gendesign.potential import Potential
 from gendesign.structure.graph import Batch, edges_within
 
 SHORTEST = 0.75  # Angstrom: the radial basis sees no shorter length while atoms still overlap
-CLIP = 3**0.5
+CLIP = 5.0  # longest score of an atom; at the published sqrt(3) atoms stop far from any reference
 
 
-def sharpness(sigma: float) -> float:
-    """m(sigma) = 119 (1 - (sigma/10)^(1/4)) + 1: how narrow the kernel is (arXiv 2402.08708)."""
-    return 119 * (1 - (sigma / 10) ** 0.25) + 1 if sigma <= 10 else 1.0
+def sharpness(sigma: float, broad: float = 0.2) -> float:
+    """m(sigma) = 120 / (1 + (sigma/broad)^2): how narrow the kernel is.
+
+    Noise of sigma Angstrom spreads descriptors by an amount proportional to sigma, so the squared width of the kernel
+    grows with sigma^2; it ends at the published value, 120 (arXiv 2402.08708, which goes from 53 to 120).
+    """
+    return 120 / (1 + (sigma / broad) ** 2)
 
 
 @dataclass(frozen=True)

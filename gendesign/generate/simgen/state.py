@@ -50,6 +50,12 @@ class Swarm:
         out[self.system, self.slot] = values
         return out
 
+    def composition(self, elements: Tensor) -> Tensor:
+        """How often each of `elements` (elements,) occurs: (molecules, particles, elements)."""
+        hits = (self.numbers[:, None] == elements[None]).double()
+        counts = hits.new_zeros(self.n_systems, len(elements)).index_add_(0, self.system, hits)
+        return counts.view(self.n_molecules, self.n_particles, len(elements))
+
     def per_particle(self, values: Tensor) -> Tensor:
         """Sum a per-atom quantity (atoms,) over each particle: (molecules, particles)."""
         total = values.new_zeros(self.n_systems).index_add_(0, self.system, values)

@@ -12,8 +12,8 @@ from gendesign.generate.simgen.skeleton import VALENCE, kind
 from gendesign.structure.bonds import perceive
 
 
-def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[tuple[Atoms, int, int]]:
-    """(structure, old, new) for every allowed exchange at a neutral heavy atom whose new valence carries its bonds.
+def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
+    """The structure of every allowed exchange at a neutral heavy atom whose new valence carries its bonds.
 
     Heavy atoms come first in each structure, hydrogens are placed anew where their number changes and kept elsewhere.
     Nothing for a molecule whose bonds cannot be perceived.
@@ -51,7 +51,7 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[tuple[Atoms, in
             start = sum(counts[:site])
             kept = [i for k, h in enumerate(hydrogens) if k != site for i in h]
             positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh[start:start + free]])
-            out.append((Atoms([*exchanged, *["H"] * (len(kept) + free)], positions), int(atoms.numbers[index]), int(new)))
+            out.append(Atoms([*exchanged, *["H"] * (len(kept) + free)], positions))
     return out
 
 

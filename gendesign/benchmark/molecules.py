@@ -1,0 +1,210 @@
+"""`gendesign benchmark molecules`: what generated molecules are worth, beside the scores of the reference molecules.
+
+Three results folders lie behind the table, below `output`: `generated`; `references`, all reference molecules; and
+`references-sample`, a fixed random part of them, on which the slow checks are run. References go through the same
+relaxation and the same screen, so that their rows say what this pipeline gives to molecules that need no generating.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from omegaconf import DictConfig, OmegaConf
+
+from gendesign.benchmark import tally as measures
+from gendesign.benchmark.record import SHARE, Row, check_record, table, write
+from gendesign.benchmark.tally import Measured, Tally
+from gendesign.generate.simgen import SimGen
+from gendesign.potential.zoo import checkpoints_folder, hash_of
+from gendesign.run import pipeline
+from gendesign.run.build import Structures, build_stages, load
+from gendesign.run.folder import check_folder, open_folder
+from gendesign.run.merge import VERDICTS
+from gendesign.run.progress import Bar
+from gendesign.run.records import read_verdicts
+from gendesign.run.stages import Stages
+from gendesign.structure.types import Candidate, UserError
+
+SLOW = ("posebusters", "strain")  # seconds a molecule
+OWN_KEYS = ("output", "record", "references", "timed", "speed")  # they change no candidate
+SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number that generated and reference molecules both have; a `slow` one is measured on part of the latter."""
+
+    name: str
+    unit: str
+    measure: Callable[[Tally], Measured]
+    target: str | None = None
+    slow: bool = False
+
+
+METRICS = (
+    Metric("strict validity", SHARE, measures.per_attempt("valid"), ">= 0.90"),
+    Metric("PoseBusters", SHARE, measures.per_attempt("posebusters"), ">= 0.85", slow=True),
+    Metric("unique among valid", SHARE, measures.per_valid("unique"), ">= 0.95"),
+    Metric("novel among valid of 9 to 12 heavy atoms", SHARE, measures.per_valid("novel", 9, 12), ">= 0.80"),
+    Metric("novel to training among these, stereo told apart", SHARE, measures.per_valid("novel_stereo", 9, 12)),
+    Metric("median strain GFN2-xTB", "kcal/mol", measures.median("strain_gfn2"), "<= 5", slow=True),
+    Metric("median strain PM6", "kcal/mol", measures.median("strain_pm6"), slow=True),
+    Metric("median strain potential", "kcal/mol", measures.median("strain_potential"), slow=True),
+    Metric("three- and four-membered among rings", SHARE, measures.small_rings),
+    Metric("EDM atom stability", "mean share", measures.mean_over_attempts("edm_atoms")),
+    Metric("EDM molecule stability", SHARE, measures.per_attempt("edm_molecule")),
+    Metric("relaxed to convergence", SHARE, measures.per_attempt("converged")),
+    Metric("crashes", "attempts", measures.crashes, "<= 0"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopwatch(SimGen):
+    """SimGen that notes the seconds each call of `sample` took."""
+
+    spent: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, generator: SimGen) -> "Stopwatch":
+        return cls(**{f.name: getattr(generator, f.name) for f in fields(generator)})
+
+    def sample(self, *arguments: torch.Tensor) -> Any:
+        start = time.perf_counter()
+        result = super().sample(*arguments)
+        self.spent.append(time.perf_counter() - start)
+        return result
+
+
+def run(config: DictConfig) -> None:
+    """Make what is missing of the three results folders, print the table, write `record`/molecules.json."""
+    _refuse(config)
+    record, output = check_record(config.record), Path(config.output)
+    check_folder(output / "generated", _identity(config, None))
+    potential = load(config)
+    stages, n = build_stages(config, [], potential)
+    known = {*potential.elements}
+    molecules = [atoms for atoms in stages.generator.reference_molecules() if set(atoms.symbols) <= known]
+    chosen = np.random.default_rng(0).choice(len(molecules), min(config.references, len(molecules)), replace=False)
+    sample = [molecules[k] for k in sorted(chosen)]
+    quick = OmegaConf.merge(config, {"screening": {"checks": [c for c in config.screening.checks if c not in SLOW]}})
+    identity = _identity(config, potential.weights_hash)
+    generated, timings = completed(config, identity, "generated", stages, n)
+    all_checks, quick_checks = _given(stages, sample), _given(build_stages(quick, [], potential)[0], molecules)
+    references, _ = completed(config, identity, "references", quick_checks, len(molecules))
+    part, _ = completed(config, identity, "references-sample", all_checks, len(sample))
+    rows = [
+        *score_rows(generated, references, part),
+        *composition_rows(generated, references, part, config.generator.elements),
+        *accessibility_rows(generated, references, part),
+        *time_rows(stages.generator, range(n, n + config.timed), config.seed, timings),
+    ]
+    write(rows, record / "molecules.json", potential.device)
+    print(table(rows))
+    print(f"pictures of the molecules: {output / 'generated' / 'report.html'}; rows: {record / 'molecules.json'}")
+
+
+def completed(config: DictConfig, identity: dict, name: str, stages: Stages, n: int) -> tuple[Tally, dict[str, Any]]:
+    """Run `stages` into the results folder `name`, or what is missing there; all verdicts, and the run's timings."""
+    path = Path(config.output) / name
+    print(f"{name}: {n} candidates into {path}", file=sys.stderr)
+    with open_folder(path, identity) as folder, Bar(n, config.shard_size, stages.names) as bar:
+        summary = pipeline.run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
+    return Tally.of(read_verdicts(path / VERDICTS), n), summary["timings"]
+
+
+def score_rows(generated: Tally, references: Tally, part: Tally) -> list[Row]:
+    """Every metric of the generated molecules, followed by the references' own."""
+    rows = []
+    for metric in METRICS:
+        rows.append(Row(metric.name, *_measured(metric, generated), metric.target))
+        rows.append(Row(_of_references(metric.name), *_measured(metric, part if metric.slow else references)))
+    return rows
+
+
+def composition_rows(generated: Tally, references: Tally, part: Tally, elements: Sequence[str]) -> list[Row]:
+    """Distance of the element distributions; the references' own is that of their sample from all of them."""
+    made, atoms = measures.shares(generated, elements)
+    known, known_atoms = measures.shares(references, elements)
+    drawn, drawn_atoms = measures.shares(part, elements)
+    name = "element fractions, total variation distance"
+    rows = [
+        Row(name, measures.variation(made, known) if atoms else None, "", atoms, ELEMENT_MARGIN),
+        Row(_of_references(name), measures.variation(drawn, known), "", drawn_atoms),
+    ]
+    for element in elements:
+        rows.append(Row(f"{element} among heavy atoms", made[element], "share", atoms))
+        rows.append(Row(_of_references(f"{element} among heavy atoms"), known[element], "share", known_atoms))
+    return rows
+
+
+def accessibility_rows(generated: Tally, references: Tally, part: Tally) -> list[Row]:
+    """Both medians of synthetic accessibility (1 easy, 10 hard) and how far they are apart."""
+    measure = measures.median("sa_score")
+    (made, n), (known, n_known), (drawn, n_drawn) = measure(generated), measure(references), measure(part)
+    name = "median synthetic accessibility"
+    apart = f"{name}, distance to the references'"
+    return [
+        Row(name, made, "", n),
+        Row(_of_references(name), known, "", n_known),
+        Row(apart, _distance(made, known), "", n, SA_MARGIN),
+        Row(_of_references(apart), _distance(drawn, known), "", n_drawn),
+    ]
+
+
+def time_rows(generator: SimGen, indices: Sequence[int], seed: int, timings: dict[str, Any]) -> list[Row]:
+    """Seconds a molecule: sampling and finishing on fresh `indices`, relaxing and screening over the run."""
+    watch = Stopwatch.of(generator)
+    watch.score  # noqa: B018  describing the references happens once a run, not once a molecule
+    start = time.perf_counter()
+    count = len(list(watch.generate(indices, seed=seed)))
+    total, sampling = time.perf_counter() - start, sum(watch.spent)
+    made, seconds = timings["candidates"], timings["seconds"]
+    return [
+        Row("time of sampling", sampling / count, "s/molecule", count),
+        Row("time of finishing", (total - sampling) / count, "s/molecule", count),
+        Row("time of relaxing", seconds["relax"] / made, "s/molecule", made),
+        Row("time of screening", seconds["screen"] / made, "s/molecule", made),
+    ]
+
+
+def _given(stages: Stages, molecules: Sequence[Atoms]) -> Stages:
+    """The same stages for molecules that exist already."""
+    bare = [Candidate(Atoms(atoms.numbers, atoms.positions), i, "reference") for i, atoms in enumerate(molecules)]
+    return replace(stages, generator=Structures(bare, "reference"))
+
+
+def _identity(config: DictConfig, weights: str | None) -> dict[str, Any]:
+    """What makes two runs the same: the settings that shape candidates, the reference molecules and the weights."""
+    settings = OmegaConf.to_container(config, resolve=True)
+    settings = {key: value for key, value in settings.items() if key not in OWN_KEYS}
+    path = config.generator.reference or checkpoints_folder() / "organic" / "reference.extxyz"
+    digest = hash_of(Path(path)) if Path(path).is_file() else None  # a missing file is named by the generator
+    return {"verb": "benchmark", "settings": settings, "files": {"references": digest}, "weights": weights}
+
+
+def _refuse(config: DictConfig) -> None:
+    for key in ("relaxation", "screening"):
+        if config.get(key) is None:
+            raise UserError(f"{key}=null: this table measures relaxed and screened molecules; leave {key} in")
+    for key, least in (("references", 2), ("timed", 1)):
+        if config[key] is None or config[key] < least:
+            raise UserError(f"{key}={config[key]} is too small; give {least} or more")
+
+
+def _measured(metric: Metric, tally: Tally) -> tuple[float | None, str, int]:
+    value, n = metric.measure(tally)
+    return value, metric.unit, n
+
+
+def _of_references(name: str) -> str:
+    return f"{name}, references"
+
+
+def _distance(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else abs(first - second)

@@ -1,0 +1,115 @@
+"""The form all benchmarks share: rows with targets, printed as a table and written to docs/benchmarks/NAME.json."""
+
+import json
+import math
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gendesign.structure.types import UserError
+
+TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
+SHARE = "fraction"  # the unit of a count divided by n
+
+
+@dataclass(frozen=True)
+class Row:
+    """One number: `value` None where nothing could be measured, `target` such as ">= 0.90" or None, `n` its sample."""
+
+    name: str
+    value: float | None
+    unit: str
+    n: int
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not TARGET.fullmatch(self.target):
+            raise ValueError(f"{self.name}: the target {self.target!r} is neither '>= NUMBER' nor '<= NUMBER'")
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value reaches the target; None without one. What was not measured misses it."""
+        if self.target is None:
+            return None
+        if self.value is None or not math.isfinite(self.value):
+            return False
+        relation, number = TARGET.fullmatch(self.target).groups()
+        return self.value >= float(number) if relation == ">=" else self.value <= float(number)
+
+
+def check_record(folder: str | Path) -> Path:
+    """The folder for the tables, made if need be, before hours are spent; raises UserError when it cannot be written."""
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"record={folder} cannot be made ({error.strerror}); give a folder that can") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"record={folder} is not writable; give another folder")
+    return folder
+
+
+def write(rows: Sequence[Row], path: Path, device: torch.device) -> None:
+    """A JSON list of rows: name, value, unit, target, n, hardware. Numbers that JSON lacks become null."""
+    measured_on = hardware(device)
+    lines = [
+        json.dumps({"name": row.name, "value": _number(row.value), "unit": row.unit, "target": row.target, "n": row.n,
+                    "hardware": measured_on}, ensure_ascii=False)
+        for row in rows
+    ]  # fmt: skip
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n")
+    partial.replace(path)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows as aligned text: name, value with its count, target, met or not met."""
+    cells = [(row.name, _value(row), f"n={row.n}", *_verdict(row)) for row in rows]
+    widths = [max(len(cell[column]) for cell in cells) for column in range(5)]
+    return "\n".join("  ".join(f"{text:<{w}}" for text, w in zip(cell, widths, strict=True)).rstrip() for cell in cells)
+
+
+def hardware(device: torch.device | str = "cpu") -> str:
+    """What the numbers were measured on: processor, cores, threads of torch, and the accelerator if it was used."""
+    parts = [_processor(), f"{_cores()} cores", f"{torch.get_num_threads()} torch threads"]
+    if torch.device(device).type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    return ", ".join(parts)
+
+
+def _cores() -> int:
+    """Cores this process may use, where the system tells, else all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's model; Linux keeps it in /proc/cpuinfo and tells Python the architecture only."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        return found[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _number(value: float | None) -> float | int | None:
+    """Six digits are more than any sample here justifies, and keep the files readable."""
+    if value is None or not math.isfinite(value):
+        return None
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _value(row: Row) -> str:
+    value = _number(row.value)
+    if value is None:
+        return "not measured"
+    number = f"{value:.3f}" if abs(value) < 10 and isinstance(value, float) else f"{value:g}"
+    count = f" ({round(value * row.n)} of {row.n})" if row.unit == SHARE else ""
+    return f"{number} {'' if count else row.unit}".strip() + count
+
+
+def _verdict(row: Row) -> tuple[str, str]:
+    return (row.target or "", {None: "", True: "met", False: "not met"}[row.met])

@@ -1,0 +1,165 @@
+"""`gendesign benchmark speed`: seconds a molecule of sampling alone, with untrained networks of two shapes.
+
+The time depends on the shape of the network and on the number of edges, not on the weights. Edges are counted in the
+runs that are timed and in one with the potential of the settings, so that nobody is fast on clouds of distant atoms.
+"""
+
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+
+import torch
+from ase.data import atomic_numbers
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from gendesign.benchmark.record import Row, check_record, table, write
+from gendesign.generate.simgen import SimGen, kernel
+from gendesign.generate.simgen.random import keys
+from gendesign.generate.simgen.state import Swarm
+from gendesign.potential import Potential, mace
+from gendesign.run.build import load, make
+from gendesign.structure.graph import edges_within
+from gendesign.structure.types import UserError
+
+HEAVY_ATOMS = 9
+SHAPES = (  # (l_max, correlation), target in seconds a molecule
+    (2, 2, "<= 0.8"),
+    (3, 3, "<= 5.5"),
+)
+WARM_UP = 4  # steps
+
+
+@dataclass
+class Meter:
+    """What the kernel's calls added up to: seconds in the model, calls, and edges per atom of each."""
+
+    seconds: float = 0.0
+    calls: int = 0
+    edges: list[float] = field(default_factory=list)
+
+    @contextmanager
+    def running(self, device: torch.device) -> Iterator[None]:
+        start = clock(device)
+        yield
+        self.seconds += clock(device) - start
+        self.calls += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeteredScore(kernel.KernelScore):
+    """KernelScore that keeps a meter."""
+
+    meter: Meter
+
+    def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
+        edges = edges_within(positions, swarm.pairs, self.potential.cutoff)
+        self.meter.edges.append(edges.index.shape[1] / len(positions))
+        if torch.is_grad_enabled():  # called by __call__ below, which takes the time with the gradient
+            return super().energies(swarm, positions, sigma)
+        with self.meter.running(self.potential.device):
+            return super().energies(swarm, positions, sigma)
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        with self.meter.running(self.potential.device):
+            return super().__call__(swarm, sigma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeteredSimGen(SimGen):
+    """SimGen with given reference environments and a meter."""
+
+    environments: kernel.Environments
+    meter: Meter = field(default_factory=Meter)
+
+    @cached_property
+    def score(self) -> MeteredScore:
+        return MeteredScore(self.potential, self.environments, meter=self.meter)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Seconds of each timed run, and the meter of all of them."""
+
+    seconds: list[float]
+    meter: Meter
+
+
+def run(config: DictConfig) -> None:
+    """Time both shapes and the potential of the settings, print the table, write `record`/speed.json."""
+    settings = config.speed
+    for key, least in (("repeats", 1), ("molecules", 1), ("references", 1), ("steps", 2), ("particles", 1)):
+        if settings[key] is None or settings[key] < least:
+            raise UserError(f"speed.{key}={settings[key]} is too small; give {least} or more")
+    record = check_record(config.record)
+    trained = load(config)
+    own = measured(config, trained, repeats=1)
+    own_edges = statistics.mean(own.meter.edges)
+    rows = []
+    for l_max, correlation, target in SHAPES:
+        found = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
+        rows += shape_rows(f"l_max {l_max} correlation {correlation}", found, target, settings.molecules, own_edges)
+    rows += shape_rows(trained.name, own, None, settings.molecules, None)
+    write(rows, record / "speed.json", trained.device)
+    print(table(rows))
+    print(f"rows: {record / 'speed.json'}")
+
+
+def measured(config: DictConfig, potential: Potential, repeats: int) -> Sampling:
+    """Sample `speed.molecules` of nine heavy atoms `repeats` times after a short run that warms up."""
+    fixed = {"n_heavy_atoms": str(HEAVY_ATOMS), "steps": config.speed.steps, "particles": config.speed.particles}
+    plain = make(OmegaConf.merge(config.generator, fixed), potential=potential)
+    environments = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), config.speed.references)
+    generator = MeteredSimGen(**{f.name: getattr(plain, f.name) for f in fields(plain)}, environments=environments)
+    sizes = torch.full((config.speed.molecules,), HEAVY_ATOMS)
+    key = keys(config.seed, torch.arange(config.speed.molecules))
+    replace(generator, steps=WARM_UP, meter=Meter()).sample(sizes, key)
+    seconds = []
+    for _ in range(repeats):
+        start = clock(potential.device)
+        generator.sample(sizes, key)
+        seconds.append(clock(potential.device) - start)
+    return Sampling(seconds, generator.meter)
+
+
+def exactly(environments: kernel.Environments, count: int) -> kernel.Environments:
+    """`count` reference environments: the first ones, or all of them repeated; the kernel's time depends on no more."""
+    kept = torch.arange(count, device=environments.features.device) % len(environments.features)
+    return replace(environments, features=environments.features[kept], log_weight=environments.log_weight[kept],
+                   numbers=environments.numbers[kept])  # fmt: skip
+
+
+def untrained(like: Potential, l_max: int, correlation: int) -> Potential:
+    """A randomly initialised 64-channel MACE of 4.5 Angstrom, float32, for the elements of `like` and on its device."""
+    torch.manual_seed(0)
+    energies = {atomic_numbers[symbol]: value for symbol, value in like.isolated_energies.items()}
+    plain = mace.new_mace(atomic_energies=energies, cutoff=4.5, channels=64, max_ell=l_max, correlation=correlation,
+                          radial_mlp=(64, 64, 64))  # fmt: skip
+    net = mace.from_plain(plain, torch.float32).to(like.device).eval().requires_grad_(False)
+    return Potential(net, f"untrained, l_max {l_max} correlation {correlation}", "", "none", "none")
+
+
+def shape_rows(name: str, found: Sampling, target: str | None, molecules: int, least_edges: float | None) -> list[Row]:
+    """Rows of one network; its median counts, and it must see no fewer edges than the trained potential does."""
+    meter, runs = found.meter, len(found.seconds)
+    each, unit = [seconds / molecules for seconds in found.seconds], "s/molecule"
+    model = meter.seconds / runs / molecules
+    edges = statistics.mean(meter.edges)
+    return [
+        Row(f"sampling, {name}, median of {runs}", statistics.median(each), unit, molecules, target),
+        Row(f"sampling, {name}, fastest of {runs}", min(each), unit, molecules),
+        Row(f"model calls alone, {name}", model, unit, meter.calls // runs),
+        Row(f"all else in a step, {name}", statistics.mean(each) - model, unit, molecules),
+        Row(f"edges per atom, {name}", edges, "", len(meter.edges),
+            None if least_edges is None else f">= {least_edges:.2f}"),
+    ]  # fmt: skip
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, once the accelerator has finished what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -1,0 +1,166 @@
+"""Measure a checkpoint and write card.md, card.png and errors.json beside it.
+
+    python scripts/organic/card.py [CHECKPOINT_FOLDER] [quick]     # checkpoints/organic; quick measures a few molecules
+Needs what structures.py labelled under training/ and the logs of the fits there.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+warnings.filterwarnings("ignore")
+
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+import measures  # noqa: E402
+import numpy as np  # noqa: E402
+import yaml  # noqa: E402
+
+from gendesign.benchmark.record import Row, hardware, table  # noqa: E402
+from gendesign.potential import Potential, load_potential  # noqa: E402
+
+N_DYNAMICS = 20
+MET = {None: "", True: "met", False: "**not met**"}
+KINDS = {
+    "relaxed": "minima", "md300": "dynamics at 300 K", "md600": "dynamics at 600 K", "violent": "violent", "pair": "pairs",
+    "fragment": "fragments", "combined": "**minima and dynamics**",
+}  # fmt: skip
+
+
+def measure(potential: Potential, quick: bool) -> dict[str, Any]:
+    """All numbers of the card; `quick` takes two molecules and 20 fs."""
+    frames = measures.test_frames()
+    minima = [f for f in frames if f.info["kind"] == "relaxed"][: 2 if quick else None]
+    if quick:
+        frames = frames[:20]
+    found: dict[str, Any] = {"errors": measures.error_table(potential, frames)}
+    rmsd, kept, converged = measures.geometries(potential, minima)
+    found["geometry"] = {"n": len(minima), "median_rmsd": float(np.median(rmsd)), "largest_rmsd": max(rmsd),
+                         "graph_kept": sum(kept), "converged": sum(converged)}  # fmt: skip
+    hot = measures.explosions(potential, minima[:N_DYNAMICS], time=20.0 if quick else 2000.0)
+    found["dynamics"] = {"n": len(hot), "exploded": sum(hot)}
+    found["dimers"] = {"n": len(measures.pairs(potential)), "attractive": measures.attractive(potential)}
+    found["labels"] = measures.label_counts()
+    found["molecules"] = dict(zip(("training", "test", "both"), measures.shared_molecules(), strict=True))
+    found["fits"] = {name: {"steps": s, "hours": h} for name, (s, h) in measures.training_times().items()}
+    return found
+
+
+def target_rows(found: dict[str, Any]) -> list[Row]:
+    """The numbers that have targets."""
+    errors, geometry, dimers = found["errors"]["combined"], found["geometry"], found["dimers"]
+    n, wrong = int(errors["n"]), dimers["attractive"]
+    alone = sum(not row["teacher_too"] for row in wrong.values())
+    return [
+        Row("force MAE, minima and dynamics", errors["force_mae_mev_a"], "meV/Angstrom", n, "<= 80"),
+        Row("energy MAE, minima and dynamics", errors["energy_mae_mev_atom"], "meV/atom", n, "<= 4"),
+        Row("median heavy-atom RMSD of minima", geometry["median_rmsd"], "Angstrom", geometry["n"], "<= 0.06"),
+        Row("minima that keep their bond graph", geometry["graph_kept"] / geometry["n"], "fraction", geometry["n"], ">= 0.98"),
+        Row("exploded in 2 ps at 1000 K", found["dynamics"]["exploded"], "molecules", found["dynamics"]["n"], "<= 0"),
+        Row("element pairs not repulsive at short range", len(wrong), "pairs", dimers["n"], "<= 0"),
+        Row("of these, where the teacher repels", alone, "pairs", dimers["n"]),
+    ]
+
+
+def picture(potential: Potential, file: Path) -> None:
+    """Energy of every pair of atoms against their distance: potential as a line, teacher as points."""
+    teacher = {tuple(sorted(pair)): curve for pair, curve in measures.teacher_dimers().items()}
+    distances = np.linspace(measures.SHORTEST, potential.cutoff, 200)
+    figure, panels = plt.subplots(4, 7, figsize=(14, 7.5), sharex=True, layout="constrained")
+    for panel, pair in zip(panels.flat, measures.pairs(potential), strict=True):
+        panel.plot(distances, measures.dimer(potential, pair, distances)[0], color="tab:blue", lw=1.3)
+        low = 0.0
+        if (curve := teacher.get(tuple(sorted(pair)))) is not None:
+            panel.plot(*curve, ".", color="tab:orange", ms=3)
+            low = float(curve[1].min())
+        panel.set_ylim(min(low, -1.0) * 1.3, max(5.0, -low))
+        panel.set_title("-".join(pair), fontsize=9, pad=2)
+        panel.tick_params(labelsize=7)
+        panel.axhline(0, color="0.8", lw=0.6, zorder=0)
+    figure.supxlabel("distance (Angstrom)")
+    figure.supylabel("energy relative to the isolated atoms (eV)")
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+def card(config: dict[str, Any], found: dict[str, Any], spent: float) -> str:
+    """The text of card.md."""
+    return TEMPLATE.format(
+        name=config["name"], teacher=config["teacher"], licence=config["licence"], sha=config["weights_sha256"],
+        elements="H C N O F S Cl", architecture=_architecture(config["architecture"]), targets=_targets(target_rows(found)),
+        errors=_errors(found["errors"]), labels=_labels(found["labels"]), **found["molecules"],
+        **{f"geometry_{key}": value for key, value in found["geometry"].items()}, dimers=_dimers(found["dimers"]),
+        fits=_fits(found["fits"], config.get("training", {})), hardware=hardware(), spent=spent,
+    )  # fmt: skip
+
+
+def _targets(rows: Sequence[Row]) -> str:
+    lines = ["| | value | target | | n |", "|---|---|---|---|---|"]
+    for row in rows:
+        value = f"{row.value:.3g}" if isinstance(row.value, float) else row.value
+        unit = "" if row.unit == "fraction" else row.unit
+        lines.append(f"| {row.name} | {value} {unit} | {row.target or ''} | {MET[row.met]} | {row.n} |")
+    return "\n".join(lines)
+
+
+def _errors(table: dict[str, dict[str, float]]) -> str:
+    lines = ["| class | structures | energy MAE, meV/atom | force MAE, meV/A | force RMSE, meV/A | the teacher's force RMS, meV/A |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for kind in sorted(table, key=list(KINDS).index):
+        row = table[kind]
+        keys = ("energy_mae_mev_atom", "force_mae_mev_a", "force_rmse_mev_a", "force_rms_mev_a")
+        lines.append(f"| {KINDS[kind]} | {row['n']:.0f} | " + " | ".join(f"{row[key]:.1f}" for key in keys) + " |")
+    return "\n".join(lines)
+
+
+def _labels(counts: dict[str, dict[str, int]]) -> str:
+    lines = ["| | " + " | ".join(("labels", "kinds")) + " |", "|---|---|---|"]
+    for folder, kinds in counts.items():
+        parts = ", ".join(f"{kind} {count:,}" for kind, count in kinds.items())
+        lines.append(f"| {folder} | {sum(kinds.values()):,} | {parts} |")
+    return "\n".join(lines)
+
+
+def _dimers(dimers: dict[str, Any]) -> str:
+    if not dimers["attractive"]:
+        return f"All {dimers['n']} pairs repel over this whole range."
+    wrong = dimers["attractive"].items()
+    listed = ", ".join(f"{pair} ({row['from']} to {row['to']})" for pair, row in wrong)
+    shared = ", ".join(pair for pair, row in wrong if row["teacher_too"]) or "none of them"
+    return (f"{len(wrong)} of {dimers['n']} pairs attract within it (Angstrom): {listed}. The teacher's atoms attract at "
+            f"the outer end as well, because the minimum of these diatomics lies within that range, for: {shared}.")  # fmt: skip
+
+
+def _fits(fits: dict[str, dict[str, float]], training: dict[str, Any]) -> str:
+    rows = [f"`{name}`: {fit['steps']:,} steps, {fit['hours']:.1f} h" for name, fit in fits.items()]
+    return "; ".join(rows) + f". These weights are `{training.get('fit')}` at step {training.get('steps', 0):,}."
+
+
+def _architecture(shape: dict[str, Any]) -> str:
+    return (f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, cutoff {shape['r_max']} Angstrom, "
+            f"l_max {shape['max_ell']}, correlation {shape['correlation']}, ZBL repulsion at short range")  # fmt: skip
+
+
+TEMPLATE = (Path(__file__).parent / "card.md.in").read_text()
+
+
+def main(folder: str = "checkpoints/organic", mode: str = "full") -> None:
+    start, out = time.perf_counter(), Path(folder)
+    potential = load_potential(folder, device="cpu")
+    found = measure(potential, quick=mode == "quick")
+    picture(potential, out / "card.png")
+    spent = time.perf_counter() - start
+    (out / "errors.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "card.md").write_text(card(yaml.safe_load((out / "config.yaml").read_text()), found, spent))
+    print(table(target_rows(found)))
+    print(f"{out / 'card.md'} written in {spent:.0f} s")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

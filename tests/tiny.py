@@ -1,0 +1,31 @@
+"""Tiny untrained MACE potentials and small molecules."""
+
+import functools
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from gendesign.potential import Potential, mace
+
+ENERGIES = {1: -13.5, 6: -1029.5, 7: -1485.25, 8: -2042.0}  # exact in binary
+CHEMICAL_POTENTIALS = {"H": -13.0, "C": -1029.0, "N": -1485.0, "O": -2042.0}
+
+
+def settings(**changes) -> dict:
+    shape = dict(cutoff=4.0, channels=8, max_ell=1, correlation=2, n_bessel=4, radial_mlp=(8,), readout=4)
+    return mace.new_mace(atomic_energies=ENERGIES, **{**shape, **changes})
+
+
+@functools.cache
+def potential(max_l: int = 0, dtype: str = "float64") -> Potential:
+    torch.manual_seed(1)
+    net = mace.from_plain(settings(max_l=max_l), getattr(torch, dtype)).requires_grad_(False)
+    return Potential(net, "tiny", "0", "MIT", "none", chemical_potentials=CHEMICAL_POTENTIALS)
+
+
+def rattled(name: str, seed: int = 0, width: float = 0.1) -> Atoms:
+    atoms = molecule(name)
+    atoms.positions += np.random.default_rng(seed).normal(0, width, atoms.positions.shape)
+    return atoms
