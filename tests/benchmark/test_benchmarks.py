@@ -44,7 +44,7 @@ def test_molecules_table_of_a_tiny_run(place, capsys):
     assert rows["strict validity"]["n"] == 3 and rows["strict validity, references"]["n"] == 4
     assert rows["PoseBusters, references"]["n"] == 2 and rows["PoseBusters"]["value"] is None
     assert rows["crashes"]["value"] == 0
-    assert rows["time of sampling"]["n"] == 1 and rows["time of relaxing"]["value"] > 0
+    assert rows["time of sampling"]["n"] == 1 and rows["time of sampling"]["value"] > 0
     assert "not met" in shown and "crashes" in shown
     finished = place / "out" / "references" / "shards" / "00001"
     before = finished.stat().st_mtime_ns

@@ -123,9 +123,9 @@ def test_descriptors_are_the_first_blocks_of_node_feats(max_l):
     potential = tiny.potential(max_l)
     batch = potential.batch([tiny.rattled(name) for name in NAMES])
     data = mace.inputs(potential.net, batch, neighbours(batch, potential.cutoff))
-    whole = potential.net(data, training=False, compute_force=False)["node_feats"]
-    close(potential.descriptors(batch), whole[:, :8].detach(), 1e-12)
-    close(potential.descriptors(batch, layers=2), torch.cat([whole[:, :8], whole[:, -8:]], 1).detach(), 1e-12)
+    whole = potential.net(data, training=False, compute_force=False)["node_feats"].detach()
+    close(potential.descriptors(batch).detach(), whole[:, :8], 1e-12)
+    close(potential.descriptors(batch, layers=2).detach(), torch.cat([whole[:, :8], whole[:, -8:]], 1), 1e-12)
     with pytest.raises(UserError, match="choose 1 to that"):
         potential.descriptors(batch, layers=3)
 

@@ -76,14 +76,14 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
     return rank
 
 
-def drawn_compositions(swarm: Swarm, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
-    """A composition for every molecule (molecules, elements): atoms drawn by the element shares of one random skeleton."""
+def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
+    """An atomic number for every atom (atoms,): each slot draws by the element shares of one random skeleton per molecule.
+
+    `molecule_key` (molecules,) decides; particles, and molecules of one key, get the same.
+    """
     kinds = torch.tensor(elements, device=swarm.numbers.device)
     counts = torch.stack([(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
-    row = (uniform(swarm.molecule_key, 5, 1)[:, 0] * len(share)).long()
-    first = swarm.particle == 0
-    molecule = swarm.molecule[first]
-    chosen = pick((share[row] + 1e-12).log()[molecule], uniform(swarm.key[first], 6, 1)[:, 0])
-    one_hot = torch.nn.functional.one_hot(chosen, len(elements)).double()
-    return one_hot.new_zeros(swarm.n_molecules, len(elements)).index_add_(0, molecule, one_hot)
+    row = (uniform(molecule_key, 5, 1)[:, 0] * len(share)).long()
+    u = uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 6, 1)[:, 0]
+    return kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]

@@ -27,9 +27,9 @@ class Finish:
     drawn for the molecule, at `temperature` (eV).
     """
 
-    finalists: int = 8
+    finalists: int = 10
     rough_steps: int = 15
-    sweeps: int = 2
+    sweeps: int = 3
     off_composition: float = 0.7
     temperature: float = 0.1
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen import finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
-from gendesign.generate.simgen.elements import ElementSwaps, drawn_compositions
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements
 from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior, shapes_of
 from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.sampler import Heun, integrate
@@ -44,7 +44,7 @@ class SimGen:
     reference: str | None = None
     steps: int = 50
     particles: int = 10
-    families: int = 2
+    families: int = 5
     swap_every: int = 3
     swap_share: float = 0.2
     integrator: Heun = field(default_factory=Heun)
@@ -121,13 +121,12 @@ class SimGen:
         the composition drawn for each (families * molecules, elements). The families of a molecule are neighbours."""
         device, families = self.potential.device, self.families
         family_key = (key[:, None] + 15_485_863 * torch.arange(families)[None]).flatten()
-        start = 6 if 6 in self.numbers else self.numbers[0]
-        swarm = new_swarm(sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families, start)
+        swarm = new_swarm(sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families)
         prior = self.prior or self.reference_shapes
         swarm = swarm.at(prior.sample(swarm))
-        wanted = drawn_compositions(swarm, self.skeletons, self.numbers)
-        # all families of a molecule aim at the composition of its first
-        wanted = wanted[::families].repeat_interleave(families, 0)
+        swarm = replace(swarm, numbers=drawn_elements(
+            swarm, key.repeat_interleave(families).to(device), self.skeletons, self.numbers))
+        wanted = swarm.composition(torch.as_tensor(self.numbers, device=device))[:, 0]
         swaps = ElementSwaps(self.score, self.numbers, self.steps, wanted, self.swap_share, self.swap_every)
         swarm, exploded = integrate(swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
         return swarm, exploded, wanted

@@ -67,7 +67,7 @@ class Swarm:
         return (base + chosen * self.sizes)[self.molecule] + self.slot
 
 
-def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int) -> Swarm:
+def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int = 6) -> Swarm:
     """A swarm at the origin: `sizes` (molecules,) atoms each, every atom of atomic number `number`."""
     device = sizes.device
     per_system = sizes.repeat_interleave(n_particles)

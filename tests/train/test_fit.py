@@ -1,0 +1,104 @@
+"""Fitting: batches, a falling loss, and a restart that changes nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from ase import Atoms
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from gendesign.structure.graph import Batch
+from gendesign.structure.types import UserError
+from gendesign.train.dataset import Dataset, labels_of
+from gendesign.train.fit import Fit, errors, fit
+
+FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01)
+
+
+def emt(atoms: Atoms) -> Atoms:
+    """With energy and forces of a potential that costs nothing; energies shifted to the tiny networks' atoms."""
+    work = atoms.copy()
+    work.calc = EMT()
+    energy = work.get_potential_energy() + sum(tiny.ENERGIES[int(z)] for z in atoms.numbers)
+    atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=work.get_forces())
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return [emt(tiny.rattled(name, k)) for k in range(5) for name in ("CH4", "H2O", "CH3OH")]
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_a_batch_is_that_of_the_structures(frames):
+    data, chosen = Dataset.from_frames(frames), torch.tensor([4, 0, 11])
+    batch, energy, forces = data.batch(chosen)
+    wanted = Batch.from_atoms([frames[k] for k in chosen], torch.float32, "cpu")
+    assert torch.equal(batch.positions, wanted.positions) and torch.equal(batch.numbers, wanted.numbers)
+    assert torch.equal(batch.system, wanted.system) and batch.n_systems == wanted.n_systems == 3
+    assert energy.tolist() == [frames[k].get_potential_energy() for k in chosen]
+    np.testing.assert_allclose(forces, np.concatenate([frames[k].get_forces() for k in chosen]), rtol=1e-6)
+    assert torch.equal(data.order(1, 2), data.order(1, 2)) and not torch.equal(data.order(1, 2), data.order(1, 3))
+    assert torch.cat(list(data.chunks(4))).tolist() == list(range(15))
+
+
+def test_labels_come_from_a_calculator_or_from_the_frame():
+    atoms = Atoms("H", info={"energy": -13.0})
+    with pytest.raises(UserError, match="H has no energy and forces; label it first"):
+        labels_of(atoms)
+    atoms.arrays["forces"] = np.zeros((1, 3))
+    assert labels_of(atoms)[0] == -13.0
+    atoms.arrays["forces"][0, 0] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        labels_of(atoms)
+
+
+def test_fit_learns_and_a_restart_is_exact(frames, tmp_path, monkeypatch):
+    data, architecture = Dataset.from_frames(frames), tiny.settings()
+    whole = fit(architecture, data, tmp_path / "whole", FEW)
+    batch, calls = Dataset.batch, []
+
+    def stops(self, chosen):
+        calls.append(chosen)
+        if len(calls) > 13:
+            raise KeyboardInterrupt
+        return batch(self, chosen)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Dataset, "batch", stops)
+        with pytest.raises(KeyboardInterrupt):
+            fit(architecture, data, tmp_path / "parts", FEW)
+    parts = fit(architecture, data, tmp_path / "parts", FEW)
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(a, b)
+    one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
+    assert one["step"] == two["step"] == 20 and all(torch.equal(one["net"][k], two["net"][k]) for k in one["net"])
+    logs = [[line.split(",")[:2] for line in (tmp_path / name / "log.csv").read_text().splitlines()]
+            for name in ("whole", "parts")]
+    assert logs[0] == logs[1] and [row[0] for row in logs[0]] == ["step", "10", "20"]
+    assert float(logs[0][2][1]) < float(logs[0][1][1])
+    table = errors(whole, data)["all"]
+    assert table["n"] == 15 and 0 < table["force_mae_mev_a"] <= table["force_rmse_mev_a"]
+
+
+def test_a_loss_that_is_not_finite_stops_in_one_line(frames, tmp_path):
+    data = replace(Dataset.from_frames(frames), energy=torch.full((15,), torch.inf, dtype=torch.float64))
+    with pytest.raises(UserError, match="step 0: the loss is") as refused:
+        fit(tiny.settings(), data, tmp_path, FEW)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"energy_weight": (1.0,)}])
+def test_wrong_settings(wrong):
+    with pytest.raises(UserError, match=f"fit.{next(iter(wrong))}="):
+        Fit(**wrong)
