@@ -43,7 +43,7 @@ class Row:
 
 
 def check_record(folder: str | Path) -> Path:
-    """The folder for the tables, made if need be, before hours are spent; raises UserError when it cannot be written."""
+    """The folder for the tables, made if need be; raises UserError, before hours are spent, when it cannot be used."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -102,7 +102,7 @@ def crashes(tally: Tally) -> Measured:
 
 
 def shares(tally: Tally, elements: Sequence[str]) -> tuple[dict[str, float], int]:
-    """Fraction of each of `elements` among their atoms in all candidates, valid or not, and how many atoms those are."""
+    """Fraction of each of `elements` among their atoms in all candidates, valid or not; how many atoms those are."""
     counts = sum((tally.heavy(i) for i in tally.verdicts.get("formula", {})), Counter())
     total = sum(counts[element] for element in elements)
     return {element: counts[element] / total if total else 0.0 for element in elements}, total

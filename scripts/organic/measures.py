@@ -93,7 +93,8 @@ def explosions(potential: Potential, structures: Sequence[Atoms], *, time: float
 
 
 def _exploded(trajectory: Sequence[Atoms], bonds: np.ndarray) -> bool:
-    lengths = np.array([np.linalg.norm(a.positions[bonds[:, 0]] - a.positions[bonds[:, 1]], axis=-1) for a in trajectory])
+    first, second = bonds.T
+    lengths = np.array([np.linalg.norm(a.positions[first] - a.positions[second], axis=-1) for a in trajectory])
     return bool(trajectory[-1].info["exploded"] or not np.isfinite(lengths).all() or (lengths > 2 * lengths[0]).any())
 
 
@@ -110,8 +111,8 @@ def dimer(potential: Potential, pair: tuple[str, str], distances: np.ndarray) ->
 
 
 def attractive(potential: Potential) -> dict[str, dict]:
-    """Pairs whose atoms attract somewhere between SHORTEST and CONTACT times their covalent radii: from, to, and whether
-    the teacher's atoms attract there as well (the minimum of N2 or CO lies within that range)."""
+    """Pairs whose atoms attract somewhere between SHORTEST and CONTACT times their covalent radii: from, to, and
+    whether the teacher's atoms attract there as well (the minimum of N2 or CO lies within that range)."""
     wrong = {}
     for pair in pairs(potential):
         contact = CONTACT * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)

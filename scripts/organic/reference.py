@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from ase import Atoms
 from rdkit import Chem, DataStructs
 from rdkit.Chem import rdFingerprintGenerator
 from rdkit.SimDivFilters import rdSimDivPickers
@@ -31,10 +32,19 @@ UNWANTED = [Chem.MolFromSmarts(s) for s in (
 def main(count: int) -> None:
     frames = [f for f in read_frames(sorted(Path("training/train").glob("shard-*.extxyz"))) if f.info["kind"] == "relaxed"]
     known: dict[str, tuple] = {}
+    trained: set[str] = set()  # every molecule that gave a label, with stereo
     for frame in frames:
         found = perceive(frame)
         if found.mol is not None:
-            known.setdefault(smiles(found.mol), (frame, Chem.RemoveHs(found.mol), smiles(found.mol, stereo=True)))
+            known.setdefault(smiles(found.mol), (frame, Chem.RemoveHs(found.mol)))
+            trained.add(smiles(found.mol, stereo=True))
+    seen = set()
+    for frame in read_frames(sorted(Path("training/modes").glob("shard-*.extxyz"))):
+        if frame.info["kind"] == "thermal" and str(frame.info["molecule"]) not in seen:
+            found = perceive(Atoms(frame.numbers, frame.positions))
+            if found.mol is not None:  # a torn one is tried again with its next conformer
+                seen.add(str(frame.info["molecule"]))
+                trained.add(smiles(found.mol, stereo=True))
     good = {key: row for key, row in known.items() if 5 <= row[1].GetNumHeavyAtoms() <= 14
             and not any(row[1].HasSubstructMatch(p) for p in UNWANTED)}
     make = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
@@ -47,10 +57,10 @@ def main(count: int) -> None:
         frame.calc = None
     OUT.mkdir(parents=True, exist_ok=True)
     write_frames(OUT / "reference.extxyz", table)
-    (OUT / "training.smi").write_text("".join(f"{row[2]}\n" for row in known.values()))
+    (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(trained)))
     similar = [max(DataStructs.BulkTanimotoSimilarity(prints[k], [prints[j] for j in chosen if j != k])) for k in chosen]
     counts = np.bincount(np.concatenate([f.numbers for f in table]), minlength=18)
-    print(f"{len(known)} molecules, {len(good)} sensible, {len(table)} chosen; nearest-neighbour Tanimoto {np.mean(similar):.2f}; "
+    print(f"{len(trained)} trained, {len(known)} minima, {len(good)} sensible, {len(table)} chosen; nearest-neighbour Tanimoto {np.mean(similar):.2f}; "
           f"C N O F S Cl {counts[[6, 7, 8, 9, 16, 17]]}")
 
 

@@ -10,7 +10,8 @@ from ase.io import write
 from gendesign import cli
 from gendesign.benchmark.molecules import METRICS
 
-COMMON = ["device=cpu", "seed=1", "generator.n_heavy_atoms=3", "generator.steps=4", "generator.particles=2"]
+SMALL = ["n_heavy_atoms=3", "steps=4", "particles=2", "families=1"]
+COMMON = ["device=cpu", "seed=1", *(f"generator.{word}" for word in SMALL)]
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +30,8 @@ def place(tmp_path_factory):
 
 
 def gendesign(place, name: str, *words: str) -> int:
-    named = [f"potential={place / 'model'}", f"generator.reference={place / 'known.extxyz'}", f"record={place / 'record'}"]
-    return cli.main(["benchmark", name, *named, *COMMON, *words])
+    named = {"potential": "model", "generator.reference": "known.extxyz", "record": "record"}
+    return cli.main(["benchmark", name, *(f"{key}={place / file}" for key, file in named.items()), *COMMON, *words])
 
 
 def test_molecules_table_of_a_tiny_run(place, capsys):

@@ -50,7 +50,8 @@ def test_table_shows_counts_and_what_was_missed():
 
 
 def test_written_rows(tmp_path):
-    rows = [Row("valid", 2 / 3, "fraction", 3, ">= 0.90"), Row("strain", float("inf"), "kcal/mol", 2), Row("n", 0, "", 3)]
+    valid, strain = Row("valid", 2 / 3, "fraction", 3, ">= 0.90"), Row("strain", float("inf"), "kcal/mol", 2)
+    rows = [valid, strain, Row("n", 0, "", 3)]
     write(rows, tmp_path / "x.json", torch.device("cpu"))
     found = json.loads((tmp_path / "x.json").read_text())
     assert [list(row) for row in found] == [["name", "value", "unit", "target", "n", "hardware"]] * 3

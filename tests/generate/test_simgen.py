@@ -23,8 +23,8 @@ def reference(tmp_path_factory):
 @pytest.fixture(scope="module")
 def simgen(reference):
     few = Finish(finalists=1, rough_steps=1, sweeps=0)
-    return SimGen(tiny.potential(), n_heavy_atoms="3-4", reference=reference, steps=8, particles=2, swap_every=2,
-                  finishing=few)
+    return SimGen(tiny.potential(), n_heavy_atoms="3-4", reference=reference, steps=8, particles=4, families=2,
+                  swap_every=2, finishing=few)
 
 
 def test_the_same_seed_gives_the_same_candidates(simgen):
@@ -39,9 +39,10 @@ def test_the_same_seed_gives_the_same_candidates(simgen):
 def test_a_candidate_depends_on_its_index_alone(simgen):
     index = torch.arange(5)
     sizes = torch.tensor([3, 4, 4, 3, 4])
-    together, _ = simgen.sample(sizes, keys(7, index))
-    single, _ = simgen.sample(sizes[2:3], keys(7, index[2:3]))
-    own = together.molecule == 2
+    together, _, wanted = simgen.sample(sizes, keys(7, index))
+    single, _, own_wanted = simgen.sample(sizes[2:3], keys(7, index[2:3]))
+    own = together.molecule // simgen.families == 2
+    assert torch.equal(wanted[4:6], own_wanted) and wanted.sum(1).tolist() == [3, 3, 4, 4, 4, 4, 3, 3, 4, 4]
     assert torch.equal(together.numbers[own], single.numbers)
     assert torch.allclose(together.positions[own], single.positions, rtol=0, atol=1e-6)
     (alone,) = simgen.generate([2], seed=7)
@@ -64,6 +65,7 @@ def test_references_hold_allowed_elements_only(simgen, reference):
     ({"elements": ("C", "S")}, "does not know S; it knows H C N O"),
     ({"steps": 1}, "generator.steps=1 is too small; give 2"),
     ({"particles": 0}, "generator.particles=0"),
+    ({"particles": 4, "families": 3}, "generator.families=3 must divide generator.particles=4"),
     ({"swap_every": 0}, "generator.swap_every=0"),
     ({"max_atoms": 0}, "generator.max_atoms=0"),
     ({"reference": "missing.xyz"}, "missing.xyz"),

@@ -168,7 +168,7 @@ class KernelScore:
         return swarm.per_particle(atom.double())
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
-        positions = swarm.positions.to(self.potential.dtype).requires_grad_(True)
+        positions = swarm.positions.detach().to(self.potential.dtype).requires_grad_(True)  # to() alone may not copy
         with torch.enable_grad():
             energy = self.energies(swarm, positions, sigma).sum()
             (gradient,) = torch.autograd.grad(energy, positions)

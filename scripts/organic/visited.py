@@ -1,0 +1,63 @@
+"""One round of active learning: label what the generator and the relaxation visit under the current checkpoint.
+
+    python scripts/organic/visited.py ROUND N        # N attempts -> training/visited-ROUND
+Every hydrogenated copy and every exchange of elements that the generator weighed is kept as it stands after its rough
+relaxation, and every result at the end of its full relaxation. train.py reads all training/visited-* folders.
+"""
+
+import os
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+
+import ase.io  # noqa: E402
+from ase import Atoms  # noqa: E402
+
+from gendesign.train.label import label_shards, write_frames  # noqa: E402
+from gendesign.train.teacher import gfn2_label  # noqa: E402
+
+LABELS_PER_SHARD = 200
+
+
+def visited(round_: int, count: int) -> list[Atoms]:
+    from gendesign import SimGen, load_potential, relax
+    from gendesign.generate.simgen import finish
+
+    seen: list[Atoms] = []
+    judged = finish.judged
+
+    def recording(*args):
+        out = judged(*args)
+        seen.extend(p.atoms for group in out for p in group)
+        return out
+
+    finish.judged = recording
+    potential = load_potential("organic")
+    for elements, share in ((("C", "N", "O"), 0.75), (("C", "N", "O", "S", "F", "Cl"), 0.25)):
+        generator = SimGen(potential, n_heavy_atoms="5-14", elements=elements)
+        for first in range(0, round(count * share), 15):
+            indices = range(first, min(first + 15, round(count * share)))
+            done = relax(list(generator.generate(indices, seed=900_000 + round_)), potential)
+            seen.extend(c.atoms for c in done if c.failure is None)
+            print(f"{elements}: {indices.stop} attempts, {len(seen)} structures", flush=True)
+    return [Atoms(a.numbers, a.positions, info={"kind": "visited"}) for a in seen]
+
+
+def label_slice(index: int, path: Path) -> list[Atoms]:
+    frames = ase.io.read(path, index=slice(index * LABELS_PER_SHARD, (index + 1) * LABELS_PER_SHARD))
+    return [answer for answer in map(gfn2_label, frames) if answer is not None]
+
+
+if __name__ == "__main__":
+    round_, count = int(sys.argv[1]), int(sys.argv[2])
+    folder = Path("training") / f"visited-{round_}"
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / "unlabelled.extxyz"
+    if not source.exists():
+        write_frames(source, visited(round_, count))
+    total = len(ase.io.read(source, index=":"))
+    label_shards(partial(label_slice, path=source), range(-(-total // LABELS_PER_SHARD)), folder,
+                 workers=int(os.environ.get("WORKERS", "2")))
