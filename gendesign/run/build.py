@@ -1,10 +1,11 @@
 """From resolved settings to the objects of a run; heavy imports start here, after the arguments were checked."""
 
 import atexit
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,9 +91,24 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
 
 
 def table_rows(verdicts: Sequence[Verdict], n: int) -> list[Row]:
-    """The screening's table; a median that most candidates have no number for is None, as JSON knows no infinity."""
+    """The screening's table, each row with the bundled reference molecules' own score where that was measured.
+
+    A median that most candidates have no number for is None, as JSON knows no infinity.
+    """
     rows = [row._asdict() for row in summarise(verdicts, n)]
-    return [row | {"value": None} if row["value"] is not None and math.isinf(row["value"]) else row for row in rows]
+    scores = reference_scores()
+    return [
+        row | {"references": scores.get(row["name"])}
+        | ({"value": None} if row["value"] is not None and math.isinf(row["value"]) else {})
+        for row in rows
+    ]
+
+
+@cache
+def reference_scores() -> dict[str, float]:
+    """Scores of the bundled references, relaxed and screened like candidates, by row (scripts/organic/scores.py)."""
+    path = checkpoints_folder() / "organic" / "reference_scores.json"
+    return {row["name"]: row["value"] for row in json.loads(path.read_text())} if path.is_file() else {}
 
 
 def bundled_reference() -> Reference | None:

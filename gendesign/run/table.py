@@ -50,10 +50,16 @@ def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, st
 
 
 def _readable(row: Row) -> str:
-    value, unit = row["value"], row.get("unit", "")
-    if value is None:
+    if row["value"] is None:
         return "not measured"
-    if unit == "fraction":
-        return f"{100 * value:.0f} % of {row['n']}"
+    counted = f" of {row['n']}" if row.get("unit") == "fraction" else ""
+    known = row.get("references")
+    beside = "" if known is None else f"   (references {_number(known, row)})"
+    return f"{_number(row['value'], row)}{counted}{beside}"
+
+
+def _number(value: float, row: Row) -> str:
+    if row.get("unit") == "fraction":
+        return f"{100 * value:.0f} %"
     number = f"{value:.3g}" if isinstance(value, float) else str(value)
-    return f"{number} {unit}".strip()
+    return f"{number} {row.get('unit', '')}".strip()

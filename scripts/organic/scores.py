@@ -1,0 +1,21 @@
+"""Keep the reference molecules' own scores beside the checkpoint, to be shown beside those of generated molecules.
+
+    gendesign benchmark molecules && python scripts/organic/scores.py      # reads results/benchmark
+"""
+
+import json
+from pathlib import Path
+
+# Shares that say nothing of references: they are their own references and the potential was trained on them.
+OWN = ("novel", "unique")
+
+
+def main() -> None:
+    rows = json.loads(Path("results/benchmark/references-sample/summary.json").read_text())["table"]
+    kept = [{key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)]
+    Path("checkpoints/organic/reference_scores.json").write_text(json.dumps(kept, indent=1) + "\n")
+    print(f"{len(kept)} rows over {kept[0]['n']} molecules")
+
+
+if __name__ == "__main__":
+    main()
