@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -173,9 +175,11 @@ def _foundation(name: str) -> Potential:
             url = foundations_models.mace_off_urls[MACE_OFF[name]]
             path = Path(foundations_models.get_cache_dir()) / os.path.basename(url).split("?")[0]
             if not path.is_file():  # it unpickles what it finds, so it must not see a file that was not checked yet
-                foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
+                with redirect_stdout(StringIO()):  # its notes on the licence; ours stand in summary.json and the docs
+                    foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
         else:
-            path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
+            with redirect_stdout(StringIO()):
+                path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
     except (RuntimeError, OSError) as error:
         raise UserError(
             f"potential={name} must be downloaded once, and that failed ({error.__cause__ or error}); connect to the "

@@ -1,6 +1,6 @@
 """Measure a checkpoint and write card.md, card.png and errors.json beside it.
 
-    python scripts/organic/card.py [CHECKPOINT_FOLDER] [quick]     # checkpoints/organic; quick measures a few molecules
+    python scripts/organic/card.py [CHECKPOINT_FOLDER] [quick]     # quick: two molecules, 20 fs, print only
 Needs what structures.py labelled under training/ and the logs of the fits there.
 """
 
@@ -99,7 +99,8 @@ def card(config: dict[str, Any], found: dict[str, Any], spent: float) -> str:
     return TEMPLATE.format(
         name=config["name"], teacher=config["teacher"], licence=config["licence"], sha=config["weights_sha256"],
         elements="H C N O F S Cl", architecture=_architecture(config["architecture"]),
-        targets=_targets(target_rows(found)), errors=_errors(found["errors"]), labels=_labels(found["labels"]), **found["molecules"],
+        targets=_targets(target_rows(found)), errors=_errors(found["errors"]), labels=_labels(found["labels"]),
+        **found["molecules"],
         **{f"geometry_{key}": value for key, value in found["geometry"].items()}, dimers=_dimers(found["dimers"]),
         fits=_fits(found["fits"], config.get("training", {})), hardware=hardware(), spent=spent,
     )  # fmt: skip
@@ -139,8 +140,8 @@ def _dimers(dimers: dict[str, Any]) -> str:
     listed = ", ".join(f"{pair} ({row['from']} to {row['to']})" for pair, row in wrong)
     shared = ", ".join(pair for pair, row in wrong if row["teacher_too"]) or "none of them"
     return (
-        f"{len(wrong)} of {dimers['n']} pairs attract within it (Angstrom): {listed}. The teacher's atoms attract at the\n"
-        f"outer end as well, because the minimum of these diatomics lies within the range, for: {shared}."
+        f"{len(wrong)} of {dimers['n']} pairs attract within it (Angstrom): {listed}. The teacher's atoms\n"
+        f"attract at the outer end as well, because the minimum of these diatomics lies within the range, for: {shared}."
     )
 
 
@@ -151,8 +152,8 @@ def _fits(fits: dict[str, dict[str, float]], training: dict[str, Any]) -> str:
 
 def _architecture(shape: dict[str, Any]) -> str:
     return (
-        f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, cutoff {shape['r_max']} Angstrom, "
-        f"l_max {shape['max_ell']},\n  correlation {shape['correlation']}, ZBL repulsion at short range"
+        f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, "
+        f"cutoff {shape['r_max']} Angstrom, l_max {shape['max_ell']},\n  correlation {shape['correlation']}, ZBL repulsion at short range"
     )
 
 
@@ -161,14 +162,17 @@ TEMPLATE = (Path(__file__).parent / "card.md.in").read_text()
 
 def main(folder: str = "checkpoints/organic", mode: str = "full") -> None:
     start, out = time.perf_counter(), Path(folder)
-    potential = load_potential(folder, device="cpu")
+    potential, config = load_potential(folder, device="cpu"), yaml.safe_load((out / "config.yaml").read_text())
     found = measure(potential, quick=mode == "quick")
+    text = card(config, found, time.perf_counter() - start)
+    if mode == "quick":  # too few molecules to be put on record
+        print(text)
+        return
     picture(potential, out / "card.png")
-    spent = time.perf_counter() - start
     (out / "errors.json").write_text(json.dumps(found, indent=1) + "\n")
-    (out / "card.md").write_text(card(yaml.safe_load((out / "config.yaml").read_text()), found, spent))
+    (out / "card.md").write_text(text)
     print(table(target_rows(found)))
-    print(f"{out / 'card.md'} written in {spent:.0f} s")
+    print(f"{out / 'card.md'} written in {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":

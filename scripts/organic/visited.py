@@ -22,7 +22,8 @@ from gendesign.train.teacher import gfn2_label  # noqa: E402
 LABELS_PER_SHARD = 200
 
 
-def visited(round_: int, count: int) -> list[Atoms]:
+def visited(round_: int, count: int, source: Path) -> None:
+    """Write the structures that `count` attempts visit to `source`, after every batch."""
     from gendesign import SimGen, load_potential, relax
     from gendesign.generate.simgen import finish
 
@@ -42,8 +43,8 @@ def visited(round_: int, count: int) -> list[Atoms]:
             indices = range(first, min(first + 15, round(count * share)))
             done = relax(list(generator.generate(indices, seed=900_000 + round_)), potential)
             seen.extend(c.atoms for c in done if c.failure is None)
+            write_frames(source, [Atoms(a.numbers, a.positions, info={"kind": "visited"}) for a in seen])
             print(f"{elements}: {indices.stop} attempts, {len(seen)} structures", flush=True)
-    return [Atoms(a.numbers, a.positions, info={"kind": "visited"}) for a in seen]
 
 
 def label_slice(index: int, path: Path) -> list[Atoms]:
@@ -57,7 +58,7 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "unlabelled.extxyz"
     if not source.exists():
-        write_frames(source, visited(round_, count))
+        visited(round_, count, source)
     total = len(ase.io.read(source, index=":"))
     label_shards(partial(label_slice, path=source), range(-(-total // LABELS_PER_SHARD)), folder,
                  workers=int(os.environ.get("WORKERS", "2")))

@@ -15,7 +15,7 @@ from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset, labels_of
 from gendesign.train.fit import Fit, errors, fit
 
-FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01)
+FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01, energy_weight=(5.0, 5.0))
 
 
 def emt(atoms: Atoms) -> Atoms:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import ase.io
 import numpy as np
 import torch
 from ase import Atoms
@@ -21,8 +20,9 @@ from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
-from gendesign.potential import Potential
+from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.zoo import checkpoints_folder
+from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_range
 from gendesign.structure.types import Candidate, UserError
 
@@ -70,18 +70,19 @@ class SimGen:
     @cached_property
     def skeletons(self) -> list[Atoms]:
         """Reference molecules without hydrogen (and without fluorine, unless asked for) that hold allowed elements only."""
-        return [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules()]
+        found = [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules()]
+        missing = [e for e in self.elements if not any(e in a.symbols for a in found)]
+        if missing:
+            raise UserError(f"generator.elements={list(self.elements)}: the references hold no {', '.join(missing)} to resemble; "
+                            "leave it out or give other references")
+        return found
 
     def reference_molecules(self) -> list[Atoms]:
-        """The hydrogenated reference molecules whose heavy atoms are all allowed."""
+        """The hydrogenated reference molecules whose heavy atoms are all allowed, fluorine aside."""
         path = checkpoints_folder() / "organic" / "reference.extxyz" if self.reference is None else Path(self.reference)
-        try:
-            frames = ase.io.read(path, index=":")
-        except (OSError, ValueError, ase.io.formats.UnknownFileTypeError) as error:
-            raise UserError(f"generator.reference={str(path)!r} could not be read ({error}); give a file of molecules") from error
         allowed = {*self.elements, "H", "F"}
-        found = [a for a in frames if set(a.symbols) <= allowed and {"H"} < set(a.symbols) | {"H"}
-                 and sum(s in self.elements for s in a.symbols) > 1]
+        found = [c.atoms for c in read_structures([path]) if c.failure is None and set(c.atoms.symbols) <= allowed
+                 and sum(s in self.elements for s in c.atoms.symbols) > 1]
         if not found:
             raise UserError(f"generator.reference={str(path)!r} holds no molecule of {' '.join(self.elements)} only; "
                             "allow more elements or give other references")
@@ -96,6 +97,15 @@ class SimGen:
     def score(self) -> kernel.KernelScore:
         """The similarity score to the references under the potential."""
         return kernel.KernelScore(self.potential, kernel.environments(self.potential, self.skeletons))
+
+    @cached_property
+    def judge(self) -> Potential:
+        """The potential with chemical potentials for the allowed elements: its own, or fitted to the reference molecules."""
+        if {"H", *self.elements} <= set(self.potential.chemical_potentials):
+            return self.potential
+        molecules = [a for a in self.reference_molecules() if set(a.symbols) <= set(self.potential.elements)]
+        energies = self.potential.evaluate(molecules).energy.tolist()
+        return replace(self.potential, chemical_potentials=fit_chemical_potentials(molecules, energies))
 
     @cached_property
     def reference_shapes(self) -> GaussianPrior:
@@ -144,11 +154,11 @@ class SimGen:
         goal = wanted[::self.families].cpu().numpy()
         groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
         draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
-        judged = finish.judged(groups, self.potential, self.finishing.rough_steps)
+        judged = finish.judged(groups, self.judge, self.finishing.rough_steps)
         chosen = [finish.choose(group, want, self.numbers, self.finishing, u) if group else None
                   for group, want, u in zip(judged, goal, draws[:, 0])]
         for sweep in range(self.finishing.sweeps):
-            chosen = finish.swept(chosen, self.potential, goal, self.numbers, self.finishing, draws[:, 1 + sweep])
+            chosen = finish.swept(chosen, self.judge, goal, self.numbers, self.finishing, draws[:, 1 + sweep])
         for i, proposal, group, reason in zip(index, chosen, groups, reasons):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
