@@ -69,7 +69,7 @@ def target_rows(found: dict[str, Any]) -> list[Row]:
         Row("minima that keep their bond graph", geometry["graph_kept"] / n_minima, "fraction", n_minima, ">= 0.98"),
         Row("exploded in 2 ps at 1000 K", found["dynamics"]["exploded"], "molecules", found["dynamics"]["n"], "<= 0"),
         Row("element pairs not repulsive at short range", len(wrong), "pairs", dimers["n"], "<= 0"),
-        Row("of these, where the teacher repels", alone, "pairs", dimers["n"]),
+        Row("of these, where the teacher repels at the outer end", alone, "pairs", dimers["n"]),
     ]
 
 
@@ -140,8 +140,8 @@ def _dimers(dimers: dict[str, Any]) -> str:
     listed = ", ".join(f"{pair} ({row['from']} to {row['to']})" for pair, row in wrong)
     shared = ", ".join(pair for pair, row in wrong if row["teacher_too"]) or "none of them"
     return (
-        f"{len(wrong)} of {dimers['n']} pairs attract within it (Angstrom): {listed}. The teacher's atoms\n"
-        f"attract at the outer end as well, because the minimum of these diatomics lies within the range, for: {shared}."
+        f"{len(wrong)} of {dimers['n']} pairs attract\nwithin it (Angstrom): {listed}. The teacher's atoms\n"
+        f"attract at the outer end as well, because the minimum of these diatomics lies in the range, for: {shared}."
     )
 
 
@@ -153,7 +153,8 @@ def _fits(fits: dict[str, dict[str, float]], training: dict[str, Any]) -> str:
 def _architecture(shape: dict[str, Any]) -> str:
     return (
         f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, "
-        f"cutoff {shape['r_max']} Angstrom, l_max {shape['max_ell']},\n  correlation {shape['correlation']}, ZBL repulsion at short range"
+        f"cutoff {shape['r_max']} Angstrom, l_max {shape['max_ell']},\n  "
+        f"correlation {shape['correlation']}, ZBL repulsion at short range"
     )
 
 

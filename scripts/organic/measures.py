@@ -1,7 +1,6 @@
 """What the card of a checkpoint reports, one function per measurement; energies in eV, lengths in Angstrom."""
 
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -152,9 +151,3 @@ def training_times() -> dict[str, tuple[int, float]]:
         ends = [s for s, following in zip(seconds, [*seconds[1:], 0.0], strict=True) if following < s]
         found[log.parent.name.removeprefix("fit-")] = rows[-1][0], sum(ends) / 3600
     return found
-
-
-def fit_settings(name: str) -> dict:
-    """What a fit was made with."""
-    file = ROOT / f"fit-{name}" / "settings.json"
-    return json.loads(file.read_text()) if file.is_file() else {}

@@ -69,7 +69,7 @@ def test_references_hold_allowed_elements_only(simgen, reference):
     ({"swap_every": 0}, "generator.swap_every=0"),
     ({"max_atoms": 0}, "generator.max_atoms=0"),
     ({"reference": "missing.xyz"}, "missing.xyz"),
-    ({"reference": __file__}, "give a file of molecules"),
+    ({"reference": __file__}, "test_simgen.py"),
     ({"elements": ("N",)}, "holds no molecule of N only"),
 ])
 def test_wrong_settings_are_one_line(reference, wrong, said):

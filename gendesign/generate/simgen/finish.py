@@ -22,8 +22,8 @@ from gendesign.structure.bonds import perceive
 class Finish:
     """How an attempt is finished.
 
-    `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; `sweeps` passes try every element at
-    every heavy atom. Both choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition
+    `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; the first of `sweeps` passes tries every
+    element at every heavy atom, the others those that bring the composition nearer to the drawn one. Both choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition
     drawn for the molecule, at `temperature` (eV).
     """
 
@@ -102,18 +102,18 @@ def choose(group: Sequence[Proposal], wanted: np.ndarray, elements: Sequence[int
 
 
 def swept(chosen: Sequence[Proposal | None], potential: Potential, wanted: np.ndarray, elements: Sequence[int],
-          settings: Finish, draws: np.ndarray) -> list[Proposal | None]:
+          settings: Finish, draws: np.ndarray, whole: bool) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
-    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers.
+    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers. Unless the sweep is `whole`, exchanges
+    that lead away from the wanted composition are left out: after a whole sweep they are hardly ever drawn.
     """
     groups = []
     for proposal, goal in zip(chosen, wanted):
         options = [] if proposal is None or proposal.smiles is None else substitutions(proposal.atoms, elements)
         now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal, elements)
-        # an exchange that leads away from the wanted composition is never drawn: do not pay for its energy
         groups.append([Proposal(atoms, proposal.n_heavy, proposal.dropped) for atoms in options
-                       if mismatch(atoms.numbers, goal, elements) <= now])
+                       if whole or mismatch(atoms.numbers, goal, elements) <= now])
     out = []
     for proposal, group, goal, u in zip(chosen, judged(groups, potential, settings.rough_steps), wanted, draws):
         valid = [p for p in group if p.smiles is not None]

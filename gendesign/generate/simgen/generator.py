@@ -158,7 +158,8 @@ class SimGen:
         chosen = [finish.choose(group, want, self.numbers, self.finishing, u) if group else None
                   for group, want, u in zip(judged, goal, draws[:, 0])]
         for sweep in range(self.finishing.sweeps):
-            chosen = finish.swept(chosen, self.judge, goal, self.numbers, self.finishing, draws[:, 1 + sweep])
+            chosen = finish.swept(chosen, self.judge, goal, self.numbers, self.finishing,
+                                  draws[:, 1 + sweep], whole=sweep == 0)
         for i, proposal, group, reason in zip(index, chosen, groups, reasons):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
