@@ -1,4 +1,5 @@
 # `make demo` and `make test` build .venv once, from exact versions, and reuse it.
+# The tests use networks so small that a second thread only waits.
 SHELL := /bin/sh
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -9,7 +10,7 @@ demo: $(STAMP)
 	$(VENV)/bin/gendesign generate experiment=demo
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
 
 # The first interpreter of Python 3.12 or newer wins; 3.12 is tried first because the pinned versions were chosen on it.
 $(STAMP): pyproject.toml constraints.txt

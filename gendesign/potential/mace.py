@@ -88,10 +88,11 @@ def new_mace(
     block = "mace.modules.blocks."
     return {
         "class": "mace.modules.models.ScaleShiftMACE", "r_max": cutoff, "num_bessel": n_bessel,
-        "num_polynomial_cutoff": 5, "max_ell": max_ell, "interaction_cls": block + "RealAgnosticResidualInteractionBlock",
+        "num_polynomial_cutoff": 5, "max_ell": max_ell,
+        "interaction_cls": block + "RealAgnosticResidualInteractionBlock",
         "interaction_cls_first": block + "RealAgnosticInteractionBlock", "num_interactions": layers,
         "num_elements": len(atomic_energies), "hidden_irreps": "+".join(
-            f"{channels}x{l}{'e' if l % 2 == 0 else 'o'}" for l in range(max_l + 1)),
+            f"{channels}x{degree}{'e' if degree % 2 == 0 else 'o'}" for degree in range(max_l + 1)),
         "MLP_irreps": f"{readout}x0e", "atomic_energies": list(atomic_energies.values()),
         "avg_num_neighbors": average_neighbours, "atomic_numbers": list(atomic_energies), "correlation": correlation,
         "gate": "silu", "pair_repulsion": pair_repulsion, "radial_MLP": list(radial_mlp),
@@ -131,7 +132,7 @@ def descriptors(net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Ed
     edge_attrs = net.spherical_harmonics(vectors)
     edge_feats, cutoff = net.radial_embedding(seen, node_attrs, edges.index, net.atomic_numbers)
     out = []
-    for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers])):
+    for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers], strict=True)):
         features, skip = interaction(
             node_attrs=node_attrs, node_feats=features, edge_attrs=edge_attrs, edge_feats=edge_feats,
             edge_index=edges.index, cutoff=cutoff, first_layer=k == 0,

@@ -56,7 +56,7 @@ class Potential:
     def isolated_energies(self) -> dict[str, float]:
         """Energy of every isolated atom in eV."""
         table = torch.atleast_2d(self.net.atomic_energies_fn.atomic_energies)[self.head]
-        return dict(zip(self.elements, table.tolist()))
+        return dict(zip(self.elements, table.tolist(), strict=True))
 
     def require_elements(self, symbols: Iterable[str]) -> None:
         """Raise UserError unless the potential knows every element in `symbols`."""
@@ -96,9 +96,11 @@ class Potential:
         """
         batch = structures if isinstance(structures, Batch) else self.batch(structures)
         if not 1 <= layers <= len(self.net.interactions):
-            raise UserError(f"layers={layers}: potential {self.name} has {len(self.net.interactions)}; choose 1 to that")
+            most = len(self.net.interactions)
+            raise UserError(f"layers={layers}: potential {self.name} has {most}; choose 1 to that")
         edges = neighbours(batch, self.cutoff) if edges is None else edges
-        return mace.descriptors(self.net, batch.positions, mace.one_hot(self.net, batch.numbers), edges, layers, shortest)
+        attributes = mace.one_hot(self.net, batch.numbers)
+        return mace.descriptors(self.net, batch.positions, attributes, edges, layers, shortest)
 
     def as_torchsim(self, *, stress: bool = False):
         """A torch-sim model on a copy of the network (torch-sim's wrapper changes the module it is given).
@@ -125,7 +127,7 @@ class Potential:
         )
 
     def formation(self, structures: Sequence[Atoms], energies: Sequence[float]) -> np.ndarray:
-        """E - sum mu (systems,) in eV: comparable between compositions. Raises UserError without chemical potentials."""
+        """E - sum mu (systems,) in eV: comparable between compositions; UserError without chemical potentials."""
         if not self.chemical_potentials:
             raise UserError(f"potential {self.name} has no chemical potentials; fit them with fit_chemical_potentials")
         table = np.full(120, np.nan)
@@ -140,7 +142,7 @@ def fit_chemical_potentials(structures: Sequence[Atoms], energies: Sequence[floa
     counts = np.array([[a.get_chemical_symbols().count(s) for s in symbols] for a in structures], dtype=float)
     if np.linalg.matrix_rank(counts) < len(symbols):
         raise UserError(f"{len(structures)} references cannot separate the elements {' '.join(symbols)}; give more")
-    return dict(zip(symbols, np.linalg.lstsq(counts, np.asarray(energies), rcond=None)[0].tolist()))
+    return dict(zip(symbols, np.linalg.lstsq(counts, np.asarray(energies), rcond=None)[0].tolist(), strict=True))
 
 
 def _torchsim_neighbours(positions, cell, pbc, cutoff, system_idx, self_interaction=False):

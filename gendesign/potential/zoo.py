@@ -74,13 +74,15 @@ def load_folder(folder: Path) -> Potential:
     weights, settings = folder / "weights.safetensors", folder / "config.yaml"
     for needed in (weights, settings):
         if not needed.is_file():
-            raise UserError(f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml")
+            raise UserError(
+                f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml"
+            )
     config = _settings(settings)
     found = hash_of(weights)
     if found != config["weights_sha256"]:
         raise UserError(
-            f"{weights} has sha256 {found[:12]}..., but config.yaml beside it expects {config['weights_sha256'][:12]}...; "
-            "the file is damaged or was exchanged: restore it from its source"
+            f"{weights} has sha256 {found[:12]}..., but config.yaml beside it expects "
+            f"{config['weights_sha256'][:12]}...; the file is damaged or was exchanged: restore it from its source"
         )
     net = mace.from_plain(config["architecture"], DTYPES[config["dtype"]])
     net.load_state_dict(safetensors.torch.load_file(weights), strict=True)
@@ -108,7 +110,8 @@ def save_folder(net: nn.Module, folder: Path, *, name: str, licence: str, citati
     (folder / "weights.partial").write_bytes(safetensors.torch.save(state))  # save_file lets nobody else read it
     os.replace(folder / "weights.partial", folder / "weights.safetensors")
     config = {
-        "name": name, "licence": licence, "citation": citation, "weights_sha256": hash_of(folder / "weights.safetensors"),
+        "name": name, "licence": licence, "citation": citation,
+        "weights_sha256": hash_of(folder / "weights.safetensors"),
         "dtype": "float64" if next(net.parameters()).dtype == torch.float64 else "float32",
         "chemical_potentials": chemical_potentials or {}, **more, "architecture": mace.describe(net),
     }

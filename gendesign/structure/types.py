@@ -49,7 +49,7 @@ class Candidate:
     failure: str | None = None
     info: dict[str, Any] = field(default_factory=dict)
 
-    def after(self, step: str, atoms: Atoms | None = None, failure: str | None = None, **info: Any) -> "Candidate":
+    def after(self, step: str, atoms: Atoms | None = None, failure: str | None = None, **info: Any) -> Candidate:
         """The candidate after one more step of its history."""
         return replace(
             self,

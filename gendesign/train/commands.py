@@ -38,10 +38,9 @@ def label_files(files: Sequence[str | Path], output: Path, *, workers: int | Non
         if candidate.atoms.pbc.any():
             raise UserError(f"{_place(candidate)} is periodic, and GFN2-xTB labels molecules here; give molecules")
     usable = [Atoms(c.atoms.numbers, c.atoms.positions, info={"index": c.index}) for c in candidates if not c.failure]
-    jobs = {
-        output / "shards" / f"{k:05d}.extxyz": partial(label_all, usable[start:start + shard_size], open_shell, max_force)
-        for k, start in enumerate(range(0, len(usable), shard_size))
-    }
+    parts = [usable[start:start + shard_size] for start in range(0, len(usable), shard_size)]
+    jobs = {output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, open_shell, max_force)
+            for k, part in enumerate(parts)}
     make_shards(jobs, min(workers or len(os.sched_getaffinity(0)), max(1, len(jobs))), "label")
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
     done = [_labelled(candidate, answers.get(candidate.index)) for candidate in candidates]
@@ -69,7 +68,7 @@ def train_files(files: Sequence[str | Path], output: Path, *, name: str = "mine"
     from gendesign.train import fit as fitting
     from gendesign.train.dataset import Dataset
 
-    settings = fitting.Fit(seed=seed, **{**(fit or {}), "energy_weight": tuple((fit or {}).get("energy_weight", (5, 20)))})
+    settings = fitting.Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
     shape = _checked(architecture or {})
     train, test = split(labelled_frames(files), test_share)
     data = Dataset.from_frames(train)
@@ -119,20 +118,20 @@ def split(frames: Sequence[Atoms], test_share: float) -> tuple[list[Atoms], list
     if not 0 <= test_share < 1:
         raise UserError(f"test_share={test_share}: give a share of 0 or more and less than 1")
     names = [str(f.info.get("molecule") or hill_formula(f.get_chemical_symbols())) for f in frames]
-    found = sorted({name for name, frame in zip(names, frames) if len(frame) > 1},
+    found = sorted({name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
                    key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     if test_share and len(found) < 2:
         raise UserError(f"test_share={test_share}: the files hold {len(found)} molecule, so that none can be held out; "
                         "give more molecules or test_share=0")
     held = set(found[:math.ceil(test_share * len(found))])
     parts: tuple[list[Atoms], list[Atoms]] = ([], [])
-    for name, frame in zip(names, frames):
+    for name, frame in zip(names, frames, strict=True):
         parts[len(frame) > 1 and name in held].append(frame)
     return parts
 
 
 def atomic_energies(frames: Sequence[Atoms], also: set[int]) -> dict[int, float]:
-    """Energy (eV) of every atomic number in `frames` and `also`: isolated atoms' where there are, else least squares."""
+    """Energy (eV) of each atomic number in `frames` and `also`: an isolated atom's if there, or least squares."""
     from gendesign.train.dataset import labels_of
 
     numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
@@ -144,11 +143,11 @@ def atomic_energies(frames: Sequence[Atoms], also: set[int]) -> dict[int, float]
     rest = energy[~alone] - counts[~alone][:, known] @ values[known]
     # rows that cannot separate the elements leave a choice, of which this is the smallest: a baseline, no more
     values[~known] = np.linalg.lstsq(counts[~alone][:, ~known], rest, rcond=None)[0]
-    return dict(zip(numbers, values.tolist()))
+    return dict(zip(numbers, values.tolist(), strict=True))
 
 
 def _potentials(frames: Sequence[Atoms]) -> dict[str, float]:
-    """Chemical potentials (eV) from the lowest label of every molecule, or none where these cannot separate elements."""
+    """Chemical potentials (eV) from the lowest label of each formula, or none where these cannot separate elements."""
     from gendesign.potential import fit_chemical_potentials
     from gendesign.train.dataset import labels_of
 

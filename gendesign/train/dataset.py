@@ -14,9 +14,10 @@ from gendesign.structure.types import UserError
 
 @dataclass(frozen=True)
 class Dataset:
-    """Structures end to end: positions and forces (atoms, 3), numbers (atoms,), energy (structures,), pointer (structures + 1,).
+    """Structures end to end: positions and forces (atoms, 3), numbers (atoms,), energy (structures,), pointer.
 
-    eV and Angstrom; `kind` names each structure's class for the error table.
+    `pointer` (structures + 1,) says where each begins; eV and Angstrom;
+    `kind` names each structure's class for the error table.
     """
 
     positions: Tensor
@@ -29,7 +30,7 @@ class Dataset:
     @classmethod
     def from_frames(cls, frames: Sequence[Atoms], dtype: torch.dtype = torch.float32) -> "Dataset":
         """From ase.Atoms with an energy and forces, stored as results of a calculator or in info and arrays."""
-        energy, forces = zip(*(labels_of(frame) for frame in frames))
+        energy, forces = zip(*(labels_of(frame) for frame in frames), strict=True)
         pointer = np.concatenate([[0], np.cumsum([len(f) for f in frames])])
         return cls(
             torch.tensor(np.concatenate([f.positions for f in frames]), dtype=dtype),
@@ -73,7 +74,8 @@ def labels_of(frame: Atoms) -> tuple[float, np.ndarray]:
     energy = results.get("energy", frame.info.get("energy"))
     forces = results.get("forces", frame.arrays.get("forces"))
     if energy is None or forces is None:
-        raise UserError(f"{frame.get_chemical_formula()} has no energy and forces; label it first: gendesign label FILE")
+        formula = frame.get_chemical_formula()
+        raise UserError(f"{formula} has no energy and forces; label it first: gendesign label FILE")
     if not (np.isfinite(energy) and np.isfinite(forces).all()):
         raise UserError(f"{frame.get_chemical_formula()} has an energy or forces that are not finite; leave it out")
     return float(energy), np.asarray(forces)

@@ -75,7 +75,8 @@ def _schedule(step: int, settings: Fit) -> float:
     return min(1.0, rise, fall)
 
 
-def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: dict[str, Tensor] | None = None) -> nn.Module:
+def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit,
+        start: dict[str, Tensor] | None = None) -> nn.Module:
     """Train the network of `architecture` (see `potential.mace.new_mace`) and return it with its averaged weights.
 
     `folder` keeps state.pt (weights, average, optimizer, step: a killed run goes on exactly there), log.csv and
@@ -84,7 +85,8 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
     rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)
     if rank == 0:
-        (folder / "settings.json").write_text(json.dumps({"fit": asdict(settings), "architecture": architecture}, indent=1))
+        used = {"fit": asdict(settings), "architecture": architecture}
+        (folder / "settings.json").write_text(json.dumps(used, indent=1))
     torch.manual_seed(settings.seed)
     net = mace.from_plain(architecture)
     if start is not None:
@@ -100,7 +102,7 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
     log, began = [], time.perf_counter()
     bar = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5,
                disable=rank > 0)
-    for step, chosen in zip(bar, _indices(data, settings, first)):
+    for step, chosen in zip(bar, _indices(data, settings, first), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
         low, high = settings.energy_weight
@@ -119,8 +121,8 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit, start: d
             _append(folder / "log.csv", step + 1, float(np.mean(log)), time.perf_counter() - began)
             log.clear()
             partial = folder / "state.partial"
-            torch.save({"net": net.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step + 1},
-                       partial)
+            state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step + 1}
+            torch.save(state, partial)
             partial.rename(folder / "state.pt")
     with torch.no_grad():
         for name, value in net.named_parameters():
@@ -135,7 +137,8 @@ def _share_gradients(net: nn.Module) -> None:
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
     flat = torch.cat([g.flatten() for g in gradients])
     distributed.all_reduce(flat)
-    for gradient, mean in zip(gradients, (flat / distributed.get_world_size()).split([g.numel() for g in gradients])):
+    means = (flat / distributed.get_world_size()).split([g.numel() for g in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -160,7 +163,10 @@ def _append(path: Path, step: int, loss: float, seconds: float) -> None:
 
 
 def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dict[str, float]]:
-    """Error table by class: energy MAE (meV/atom), force MAE and RMSE per component (meV/Angstrom), teacher's force RMS, count."""
+    """Error table by class: count, energy MAE, force MAE and RMSE per component and the labels' own force RMS.
+
+    Energies in meV/atom, forces in meV/Angstrom.
+    """
     rows: dict[str, list] = {}
     for chosen in data.chunks(batch_size):
         batch, energy, forces = data.batch(chosen)

@@ -4,8 +4,8 @@ import math
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-import tiny
 import torch
 from ase.build import molecule
 from rdkit import Chem
@@ -42,7 +42,8 @@ def test_mutants_change_exactly_their_share(share):
 
 def test_mutants_follow_the_shares_of_the_references():
     swarm = new_swarm(torch.full((400,), 10), keys(1, torch.arange(400)), 6, 6)
-    swaps = ElementSwaps(SimpleNamespace(references=references(C=6.0, N=3.0, O=1.0)), (6, 7, 8), 50, torch.zeros(400, 3))
+    score = SimpleNamespace(references=references(C=6.0, N=3.0, O=1.0))
+    swaps = ElementSwaps(score, (6, 7, 8), 50, torch.zeros(400, 3))
     numbers = swaps.mutate(swarm, torch.zeros(len(swarm.numbers), dtype=torch.float64), 1001).numbers
     changed = numbers[numbers != 6]
     assert len(changed) == 400 * 5 * 2
@@ -89,5 +90,5 @@ def test_sweep_of_known_molecules(name, expected):
         smiles.append(Chem.MolToSmiles(Chem.RemoveHs(mol)))
         heavy = int((atoms.numbers > 1).sum())
         assert (atoms.numbers[:heavy] > 1).all() and (atoms.numbers[heavy:] == 1).all()
-        assert atoms.get_all_distances()[~tiny.np.eye(len(atoms), dtype=bool)].min() > 0.9
+        assert atoms.get_all_distances()[~np.eye(len(atoms), dtype=bool)].min() > 0.9
     assert sorted(smiles) == sorted(expected)

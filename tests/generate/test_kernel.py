@@ -61,7 +61,7 @@ def test_the_narrow_end_tells_environments_apart(score):
     swarm = new_swarm(torch.tensor([len(atoms)]), keys(0, torch.arange(1)), 1, 6)
     swarm.numbers[:] = torch.tensor(atoms.numbers)
     exact = score.energies(swarm, torch.tensor(atoms.positions), 0.0)
-    moved = torch.tensor(tiny.np.random.default_rng(0).normal(atoms.positions, 0.2))
+    moved = torch.tensor(np.random.default_rng(0).normal(atoms.positions, 0.2))
     assert exact.max() < 1e-6 < (score.energies(swarm, moved, 0.0) - exact).min()
 
 

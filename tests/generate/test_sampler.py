@@ -83,7 +83,7 @@ def test_random_numbers_are_uniform_and_independent():
     assert len(set(key.tolist())) == 300
     u = torch.cat([uniform(key, draw, 20) for draw in (0, 1)], 1)  # (keys, draws)
     flat, _ = u.flatten().sort()
-    assert 0 < flat[0] and flat[-1] < 1
+    assert flat[0] > 0 and flat[-1] < 1
     deviation = (flat - torch.linspace(0, 1, len(flat), dtype=torch.float64)).abs().max()
     assert deviation < 1.95 / len(flat) ** 0.5  # Kolmogorov and Smirnov at 0.1 %
     for rows in (u, u.T):  # between draws and between keys

@@ -26,7 +26,8 @@ def crystal() -> Atoms:
     """A sheared, rattled cell smaller than the cutoff, of two elements."""
     atoms = bulk("C", cubic=True)
     atoms.numbers[1] = 8
-    atoms.set_cell(atoms.cell.array + [[0, 0.3, 0.1], [0, 0, -0.2], [0.15, 0, 0]], scale_atoms=True)
+    shear = np.array([[0, 0.3, 0.1], [0, 0, -0.2], [0.15, 0, 0]])
+    atoms.set_cell(atoms.cell.array + shear, scale_atoms=True)
     atoms.rattle(0.05, seed=2)
     return atoms
 

@@ -37,7 +37,7 @@ def test_label(tmp_path, capsys):
     water, methyl = read(output / "labels.extxyz", ":")
     assert water.get_potential_energy() == pytest.approx(-137.968, abs=1e-2) and water.get_forces().shape == (3, 3)
     assert methyl.info["multiplicity"] == 2 and methyl.info["index"] == 2
-    (failure,) = csv.DictReader(open(output / "failures.csv"))
+    (failure,) = csv.DictReader((output / "failures.csv").read_text().splitlines())
     assert failure["index"] == "1" and failure["source"] == "read from some.extxyz" and failure["formula"] == "C2"
     whole, kept = (output / "labels.extxyz").read_bytes(), (output / "shards" / "00001.extxyz").stat().st_mtime_ns
     (output / "shards" / "00000.extxyz").unlink()  # as after a kill

@@ -27,8 +27,8 @@ class Finish:
     drawn for the molecule, at `temperature` (eV).
     """
 
-    finalists: int = 10
-    rough_steps: int = 15
+    finalists: int = 8
+    rough_steps: int = 10
     sweeps: int = 3
     off_composition: float = 0.7
     temperature: float = 0.1
