@@ -76,9 +76,20 @@ def describe(net: nn.Module) -> dict[str, Any]:
 
 
 def new_mace(
-    *, atomic_energies: dict[int, float], cutoff: float = 4.5, channels: int = 64, max_ell: int = 2, max_l: int = 0,
-    correlation: int = 2, layers: int = 2, n_bessel: int = 8, radial_mlp: Sequence[int] = (64,), readout: int = 16,
-    average_neighbours: float = 14.0, scale: float = 1.0, pair_repulsion: bool = True,
+    *,
+    atomic_energies: dict[int, float],
+    cutoff: float = 4.5,
+    channels: int = 64,
+    max_ell: int = 2,
+    max_l: int = 0,
+    correlation: int = 2,
+    layers: int = 2,
+    n_bessel: int = 8,
+    radial_mlp: Sequence[int] = (64,),
+    readout: int = 16,
+    average_neighbours: float = 14.0,
+    scale: float = 1.0,
+    pair_repulsion: bool = True,
 ) -> dict[str, Any]:
     """Plain settings of a compact ScaleShiftMACE.
 
@@ -87,16 +98,28 @@ def new_mace(
     """
     block = "mace.modules.blocks."
     return {
-        "class": "mace.modules.models.ScaleShiftMACE", "r_max": cutoff, "num_bessel": n_bessel,
-        "num_polynomial_cutoff": 5, "max_ell": max_ell,
+        "class": "mace.modules.models.ScaleShiftMACE",
+        "r_max": cutoff,
+        "num_bessel": n_bessel,
+        "num_polynomial_cutoff": 5,
+        "max_ell": max_ell,
         "interaction_cls": block + "RealAgnosticResidualInteractionBlock",
-        "interaction_cls_first": block + "RealAgnosticInteractionBlock", "num_interactions": layers,
-        "num_elements": len(atomic_energies), "hidden_irreps": "+".join(
-            f"{channels}x{degree}{'e' if degree % 2 == 0 else 'o'}" for degree in range(max_l + 1)),
-        "MLP_irreps": f"{readout}x0e", "atomic_energies": list(atomic_energies.values()),
-        "avg_num_neighbors": average_neighbours, "atomic_numbers": list(atomic_energies), "correlation": correlation,
-        "gate": "silu", "pair_repulsion": pair_repulsion, "radial_MLP": list(radial_mlp),
-        "atomic_inter_scale": scale, "atomic_inter_shift": 0.0,
+        "interaction_cls_first": block + "RealAgnosticInteractionBlock",
+        "num_interactions": layers,
+        "num_elements": len(atomic_energies),
+        "hidden_irreps": "+".join(
+            f"{channels}x{degree}{'e' if degree % 2 == 0 else 'o'}" for degree in range(max_l + 1)
+        ),
+        "MLP_irreps": f"{readout}x0e",
+        "atomic_energies": list(atomic_energies.values()),
+        "avg_num_neighbors": average_neighbours,
+        "atomic_numbers": list(atomic_energies),
+        "correlation": correlation,
+        "gate": "silu",
+        "pair_repulsion": pair_repulsion,
+        "radial_MLP": list(radial_mlp),
+        "atomic_inter_scale": scale,
+        "atomic_inter_shift": 0.0,
     }
 
 
@@ -112,14 +135,21 @@ def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
     pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
     cell = batch.positions.new_zeros(batch.n_systems, 3, 3) if batch.cell is None else batch.cell
     return {
-        "positions": batch.positions, "node_attrs": one_hot(net, batch.numbers), "batch": batch.system, "ptr": pointer,
-        "edge_index": edges.index, "shifts": edges.shift, "unit_shifts": edges.unit_shift, "cell": cell.reshape(-1, 3),
+        "positions": batch.positions,
+        "node_attrs": one_hot(net, batch.numbers),
+        "batch": batch.system,
+        "ptr": pointer,
+        "edge_index": edges.index,
+        "shifts": edges.shift,
+        "unit_shifts": edges.unit_shift,
+        "cell": cell.reshape(-1, 3),
         "head": torch.zeros(batch.n_systems, dtype=torch.long, device=batch.positions.device),
     }
 
 
-def descriptors(net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Edges, layers: int,
-                shortest: float | None = None) -> Tensor:
+def descriptors(
+    net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Edges, layers: int, shortest: float | None = None
+) -> Tensor:
     """Invariant (l = 0) node features of the first `layers` interactions, (atoms, layers * channels); differentiable.
 
     Only those layers run. With `shortest` (Angstrom) the radial embedding sees lengths clamped from below
@@ -134,8 +164,13 @@ def descriptors(net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Ed
     out = []
     for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers], strict=True)):
         features, skip = interaction(
-            node_attrs=node_attrs, node_feats=features, edge_attrs=edge_attrs, edge_feats=edge_feats,
-            edge_index=edges.index, cutoff=cutoff, first_layer=k == 0,
+            node_attrs=node_attrs,
+            node_feats=features,
+            edge_attrs=edge_attrs,
+            edge_feats=edge_feats,
+            edge_index=edges.index,
+            cutoff=cutoff,
+            first_layer=k == 0,
         )
         features = product(node_feats=features, sc=skip, node_attrs=node_attrs)
         channels = product.linear.irreps_out.count(o3.Irrep(0, 1))

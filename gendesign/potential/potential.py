@@ -84,12 +84,20 @@ class Potential:
         data["head"] = torch.full_like(data["head"], self.head)
         out = self.net(data, training=False, compute_force=True, compute_stress=stress)
         return Prediction(
-            energy=out["energy"].detach(), forces=out["forces"].detach(), atom_energy=out["node_energy"].detach(),
+            energy=out["energy"].detach(),
+            forces=out["forces"].detach(),
+            atom_energy=out["node_energy"].detach(),
             stress=out["stress"].detach() if stress else None,
         )
 
-    def descriptors(self, structures: Sequence[Atoms] | Batch, *, layers: int = 1, edges: Edges | None = None,
-                    shortest: float | None = None) -> Tensor:
+    def descriptors(
+        self,
+        structures: Sequence[Atoms] | Batch,
+        *,
+        layers: int = 1,
+        edges: Edges | None = None,
+        shortest: float | None = None,
+    ) -> Tensor:
         """Invariant node features (atoms, layers * channels), differentiable with respect to the batch's positions.
 
         Runs no more than `layers` interactions; `shortest` clamps the lengths that the radial basis sees (Angstrom).
@@ -111,7 +119,11 @@ class Potential:
 
         if stress not in self._torchsim:
             self._torchsim[stress] = MaceTorchSimModel(
-                copy.deepcopy(self.net), device=self.device, dtype=self.dtype, compute_stress=stress, head=self.head,
+                copy.deepcopy(self.net),
+                device=self.device,
+                dtype=self.dtype,
+                compute_stress=stress,
+                head=self.head,
                 neighbor_list_fn=_torchsim_neighbours,
             )
         return self._torchsim[stress]

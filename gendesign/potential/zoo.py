@@ -18,11 +18,26 @@ from gendesign.structure.types import UserError
 
 ACADEMIC = "Academic Software License (no commercial use)"
 MACE_OFF = {f"mace-off-{size}": size for size in ("small", "medium", "large")}
-MACE_MP = {f"mace-mp-{name}": name for name in (
-    "small", "medium", "large", "small-0b", "medium-0b", "small-0b2", "medium-0b2", "large-0b2", "medium-0b3",
-    "medium-mpa-0", "small-omat-0", "medium-omat-0")}
+MACE_MP = {
+    f"mace-mp-{name}": name
+    for name in (
+        "small",
+        "medium",
+        "large",
+        "small-0b",
+        "medium-0b",
+        "small-0b2",
+        "medium-0b2",
+        "large-0b2",
+        "medium-0b3",
+        "medium-mpa-0",
+        "small-omat-0",
+        "medium-omat-0",
+    )
+}
 CITATIONS = {
-    "mace-off": "Kovacs et al., arXiv 2312.15211", "mace-mp": "Batatia et al., arXiv 2401.00096",
+    "mace-off": "Kovacs et al., arXiv 2312.15211",
+    "mace-mp": "Batatia et al., arXiv 2401.00096",
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -39,8 +54,14 @@ def bundled() -> list[str]:
     return sorted(p.parent.name for p in checkpoints_folder().glob("*/weights.safetensors"))
 
 
-def load_potential(name: str = "organic", *, device: str | None = None, dtype: str = "float32",
-                   trust_pickle: bool = False, head: str | None = None) -> Potential:
+def load_potential(
+    name: str = "organic",
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    trust_pickle: bool = False,
+    head: str | None = None,
+) -> Potential:
     """Load a potential by name (bundled, or a MACE foundation model) or by path.
 
     A path is a folder with weights.safetensors and config.yaml, or a MACE file; the latter is a pickle and needs
@@ -65,8 +86,15 @@ def load_potential(name: str = "organic", *, device: str | None = None, dtype: s
         )
     index = _head(potential, head)
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
-    return Potential(net, potential.name, potential.weights_hash, potential.licence, potential.citation, index,
-                     potential.chemical_potentials)
+    return Potential(
+        net,
+        potential.name,
+        potential.weights_hash,
+        potential.licence,
+        potential.citation,
+        index,
+        potential.chemical_potentials,
+    )
 
 
 def load_folder(folder: Path) -> Potential:
@@ -86,8 +114,14 @@ def load_folder(folder: Path) -> Potential:
         )
     net = mace.from_plain(config["architecture"], DTYPES[config["dtype"]])
     net.load_state_dict(safetensors.torch.load_file(weights), strict=True)
-    return Potential(net, config["name"], found, config["licence"], config["citation"],
-                     chemical_potentials=config.get("chemical_potentials") or {})
+    return Potential(
+        net,
+        config["name"],
+        found,
+        config["licence"],
+        config["citation"],
+        chemical_potentials=config.get("chemical_potentials") or {},
+    )
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -102,18 +136,30 @@ def _settings(path: Path) -> dict[str, Any]:
     return config
 
 
-def save_folder(net: nn.Module, folder: Path, *, name: str, licence: str, citation: str,
-                chemical_potentials: dict[str, float] | None = None, **more: Any) -> None:
+def save_folder(
+    net: nn.Module,
+    folder: Path,
+    *,
+    name: str,
+    licence: str,
+    citation: str,
+    chemical_potentials: dict[str, float] | None = None,
+    **more: Any,
+) -> None:
     """Write `net` as a checkpoint folder (weights.safetensors, config.yaml) that `load_folder` restores exactly."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().clone().contiguous() for key, value in net.state_dict().items()}
     (folder / "weights.partial").write_bytes(safetensors.torch.save(state))  # save_file lets nobody else read it
     os.replace(folder / "weights.partial", folder / "weights.safetensors")
     config = {
-        "name": name, "licence": licence, "citation": citation,
+        "name": name,
+        "licence": licence,
+        "citation": citation,
         "weights_sha256": hash_of(folder / "weights.safetensors"),
         "dtype": "float64" if next(net.parameters()).dtype == torch.float64 else "float32",
-        "chemical_potentials": chemical_potentials or {}, **more, "architecture": mace.describe(net),
+        "chemical_potentials": chemical_potentials or {},
+        **more,
+        "architecture": mace.describe(net),
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False, default_flow_style=None, width=120))
 
@@ -152,8 +198,10 @@ def _unpickle(path: Path) -> nn.Module:
     try:
         net = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
-        raise UserError(f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
-                        "mace-torch wrote, or a checkpoint folder") from error
+        raise UserError(
+            f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
+            "mace-torch wrote, or a checkpoint folder"
+        ) from error
     if not isinstance(net, nn.Module) or not hasattr(net, "r_max") or not hasattr(net, "interactions"):
         raise UserError(f"{path} holds a {type(net).__name__}, not a MACE model; give a file that mace-torch wrote")
     return net
@@ -192,7 +240,9 @@ def _foundation(name: str) -> Potential:
     if not pin.exists():
         pin.write_text(found)
     elif pin.read_text().strip() != found:
-        raise UserError(f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "
-                        f"{pin.name} beside it to download {name} again")
+        raise UserError(
+            f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "
+            f"{pin.name} beside it to download {name} again"
+        )
     licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
     return Potential(_unpickle(path), name, found, licence, CITATIONS[family])

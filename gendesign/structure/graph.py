@@ -37,7 +37,8 @@ class Batch:
             system=torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts)).to(device),
             n_systems=len(counts),
             cell=torch.tensor(np.stack([a.cell.array for a in structures]), dtype=dtype, device=device)
-            if periodic else None,
+            if periodic
+            else None,
             pbc=next(iter(pbc)),
         )
 
@@ -88,7 +89,10 @@ def neighbours(batch: Batch, cutoff: float) -> Edges:
         own = torch.nonzero(batch.system == k).flatten()
         cell = batch.cell[k].detach().cpu().double().numpy()
         i, j, s = neighbour_list(
-            "ijS", cutoff=float(cutoff), positions=batch.positions[own].detach().cpu().double().numpy(), cell=cell,
+            "ijS",
+            cutoff=float(cutoff),
+            positions=batch.positions[own].detach().cpu().double().numpy(),
+            cell=cell,
             pbc=np.array(batch.pbc),
         )
         index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=own.device) + own[0])

@@ -24,8 +24,15 @@ from gendesign.train.teacher import label_all
 SEEN = 200  # structures that averages over the data are taken from
 
 
-def label_files(files: Sequence[str | Path], output: Path, *, workers: int | None = None, shard_size: int = 20,
-                open_shell: bool = False, max_force: float = 60.0) -> dict[str, int]:
+def label_files(
+    files: Sequence[str | Path],
+    output: Path,
+    *,
+    workers: int | None = None,
+    shard_size: int = 20,
+    open_shell: bool = False,
+    max_force: float = 60.0,
+) -> dict[str, int]:
     """Label every molecule of `files` by GFN2-xTB into output/labels.extxyz; what has no label is in failures.csv.
 
     Finished shards in output/shards are kept and not made again. `workers` None means one per core. With `open_shell`
@@ -38,9 +45,11 @@ def label_files(files: Sequence[str | Path], output: Path, *, workers: int | Non
         if candidate.atoms.pbc.any():
             raise UserError(f"{_place(candidate)} is periodic, and GFN2-xTB labels molecules here; give molecules")
     usable = [Atoms(c.atoms.numbers, c.atoms.positions, info={"index": c.index}) for c in candidates if not c.failure]
-    parts = [usable[start:start + shard_size] for start in range(0, len(usable), shard_size)]
-    jobs = {output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, open_shell, max_force)
-            for k, part in enumerate(parts)}
+    parts = [usable[start : start + shard_size] for start in range(0, len(usable), shard_size)]
+    jobs = {
+        output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, open_shell, max_force)
+        for k, part in enumerate(parts)
+    }
     make_shards(jobs, min(workers or len(os.sched_getaffinity(0)), max(1, len(jobs))), "label")
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
     done = [_labelled(candidate, answers.get(candidate.index)) for candidate in candidates]
@@ -54,9 +63,16 @@ def label_files(files: Sequence[str | Path], output: Path, *, workers: int | Non
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
 
 
-def train_files(files: Sequence[str | Path], output: Path, *, name: str = "mine", seed: int = 0,
-                test_share: float = 0.1, architecture: dict[str, Any] | None = None,
-                fit: dict[str, Any] | None = None) -> dict[str, Any]:
+def train_files(
+    files: Sequence[str | Path],
+    output: Path,
+    *,
+    name: str = "mine",
+    seed: int = 0,
+    test_share: float = 0.1,
+    architecture: dict[str, Any] | None = None,
+    fit: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """Fit a MACE to labelled `files` and write a checkpoint folder with log.csv and errors.json; returns the errors.
 
     `test_share` of the molecules (info "molecule", or else the formula) is held out; `architecture` as in
@@ -76,7 +92,8 @@ def train_files(files: Sequence[str | Path], output: Path, *, name: str = "mine"
     pairs = neighbours(some, shape.get("cutoff", 4.5)).index.shape[1]
     plain = mace.new_mace(
         atomic_energies=atomic_energies(train, {int(z) for f in test for z in f.numbers}),
-        average_neighbours=max(1.0, round(pairs / len(some.numbers), 2)), **shape,
+        average_neighbours=max(1.0, round(pairs / len(some.numbers), 2)),
+        **shape,
     )
     net = fitting.fit(plain, data, output, settings)
     seen = train[:: math.ceil(len(train) / SEEN)]
@@ -85,9 +102,18 @@ def train_files(files: Sequence[str | Path], output: Path, *, name: str = "mine"
         table["test"] = fitting.errors(net, Dataset.from_frames(test))
     write_atomically(output / "errors.json", json.dumps(table, indent=1) + "\n")
     save_folder(
-        net, output, name=name, licence="not stated", citation="not stated", chemical_potentials=_potentials(train),
-        training={"steps": settings.steps, "structures": len(train), "held_out": len(test),
-                  "files": [Path(file).name for file in files]},
+        net,
+        output,
+        name=name,
+        licence="not stated",
+        citation="not stated",
+        chemical_potentials=_potentials(train),
+        training={
+            "steps": settings.steps,
+            "structures": len(train),
+            "held_out": len(test),
+            "files": [Path(file).name for file in files],
+        },
     )
     return table
 
@@ -118,12 +144,16 @@ def split(frames: Sequence[Atoms], test_share: float) -> tuple[list[Atoms], list
     if not 0 <= test_share < 1:
         raise UserError(f"test_share={test_share}: give a share of 0 or more and less than 1")
     names = [str(f.info.get("molecule") or hill_formula(f.get_chemical_symbols())) for f in frames]
-    found = sorted({name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
-                   key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    found = sorted(
+        {name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
+        key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
+    )
     if test_share and len(found) < 2:
-        raise UserError(f"test_share={test_share}: the files hold {len(found)} molecule, so that none can be held out; "
-                        "give more molecules or test_share=0")
-    held = set(found[:math.ceil(test_share * len(found))])
+        raise UserError(
+            f"test_share={test_share}: the files hold {len(found)} molecule, so that none can be held out; "
+            "give more molecules or test_share=0"
+        )
+    held = set(found[: math.ceil(test_share * len(found))])
     parts: tuple[list[Atoms], list[Atoms]] = ([], [])
     for name, frame in zip(names, frames, strict=True):
         parts[len(frame) > 1 and name in held].append(frame)

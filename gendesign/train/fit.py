@@ -75,8 +75,9 @@ def _schedule(step: int, settings: Fit) -> float:
     return min(1.0, rise, fall)
 
 
-def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit,
-        start: dict[str, Tensor] | None = None) -> nn.Module:
+def fit(
+    architecture: dict, data: Dataset, folder: Path, settings: Fit, start: dict[str, Tensor] | None = None
+) -> nn.Module:
     """Train the network of `architecture` (see `potential.mace.new_mace`) and return it with its averaged weights.
 
     `folder` keeps state.pt (weights, average, optimizer, step: a killed run goes on exactly there), log.csv and
@@ -100,8 +101,9 @@ def fit(architecture: dict, data: Dataset, folder: Path, settings: Fit,
         optimizer.load_state_dict(saved["optimizer"])
         average, first = saved["average"], saved["step"]
     log, began = [], time.perf_counter()
-    bar = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5,
-               disable=rank > 0)
+    bar = tqdm(
+        range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5, disable=rank > 0
+    )
     for step, chosen in zip(bar, _indices(data, settings, first), strict=False):
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step, settings)
@@ -149,7 +151,7 @@ def _indices(data: Dataset, settings: Fit, first: int) -> Iterator[Tensor]:
     while True:
         order = data.order(settings.seed, step // per_epoch)
         for k in range(step % per_epoch, per_epoch):
-            yield order[k * settings.batch_size:(k + 1) * settings.batch_size]
+            yield order[k * settings.batch_size : (k + 1) * settings.batch_size]
             step += 1
 
 
@@ -176,12 +178,14 @@ def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dic
         for k, index in enumerate(chosen.tolist()):
             own = batch.system == k
             rows.setdefault(str(data.kind[index]), []).append(
-                (wrong[k].item(), (out["forces"][own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel()))
+                (wrong[k].item(), (out["forces"][own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel())
+            )
     table = {}
     for kind, found in sorted(rows.items()):
         error, true = np.concatenate([f[1] for f in found]), np.concatenate([f[2] for f in found])
         table[kind] = {
-            "n": len(found), "energy_mae_mev_atom": 1000 * float(np.mean([f[0] for f in found])),
+            "n": len(found),
+            "energy_mae_mev_atom": 1000 * float(np.mean([f[0] for f in found])),
             "force_mae_mev_a": 1000 * float(np.abs(error).mean()),
             "force_rmse_mev_a": 1000 * float(np.sqrt(np.square(error).mean())),
             "force_rms_mev_a": 1000 * float(np.sqrt(np.square(true).mean())),

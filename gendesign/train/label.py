@@ -71,8 +71,10 @@ def make_shards(jobs: Mapping[Path, Callable[[], Frames]], workers: int, title: 
                 bar.set_postfix(labels=labels)
                 bar.update()
         except BrokenProcessPool:
-            raise UserError(f"{title}: a worker was killed, probably for memory; set workers lower than {workers} and "
-                            "start again, finished shards are kept") from None
+            raise UserError(
+                f"{title}: a worker was killed, probably for memory; set workers lower than {workers} and "
+                "start again, finished shards are kept"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -1,6 +1,6 @@
 """Print the error table of a checkpoint on the frozen test set.
 
-    python scripts/organic/errors.py [POTENTIAL]
+python scripts/organic/errors.py [POTENTIAL]
 """
 
 import sys
@@ -16,7 +16,9 @@ from gendesign.train.label import read_frames  # noqa: E402
 
 
 def main(name: str = "organic") -> None:
-    table = errors(load_potential(name).net, Dataset.from_frames(read_frames(sorted(Path("training/test").glob("shard-*.extxyz")))))
+    table = errors(
+        load_potential(name).net, Dataset.from_frames(read_frames(sorted(Path("training/test").glob("shard-*.extxyz"))))
+    )
     for kind, row in table.items():
         print(f"{kind:10s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
 

@@ -25,10 +25,16 @@ def main(name: str) -> None:
     net.load_state_dict(saved["average"], strict=False)
     references = ase.io.read(OUT / "reference.extxyz", index=":")
     energies = Potential(net.requires_grad_(False), name, "", "", "").evaluate(references).energy.tolist()
-    save_folder(net, OUT, name="organic", licence="MIT", citation="gendesign (this repository)",
-                chemical_potentials=fit_chemical_potentials(references, energies),
-                teacher="GFN2-xTB (tblite), spin-polarised open shells, electronic temperature 300 K",
-                training={"fit": name, "steps": saved["step"]})
+    save_folder(
+        net,
+        OUT,
+        name="organic",
+        licence="MIT",
+        citation="gendesign (this repository)",
+        chemical_potentials=fit_chemical_potentials(references, energies),
+        teacher="GFN2-xTB (tblite), spin-polarised open shells, electronic temperature 300 K",
+        training={"fit": name, "steps": saved["step"]},
+    )
     print(f"exported {name} at step {saved['step']}")
 
 

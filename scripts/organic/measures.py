@@ -81,8 +81,14 @@ def geometries(potential: Potential, minima: Sequence[Atoms]) -> tuple[list[floa
     return rmsd, kept, converged
 
 
-def explosions(potential: Potential, structures: Sequence[Atoms], *, time: float = 2000.0, temperature: float = 1000.0,
-               timestep: float = 0.5) -> list[bool]:
+def explosions(
+    potential: Potential,
+    structures: Sequence[Atoms],
+    *,
+    time: float = 2000.0,
+    temperature: float = 1000.0,
+    timestep: float = 0.5,
+) -> list[bool]:
     """Whether each structure came apart in `time` fs of dynamics: a bond at twice its length, or numbers not finite."""
     bare = [Atoms(a.numbers, a.positions) for a in structures]
     bonds = [np.array(sorted(connectivity(a))) for a in bare]

@@ -1,4 +1,4 @@
-"""Choose the reference molecules of the similarity kernel from the labelled minima: sensible, diverse, independent of any potential.
+"""Choose the reference molecules of the similarity kernel from the labelled minima.
 
     python scripts/organic/reference.py 360        # -> checkpoints/organic/reference.extxyz, training.smi
 Molecules with reactive or exotic groups are left out, then MaxMin on Morgan fingerprints picks a diverse set.
@@ -20,17 +20,50 @@ from gendesign.train.label import read_frames, write_frames
 
 OUT = Path("checkpoints/organic")
 # What a chemist would not start from: strained or reactive motifs and heteroatom chains.
-UNWANTED = [Chem.MolFromSmarts(s) for s in (
-    "[#7,#8,#16;!a]~[#7,#8,#16;!a]~[#7,#8,#16;!a;!$(O=S);!$(O=[N+]);!$([O-])]", "[OX2][OX2]", "[OX2;!a][NX3;!a]", "[NX3;!a][NX3;!a]",
-    "[#6]=[CX2]=*", "[#7,#8,#16]=[CX2]=[#7,#8,#16]", "N=O", "[N+]#[C-]", "[N-]=[N+]", "[N+]=[N-]", "[r3]=[r3]", "[R3]",
-    "[SX2H]", "C=S", "[Cl,F][#7,#8,#16]", "[OX2H]C=C", "[OX2H][CX4][OX2H,NX3,SX2]", "[NX3;H2,H1;!a][CX4][OX2,NX3;!a]",
-    "[OX2H,SX2H][#6]=[#7;!a]", "[NX2]=[CX3;H2,H1]", "[CX4]([Cl])[Cl,O,N]", "[SX4](F)", "[SX6]", "[N]=[N;!a]", "C#CO", "C#CN", "[NX3]C#N",
-    "[r3]~[r3;R2]", "C(=O)[F,Cl]", "[OX2][CX2]#N", "N=C=O", "N=C=S", "[CX3H]=C=O",
-)]
+UNWANTED = [
+    Chem.MolFromSmarts(s)
+    for s in (
+        "[#7,#8,#16;!a]~[#7,#8,#16;!a]~[#7,#8,#16;!a;!$(O=S);!$(O=[N+]);!$([O-])]",
+        "[OX2][OX2]",
+        "[OX2;!a][NX3;!a]",
+        "[NX3;!a][NX3;!a]",
+        "[#6]=[CX2]=*",
+        "[#7,#8,#16]=[CX2]=[#7,#8,#16]",
+        "N=O",
+        "[N+]#[C-]",
+        "[N-]=[N+]",
+        "[N+]=[N-]",
+        "[r3]=[r3]",
+        "[R3]",
+        "[SX2H]",
+        "C=S",
+        "[Cl,F][#7,#8,#16]",
+        "[OX2H]C=C",
+        "[OX2H][CX4][OX2H,NX3,SX2]",
+        "[NX3;H2,H1;!a][CX4][OX2,NX3;!a]",
+        "[OX2H,SX2H][#6]=[#7;!a]",
+        "[NX2]=[CX3;H2,H1]",
+        "[CX4]([Cl])[Cl,O,N]",
+        "[SX4](F)",
+        "[SX6]",
+        "[N]=[N;!a]",
+        "C#CO",
+        "C#CN",
+        "[NX3]C#N",
+        "[r3]~[r3;R2]",
+        "C(=O)[F,Cl]",
+        "[OX2][CX2]#N",
+        "N=C=O",
+        "N=C=S",
+        "[CX3H]=C=O",
+    )
+]
 
 
 def main(count: int) -> None:
-    frames = [f for f in read_frames(sorted(Path("training/train").glob("shard-*.extxyz"))) if f.info["kind"] == "relaxed"]
+    frames = [
+        f for f in read_frames(sorted(Path("training/train").glob("shard-*.extxyz"))) if f.info["kind"] == "relaxed"
+    ]
     known: dict[str, tuple] = {}
     trained: set[str] = set()  # every molecule that gave a label, with stereo
     for frame in frames:
@@ -45,23 +78,34 @@ def main(count: int) -> None:
             if found.mol is not None:  # a torn one is tried again with its next conformer
                 seen.add(str(frame.info["molecule"]))
                 trained.add(smiles(found.mol, stereo=True))
-    good = {key: row for key, row in known.items() if 5 <= row[1].GetNumHeavyAtoms() <= 14
-            and not any(row[1].HasSubstructMatch(p) for p in UNWANTED)}
+    good = {
+        key: row
+        for key, row in known.items()
+        if 5 <= row[1].GetNumHeavyAtoms() <= 14 and not any(row[1].HasSubstructMatch(p) for p in UNWANTED)
+    }
     make = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=1024)
     prints = [make.GetFingerprint(row[1]) for row in good.values()]
     picker = rdSimDivPickers.MaxMinPicker()
     chosen = sorted(picker.LazyBitVectorPick(prints, len(prints), min(count, len(prints)), seed=7))
     table = [list(good.values())[k][0] for k in chosen]
-    for frame, k in zip(table, chosen):
-        frame.info = {"smiles": list(good)[k], "energy": frame.get_potential_energy() if frame.calc else frame.info["energy"]}
+    for frame, k in zip(table, chosen, strict=False):
+        frame.info = {
+            "smiles": list(good)[k],
+            "energy": frame.get_potential_energy() if frame.calc else frame.info["energy"],
+        }
         frame.calc = None
     OUT.mkdir(parents=True, exist_ok=True)
     write_frames(OUT / "reference.extxyz", table)
     (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(trained)))
-    similar = [max(DataStructs.BulkTanimotoSimilarity(prints[k], [prints[j] for j in chosen if j != k])) for k in chosen]
+    similar = [
+        max(DataStructs.BulkTanimotoSimilarity(prints[k], [prints[j] for j in chosen if j != k])) for k in chosen
+    ]
     counts = np.bincount(np.concatenate([f.numbers for f in table]), minlength=18)
-    print(f"{len(trained)} trained, {len(known)} minima, {len(good)} sensible, {len(table)} chosen; nearest-neighbour Tanimoto {np.mean(similar):.2f}; "
-          f"C N O F S Cl {counts[[6, 7, 8, 9, 16, 17]]}")
+    print(
+        f"{len(trained)} trained, {len(known)} minima, {len(good)} sensible, {len(table)} chosen; "
+        f"nearest-neighbour Tanimoto {np.mean(similar):.2f}; "
+        f"C N O F S Cl {counts[[6, 7, 8, 9, 16, 17]]}"
+    )
 
 
 if __name__ == "__main__":

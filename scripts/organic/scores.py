@@ -1,6 +1,6 @@
 """Keep the reference molecules' own scores beside the checkpoint, to be shown beside those of generated molecules.
 
-    gendesign benchmark molecules && python scripts/organic/scores.py      # reads results/benchmark
+gendesign benchmark molecules && python scripts/organic/scores.py      # reads results/benchmark
 """
 
 import json
@@ -12,7 +12,9 @@ OWN = ("novel", "unique")
 
 def main() -> None:
     rows = json.loads(Path("results/benchmark/references-sample/summary.json").read_text())["table"]
-    kept = [{key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)]
+    kept = [
+        {key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)
+    ]
     Path("checkpoints/organic/reference_scores.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(f"{len(kept)} rows over {kept[0]['n']} molecules")
 

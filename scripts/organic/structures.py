@@ -8,6 +8,7 @@ Shard i depends on its index only, so any part can be made anywhere and a killed
 import os
 import sys
 import warnings
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -74,8 +75,9 @@ def torn(atoms: Atoms, rng) -> list[Atoms]:
     if n > 2:
         distance = atoms.get_all_distances()
         sums = covalent_radii[atoms.numbers][:, None] + covalent_radii[atoms.numbers][None]
-        i, j = np.argwhere((distance < 1.25 * sums) & ~np.eye(n, dtype=bool))[rng.integers(1 << 30) % max(
-            1, int(((distance < 1.25 * sums) & ~np.eye(n, dtype=bool)).sum()))]
+        i, j = np.argwhere((distance < 1.25 * sums) & ~np.eye(n, dtype=bool))[
+            rng.integers(1 << 30) % max(1, int(((distance < 1.25 * sums) & ~np.eye(n, dtype=bool)).sum()))
+        ]
         side = distance[:, j] < distance[:, i]
         moved = atoms.positions.copy()
         axis = (moved[j] - moved[i]) / distance[i, j]
@@ -150,10 +152,8 @@ def train_shard(index: int, seed: str = "train") -> list[Atoms]:
         key, final, path = found
         out += labelled([final], "relaxed", key) + labelled(path, "path", key)
         temperature = rng.choice([300, 500, 800, 1200])
-        try:
+        with suppress(*FAILURES):  # dynamics that the teacher does not survive leaves the molecule's other labels
             out += labelled(dynamics(final, temperature, [20, 14, 14], rng), "thermal", key)
-        except FAILURES:
-            pass
         out += labelled(torn(final, rng), "violent", key)
         out += labelled(unfinished(final, rng), "fragment", key, open_shell=True)
         if others and len(final) + len(others[-1]) <= 26:
@@ -193,14 +193,20 @@ def mode_samples(full, temperature: float, count: int, rng) -> np.ndarray:
     Classical normal-mode sampling with a Hessian by central differences of RDKit's MMFF94 (UFF where it lacks
     parameters): a thousand times cheaper than dynamics and nearly as good a picture of thermal motion.
     """
-    make = rdForceFieldHelpers.MMFFGetMoleculeForceField if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full) \
+    make = (
+        rdForceFieldHelpers.MMFFGetMoleculeForceField
+        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full)
         else lambda mol, *_: rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
+    )
     field = make(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
     field.Minimize(maxIts=500)
     x0, step = np.array(field.Positions()).ravel(), 1e-3
-    hessian = np.array([
-        np.subtract(field.CalcGrad(list(x0 + step * e)), field.CalcGrad(list(x0 - step * e))) / (2 * step)
-        for e in np.eye(len(x0))])
+    hessian = np.array(
+        [
+            np.subtract(field.CalcGrad(list(x0 + step * e)), field.CalcGrad(list(x0 - step * e))) / (2 * step)
+            for e in np.eye(len(x0))
+        ]
+    )
     values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
     # modes softer than 300 kcal/mol/A^2 are torsions, along which a straight line soon leaves the well
     soft = np.sqrt(units.kB * temperature / (units.kcal / units.mol) / np.maximum(values, 300.0))
@@ -237,7 +243,9 @@ def dimer_shard(index: int) -> list[Atoms]:
     for a, first in enumerate(ELEMENTS):
         for second in ELEMENTS[a:]:
             for r in np.concatenate([np.arange(0.5, 2.4, 0.06), np.arange(2.4, 5.0, 0.2)]):
-                frame = Atoms([first, second], [[0, 0, 0], [0, 0, r]], info={"kind": "dimer", "molecule": first + second})
+                frame = Atoms(
+                    [first, second], [[0, 0, 0], [0, 0, r]], info={"kind": "dimer", "molecule": first + second}
+                )
                 answer = gfn2_label(frame, open_shell=True)
                 out += [answer] if answer is not None else []
     return out
@@ -246,4 +254,6 @@ def dimer_shard(index: int) -> list[Atoms]:
 if __name__ == "__main__":
     kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}[kind]
-    label_shards(partial(make), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2")))
+    label_shards(
+        partial(make), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2"))
+    )

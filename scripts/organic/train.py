@@ -28,10 +28,19 @@ def main(name: str, *pairs: str) -> None:
     options = {key: json.loads(value) if key != "init" else value for key, value in (p.split("=") for p in pairs)}
     init = options.pop("init", None)
     torch.set_num_threads(options.pop("threads", 2))
-    frames = read_frames(sorted(f for d in ROOT.iterdir() if d.name in ("train", "modes", "dimer") or d.name.startswith("visited")
-                                for f in d.glob("shard-*.extxyz")))
-    atoms = {int(f.numbers[0]): f.info["energy"] if f.calc is None else f.get_potential_energy()
-             for f in frames if len(f) == 1 and f.info["kind"] == "atom"}
+    frames = read_frames(
+        sorted(
+            f
+            for d in ROOT.iterdir()
+            if d.name in ("train", "modes", "dimer") or d.name.startswith("visited")
+            for f in d.glob("shard-*.extxyz")
+        )
+    )
+    atoms = {
+        int(f.numbers[0]): f.info["energy"] if f.calc is None else f.get_potential_energy()
+        for f in frames
+        if len(f) == 1 and f.info["kind"] == "atom"
+    }
     print(f"{len(frames)} labels; isolated atoms {atoms}")
     shape = {key: options.pop(key) for key in ARCHITECTURE if key in options}
     architecture = mace.new_mace(atomic_energies=dict(sorted(atoms.items())), **shape)

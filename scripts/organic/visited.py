@@ -60,5 +60,9 @@ if __name__ == "__main__":
     if not source.exists():
         visited(round_, count, source)
     total = len(ase.io.read(source, index=":"))
-    label_shards(partial(label_slice, path=source), range(-(-total // LABELS_PER_SHARD)), folder,
-                 workers=int(os.environ.get("WORKERS", "2")))
+    label_shards(
+        partial(label_slice, path=source),
+        range(-(-total // LABELS_PER_SHARD)),
+        folder,
+        workers=int(os.environ.get("WORKERS", "2")),
+    )

@@ -21,10 +21,10 @@ def temperature(sigma: float) -> float:
 class ElementSwaps:
     """Every `every` steps one particle of each molecule survives, and the others become mutants of it.
 
-    A mutant has ceil(share * atoms) sites changed: sites drawn by their dissimilarity, elements by their share among the
-    reference environments. `allowed` holds atomic numbers; `wanted` (molecules, elements) is the composition each molecule
-    should have, and every atom off it costs `off_composition` in the survival of the fittest. Swaps stop `rest` steps before the end so that the last
-    mutants still settle.
+    A mutant has ceil(share * atoms) sites changed: sites drawn by their dissimilarity, elements by their share among
+    the reference environments. `allowed` holds atomic numbers; `wanted` (molecules, elements) is the composition each
+    molecule should have, and every atom off it costs `off_composition` in the survival of the fittest. Swaps stop
+    `rest` steps before the end so that the last mutants still settle.
     """
 
     score: KernelScore
@@ -52,7 +52,7 @@ class ElementSwaps:
         return self.mutate(swarm, atom[source], draw + 1)
 
     def mutate(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
-        """Change the elements of all particles but the first of each molecule; atom_energy (atoms,) weighs the sites."""
+        """Change elements of all particles but the first of each molecule; atom_energy (atoms,) weighs the sites."""
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         # Gumbel's trick: the k largest of logit + noise are a draw of k sites without replacement
         gumbel = -torch.log(-torch.log(uniform(swarm.key, draw, 1)[:, 0]))
@@ -77,12 +77,14 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
 
 
 def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
-    """An atomic number for every atom (atoms,): each slot draws by the element shares of one random skeleton per molecule.
+    """An atomic number for every atom (atoms,), by the element shares of one random skeleton per molecule.
 
     `molecule_key` (molecules,) decides; particles, and molecules of one key, get the same.
     """
     kinds = torch.tensor(elements, device=swarm.numbers.device)
-    counts = torch.stack([(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]).double()
+    counts = torch.stack(
+        [(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]
+    ).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
     row = (uniform(molecule_key, 5, 1)[:, 0] * len(share)).long()
     u = uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 6, 1)[:, 0]

@@ -22,9 +22,10 @@ from gendesign.structure.bonds import perceive
 class Finish:
     """How an attempt is finished.
 
-    `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; the first of `sweeps` passes tries every
-    element at every heavy atom, the others those that bring the composition nearer to the drawn one. Both choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition
-    drawn for the molecule, at `temperature` (eV).
+    `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; the first of `sweeps` passes tries
+    every element at every heavy atom, the others those that bring the composition nearer to the drawn one. Both
+    choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition drawn for the molecule,
+    at `temperature` (eV).
     """
 
     finalists: int = 8
@@ -52,7 +53,7 @@ def hydrogenated(numbers: np.ndarray, positions: np.ndarray, limit: int) -> tupl
     """
     found: dict[str, tuple[float, Proposal]] = {}
     reason = "no particle"
-    for own, x in zip(numbers, positions):
+    for own, x in zip(numbers, positions, strict=False):
         piece = components(own, x)[0]
         dropped = len(own) - len(piece)
         options = saturate(own[piece], x[piece], alternatives=2)
@@ -67,7 +68,7 @@ def hydrogenated(numbers: np.ndarray, positions: np.ndarray, limit: int) -> tupl
 
 
 def judged(proposals: Sequence[Sequence[Proposal]], potential: Potential, steps: int) -> list[list[Proposal]]:
-    """Every proposal after `steps` of relaxation, all in shared batches; broken ones are left out, SMILES None if invalid."""
+    """Every proposal after `steps` of relaxation, in shared batches; broken ones left out, SMILES None if invalid."""
     flat = [p for group in proposals for p in group]
     relaxed = iter(relax([p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)))
     out: list[list[Proposal]] = []
@@ -79,10 +80,15 @@ def judged(proposals: Sequence[Sequence[Proposal]], potential: Potential, steps:
                 continue
             bare = Atoms(after.atoms.numbers, after.atoms.positions)
             mol = perceive(bare).mol
-            kept.append(Proposal(
-                bare, proposal.n_heavy, proposal.dropped, float(potential.formation([bare], [after.info["energy"]])[0]),
-                None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
-            ))
+            kept.append(
+                Proposal(
+                    bare,
+                    proposal.n_heavy,
+                    proposal.dropped,
+                    float(potential.formation([bare], [after.info["energy"]])[0]),
+                    None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
+                )
+            )
         out.append(kept)
     return out
 
@@ -92,30 +98,48 @@ def mismatch(numbers: np.ndarray, wanted: np.ndarray, elements: Sequence[int]) -
     return float(np.abs((numbers[:, None] == np.asarray(elements)[None]).sum(0) - wanted).sum() / 2)
 
 
-def choose(group: Sequence[Proposal], wanted: np.ndarray, elements: Sequence[int], settings: Finish, u: float) -> Proposal:
-    """Draw one by exp(-(formation + off_composition * mismatch)/temperature), valid and complete ones before all others."""
+def choose(
+    group: Sequence[Proposal], wanted: np.ndarray, elements: Sequence[int], settings: Finish, u: float
+) -> Proposal:
+    """Draw one by exp(-(formation + off_composition * mismatch)/temperature), valid and complete ones first."""
     rank = [(p.smiles is None, p.dropped) for p in group]
-    best = [p for p, r in zip(group, rank) if r == min(rank)]
-    cost = np.array([p.formation + settings.off_composition * mismatch(p.atoms.numbers, wanted, elements) for p in best])
+    best = [p for p, r in zip(group, rank, strict=False) if r == min(rank)]
+    cost = np.array(
+        [p.formation + settings.off_composition * mismatch(p.atoms.numbers, wanted, elements) for p in best]
+    )
     weights = np.exp(-(cost - cost.min()) / settings.temperature)
     return best[min(int(np.searchsorted(np.cumsum(weights) / weights.sum(), u)), len(best) - 1)]
 
 
-def swept(chosen: Sequence[Proposal | None], potential: Potential, wanted: np.ndarray, elements: Sequence[int],
-          settings: Finish, draws: np.ndarray, whole: bool) -> list[Proposal | None]:
+def swept(
+    chosen: Sequence[Proposal | None],
+    potential: Potential,
+    wanted: np.ndarray,
+    elements: Sequence[int],
+    settings: Finish,
+    draws: np.ndarray,
+    whole: bool,
+) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
-    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers. Unless the sweep is `whole`, exchanges
-    that lead away from the wanted composition are left out: after a whole sweep they are hardly ever drawn.
+    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers. Unless the sweep is `whole`,
+    exchanges that lead away from the wanted composition are left out: after a whole sweep they are hardly ever drawn.
     """
     groups = []
-    for proposal, goal in zip(chosen, wanted):
+    for proposal, goal in zip(chosen, wanted, strict=False):
         options = [] if proposal is None or proposal.smiles is None else substitutions(proposal.atoms, elements)
         now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal, elements)
-        groups.append([Proposal(atoms, proposal.n_heavy, proposal.dropped) for atoms in options
-                       if whole or mismatch(atoms.numbers, goal, elements) <= now])
+        groups.append(
+            [
+                Proposal(atoms, proposal.n_heavy, proposal.dropped)
+                for atoms in options
+                if whole or mismatch(atoms.numbers, goal, elements) <= now
+            ]
+        )
     out = []
-    for proposal, group, goal, u in zip(chosen, judged(groups, potential, settings.rough_steps), wanted, draws):
+    for proposal, group, goal, u in zip(
+        chosen, judged(groups, potential, settings.rough_steps), wanted, draws, strict=False
+    ):
         valid = [p for p in group if p.smiles is not None]
         out.append(choose([proposal, *valid], goal, elements, settings, u) if valid else proposal)
     return out

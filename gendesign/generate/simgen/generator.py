@@ -32,10 +32,11 @@ class SimGen:
     """Generator of molecules by similarity kernels.
 
     n_heavy_atoms: a number or a range such as "5-12", drawn evenly; elements: symbols of the heavy atoms; reference:
-    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; prior: None for
-    Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule among which elements are tried; families: into how many independent geometries the
-    particles of a molecule are divided, the best of which becomes the molecule; max_atoms: atoms per model call, the bound
-    on memory (halved when it does not fit). Raises UserError for settings that make no sense.
+    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; prior: None
+    for Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule
+    among which elements are tried; families: into how many independent geometries the particles of a molecule are
+    divided, the best of which becomes the molecule; max_atoms: atoms per model call, the bound on memory (halved when
+    it does not fit). Raises UserError for settings that make no sense.
     """
 
     potential: Potential
@@ -69,23 +70,32 @@ class SimGen:
 
     @cached_property
     def skeletons(self) -> list[Atoms]:
-        """Reference molecules without hydrogen (and without fluorine, unless asked for) that hold allowed elements only."""
+        """Reference molecules without hydrogen (and without fluorine, unless asked for) of allowed elements."""
         found = [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules()]
         missing = [e for e in self.elements if not any(e in a.symbols for a in found)]
         if missing:
-            raise UserError(f"generator.elements={list(self.elements)}: the references hold no {', '.join(missing)} to resemble; "
-                            "leave it out or give other references")
+            raise UserError(
+                f"generator.elements={list(self.elements)}: the references hold no {', '.join(missing)} to resemble; "
+                "leave it out or give other references"
+            )
         return found
 
     def reference_molecules(self) -> list[Atoms]:
         """The hydrogenated reference molecules whose heavy atoms are all allowed, fluorine aside."""
         path = checkpoints_folder() / "organic" / "reference.extxyz" if self.reference is None else Path(self.reference)
         allowed = {*self.elements, "H", "F"}
-        found = [c.atoms for c in read_structures([path]) if c.failure is None and set(c.atoms.symbols) <= allowed
-                 and sum(s in self.elements for s in c.atoms.symbols) > 1]
+        found = [
+            c.atoms
+            for c in read_structures([path])
+            if c.failure is None
+            and set(c.atoms.symbols) <= allowed
+            and sum(s in self.elements for s in c.atoms.symbols) > 1
+        ]
         if not found:
-            raise UserError(f"generator.reference={str(path)!r} holds no molecule of {' '.join(self.elements)} only; "
-                            "allow more elements or give other references")
+            raise UserError(
+                f"generator.reference={str(path)!r} holds no molecule of {' '.join(self.elements)} only; "
+                "allow more elements or give other references"
+            )
         return found
 
     @property
@@ -100,7 +110,7 @@ class SimGen:
 
     @cached_property
     def judge(self) -> Potential:
-        """The potential with chemical potentials for the allowed elements: its own, or fitted to the reference molecules."""
+        """The potential with chemical potentials of the allowed elements: its own, or fitted to the references."""
         if {"H", *self.elements} <= set(self.potential.chemical_potentials):
             return self.potential
         molecules = [a for a in self.reference_molecules() if set(a.symbols) <= set(self.potential.elements)]
@@ -131,14 +141,20 @@ class SimGen:
         the composition drawn for each (families * molecules, elements). The families of a molecule are neighbours."""
         device, families = self.potential.device, self.families
         family_key = (key[:, None] + 15_485_863 * torch.arange(families)[None]).flatten()
-        swarm = new_swarm(sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families)
+        swarm = new_swarm(
+            sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families
+        )
         prior = self.prior or self.reference_shapes
         swarm = swarm.at(prior.sample(swarm))
-        swarm = replace(swarm, numbers=drawn_elements(
-            swarm, key.repeat_interleave(families).to(device), self.skeletons, self.numbers))
+        swarm = replace(
+            swarm,
+            numbers=drawn_elements(swarm, key.repeat_interleave(families).to(device), self.skeletons, self.numbers),
+        )
         wanted = swarm.composition(torch.as_tensor(self.numbers, device=device))[:, 0]
         swaps = ElementSwaps(self.score, self.numbers, self.steps, wanted, self.swap_share, self.swap_every)
-        swarm, exploded = integrate(swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps)
+        swarm, exploded = integrate(
+            swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps
+        )
         return swarm, exploded, wanted
 
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
@@ -151,33 +167,40 @@ class SimGen:
             yield from self._batch(index[:half], sizes[:half], key[:half], seed)
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
-        goal = wanted[::self.families].cpu().numpy()
+        goal = wanted[:: self.families].cpu().numpy()
         groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
         draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
         judged = finish.judged(groups, self.judge, self.finishing.rough_steps)
-        chosen = [finish.choose(group, want, self.numbers, self.finishing, u) if group else None
-                  for group, want, u in zip(judged, goal, draws[:, 0])]
+        chosen = [
+            finish.choose(group, want, self.numbers, self.finishing, u) if group else None
+            for group, want, u in zip(judged, goal, draws[:, 0], strict=False)
+        ]
         for sweep in range(self.finishing.sweeps):
-            chosen = finish.swept(chosen, self.judge, goal, self.numbers, self.finishing,
-                                  draws[:, 1 + sweep], whole=sweep == 0)
-        for i, proposal, group, reason in zip(index, chosen, groups, reasons):
+            chosen = finish.swept(
+                chosen, self.judge, goal, self.numbers, self.finishing, draws[:, 1 + sweep], whole=sweep == 0
+            )
+        for i, proposal, group, reason in zip(index, chosen, groups, reasons, strict=False):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
                 yield base.after("sampled", failure=f"no molecule: {reason if not group else 'broke in relaxation'}")
             else:
-                yield replace(base, atoms=proposal.atoms).after(
-                    "sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation).after("hydrogenated")
+                yield (
+                    replace(base, atoms=proposal.atoms)
+                    .after("sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation)
+                    .after("hydrogenated")
+                )
 
     def _hydrogenated(self, swarm: Swarm, exploded: Tensor, sizes: list[int]) -> tuple[list, list[str]]:
         """Proposals of every molecule from all its particles, and why there is none."""
         numbers, positions, lost = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy(), exploded.cpu().numpy()
         stops = np.cumsum(np.array(sizes) * self.particles)
         groups, reasons = [], []
-        for k, (stop, n) in enumerate(zip(stops, sizes)):
+        for k, (stop, n) in enumerate(zip(stops, sizes, strict=False)):
             own = slice(stop - n * self.particles, stop)
-            sound = np.repeat(~lost[k * self.families:(k + 1) * self.families], self.particles // self.families)
-            group, reason = finish.hydrogenated(numbers[own].reshape(-1, n)[sound], positions[own].reshape(-1, n, 3)[sound],
-                                                self.finishing.finalists)
+            sound = np.repeat(~lost[k * self.families : (k + 1) * self.families], self.particles // self.families)
+            group, reason = finish.hydrogenated(
+                numbers[own].reshape(-1, n)[sound], positions[own].reshape(-1, n, 3)[sound], self.finishing.finalists
+            )
             groups.append(group)
             reasons.append(reason if sound.any() else "exploded during sampling")
         return groups, reasons

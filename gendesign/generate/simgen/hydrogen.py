@@ -18,8 +18,8 @@ from gendesign.generate.simgen.skeleton import (
     Geometry,
     bonds_of_skeleton,
     components,
-    pieces,
     perceive,
+    pieces,
 )
 
 __all__ = ["Saturated", "bonds_of_skeleton", "components", "saturate", "unsaturable"]

@@ -29,10 +29,11 @@ class Environments:
     """Reference environments: features (references, channels), log-weight (references,), atomic numbers (references,).
 
     Raw descriptors of one element differ along very few directions (one holds 80 % of their variance), so distances
-    between them say little of bonds and angles. `mean` (elements, raw) and `whitening` (elements, raw, channels), in the
-    order of `elements`, turn raw descriptors into features of comparable variance. `scale` is the unit of squared
+    between them say little of bonds and angles. `mean` (elements, raw) and `whitening` (elements, raw, channels), in
+    the order of `elements`, turn raw descriptors into features of comparable variance. `scale` is the unit of squared
     distance. A weight counts how many environments of the reference set an entry stands for. `ordinary` (elements, 2)
-    gives -log k of a typical reference of each element, left out with its own molecule, as a straight line in m(sigma).
+    gives -log k of a typical reference of each element, left out with its own molecule, as a straight line in
+    m(sigma).
     """
 
     features: Tensor
@@ -67,24 +68,35 @@ class Environments:
         return counts / counts.sum()
 
 
-def environments(potential: Potential, skeletons: Sequence[Atoms], *, channels: int = 24, floor: float = 1e-3,
-                 reach: float = 2.0, merge: float = 0.02) -> Environments:
+def environments(
+    potential: Potential,
+    skeletons: Sequence[Atoms],
+    *,
+    channels: int = 24,
+    floor: float = 1e-3,
+    reach: float = 2.0,
+    merge: float = 0.02,
+) -> Environments:
     """Describe every atom of hydrogen-free `skeletons` for the kernel.
 
     The `channels` leading principal components of each element are scaled to unit variance, those below `floor` of the
     first less so. The scale is set by the references themselves: at sigma = 0 an environment's nearest neighbour in
-    another reference molecule has, in the median, the log-similarity -`reach`. Entries nearer to each other than `merge`
-    of that distance are one.
+    another reference molecule has, in the median, the log-similarity -`reach`. Entries nearer to each other than
+    `merge` of that distance are one.
     """
     with torch.no_grad():
         raw = potential.descriptors(potential.batch(skeletons), shortest=SHORTEST)
     numbers = torch.cat([torch.as_tensor(a.numbers) for a in skeletons]).to(raw.device)
-    molecule = torch.repeat_interleave(torch.arange(len(skeletons)), torch.tensor([len(a) for a in skeletons])).to(raw.device)
+    molecule = torch.repeat_interleave(torch.arange(len(skeletons)), torch.tensor([len(a) for a in skeletons])).to(
+        raw.device
+    )
     elements = numbers.unique()
     mean = torch.stack([raw[numbers == z].mean(0) for z in elements])
-    whitening = torch.stack([_whitening(raw[numbers == z] - m, channels, floor) for z, m in zip(elements, mean)])
+    whitening = torch.stack(
+        [_whitening(raw[numbers == z] - m, channels, floor) for z, m in zip(elements, mean, strict=False)]
+    )
     features = torch.zeros(len(raw), channels, dtype=raw.dtype, device=raw.device)
-    for z, m, w in zip(elements, mean, whitening):
+    for z, m, w in zip(elements, mean, whitening, strict=False):
         features[numbers == z] = (raw[numbers == z] - m) @ w
     foreign = (numbers[:, None] == numbers[None]) & (molecule[:, None] != molecule[None])
     squared = torch.cdist(features, features).square().masked_fill(~foreign, torch.inf)
@@ -93,8 +105,16 @@ def environments(potential: Potential, skeletons: Sequence[Atoms], *, channels: 
     typical = float(nearest.median()) if len(nearest) else float(features.square().sum(-1).mean())
     scale = sharpness(0.0) * max(typical, 1e-6) / (2 * reach)
     kept, counts = _merged(features, numbers, merge * typical)
-    return Environments(features[kept], counts.log().to(features), numbers[kept], scale, elements, mean, whitening,
-                        _ordinary(squared / (2 * scale), numbers, elements))
+    return Environments(
+        features[kept],
+        counts.log().to(features),
+        numbers[kept],
+        scale,
+        elements,
+        mean,
+        whitening,
+        _ordinary(squared / (2 * scale), numbers, elements),
+    )
 
 
 def _ordinary(exponent: Tensor, numbers: Tensor, elements: Tensor) -> Tensor:
@@ -110,7 +130,7 @@ def _ordinary(exponent: Tensor, numbers: Tensor, elements: Tensor) -> Tensor:
 
 
 def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:
-    """Projection (raw, channels) on the leading principal components of `centred` (atoms, raw), each to unit variance."""
+    """Projection (raw, channels) on the principal components of `centred` (atoms, raw), each to unit variance."""
     values, vectors = torch.linalg.eigh((centred.T @ centred / max(1, len(centred))).double())
     values, vectors = values.flip(0)[:channels].clamp_min(0), vectors.flip(1)[:, :channels]
     scaled = vectors / (values + floor * values[0] + 1e-9).sqrt()
@@ -118,12 +138,14 @@ def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:
 
 
 def _merged(features: Tensor, numbers: Tensor, near: float) -> tuple[Tensor, Tensor]:
-    """Indices (kept,) such that every entry lies within the squared distance `near` of one, and how many each stands for."""
+    """Indices (kept,): every entry is within the squared distance `near` of one; and how many each stands for."""
     kept: list[int] = []
     counts: list[float] = []
     for k in range(len(features)):  # once per loaded reference set, a few thousand rows
         if kept:
-            distance = (features[kept] - features[k]).square().sum(-1).masked_fill(numbers[kept] != numbers[k], torch.inf)
+            distance = (
+                (features[kept] - features[k]).square().sum(-1).masked_fill(numbers[kept] != numbers[k], torch.inf)
+            )
             closest = int(distance.argmin())
             if distance[closest] < near:
                 counts[closest] += 1
@@ -139,8 +161,11 @@ def energies(features: Tensor, numbers: Tensor, references: Environments, sigma:
     log k_i = logsumexp_j(log w_j - m(sigma) |phi_i - phi_j|^2 / (2 L)); arXiv 2402.08708.
     """
     # |a - b|^2 by one matrix product: atoms x references differences would not fit for large batches
-    squared = (features.square().sum(-1)[:, None] + references.features.square().sum(-1)[None]
-               - 2 * features @ references.features.T).clamp_min(0)
+    squared = (
+        features.square().sum(-1)[:, None]
+        + references.features.square().sum(-1)[None]
+        - 2 * features @ references.features.T
+    ).clamp_min(0)
     logits = references.log_weight - sharpness(sigma) * squared / (2 * references.scale)
     logits = logits.masked_fill(numbers[:, None] != references.numbers[None], -1e4)
     return -torch.logsumexp(logits, -1)

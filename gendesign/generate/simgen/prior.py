@@ -11,9 +11,8 @@ from torch import Tensor
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
 
-
-# Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 as many rings close as the
-# references have.
+# Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
+# often as in the references.
 GAUSSIAN = 1.75
 
 

@@ -1,5 +1,6 @@
 """Integrate a swarm along its scores, from the largest noise level to zero."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,8 +28,13 @@ class Heun:
     floor: float = 0.01
 
 
-def integrate(swarm: Swarm, scores: Sequence[Score], sigmas: Tensor, settings: Heun,
-              between: Callable[[Swarm, int, float], Swarm] | None = None) -> tuple[Swarm, Tensor]:
+def integrate(
+    swarm: Swarm,
+    scores: Sequence[Score],
+    sigmas: Tensor,
+    settings: Heun,
+    between: Callable[[Swarm, int, float], Swarm] | None = None,
+) -> tuple[Swarm, Tensor]:
     """Follow dx/dsigma = -sum of scores down `sigmas` (steps + 1,); returns the swarm and which molecules exploded.
 
     A score is an empirical force here (arXiv 2402.08708); for the exact reverse process of a density give
@@ -38,7 +44,7 @@ def integrate(swarm: Swarm, scores: Sequence[Score], sigmas: Tensor, settings: H
     levels = sigmas.tolist()
     steps = len(levels) - 1
     exploded = torch.zeros(swarm.n_molecules, dtype=torch.bool, device=swarm.positions.device)
-    for step, (sigma, following) in enumerate(zip(levels, levels[1:])):
+    for step, (sigma, following) in enumerate(itertools.pairwise(levels)):
         risen = sigma
         if sigma > settings.churn_above and settings.churn > 0:
             risen = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
@@ -65,5 +71,7 @@ def _parked(swarm: Swarm) -> tuple[Swarm, Tensor]:
     wrong = ~(swarm.positions.abs() < LOST).all(-1)
     count = torch.zeros(swarm.n_molecules, device=wrong.device).index_add_(0, swarm.molecule, wrong.float())
     lost = count > 0
-    line = torch.stack([1.5 * swarm.slot.double(), torch.zeros_like(wrong).double(), torch.zeros_like(wrong).double()], -1)
+    line = torch.stack(
+        [1.5 * swarm.slot.double(), torch.zeros_like(wrong).double(), torch.zeros_like(wrong).double()], -1
+    )
     return replace(swarm, positions=torch.where(lost[swarm.molecule][:, None], line, swarm.positions)), lost

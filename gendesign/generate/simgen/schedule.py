@@ -13,6 +13,7 @@ def simgen_sigmas(steps: int, *, largest: float = 1.0, middle: float = 0.05, sma
         raise ValueError(f"steps={steps}: the schedule needs at least 2")
     half = steps // 2
     first = torch.linspace(largest, middle, half + 1, dtype=torch.float64)[:-1]
-    second = torch.logspace(*torch.log10(torch.tensor([middle, smallest], dtype=torch.float64)), steps - half,
-                            dtype=torch.float64)
+    second = torch.logspace(
+        *torch.log10(torch.tensor([middle, smallest], dtype=torch.float64)), steps - half, dtype=torch.float64
+    )
     return torch.cat([first, second, torch.zeros(1, dtype=torch.float64)])

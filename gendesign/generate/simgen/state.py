@@ -12,10 +12,10 @@ from gendesign.structure.graph import all_pairs
 class Swarm:
     """Atoms sorted by molecule, then particle, then slot.
 
-    positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the batch;
-    molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
-    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them `largest`; cell for symmetry with
-    other states (always None here).
+    positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the
+    batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
+    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them
+    `largest`; cell for symmetry with other states (always None here).
     """
 
     positions: Tensor
@@ -76,8 +76,15 @@ def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int
     molecule, particle = system // n_particles, system % n_particles
     return Swarm(
         positions=torch.zeros(len(system), 3, device=device, dtype=torch.float64),
-        numbers=torch.full_like(system, number), system=system, molecule=molecule, particle=particle, slot=slot,
+        numbers=torch.full_like(system, number),
+        system=system,
+        molecule=molecule,
+        particle=particle,
+        slot=slot,
         pairs=all_pairs(system, len(per_system)),
-        key=molecule_key[molecule] + particle * 1_000_003 + slot * 7_368_787, molecule_key=molecule_key, sizes=sizes,
-        n_particles=n_particles, largest=int(sizes.max()),
+        key=molecule_key[molecule] + particle * 1_000_003 + slot * 7_368_787,
+        molecule_key=molecule_key,
+        sizes=sizes,
+        n_particles=n_particles,
+        largest=int(sizes.max()),
     )

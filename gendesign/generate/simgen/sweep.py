@@ -25,15 +25,18 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
     Chem.Kekulize(mol, clearAromaticFlags=True)
     heavy = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
     place_of = {index: k for k, index in enumerate(heavy)}
-    bonds = [(place_of[b.GetBeginAtomIdx()], place_of[b.GetEndAtomIdx()], int(b.GetBondTypeAsDouble()))
-             for b in mol.GetBonds() if b.GetBeginAtomIdx() in place_of and b.GetEndAtomIdx() in place_of]
+    bonds = [
+        (place_of[b.GetBeginAtomIdx()], place_of[b.GetEndAtomIdx()], int(b.GetBondTypeAsDouble()))
+        for b in mol.GetBonds()
+        if b.GetBeginAtomIdx() in place_of and b.GetEndAtomIdx() in place_of
+    ]
     orders: list[list[int]] = [[] for _ in heavy]
     for i, j, order in bonds:
         orders[i].append(order)
         orders[j].append(order)
     hydrogens = [[n.GetIdx() for n in mol.GetAtomWithIdx(i).GetNeighbors() if n.GetAtomicNum() == 1] for i in heavy]
     symbols = [chemical_symbols[atoms.numbers[i]] for i in heavy]
-    kinds = [_kind(mol.GetAtomWithIdx(i), s, o) for i, s, o in zip(heavy, symbols, orders)]
+    kinds = [_kind(mol.GetAtomWithIdx(i), s, o) for i, s, o in zip(heavy, symbols, orders, strict=False)]
     out = []
     for site, index in enumerate(heavy):
         if mol.GetAtomWithIdx(index).GetFormalCharge() or "+" in kinds[site]:
@@ -43,14 +46,19 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
             free = VALENCE[symbol] - sum(orders[site])
             if symbol == symbols[site] or free < 0 or _odd(symbol, [symbols[j] for j in _near(bonds, site)]):
                 continue
-            exchanged = [*symbols[:site], symbol, *symbols[site + 1:]]
+            exchanged = [*symbols[:site], symbol, *symbols[site + 1 :]]
             counts = [len(h) for h in hydrogens]
             counts[site] = free
-            fresh = place(exchanged, atoms.positions[heavy], bonds,
-                          [*kinds[:site], kind(symbol, orders[site]), *kinds[site + 1:]], counts)
+            fresh = place(
+                exchanged,
+                atoms.positions[heavy],
+                bonds,
+                [*kinds[:site], kind(symbol, orders[site]), *kinds[site + 1 :]],
+                counts,
+            )
             start = sum(counts[:site])
             kept = [i for k, h in enumerate(hydrogens) if k != site for i in h]
-            positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh[start:start + free]])
+            positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh[start : start + free]])
             out.append(Atoms([*exchanged, *["H"] * (len(kept) + free)], positions))
     return out
 
