@@ -152,7 +152,7 @@ def training_times() -> dict[str, tuple[int, float]]:
     """Steps and hours of every fit under training/; a log starts again at zero seconds when a fit was resumed."""
     found = {}
     for log in sorted(ROOT.glob("fit-*/log.csv")):
-        rows = [(int(row["step"]), float(row["seconds"])) for row in csv.DictReader(open(log))]
+        rows = [(int(row["step"]), float(row["seconds"])) for row in csv.DictReader(log.read_text().splitlines())]
         seconds = [s for _, s in rows]
         ends = [s for s, following in zip(seconds, [*seconds[1:], 0.0], strict=True) if following < s]
         found[log.parent.name.removeprefix("fit-")] = rows[-1][0], sum(ends) / 3600
