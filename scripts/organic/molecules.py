@@ -32,7 +32,8 @@ SPECIAL = (  # small and hypervalent species that growth rarely meets
     "ClSCl O=S(=O)(Cl)Cl CS(F)(F)F CS(C)(=O)=O CS(C)=O O=C=O C=O O=C=S S=C=S N#N O=O F Cl O N S C FF ClCl FCl C#N "
     "[C-]#[O+] N#CC#N OO NN NO OCl OF NF NCl O=NCl O=NO O=[N+]([O-])O CO CN CF CCl CS C=C C#C CC C=N N=N N=O OC=O "
     "FC(F)F ClC(Cl)Cl FC(F)(F)F ClC(Cl)(Cl)Cl NC=O C1CC1 C1CO1 C1CN1 C1=CC1 N#CO O=C=N [O-][O+]=O N=[N+]=[N-] "
-    "[C-]#[N+]C NS(=O)(=O)N O=S1(=O)CCC1 O=S1CCC1 C1SCSCS1 FC=O ClC(Cl)=O FC(F)=O NC(N)=O OC(O)=O CC=O CC(C)=O CCO COC CNC "
+    "[C-]#[N+]C NS(=O)(=O)N O=S1(=O)CCC1 O=S1CCC1 C1SCSCS1 FC=O ClC(Cl)=O FC(F)=O NC(N)=O OC(O)=O CC=O "
+    "CC(C)=O CCO COC CNC "
     "CN(C)C"
 ).split()
 
