@@ -15,7 +15,7 @@ class Swarm:
     positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the
     batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
     key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them
-    `largest`; cell for symmetry with other states (always None here).
+    `largest`; cell is always None, as other states have one.
     """
 
     positions: Tensor
