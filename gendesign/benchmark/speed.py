@@ -55,11 +55,12 @@ class MeteredScore(kernel.KernelScore):
 
     meter: Meter
 
-    def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
+    def features(self, swarm: Swarm, positions: Tensor) -> Tensor:
         edges = edges_within(positions, swarm.pairs, self.potential.cutoff)
         self.meter.edges.append(edges.index.shape[1] / len(positions))
-        if torch.is_grad_enabled():  # called by __call__ below, which takes the time with the gradient
-            return super().energies(swarm, positions, sigma)
+        return super().features(swarm, positions)
+
+    def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
         with self.meter.running(self.potential.device):
             return super().energies(swarm, positions, sigma)
 

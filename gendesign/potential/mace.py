@@ -13,7 +13,9 @@ from mace.modules import models as mace_models
 from mace.tools.scripts_utils import extract_config_mace_model
 from torch import Tensor, nn
 
+from gendesign.potential import scalar
 from gendesign.structure.graph import Batch, Edges
+from gendesign.structure.types import Prediction
 
 IRREPS = ("hidden_irreps", "MLP_irreps", "edge_irreps")
 GATES = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs, "None": None}
@@ -123,6 +125,11 @@ def new_mace(
     }
 
 
+def elements(net: nn.Module, numbers: Tensor) -> Tensor:
+    """Index (atoms,) of each atom's element among the network's, from atomic numbers (atoms,)."""
+    return (numbers[:, None] == net.atomic_numbers[None]).long().argmax(-1)
+
+
 def one_hot(net: nn.Module, numbers: Tensor) -> Tensor:
     """Node attributes (atoms, elements) from atomic numbers (atoms,)."""
     known = net.atomic_numbers
@@ -147,24 +154,59 @@ def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
     }
 
 
+def predict(
+    net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0, stress: bool = False, training: bool = False
+) -> Prediction:
+    """Energies, forces and, on request, stress of a batch; with `training` they stay differentiable in the weights."""
+    if not scalar.supports(net):
+        data = inputs(net, batch, edges)
+        data["head"] = torch.full_like(data["head"], head)
+        out = net(data, training=training, compute_force=True, compute_stress=stress)
+        keep = (lambda t: t) if training else Tensor.detach
+        return Prediction(
+            keep(out["energy"]), keep(out["forces"]), keep(out["node_energy"]), keep(out["stress"]) if stress else None
+        )
+    element = elements(net, batch.numbers)
+    vectors = scalar.vectors_of(batch.positions, edges).detach().requires_grad_(True)
+    interaction = scalar.atom_energies(net, element, vectors, edges, head)
+    (slope,) = torch.autograd.grad(interaction.sum(), vectors, create_graph=training)
+    force = torch.zeros_like(batch.positions).index_add(0, edges.index[1], slope).index_add(0, edges.index[0], -slope)
+    isolated = torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[head][element]
+    atom = isolated.double() + (interaction if training else interaction.detach()).double()
+    energy = atom.new_zeros(batch.n_systems).index_add(0, batch.system, atom)
+    tension = None
+    if stress:
+        # strain moves every vector v by strain @ v, so the edges' gradients hold the whole virial
+        virial = (vectors.detach()[:, :, None] * slope[:, None]).flatten(1)
+        total = virial.new_zeros(batch.n_systems, 9).index_add(0, batch.system[edges.index[0]], virial).view(-1, 3, 3)
+        tension = (total + total.transpose(1, 2)) / (2 * torch.linalg.det(batch.cell).abs()[:, None, None])
+    return Prediction(energy.to(interaction.dtype), force, atom, tension)
+
+
 def descriptors(
-    net: nn.Module, positions: Tensor, node_attrs: Tensor, edges: Edges, layers: int, shortest: float | None = None
+    net: nn.Module, positions: Tensor, numbers: Tensor, edges: Edges, layers: int, shortest: float | None = None
 ) -> Tensor:
     """Invariant (l = 0) node features of the first `layers` interactions, (atoms, layers * channels); differentiable.
 
     Only those layers run. With `shortest` (Angstrom) the radial embedding sees lengths clamped from below
     (0.75 Angstrom in SiMGen, arXiv 2402.08708), while directions stay exact.
     """
+    if scalar.supports(net, layers):
+        vectors = scalar.vectors_of(positions, edges)
+        lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
+        out, near = scalar.layer_features(net, elements(net, numbers), vectors, lengths, edges, layers, shortest)
+        return torch.cat(out, -1)[near.place]
+    attributes = one_hot(net, numbers)
     vectors = positions[edges.index[1]] - positions[edges.index[0]] + edges.shift
     lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
     seen = lengths if shortest is None else lengths.clamp_min(shortest)
-    features = net.node_embedding(node_attrs)
+    features = net.node_embedding(attributes)
     edge_attrs = net.spherical_harmonics(vectors)
-    edge_feats, cutoff = net.radial_embedding(seen, node_attrs, edges.index, net.atomic_numbers)
+    edge_feats, cutoff = net.radial_embedding(seen, attributes, edges.index, net.atomic_numbers)
     out = []
     for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers], strict=True)):
         features, skip = interaction(
-            node_attrs=node_attrs,
+            node_attrs=attributes,
             node_feats=features,
             edge_attrs=edge_attrs,
             edge_feats=edge_feats,
@@ -172,10 +214,21 @@ def descriptors(
             cutoff=cutoff,
             first_layer=k == 0,
         )
-        features = product(node_feats=features, sc=skip, node_attrs=node_attrs)
+        features = product(node_feats=features, sc=skip, node_attrs=attributes)
         channels = product.linear.irreps_out.count(o3.Irrep(0, 1))
         out.append(features[:, :channels])
     return torch.cat(out, -1)
 
 
-__all__ = ["ScaleShiftMACE", "describe", "descriptors", "from_plain", "inputs", "new_mace", "one_hot", "to_plain"]
+__all__ = [
+    "ScaleShiftMACE",
+    "describe",
+    "descriptors",
+    "elements",
+    "from_plain",
+    "inputs",
+    "new_mace",
+    "one_hot",
+    "predict",
+    "to_plain",
+]

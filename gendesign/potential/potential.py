@@ -1,6 +1,5 @@
 """One loaded machine-learned potential: energies, forces, stress, descriptors, and its faces for torch-sim and ASE."""
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -30,7 +29,6 @@ class Potential:
     citation: str
     head: int = 0
     chemical_potentials: dict[str, float] = field(default_factory=dict)
-    _torchsim: dict = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -80,15 +78,7 @@ class Potential:
         batch = structures if isinstance(structures, Batch) else self.batch(structures)
         if stress and batch.cell is None:
             raise UserError("stress was asked for a structure without a cell; give one with periodic boundaries")
-        data = mace.inputs(self.net, batch, neighbours(batch, self.cutoff))
-        data["head"] = torch.full_like(data["head"], self.head)
-        out = self.net(data, training=False, compute_force=True, compute_stress=stress)
-        return Prediction(
-            energy=out["energy"].detach(),
-            forces=out["forces"].detach(),
-            atom_energy=out["node_energy"].detach(),
-            stress=out["stress"].detach() if stress else None,
-        )
+        return mace.predict(self.net, batch, neighbours(batch, self.cutoff), head=self.head, stress=stress)
 
     def descriptors(
         self,
@@ -107,36 +97,19 @@ class Potential:
             most = len(self.net.interactions)
             raise UserError(f"layers={layers}: potential {self.name} has {most}; choose 1 to that")
         edges = neighbours(batch, self.cutoff) if edges is None else edges
-        attributes = mace.one_hot(self.net, batch.numbers)
-        return mace.descriptors(self.net, batch.positions, attributes, edges, layers, shortest)
+        return mace.descriptors(self.net, batch.positions, batch.numbers, edges, layers, shortest)
 
     def as_torchsim(self, *, stress: bool = False):
-        """A torch-sim model on a copy of the network (torch-sim's wrapper changes the module it is given).
+        """A torch-sim model of this potential."""
+        from gendesign.potential.faces import TorchSimModel
 
-        Made once and kept: a copy costs a second, because its compiled parts are compiled again.
-        """
-        from mace.calculators.mace_torchsim import MaceTorchSimModel
-
-        if stress not in self._torchsim:
-            self._torchsim[stress] = MaceTorchSimModel(
-                copy.deepcopy(self.net),
-                device=self.device,
-                dtype=self.dtype,
-                compute_stress=stress,
-                head=self.head,
-                neighbor_list_fn=_torchsim_neighbours,
-            )
-        return self._torchsim[stress]
+        return TorchSimModel(self, stress)
 
     def as_ase(self):
-        """An ASE calculator."""
-        from mace.calculators import MACECalculator
+        """An ASE calculator: energy, forces, energies of atoms; stress where all three directions are periodic."""
+        from gendesign.potential.faces import AseCalculator
 
-        name = {torch.float32: "float32", torch.float64: "float64"}[self.dtype]
-        heads = list(getattr(self.net, "heads", ["Default"]))
-        return MACECalculator(
-            models=[copy.deepcopy(self.net)], device=str(self.device), default_dtype=name, head=heads[self.head]
-        )
+        return AseCalculator(self)
 
     def formation(self, structures: Sequence[Atoms], energies: Sequence[float]) -> np.ndarray:
         """E - sum mu (systems,) in eV: comparable between compositions; UserError without chemical potentials."""
@@ -155,14 +128,3 @@ def fit_chemical_potentials(structures: Sequence[Atoms], energies: Sequence[floa
     if np.linalg.matrix_rank(counts) < len(symbols):
         raise UserError(f"{len(structures)} references cannot separate the elements {' '.join(symbols)}; give more")
     return dict(zip(symbols, np.linalg.lstsq(counts, np.asarray(energies), rcond=None)[0].tolist(), strict=True))
-
-
-def _torchsim_neighbours(positions, cell, pbc, cutoff, system_idx, self_interaction=False):
-    """torch-sim's neighbour list; for molecules the dense pairs, which cost less than a cell list at that size."""
-    from torch_sim.neighbors import torchsim_nl
-
-    if bool(torch.as_tensor(pbc).any()):
-        return torchsim_nl(positions, cell, pbc, cutoff, system_idx, self_interaction)
-    n = int(system_idx.max()) + 1
-    edges = neighbours(Batch(positions, system_idx, system_idx, n), float(cutoff))
-    return edges.index, system_idx[edges.index[0]], edges.unit_shift

@@ -1,6 +1,7 @@
 """Fit a MACE network to labelled structures: one loop, an exact restart, an average of the weights."""
 
 import csv
+import gc
 import json
 import time
 from collections.abc import Iterator
@@ -56,12 +57,12 @@ def _blend(average: dict[str, Tensor], net: nn.Module, keep: float) -> None:
 
 def _loss(net: nn.Module, data: Dataset, chosen: Tensor, energy_weight: float, damping: float) -> Tensor:
     batch, energy, forces = data.batch(chosen)
-    out = net(mace.inputs(net, batch, neighbours(batch, float(net.r_max))), training=True)
+    out = mace.predict(net, batch, neighbours(batch, float(net.r_max)), training=True)
     length = forces.norm(dim=-1)
-    force_error = (out["forces"] - forces).norm(dim=-1) / (1 + length / damping)
+    force_error = (out.forces - forces).norm(dim=-1) / (1 + length / damping)
     counts = torch.bincount(batch.system, minlength=batch.n_systems)
     typical = torch.zeros(batch.n_systems).index_add_(0, batch.system, length) / counts
-    energy_error = (out["energy"] - energy).abs() / counts / (1 + typical / damping)
+    energy_error = (out.energy - energy).abs() / counts / (1 + typical / damping)
     return force_error.mean() + energy_weight * energy_error.mean().float()
 
 
@@ -101,6 +102,8 @@ def fit(
         optimizer.load_state_dict(saved["optimizer"])
         average, first = saved["average"], saved["step"]
     log, began = [], time.perf_counter()
+    gc.collect()
+    gc.freeze()  # or every collection walks through the libraries' objects again, a tenth of a step
     bar = tqdm(
         range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5, disable=rank > 0
     )
@@ -172,13 +175,13 @@ def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dic
     rows: dict[str, list] = {}
     for chosen in data.chunks(batch_size):
         batch, energy, forces = data.batch(chosen)
-        out = net(mace.inputs(net, batch, neighbours(batch, float(net.r_max))), training=False)
+        out = mace.predict(net, batch, neighbours(batch, float(net.r_max)))
         counts = torch.bincount(batch.system, minlength=batch.n_systems)
-        wrong = (out["energy"].detach() - energy).abs() / counts
+        wrong = (out.energy - energy).abs() / counts
         for k, index in enumerate(chosen.tolist()):
             own = batch.system == k
             rows.setdefault(str(data.kind[index]), []).append(
-                (wrong[k].item(), (out["forces"][own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel())
+                (wrong[k].item(), (out.forces[own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel())
             )
     table = {}
     for kind, found in sorted(rows.items()):

@@ -11,11 +11,14 @@ import numpy as np
 from ase import Atoms
 from rdkit import Chem
 
-from gendesign.generate.simgen.hydrogen import components, saturate, unsaturable
+from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
 from gendesign.generate.simgen.sweep import substitutions
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.bonds import perceive
+
+
+OPTIONS = 4  # ways to saturate one particle that are weighed
 
 
 @dataclass(frozen=True)
@@ -51,19 +54,25 @@ def hydrogenated(numbers: np.ndarray, positions: np.ndarray, limit: int) -> tupl
 
     numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece are dropped and counted.
     """
-    found: dict[str, tuple[float, Proposal]] = {}
+    found: dict[str, tuple[float, Unplaced, int]] = {}
     reason = "no particle"
     for own, x in zip(numbers, positions, strict=False):
         piece = components(own, x)[0]
         dropped = len(own) - len(piece)
-        options = saturate(own[piece], x[piece], alternatives=2)
+        options = likely(own[piece], x[piece], OPTIONS)
         if not options:
             reason = unsaturable(own[piece], x[piece])
         for option in options:
             score = option.score / len(piece) - 10.0 * dropped
             if option.smiles not in found or found[option.smiles][0] < score:
-                found[option.smiles] = score, Proposal(option.atoms, len(piece), dropped)
-    ranked = sorted(found.values(), key=lambda row: -row[0])
+                found[option.smiles] = score, option, dropped
+    # placing hydrogens costs more than all before, so only twice as many get them as will be kept
+    hopeful = sorted(found.values(), key=lambda row: -row[0])[: 2 * limit]
+    ranked = []
+    for score, option, dropped in hopeful:
+        placed, n = option.placed(), len(option.numbers)
+        ranked.append((score + (placed.score - option.score) / n, Proposal(placed.atoms, n, dropped)))
+    ranked.sort(key=lambda row: -row[0])
     return [proposal for _, proposal in ranked[:limit]], reason
 
 

@@ -22,7 +22,7 @@ from gendesign.generate.simgen.skeleton import (
     pieces,
 )
 
-__all__ = ["Saturated", "bonds_of_skeleton", "components", "saturate", "unsaturable"]
+__all__ = ["Saturated", "Unplaced", "bonds_of_skeleton", "components", "likely", "saturate", "unsaturable"]
 
 RDLogger.DisableLog("rdApp.*")
 
@@ -63,8 +63,37 @@ class Saturated:
     smiles: str
 
 
-def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 3) -> list[Saturated]:
-    """The most likely neutral closed-shell molecules on a skeleton, best first; no two with one SMILES.
+@dataclass(frozen=True)
+class Unplaced:
+    """A skeleton with bond orders and numbers of hydrogens, which `placed` gives positions: the costly part.
+
+    `score` is the log-likelihood of the bond orders, `smiles` has no stereo.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    score: float
+    assignment: Assignment
+    mol: Chem.Mol
+    smiles: str
+
+    def placed(self) -> Saturated:
+        """With hydrogens; hydrogens that clash cost likelihood."""
+        symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
+        counts = self.assignment.hydrogens
+        hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts)
+        parents = [a for a, count in enumerate(counts) for _ in range(count)]
+        atoms = Atoms(self.numbers, self.positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
+        kekule = Chem.Mol(self.mol)
+        Chem.Kekulize(kekule, clearAromaticFlags=True)
+        bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
+        bonds += [(a, len(self.numbers) + k, 1) for k, a in enumerate(parents)]
+        score = self.score + CLASH_PENALTY * clashes(atoms, parents)
+        return Saturated(atoms, tuple(bonds), float(score), self.smiles)
+
+
+def likely(numbers: np.ndarray, positions: np.ndarray, count: int) -> list[Unplaced]:
+    """The `count` most likely neutral closed-shell molecules on a skeleton, best first; no two with one SMILES.
 
     numbers [atoms], positions [atoms, 3] in Angstrom, one connected piece without hydrogens. An empty list when there
     is no such molecule: `unsaturable` says why.
@@ -72,12 +101,17 @@ def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 
     numbers, positions = np.asarray(numbers), np.asarray(positions, float)
     if _obstacle(numbers, positions):
         return []
-    found = _candidates(perceive(numbers, positions), 3 * alternatives)
+    found = _candidates(perceive(numbers, positions), 3 * count)
     if not found:  # every likely assignment breaks a bond that holds the piece together
-        found = _candidates(perceive(numbers, positions, firm=True), 3 * alternatives)
-    ranked = sorted(found, key=lambda row: -row[0])[: alternatives + 2]
-    out = [_saturated(numbers, positions, *row) for row in ranked]
-    return sorted(out, key=lambda s: -s.score)[:alternatives]
+        found = _candidates(perceive(numbers, positions, firm=True), 3 * count)
+    ranked = sorted(found.items(), key=lambda item: -item[1][0])[:count]
+    return [Unplaced(numbers, positions, *row, smiles) for smiles, row in ranked]
+
+
+def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 3) -> list[Saturated]:
+    """The most likely molecules on a skeleton with their hydrogens, as `likely` takes and ranks them."""
+    placed = [option.placed() for option in likely(numbers, positions, alternatives + 2)]
+    return sorted(placed, key=lambda s: -s.score)[:alternatives]
 
 
 def unsaturable(numbers: np.ndarray, positions: np.ndarray) -> str:
@@ -99,8 +133,8 @@ def _obstacle(numbers: np.ndarray, positions: np.ndarray) -> str:
     return ""
 
 
-def _candidates(geometry: Geometry, count: int) -> list[tuple[float, Assignment, Chem.Mol]]:
-    """Sane molecules among the `count` likeliest assignments, one per SMILES, scored with their odd motifs."""
+def _candidates(geometry: Geometry, count: int) -> dict[str, tuple[float, Assignment, Chem.Mol]]:
+    """Sane molecules among the `count` likeliest assignments by SMILES, scored with their odd motifs."""
     found: dict[str, tuple[float, Assignment, Chem.Mol]] = {}
     for assignment in assign(geometry, count):
         mol = _molecule(geometry.symbols, assignment)
@@ -109,7 +143,7 @@ def _candidates(geometry: Geometry, count: int) -> list[tuple[float, Assignment,
         score, smiles = assignment.score + _oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
         if smiles not in found or found[smiles][0] < score:
             found[smiles] = (score, assignment, mol)
-    return list(found.values())
+    return found
 
 
 def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None:
@@ -149,19 +183,6 @@ def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assig
 
 def _oddness(mol: Chem.Mol) -> float:
     return sum(weight * len(mol.GetSubstructMatches(pattern)) for pattern, weight in ODD_MOTIFS)
-
-
-def _saturated(numbers, positions, score: float, assignment: Assignment, mol: Chem.Mol) -> Saturated:
-    symbols = [a.GetSymbol() for a in mol.GetAtoms()]
-    hydrogens = place(symbols, positions, assignment.bonds, assignment.kinds, assignment.hydrogens)
-    parents = [a for a, count in enumerate(assignment.hydrogens) for _ in range(count)]
-    atoms = Atoms(numbers, positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
-    kekule = Chem.Mol(mol)
-    Chem.Kekulize(kekule, clearAromaticFlags=True)
-    bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
-    bonds += [(a, len(numbers) + k, 1) for k, a in enumerate(parents)]
-    score += CLASH_PENALTY * clashes(atoms, parents)
-    return Saturated(atoms, tuple(bonds), float(score), Chem.MolToSmiles(mol, isomericSmiles=False))
 
 
 def clashes(atoms: Atoms, parents: Sequence[int]) -> int:

@@ -11,6 +11,7 @@ from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential
 from gendesign.structure.graph import Batch, edges_within
 
+NOTHING_ALIKE = 1e4  # -log k of an atom whose element no reference has
 SHORTEST = 0.75  # Angstrom: the radial basis sees no shorter length while atoms still overlap
 CLIP = 5.0  # longest score of an atom; at the published sqrt(3) atoms stop far from any reference
 
@@ -48,8 +49,9 @@ class Environments:
     def whitened(self, raw: Tensor, numbers: Tensor) -> Tensor:
         """Features (atoms, channels) from raw descriptors (atoms, raw) of atoms with `numbers` (atoms,)."""
         out = raw.new_zeros(len(raw), self.whitening.shape[-1])
-        for k in range(len(self.elements)):  # two matrix products per element; a gather would copy a matrix per atom
-            out = out + (numbers == self.elements[k])[:, None] * ((raw - self.mean[k]) @ self.whitening[k])
+        for k in range(len(self.elements)):  # a gather would copy a matrix per atom
+            own = (numbers == self.elements[k]).nonzero()[:, 0]
+            out = out.index_copy(0, own, (raw[own] - self.mean[k]) @ self.whitening[k])
         return out
 
     def surprise(self, energy: Tensor, numbers: Tensor, sigma: float) -> Tensor:
@@ -160,15 +162,37 @@ def energies(features: Tensor, numbers: Tensor, references: Environments, sigma:
 
     log k_i = logsumexp_j(log w_j - m(sigma) |phi_i - phi_j|^2 / (2 L)); arXiv 2402.08708.
     """
-    # |a - b|^2 by one matrix product: atoms x references differences would not fit for large batches
-    squared = (
-        features.square().sum(-1)[:, None]
-        + references.features.square().sum(-1)[None]
-        - 2 * features @ references.features.T
-    ).clamp_min(0)
-    logits = references.log_weight - sharpness(sigma) * squared / (2 * references.scale)
-    logits = logits.masked_fill(numbers[:, None] != references.numbers[None], -1e4)
-    return -torch.logsumexp(logits, -1)
+    out = features.new_full((len(features),), NOTHING_ALIKE)
+    for own, logits, _ in _by_element(features, numbers, references, sigma):
+        width = sharpness(sigma) / (2 * references.scale)
+        out = out.index_copy(0, own, width * features[own].square().sum(-1) - torch.logsumexp(logits, -1))
+    return out
+
+
+def slopes(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
+    """Gradient of the summed `energies` with respect to the features (atoms, channels), in closed form.
+
+    An atom is drawn from phi_i towards the mean of the references, weighted by their share in k_i.
+    """
+    out = torch.zeros_like(features)
+    for own, logits, known in _by_element(features, numbers, references, sigma):
+        pull = features[own] - torch.softmax(logits, -1) @ known
+        out = out.index_copy(0, own, pull * (sharpness(sigma) / references.scale))
+    return out
+
+
+def _by_element(features: Tensor, numbers: Tensor, references: Environments, sigma: float):
+    """For each element present: its atoms, their logits (atoms, references) less a term that all references share, and
+    the references' features."""
+    for z in numbers.unique():
+        own, known = (numbers == z).nonzero()[:, 0], references.numbers == z
+        if not bool(known.any()):
+            continue
+        centres = references.features[known]
+        # |a - b|^2 by one matrix product: atoms x references differences would not fit for large batches
+        width = sharpness(sigma) / (2 * references.scale)
+        offset = references.log_weight[known] - width * centres.square().sum(-1)
+        yield own, torch.addmm(offset, features[own], centres.T, alpha=2 * width), centres
 
 
 @dataclass(frozen=True)
@@ -180,11 +204,14 @@ class KernelScore:
 
     def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
         """-log k (atoms,), differentiable in `positions` (atoms, 3)."""
+        return energies(self.features(swarm, positions), swarm.numbers, self.references, sigma)
+
+    def features(self, swarm: Swarm, positions: Tensor) -> Tensor:
+        """Whitened descriptors (atoms, channels), differentiable in `positions` (atoms, 3)."""
         edges = edges_within(positions, swarm.pairs, self.potential.cutoff)
         batch = Batch(positions, swarm.numbers, swarm.system, swarm.n_systems)
         raw = self.potential.descriptors(batch, edges=edges, shortest=SHORTEST)
-        features = self.references.whitened(raw, swarm.numbers)
-        return energies(features, swarm.numbers, self.references, sigma)
+        return self.references.whitened(raw, swarm.numbers)
 
     def particle_energies(self, swarm: Swarm, sigma: float) -> Tensor:
         """-sum log k of every particle (molecules, particles)."""
@@ -195,8 +222,9 @@ class KernelScore:
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         positions = swarm.positions.detach().to(self.potential.dtype).requires_grad_(True)  # to() alone may not copy
         with torch.enable_grad():
-            energy = self.energies(swarm, positions, sigma).sum()
-            (gradient,) = torch.autograd.grad(energy, positions)
+            features = self.features(swarm, positions)
+            slope = slopes(features.detach(), swarm.numbers, self.references, sigma)
+            (gradient,) = torch.autograd.grad(features, positions, slope)
         return clipped(-gradient.to(swarm.positions.dtype)) + repulsion(swarm)
 
 

@@ -42,10 +42,7 @@ def place(symbols, positions, bonds, kinds, hydrogens) -> np.ndarray:
 
     symbols and kinds per heavy atom, positions [atoms, 3], bonds (i, j, order), hydrogens per heavy atom.
     """
-    neighbours: dict[int, dict[int, int]] = {a: {} for a in range(len(symbols))}
-    for i, j, order in bonds:
-        neighbours[i][j] = neighbours[j][i] = order
-    frame = Frame(list(symbols), np.asarray(positions, float), neighbours, tuple(kinds), {})
+    frame = _frame(symbols, positions, bonds, kinds)
     waiting = []
     for atom, count in enumerate(hydrogens):
         if count:
@@ -58,21 +55,47 @@ def place(symbols, positions, bonds, kinds, hydrogens) -> np.ndarray:
     for _ in range(1 + SWEEPS):
         for atom in waiting:
             frame.placed.pop(atom, None)
-            found = _options(frame, atom, hydrogens[atom])
-            frame.placed[atom] = found[int(np.argmin(_cost(frame, atom, found)))]
+            frame.placed[atom] = _best(frame, atom, hydrogens[atom])
     parts = [frame.placed[a] for a in sorted(frame.placed)]
     return np.concatenate(parts) if parts else np.zeros((0, 3))
 
 
+def place_at(symbols, positions, bonds, kinds, placed: dict[int, np.ndarray], atom: int, count: int) -> np.ndarray:
+    """Positions [count, 3] of the hydrogens of one atom, where all others have theirs: `placed`, atom -> [h, 3]."""
+    frame = _frame(symbols, positions, bonds, kinds)
+    frame.placed.update({a: x for a, x in placed.items() if len(x) and a != atom})
+    return _best(frame, atom, count) if count else np.zeros((0, 3))
+
+
+def _frame(symbols, positions, bonds, kinds) -> Frame:
+    neighbours: dict[int, dict[int, int]] = {a: {} for a in range(len(symbols))}
+    for i, j, order in bonds:
+        neighbours[i][j] = neighbours[j][i] = order
+    return Frame(list(symbols), np.asarray(positions, float), neighbours, tuple(kinds), {})
+
+
+def _best(frame: Frame, atom: int, count: int) -> np.ndarray:
+    found = _options(frame, atom, count)
+    return found[0] if len(found) == 1 else found[int(np.argmin(_cost(frame, atom, found)))]
+
+
 def _unit(v: np.ndarray) -> np.ndarray:
-    return v / max(float(np.linalg.norm(v)), 1e-9)
+    return v / max(math.sqrt(v @ v), 1e-9)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of two vectors (3,); NumPy's own prepares for every shape and takes twenty times as long."""
+    (x, y, z), (u, v, w) = a.tolist(), b.tolist()
+    return np.array([y * w - z * v, z * u - x * w, x * v - y * u])
 
 
 def _perpendicular(axis: np.ndarray, wish: np.ndarray | None = None) -> np.ndarray:
     """A unit vector normal to `axis`, as near to `wish` as can be."""
     for v in (wish, *np.eye(3)[np.argsort(np.abs(axis))]):
-        if v is not None and np.linalg.norm(v - axis * np.dot(v, axis)) > 0.2 * np.linalg.norm(v):
-            return _unit(v - axis * np.dot(v, axis))
+        if v is not None:
+            normal = v - axis * (v @ axis)
+            if normal @ normal > 0.04 * (v @ v):
+                return _unit(normal)
     return np.eye(3)[0]
 
 
@@ -88,7 +111,7 @@ def _options(frame: Frame, atom: int, count: int) -> np.ndarray:
         directions = _on_bend(frame, atom, towards, count)
     else:
         # The normal makes equal angles with all three bonds, in three-membered rings too.
-        normal = _unit(np.cross(towards[1] - towards[0], towards[2] - towards[0]))
+        normal = _unit(_cross(towards[1] - towards[0], towards[2] - towards[0]))
         above = float(np.dot(normal, sum(towards[:3])))
         sides = (1, -1) if abs(above) < 0.2 else (-math.copysign(1, above),)
         directions = np.array([[side * normal] for side in sides])
@@ -103,7 +126,7 @@ def _alone(symbol: str, count: int) -> np.ndarray:
 def _on_bend(frame: Frame, atom: int, towards: list[np.ndarray], count: int) -> np.ndarray:
     total = towards[0] + towards[1]
     back = -_unit(total) if np.linalg.norm(total) > 0.1 else _perpendicular(towards[0])
-    normal = _perpendicular(back, np.cross(*towards))
+    normal = _perpendicular(back, _cross(*towards))
     if count == 2:
         bend = math.degrees(math.acos(np.clip(np.dot(*towards), -1, 1)))
         half = math.radians(np.clip(54.0 + 0.06 * (109.5 - bend), 52.0, 58.0))  # small rings open H-C-H
@@ -134,7 +157,7 @@ def _around_axis(frame: Frame, atom: int, end: int, towards: np.ndarray, count: 
         return -towards[None, None]
     wish, turned = _reference(frame, atom, end)
     x = _perpendicular(towards, wish)
-    y = np.cross(towards, x)
+    y = _cross(towards, x)
     planar = pi == 1 or (symbol == "N" and frame.conjugated(atom))
     azimuths = AZIMUTHS
     if planar and wish is not None:
@@ -187,7 +210,7 @@ def _torsion(frame: Frame, atom: int, end: int, options: np.ndarray) -> np.ndarr
     for tip, double in tips:
         x = _perpendicular(axis, tip - frame.positions[end])
         arms = options - frame.positions[atom]
-        phi = np.arctan2(arms @ np.cross(axis, x), arms @ x)
+        phi = np.arctan2(arms @ _cross(axis, x), arms @ x)
         if in_plane:
             out += (2.0 * np.sin(phi) ** 2).sum(1)
         else:

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from rdkit import Chem
 
-from gendesign.generate.simgen.placement import place
+from gendesign.generate.simgen.placement import place_at
 from gendesign.generate.simgen.skeleton import VALENCE, kind
 from gendesign.structure.bonds import perceive
 
@@ -37,6 +37,7 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
     hydrogens = [[n.GetIdx() for n in mol.GetAtomWithIdx(i).GetNeighbors() if n.GetAtomicNum() == 1] for i in heavy]
     symbols = [chemical_symbols[atoms.numbers[i]] for i in heavy]
     kinds = [_kind(mol.GetAtomWithIdx(i), s, o) for i, s, o in zip(heavy, symbols, orders, strict=False)]
+    placed = {k: atoms.positions[h] for k, h in enumerate(hydrogens)}
     out = []
     for site, index in enumerate(heavy):
         if mol.GetAtomWithIdx(index).GetFormalCharge() or "+" in kinds[site]:
@@ -47,18 +48,10 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
             if symbol == symbols[site] or free < 0 or _odd(symbol, [symbols[j] for j in _near(bonds, site)]):
                 continue
             exchanged = [*symbols[:site], symbol, *symbols[site + 1 :]]
-            counts = [len(h) for h in hydrogens]
-            counts[site] = free
-            fresh = place(
-                exchanged,
-                atoms.positions[heavy],
-                bonds,
-                [*kinds[:site], kind(symbol, orders[site]), *kinds[site + 1 :]],
-                counts,
-            )
-            start = sum(counts[:site])
+            new_kinds = [*kinds[:site], kind(symbol, orders[site]), *kinds[site + 1 :]]
+            fresh = place_at(exchanged, atoms.positions[heavy], bonds, new_kinds, placed, site, free)
             kept = [i for k, h in enumerate(hydrogens) if k != site for i in h]
-            positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh[start : start + free]])
+            positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh])
             out.append(Atoms([*exchanged, *["H"] * (len(kept) + free)], positions))
     return out
 
