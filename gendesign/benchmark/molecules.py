@@ -89,7 +89,7 @@ def run(config: DictConfig) -> None:
     potential = load(config)
     stages, n = build_stages(config, [], potential)
     known = {*potential.elements}
-    molecules = [atoms for atoms in stages.generator.reference_molecules() if set(atoms.symbols) <= known]
+    molecules = [atoms for atoms in stages.generator.reference_molecules if set(atoms.symbols) <= known]
     chosen = np.random.default_rng(0).choice(len(molecules), min(config.references, len(molecules)), replace=False)
     sample = [molecules[k] for k in sorted(chosen)]
     quick = OmegaConf.merge(config, {"screening": {"checks": [c for c in config.screening.checks if c not in SLOW]}})

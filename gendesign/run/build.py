@@ -98,7 +98,8 @@ def table_rows(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     rows = [row._asdict() for row in summarise(verdicts, n)]
     scores = reference_scores()
     return [
-        row | {"references": scores.get(row["name"])}
+        row
+        | {"references": scores.get(row["name"])}
         | ({"value": None} if row["value"] is not None and math.isinf(row["value"]) else {})
         for row in rows
     ]

@@ -61,8 +61,11 @@ def test_unlike_sites_mutate_first():
 def test_the_fitter_particle_survives():
     """Cold, the particle of least energy replaces all others of its molecule."""
     refs = references(C=1.0, N=1.0)
-    energy = SimpleNamespace(references=refs, potential=SimpleNamespace(dtype=torch.float64),
-                             energies=lambda swarm, positions, sigma: (swarm.particle != 2).double())
+    energy = SimpleNamespace(
+        references=refs,
+        potential=SimpleNamespace(dtype=torch.float64),
+        energies=lambda swarm, positions, sigma: (swarm.particle != 2).double(),
+    )
     swarm = new_swarm(torch.tensor([4, 4]), keys(3, torch.arange(2)), 3, 6)
     swarm.numbers[(swarm.particle == 2) & (swarm.slot == 1)] = 7
     carbon = torch.tensor([[4.0, 0.0]]).expand(2, 2)
@@ -75,12 +78,15 @@ def test_the_fitter_particle_survives():
     assert temperature(0.0) == pytest.approx(0.1) and temperature(1.0) == pytest.approx(1e6)
 
 
-@pytest.mark.parametrize(("name", "expected"), [
-    ("CH3CH2OH", ["CCC", "CCN", "CNO", "COO", "NCO", "OCO"]),
-    ("C6H6", ["c1ccncc1"] * 6),
-    ("H2CO", ["C=C", "C=N", "N=O", "O=O"]),
-    ("CH3CN", ["C#CC", "N#CN", "N#CO"]),
-])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("CH3CH2OH", ["CCC", "CCN", "CNO", "COO", "NCO", "OCO"]),
+        ("C6H6", ["c1ccncc1"] * 6),
+        ("H2CO", ["C=C", "C=N", "N=O", "O=O"]),
+        ("CH3CN", ["C#CC", "N#CN", "N#CO"]),
+    ],
+)
 def test_sweep_of_known_molecules(name, expected):
     found = substitutions(molecule(name), (6, 7, 8))
     smiles = []

@@ -60,8 +60,13 @@ def test_between_is_called_after_every_step():
     seen = []
     swarm = new_swarm(torch.tensor([2]), keys(0, torch.arange(1)), 1, 6)
     sigmas = simgen_sigmas(4)
-    integrate(swarm, [lambda state, sigma: -state.positions], sigmas, Heun(),
-              lambda state, step, sigma: seen.append((step, sigma)) or state)
+    integrate(
+        swarm,
+        [lambda state, sigma: -state.positions],
+        sigmas,
+        Heun(),
+        lambda state, step, sigma: seen.append((step, sigma)) or state,
+    )
     assert seen == list(enumerate(sigmas[1:].tolist()))
 
 

@@ -23,8 +23,16 @@ def reference(tmp_path_factory):
 @pytest.fixture(scope="module")
 def simgen(reference):
     few = Finish(finalists=1, rough_steps=1, sweeps=0)
-    return SimGen(tiny.potential(), n_heavy_atoms="3-4", reference=reference, steps=8, particles=4, families=2,
-                  swap_every=2, finishing=few)
+    return SimGen(
+        tiny.potential(),
+        n_heavy_atoms="3-4",
+        reference=reference,
+        steps=8,
+        particles=4,
+        families=2,
+        swap_every=2,
+        finishing=few,
+    )
 
 
 def test_the_same_seed_gives_the_same_candidates(simgen):
@@ -56,22 +64,25 @@ def test_references_hold_allowed_elements_only(simgen, reference):
     assert len(SimGen(tiny.potential(), elements=("C",), reference=reference).skeletons) == 1
 
 
-@pytest.mark.parametrize(("wrong", "said"), [
-    ({"n_heavy_atoms": "12-5"}, "runs backwards"),
-    ({"n_heavy_atoms": 0}, "begin at 1"),
-    ({"n_heavy_atoms": "many"}, "is not a count"),
-    ({"elements": ()}, "choose heavy elements from C"),
-    ({"elements": ("C", "Xx")}, "choose heavy elements from C"),
-    ({"elements": ("C", "S")}, "does not know S; it knows H C N O"),
-    ({"steps": 1}, "generator.steps=1 is too small; give 2"),
-    ({"particles": 0}, "generator.particles=0"),
-    ({"particles": 4, "families": 3}, "generator.families=3 must divide generator.particles=4"),
-    ({"swap_every": 0}, "generator.swap_every=0"),
-    ({"max_atoms": 0}, "generator.max_atoms=0"),
-    ({"reference": "missing.xyz"}, "missing.xyz"),
-    ({"reference": __file__}, "test_simgen.py"),
-    ({"elements": ("N",)}, "holds no molecule of N only"),
-])
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n_heavy_atoms": "12-5"}, "runs backwards"),
+        ({"n_heavy_atoms": 0}, "begin at 1"),
+        ({"n_heavy_atoms": "many"}, "is not a count"),
+        ({"elements": ()}, "choose heavy elements from C"),
+        ({"elements": ("C", "Xx")}, "choose heavy elements from C"),
+        ({"elements": ("C", "S")}, "does not know S; it knows H C N O"),
+        ({"steps": 1}, "generator.steps=1 is too small; give 2"),
+        ({"particles": 0}, "generator.particles=0"),
+        ({"particles": 4, "families": 3}, "generator.families=3 must divide generator.particles=4"),
+        ({"swap_every": 0}, "generator.swap_every=0"),
+        ({"max_atoms": 0}, "generator.max_atoms=0"),
+        ({"reference": "missing.xyz"}, "missing.xyz"),
+        ({"reference": __file__}, "test_simgen.py"),
+        ({"elements": ("N",)}, "holds no molecule of N only"),
+    ],
+)
 def test_wrong_settings_are_one_line(reference, wrong, said):
     with pytest.raises(UserError, match=said) as refused:
         SimGen(tiny.potential(), **{"reference": reference, **wrong})

@@ -18,8 +18,15 @@ from gendesign.structure.types import UserError
 
 @pytest.fixture
 def folder(tmp_path):
-    save_folder(tiny.potential().net, tmp_path / "saved", name="saved", licence="MIT", citation="none",
-                chemical_potentials=tiny.CHEMICAL_POTENTIALS, training={"steps": 0})
+    save_folder(
+        tiny.potential().net,
+        tmp_path / "saved",
+        name="saved",
+        licence="MIT",
+        citation="none",
+        chemical_potentials=tiny.CHEMICAL_POTENTIALS,
+        training={"steps": 0},
+    )
     return tmp_path / "saved"
 
 
@@ -42,8 +49,9 @@ def test_saved_and_loaded_is_the_same(folder):
     wanted, found = before.net.state_dict(), after.net.state_dict()
     assert wanted.keys() == found.keys() and all(torch.equal(wanted[key], found[key]) for key in wanted)
     water = [tiny.rattled("H2O")]
-    assert torch.equal(load_potential(str(folder), dtype="float64", device="cpu").evaluate(water).forces,
-                       before.evaluate(water).forces)
+    assert torch.equal(
+        load_potential(str(folder), dtype="float64", device="cpu").evaluate(water).forces, before.evaluate(water).forces
+    )
     assert (after.name, after.licence, after.chemical_potentials) == ("saved", "MIT", tiny.CHEMICAL_POTENTIALS)
     assert after.elements == ("H", "C", "N", "O") and after.cutoff == 4.0
     assert after.weights_hash == hashlib.sha256((folder / "weights.safetensors").read_bytes()).hexdigest()
@@ -116,7 +124,9 @@ def test_a_cached_file_is_checked_before_it_is_unpickled(tmp_path, monkeypatch):
 
 
 def test_reference_methods_need_no_torch():
-    code = ("import sys, gendesign.potential.reference, gendesign.train.teacher, gendesign.structure.files; "
-            "print([m for m in ('torch', 'mace') if m in sys.modules])")
+    code = (
+        "import sys, gendesign.potential.reference, gendesign.train.teacher, gendesign.structure.files; "
+        "print([m for m in ('torch', 'mace') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -15,8 +15,15 @@ from gendesign import cli
 from gendesign.structure.types import UserError
 from gendesign.train.commands import atomic_energies, split
 
-TINY = ["architecture.channels=4", "architecture.max_ell=1", "architecture.layers=1", "fit.steps=4", "fit.save_every=2",
-        "fit.batch_size=4", "fit.warmup=1"]
+TINY = [
+    "architecture.channels=4",
+    "architecture.max_ell=1",
+    "architecture.layers=1",
+    "fit.steps=4",
+    "fit.save_every=2",
+    "fit.batch_size=4",
+    "fit.warmup=1",
+]
 
 
 def labelled(name: str, seed: int = 0, **info) -> Atoms:
@@ -70,16 +77,19 @@ def test_train(tmp_path, capsys):
     assert "fit.damping was 5.0, now 2.0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("verb", "frames", "keys", "said"), [
-    ("label", [bulk("C")], [], "is periodic"),
-    ("label", [molecule("H2O")], ["workers=0"], "workers=0: give a whole number of 1 or more"),
-    ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
-    ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),
-    ("train", [labelled("H2O"), labelled("CH4")], ["test_share=1.5"], "test_share=1.5"),
-    ("train", [labelled("H2O"), labelled("CH4")], ["fit.steps=0"], "fit.steps=0"),
-    ("train", [labelled("H2O"), labelled("CH4")], ["architecture.channels=0"], "architecture.channels=0"),
-    ("train", [labelled("H2O"), labelled("CH4")], ["architecture.max_l=3"], "no more than architecture.max_ell"),
-])
+@pytest.mark.parametrize(
+    ("verb", "frames", "keys", "said"),
+    [
+        ("label", [bulk("C")], [], "is periodic"),
+        ("label", [molecule("H2O")], ["workers=0"], "workers=0: give a whole number of 1 or more"),
+        ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
+        ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),
+        ("train", [labelled("H2O"), labelled("CH4")], ["test_share=1.5"], "test_share=1.5"),
+        ("train", [labelled("H2O"), labelled("CH4")], ["fit.steps=0"], "fit.steps=0"),
+        ("train", [labelled("H2O"), labelled("CH4")], ["architecture.channels=0"], "architecture.channels=0"),
+        ("train", [labelled("H2O"), labelled("CH4")], ["architecture.max_l=3"], "no more than architecture.max_ell"),
+    ],
+)
 def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, capfd, verb, frames, keys, said):
     write(tmp_path / "bad.extxyz", frames)
     assert cli.main([verb, str(tmp_path / "bad.extxyz"), f"output={tmp_path / 'out'}", *keys]) == 2

@@ -83,8 +83,10 @@ def test_fit_learns_and_a_restart_is_exact(frames, tmp_path, monkeypatch):
         assert torch.equal(a, b)
     one, two = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
     assert one["step"] == two["step"] == 20 and all(torch.equal(one["net"][k], two["net"][k]) for k in one["net"])
-    logs = [[line.split(",")[:2] for line in (tmp_path / name / "log.csv").read_text().splitlines()]
-            for name in ("whole", "parts")]
+    logs = [
+        [line.split(",")[:2] for line in (tmp_path / name / "log.csv").read_text().splitlines()]
+        for name in ("whole", "parts")
+    ]
     assert logs[0] == logs[1] and [row[0] for row in logs[0]] == ["step", "10", "20"]
     assert float(logs[0][2][1]) < float(logs[0][1][1])
     table = errors(whole, data)["all"]

@@ -86,6 +86,11 @@ def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms
         [(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]
     ).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
-    row = (uniform(molecule_key, 5, 1)[:, 0] * len(share)).long()
+    row = drawn_reference(molecule_key, len(share))
     u = uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 6, 1)[:, 0]
     return kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
+
+
+def drawn_reference(molecule_key: Tensor, count: int) -> Tensor:
+    """Which of `count` references each molecule takes its element shares and its unsaturation from (molecules,)."""
+    return (uniform(molecule_key, 5, 1)[:, 0] * count).long()

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from rdkit import Chem
 
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
+from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.sweep import substitutions
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.bonds import perceive
-
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
 
@@ -27,15 +28,25 @@ class Finish:
 
     `finalists` hydrogenated particles per molecule are relaxed for `rough_steps`; the first of `sweeps` passes tries
     every element at every heavy atom, the others those that bring the composition nearer to the drawn one. Both
-    choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition drawn for the molecule,
-    at `temperature` (eV).
+    choices weigh E - sum mu against `off_composition` (eV) for every atom off the composition drawn for the molecule
+    and `off_unsaturation` (eV) for every ring or pi bond more or less than drawn, at `temperature` (eV). Energy alone
+    would end at the same few saturated molecules.
     """
 
     finalists: int = 8
     rough_steps: int = 10
     sweeps: int = 3
     off_composition: float = 0.7
+    off_unsaturation: float = 0.5
     temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a molecule should be like: heavy atoms of each allowed element (elements,), and rings plus pi bonds."""
+
+    composition: np.ndarray
+    unsaturation: float
 
 
 @dataclass(frozen=True)
@@ -107,14 +118,22 @@ def mismatch(numbers: np.ndarray, wanted: np.ndarray, elements: Sequence[int]) -
     return float(np.abs((numbers[:, None] == np.asarray(elements)[None]).sum(0) - wanted).sum() / 2)
 
 
-def choose(
-    group: Sequence[Proposal], wanted: np.ndarray, elements: Sequence[int], settings: Finish, u: float
-) -> Proposal:
-    """Draw one by exp(-(formation + off_composition * mismatch)/temperature), valid and complete ones first."""
+def unsaturation(numbers: np.ndarray) -> float:
+    """Rings plus pi bonds of a neutral molecule with atomic `numbers` (atoms,), by its formula."""
+    return 1 + sum(VALENCE.get(chemical_symbols[z], 1) - 2 for z in numbers) / 2
+
+
+def choose(group: Sequence[Proposal], goal: Goal, elements: Sequence[int], settings: Finish, u: float) -> Proposal:
+    """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid and complete ones first."""
     rank = [(p.smiles is None, p.dropped) for p in group]
     best = [p for p, r in zip(group, rank, strict=False) if r == min(rank)]
     cost = np.array(
-        [p.formation + settings.off_composition * mismatch(p.atoms.numbers, wanted, elements) for p in best]
+        [
+            p.formation
+            + settings.off_composition * mismatch(p.atoms.numbers, goal.composition, elements)
+            + settings.off_unsaturation * abs(unsaturation(p.atoms.numbers) - goal.unsaturation)
+            for p in best
+        ]
     )
     weights = np.exp(-(cost - cost.min()) / settings.temperature)
     return best[min(int(np.searchsorted(np.cumsum(weights) / weights.sum(), u)), len(best) - 1)]
@@ -123,7 +142,7 @@ def choose(
 def swept(
     chosen: Sequence[Proposal | None],
     potential: Potential,
-    wanted: np.ndarray,
+    goals: Sequence[Goal],
     elements: Sequence[int],
     settings: Finish,
     draws: np.ndarray,
@@ -131,27 +150,27 @@ def swept(
 ) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
-    wanted (molecules, elements) compositions, draws (molecules,) uniform numbers. Unless the sweep is `whole`,
-    exchanges that lead away from the wanted composition are left out: after a whole sweep they are hardly ever drawn.
+    draws (molecules,) are uniform numbers. Unless the sweep is `whole`, exchanges that lead away from the composition
+    of the goal are left out: after a whole sweep they are hardly ever drawn.
     """
     groups = []
-    for proposal, goal in zip(chosen, wanted, strict=False):
+    for proposal, goal in zip(chosen, goals, strict=False):
         options = [] if proposal is None or proposal.smiles is None else substitutions(proposal.atoms, elements)
-        now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal, elements)
+        now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal.composition, elements)
         groups.append(
             [
                 Proposal(atoms, proposal.n_heavy, proposal.dropped)
                 for atoms in options
-                if whole or mismatch(atoms.numbers, goal, elements) <= now
+                if whole or mismatch(atoms.numbers, goal.composition, elements) <= now
             ]
         )
     out = []
     for proposal, group, goal, u in zip(
-        chosen, judged(groups, potential, settings.rough_steps), wanted, draws, strict=False
+        chosen, judged(groups, potential, settings.rough_steps), goals, draws, strict=False
     ):
         valid = [p for p in group if p.smiles is not None]
         out.append(choose([proposal, *valid], goal, elements, settings, u) if valid else proposal)
     return out
 
 
-__all__ = ["Finish", "Proposal", "choose", "hydrogenated", "judged", "swept"]
+__all__ = ["Finish", "Goal", "Proposal", "choose", "hydrogenated", "judged", "swept", "unsaturation"]

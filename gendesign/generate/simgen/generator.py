@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen import finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
-from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference
 from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior, shapes_of
 from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.sampler import Heun, integrate
@@ -71,7 +71,7 @@ class SimGen:
     @cached_property
     def skeletons(self) -> list[Atoms]:
         """Reference molecules without hydrogen (and without fluorine, unless asked for) of allowed elements."""
-        found = [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules()]
+        found = [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules]
         missing = [e for e in self.elements if not any(e in a.symbols for a in found)]
         if missing:
             raise UserError(
@@ -80,6 +80,7 @@ class SimGen:
             )
         return found
 
+    @cached_property
     def reference_molecules(self) -> list[Atoms]:
         """The hydrogenated reference molecules whose heavy atoms are all allowed, fluorine aside."""
         path = checkpoints_folder() / "organic" / "reference.extxyz" if self.reference is None else Path(self.reference)
@@ -113,7 +114,7 @@ class SimGen:
         """The potential with chemical potentials of the allowed elements: its own, or fitted to the references."""
         if {"H", *self.elements} <= set(self.potential.chemical_potentials):
             return self.potential
-        molecules = [a for a in self.reference_molecules() if set(a.symbols) <= set(self.potential.elements)]
+        molecules = [a for a in self.reference_molecules if set(a.symbols) <= set(self.potential.elements)]
         energies = self.potential.evaluate(molecules).energy.tolist()
         return replace(self.potential, chemical_potentials=fit_chemical_potentials(molecules, energies))
 
@@ -167,17 +168,17 @@ class SimGen:
             yield from self._batch(index[:half], sizes[:half], key[:half], seed)
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
-        goal = wanted[:: self.families].cpu().numpy()
+        goals = self._goals(sizes, key, wanted[:: self.families].cpu().numpy())
         groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
         draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
         judged = finish.judged(groups, self.judge, self.finishing.rough_steps)
         chosen = [
-            finish.choose(group, want, self.numbers, self.finishing, u) if group else None
-            for group, want, u in zip(judged, goal, draws[:, 0], strict=False)
+            finish.choose(group, goal, self.numbers, self.finishing, u) if group else None
+            for group, goal, u in zip(judged, goals, draws[:, 0], strict=False)
         ]
         for sweep in range(self.finishing.sweeps):
             chosen = finish.swept(
-                chosen, self.judge, goal, self.numbers, self.finishing, draws[:, 1 + sweep], whole=sweep == 0
+                chosen, self.judge, goals, self.numbers, self.finishing, draws[:, 1 + sweep], whole=sweep == 0
             )
         for i, proposal, group, reason in zip(index, chosen, groups, reasons, strict=False):
             base = Candidate(Atoms(), i, self.name, seed)
@@ -189,6 +190,13 @@ class SimGen:
                     .after("sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation)
                     .after("hydrogenated")
                 )
+
+    def _goals(self, sizes: Tensor, key: Tensor, compositions: np.ndarray) -> list[finish.Goal]:
+        """Compositions as drawn; unsaturation as in the same reference, in proportion to the number of heavy atoms."""
+        molecules = self.reference_molecules
+        row = drawn_reference(key, len(molecules)).tolist()
+        per_atom = [finish.unsaturation(molecules[k].numbers) / len(self.skeletons[k]) for k in row]
+        return [finish.Goal(c, u * n) for c, u, n in zip(compositions, per_atom, sizes.tolist(), strict=True)]
 
     def _hydrogenated(self, swarm: Swarm, exploded: Tensor, sizes: list[int]) -> tuple[list, list[str]]:
         """Proposals of every molecule from all its particles, and why there is none."""
