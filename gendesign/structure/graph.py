@@ -49,8 +49,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed neighbour pairs: index (2, edges) sender and receiver; shift (edges, 3) in Angstrom added to r_j - r_i;
-    unit_shift (edges, 3) the same in lattice vectors."""
+    """Every neighbour pair in both directions: index (2, edges) atoms i and j, sorted by i; shift (edges, 3) in Angstrom
+    added to r_j - r_i; unit_shift (edges, 3) the same in lattice vectors."""
 
     index: Tensor
     shift: Tensor

@@ -1,6 +1,6 @@
-"""Write checkpoints/organic from a fit: averaged weights, chemical potentials, errors on the frozen test set.
+"""Write checkpoints/organic, or another folder, from a fit: averaged weights and chemical potentials.
 
-    python scripts/organic/export.py NAME        # reads training/fit-NAME/state.pt
+    python scripts/organic/export.py NAME [FOLDER]        # reads training/fit-NAME/state.pt
 The card is written by scripts/organic/card.py, which measures.
 """
 
@@ -13,21 +13,21 @@ import torch
 
 from gendesign.potential import Potential, fit_chemical_potentials, mace, save_folder
 
-OUT = Path("checkpoints/organic")
+BUNDLED = Path("checkpoints/organic")
 
 
-def main(name: str) -> None:
+def main(name: str, out: str = str(BUNDLED)) -> None:
     folder = Path("training") / f"fit-{name}"
     architecture = json.loads((folder / "settings.json").read_text())["architecture"]
     saved = torch.load(folder / "state.pt", weights_only=True)
     net = mace.from_plain(architecture)
     net.load_state_dict(saved["net"])
     net.load_state_dict(saved["average"], strict=False)
-    references = ase.io.read(OUT / "reference.extxyz", index=":")
+    references = ase.io.read(BUNDLED / "reference.extxyz", index=":")
     energies = Potential(net.requires_grad_(False), name, "", "", "").evaluate(references).energy.tolist()
     save_folder(
         net,
-        OUT,
+        Path(out),
         name="organic",
         licence="MIT",
         citation="gendesign (this repository)",
@@ -35,8 +35,8 @@ def main(name: str) -> None:
         teacher="GFN2-xTB (tblite), spin-polarised open shells, electronic temperature 300 K",
         training={"fit": name, "steps": saved["step"]},
     )
-    print(f"exported {name} at step {saved['step']}")
+    print(f"exported {name} at step {saved['step']} to {out}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -78,6 +78,10 @@ def main(count: int) -> None:
             if found.mol is not None:  # a torn one is tried again with its next conformer
                 seen.add(str(frame.info["molecule"]))
                 trained.add(smiles(found.mol, stereo=True))
+    for frame in read_frames(sorted(Path("training").glob("visited-*/shard-*.extxyz"))):
+        found = perceive(Atoms(frame.numbers, frame.positions))
+        if found.mol is not None:
+            trained.add(smiles(found.mol, stereo=True))
     good = {
         key: row
         for key, row in known.items()

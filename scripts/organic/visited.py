@@ -1,6 +1,6 @@
-"""One round of active learning: label what the generator and the relaxation visit under the current checkpoint.
+"""One round of active learning: label what the generator and the relaxation visit under a checkpoint.
 
-    python scripts/organic/visited.py ROUND N        # N attempts -> training/visited-ROUND
+    python scripts/organic/visited.py ROUND N [POTENTIAL]        # N attempts -> training/visited-ROUND
 Every hydrogenated copy and every exchange of elements that the generator weighed is kept as it stands after its rough
 relaxation, and every result at the end of its full relaxation. train.py reads all training/visited-* folders.
 """
@@ -15,14 +15,17 @@ warnings.filterwarnings("ignore")
 
 import ase.io  # noqa: E402
 from ase import Atoms  # noqa: E402
+from molecules import graph_key  # noqa: E402
+from structures import in_test  # noqa: E402
 
+from gendesign.structure.bonds import perceive  # noqa: E402
 from gendesign.train.label import label_shards, write_frames  # noqa: E402
 from gendesign.train.teacher import gfn2_label  # noqa: E402
 
 LABELS_PER_SHARD = 200
 
 
-def visited(round_: int, count: int, source: Path) -> None:
+def visited(round_: int, count: int, source: Path, potential: str = "organic") -> None:
     """Write the structures that `count` attempts visit to `source`, after every batch."""
     from gendesign import SimGen, load_potential, relax
     from gendesign.generate.simgen import finish
@@ -36,20 +39,27 @@ def visited(round_: int, count: int, source: Path) -> None:
         return out
 
     finish.judged = recording
-    potential = load_potential("organic")
+    model = load_potential(potential)
     for elements, share in ((("C", "N", "O"), 0.75), (("C", "N", "O", "S", "F", "Cl"), 0.25)):
-        generator = SimGen(potential, n_heavy_atoms="5-14", elements=elements)
+        generator = SimGen(model, n_heavy_atoms="5-14", elements=elements)
         for first in range(0, round(count * share), 15):
             indices = range(first, min(first + 15, round(count * share)))
-            done = relax(list(generator.generate(indices, seed=900_000 + round_)), potential)
+            done = relax(list(generator.generate(indices, seed=900_000 + round_)), model)
             seen.extend(c.atoms for c in done if c.failure is None)
             write_frames(source, [Atoms(a.numbers, a.positions, info={"kind": "visited"}) for a in seen])
             print(f"{elements}: {indices.stop} attempts, {len(seen)} structures", flush=True)
 
 
 def label_slice(index: int, path: Path) -> list[Atoms]:
-    frames = ase.io.read(path, index=slice(index * LABELS_PER_SHARD, (index + 1) * LABELS_PER_SHARD))
-    return [answer for answer in map(gfn2_label, frames) if answer is not None]
+    out = []
+    for frame in ase.io.read(path, index=slice(index * LABELS_PER_SHARD, (index + 1) * LABELS_PER_SHARD)):
+        mol = perceive(frame).mol
+        frame.info["molecule"] = "" if mol is None else graph_key(mol)
+        if mol is not None and mol.GetNumHeavyAtoms() >= 9 and in_test(graph_key(mol)):
+            continue
+        answer = gfn2_label(frame)
+        out += [] if answer is None else [answer]
+    return out
 
 
 if __name__ == "__main__":
@@ -58,7 +68,7 @@ if __name__ == "__main__":
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / "unlabelled.extxyz"
     if not source.exists():
-        visited(round_, count, source)
+        visited(round_, count, source, *sys.argv[3:])
     total = len(ase.io.read(source, index=":"))
     label_shards(
         partial(label_slice, path=source),

@@ -15,7 +15,7 @@ class Swarm:
     positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the
     batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
     key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them
-    `largest`; cell is always None, as other states have one.
+    `largest`.
     """
 
     positions: Tensor
@@ -30,7 +30,6 @@ class Swarm:
     sizes: Tensor
     n_particles: int
     largest: int
-    cell: None = None
 
     @property
     def n_molecules(self) -> int:
