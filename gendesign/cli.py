@@ -189,7 +189,11 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
-    digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in files}
+    reference = (settings.get("generator") or {}).get("reference")
+    read = (
+        [*files, reference] if reference and Path(reference).is_file() else files
+    )  # the generator names a missing one
+    digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
 
 

@@ -83,7 +83,8 @@ def _refuse(structures, temperature, timestep, steps, friction, ensemble, every)
 def _drop_exploded(state: MDState, running: list[int], trajectories: list[list[Atoms]]) -> list[int]:
     """Take structures that are not finite out of the batch before the model sees them; who remains."""
     finite = torch.isfinite(state.energy)
-    broken = ~(torch.isfinite(state.forces) & torch.isfinite(state.momenta)).all(dim=1)
+    parts = (state.positions, state.forces, state.momenta)  # an atom at NaN has no neighbours, and so finite forces
+    broken = ~torch.stack([torch.isfinite(part) for part in parts]).all(dim=0).all(dim=1)
     finite[state.system_idx[broken]] = False
     if finite.all():
         return running

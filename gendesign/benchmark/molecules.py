@@ -32,7 +32,7 @@ from gendesign.run.stages import Stages
 from gendesign.structure.types import Candidate, UserError
 
 SLOW = ("posebusters", "strain")  # seconds a molecule
-OWN_KEYS = ("output", "record", "references", "timed", "speed")  # they change no candidate
+OWN_KEYS = ("output", "record", "references", "timed", "speed")  # they change no generated candidate
 SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
 
 
@@ -97,7 +97,8 @@ def run(config: DictConfig) -> None:
     generated, timings = completed(config, identity, "generated", stages, n)
     all_checks, quick_checks = _given(stages, sample), _given(build_stages(quick, [], potential)[0], molecules)
     references, _ = completed(config, identity, "references", quick_checks, len(molecules))
-    part, _ = completed(config, identity, "references-sample", all_checks, len(sample))
+    of_sample = {**identity, "references": len(sample)}
+    part, _ = completed(config, of_sample, "references-sample", all_checks, len(sample))
     rows = [
         *score_rows(generated, references, part),
         *composition_rows(generated, references, part, config.generator.elements),

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from ase.calculators.calculator import Calculator, all_changes
+from ase.data import chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
 from torch_sim.models.interface import ModelInterface
 
@@ -19,6 +20,9 @@ class TorchSimModel(ModelInterface):
         self._compute_stress, self._compute_forces = stress, True
 
     def forward(self, state, **_) -> dict[str, torch.Tensor]:
+        known = self.potential.net.atomic_numbers
+        if not torch.isin(state.atomic_numbers, known).all():
+            self.potential.require_elements({chemical_symbols[int(z)] for z in state.atomic_numbers.unique()})
         pbc = tuple(bool(p) for p in torch.as_tensor(state.pbc).expand(3))
         batch = Batch(
             state.positions.detach(),

@@ -167,9 +167,10 @@ def predict(
             keep(out["energy"]), keep(out["forces"]), keep(out["node_energy"]), keep(out["stress"]) if stress else None
         )
     element = elements(net, batch.numbers)
-    vectors = scalar.vectors_of(batch.positions, edges).detach().requires_grad_(True)
-    interaction = scalar.atom_energies(net, element, vectors, edges, head)
-    (slope,) = torch.autograd.grad(interaction.sum(), vectors, create_graph=training)
+    with torch.enable_grad():
+        vectors = scalar.vectors_of(batch.positions, edges).detach().requires_grad_(True)
+        interaction = scalar.atom_energies(net, element, vectors, edges, head)
+        (slope,) = torch.autograd.grad(interaction.sum(), vectors, create_graph=training)
     force = torch.zeros_like(batch.positions).index_add(0, edges.index[1], slope).index_add(0, edges.index[0], -slope)
     isolated = torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[head][element]
     atom = isolated.double() + (interaction if training else interaction.detach()).double()

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,8 @@ def _device(device: str | None) -> torch.device:
         target = None
     if target is None or target.type not in ("cpu", "cuda"):
         raise UserError(f"device={device!r} is not known; choose cpu, cuda or cuda:N")
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={device!r}, but no CUDA device is available here; choose cpu")
+    if target.type == "cuda" and (target.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device={device!r}, but {torch.cuda.device_count()} CUDA devices are available; choose cpu")
     return target
 
 
@@ -238,7 +238,8 @@ def _foundation(name: str) -> Potential:
         ) from error
     found, pin = hash_of(path), path.with_suffix(".sha256")
     if not pin.exists():
-        pin.write_text(found)
+        with suppress(OSError):  # a cache that is only to be read keeps no pins
+            pin.write_text(found)
     elif pin.read_text().strip() != found:
         raise UserError(
             f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "

@@ -11,10 +11,11 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
+from gendesign.potential.memory import is_out_of_memory
 from gendesign.relaxation.optimization import Ending, Group, Relaxation, chunks, optimize, stress_deviation
 from gendesign.structure.types import Candidate, UserError
 
-__all__ = ["Relaxation", "relax"]
+__all__ = ["Relaxation", "check_relaxable", "relax"]
 
 Progress = Callable[[int, int], None]
 
@@ -42,7 +43,7 @@ def relax(
     potential.require_elements({symbol for i in ready for symbol in results[i].atoms.symbols})
     groups: dict[tuple[bool, ...], list[int]] = {}
     for i in ready:
-        _refuse_what_cannot_be_relaxed(results[i], settings)
+        check_relaxable(results[i], settings)
         groups.setdefault(tuple(bool(flag) for flag in results[i].atoms.pbc), []).append(i)
     finished = len(results) - len(ready)
     for pbc, members in groups.items():
@@ -58,7 +59,8 @@ def _report_from(finished: int, total: int, progress: Progress | None) -> Callab
     return lambda count: progress(finished + count, total) if progress else None
 
 
-def _refuse_what_cannot_be_relaxed(candidate: Candidate, settings: Relaxation) -> None:
+def check_relaxable(candidate: Candidate, settings: Relaxation) -> None:
+    """Raise UserError for constraints and cells that cannot be kept; long runs ask before they begin."""
     atoms = candidate.atoms
     others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
     if others:
@@ -82,11 +84,12 @@ def _relax_group(group: Group, candidates: list[Candidate], report: Callable[[in
         endings = optimize(group, report)
         return _judge(group, candidates, endings)
     except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
         sizes = [len(atoms) for atoms in group.structures]
-        limit = min(group.settings.max_atoms, sum(sizes)) // 2
-        if limit < max(sizes):
+        tried = min(max(group.settings.max_atoms, max(sizes)), sum(sizes))
+        limit = max(tried // 2, max(sizes))
+        if limit == tried:
             raise UserError(
                 f"a structure of {max(sizes)} atoms does not fit into the memory of {group.model.device}; "
                 "use a smaller structure, dtype=float32 or another device"

@@ -134,8 +134,9 @@ def _drive(states, movable: list[int], endings: list[Ending], group: Group, repo
 def _broken_input(atoms: Atoms) -> str:
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         return "coordinates are not finite before relaxation"
-    if any(atoms.pbc) and not atoms.cell.volume > 0 and all(atoms.pbc):
-        return "periodic, but the cell has no volume"
+    lattice = atoms.cell.array[atoms.pbc]
+    if len(lattice) and np.linalg.matrix_rank(lattice) < len(lattice):
+        return "periodic, but the lattice vectors span no cell"
     return ""
 
 
@@ -190,7 +191,8 @@ def _simulation_state(structures: list[Atoms], model: ModelInterface) -> ts.SimS
 def _finished(state, settings: Relaxation, steps: list[int], endings: list[Ending], names: list[int]) -> list[int]:
     """Places in the batch that are done, their endings filled in; everything else in `endings` stays untouched."""
     finite = torch.isfinite(state.energy)
-    finite[state.system_idx[~torch.isfinite(state.forces).all(dim=1)]] = False
+    # an atom at NaN has no neighbours, and so finite forces
+    finite[state.system_idx[~(torch.isfinite(state.forces) & torch.isfinite(state.positions)).all(dim=1)]] = False
     done = ts.system_wise_max_force(state) < settings.fmax
     intact = torch.ones_like(finite)
     if settings.cell:

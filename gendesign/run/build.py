@@ -3,7 +3,7 @@
 import atexit
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -16,11 +16,14 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.relaxation import relax
+from gendesign.relaxation import check_relaxable, relax
 from gendesign.run.stages import Row, Stages
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
+from gendesign.screening.validity import convergence
+from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.identity import smiles
+from gendesign.structure.types import Candidate, Generator, UserError, Verdict
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,13 @@ def build_stages(config: DictConfig, files: Sequence[str], potential: Potential)
     stages = Stages(generator, about=about(potential))
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
-        stages = replace(stages, relax=lambda candidates, report: relax(candidates, potential, settings, report))
+        for candidate in generator.candidates if files else ():
+            check_relaxable(candidate, settings)
+        stages = replace(
+            stages,
+            relax=lambda candidates, report: relax(candidates, potential, settings, report),
+            screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
+        )
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential)
     return stages, n
@@ -85,18 +94,17 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
     return replace(
         stages,
         screen=partial(screen_each, potential=potential, settings=settings, workers=workers),
-        screen_set=partial(screen_set, settings=settings, reference=bundled_reference()),
-        summarise=table_rows,
+        screen_set=partial(screen_set, settings=settings, reference=known_molecules(stages.generator)),
+        summarise=partial(table_rows, scores={} if uses_own_references(stages.generator) else reference_scores()),
     )
 
 
-def table_rows(verdicts: Sequence[Verdict], n: int) -> list[Row]:
-    """The screening's table, each row with the bundled reference molecules' own score where that was measured.
+def table_rows(verdicts: Sequence[Verdict], n: int, scores: Mapping[str, float]) -> list[Row]:
+    """The screening's table, each row with the reference molecules' own score where that was measured.
 
     A median that most candidates have no number for is None, as JSON knows no infinity.
     """
     rows = [row._asdict() for row in summarise(verdicts, n)]
-    scores = reference_scores()
     return [
         row
         | {"references": scores.get(row["name"])}
@@ -112,12 +120,21 @@ def reference_scores() -> dict[str, float]:
     return {row["name"]: row["value"] for row in json.loads(path.read_text())} if path.is_file() else {}
 
 
-def bundled_reference() -> Reference | None:
-    """Reference skeletons and training molecules of the bundled checkpoint, for novelty; None where they are absent."""
+def uses_own_references(generator: Generator) -> bool:
+    """Whether the generator resembles the user's molecules and not the bundled ones."""
+    return getattr(generator, "reference", None) is not None
+
+
+def known_molecules(generator: Generator) -> Reference | None:
+    """Against what a molecule counts as novel: the training molecules of the bundled checkpoint and the references, the
+    generator's own or else the bundled ones; None where the former are absent."""
     folder = checkpoints_folder() / "organic"
     skeletons, training = folder / "reference.extxyz", folder / "training.smi"
     if not (skeletons.is_file() and training.is_file()):
         return None
+    if uses_own_references(generator):
+        found = [perceive(atoms).mol for atoms in generator.reference_molecules]
+        return Reference.read(training, [smiles(mol) for mol in found if mol is not None])
     return Reference.read(training, [str(atoms.info["smiles"]) for atoms in ase.io.read(skeletons, index=":")])
 
 

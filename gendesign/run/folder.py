@@ -73,7 +73,7 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
     An error before there is anything that matches `kept` takes the folder back.
     """
     check_folder(path, identity)
-    ours = not path.exists()
+    before = {entry.name for entry in path.iterdir()} if path.exists() else None
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / LOCK, "w")  # noqa: SIM115 - held open, and so locked, until the run ends
@@ -92,7 +92,7 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
             yield folder
         except Exception:
             if not any(folder.path.glob(kept)):
-                _empty(path, ours)
+                _empty(path, before)
             raise
 
 
@@ -116,12 +116,19 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
         raise SettingsError(f"output={path} holds a run with other settings ({shown}{more}); give another output")
 
 
-def _empty(path: Path, remove: bool) -> None:
-    """Take back what was written before the first shard met an error, so that mended settings are welcome."""
-    shutil.rmtree(path / "shards", ignore_errors=True)
-    for file in path.iterdir():
-        file.unlink()
-    if remove:
+def _empty(path: Path, before: set[str] | None) -> None:
+    """Take back what was written before the first shard met an error, so that mended settings are welcome.
+
+    What the folder held `before` stays, but for an earlier run's own beginnings; None: there was no folder.
+    """
+    for entry in path.iterdir():
+        if entry.name in (before or ()) and entry.name not in ("shards", SUMMARY, LOCK):
+            continue
+        if entry.is_dir():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()
+    if before is None:
         path.rmdir()
 
 

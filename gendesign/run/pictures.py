@@ -39,7 +39,7 @@ def draw_smiles(smiles: str) -> str:
 
 def draw_atoms(atoms: Atoms) -> str:
     """Balls and sticks seen along the flattest direction, as an SVG element; empty for no atoms or very many."""
-    if not 0 < len(atoms) <= MOST_ATOMS:
+    if not 0 < len(atoms) <= MOST_ATOMS or not np.isfinite(atoms.positions).all():
         return ""
     points = atoms.positions - atoms.positions.mean(axis=0)
     axes = np.linalg.svd(points, full_matrices=True)[2]

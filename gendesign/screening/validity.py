@@ -6,11 +6,11 @@ from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
 from gendesign.structure.bonds import Perceived, edm_stable_atoms, perceive
+from gendesign.structure.files import stated_charge
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate, Verdict
 
 CLOSE = 0.5  # of the sum of two covalent radii; no bond is that short (H2: 1.19, N2: 0.77)
-CHARGE_KEYS = ("charge", "total_charge")
 
 
 def is_periodic(candidate: Candidate) -> bool:
@@ -29,11 +29,7 @@ def perceive_candidate(candidate: Candidate) -> Perceived:
 
 def charge_of(candidate: Candidate) -> float:
     """The charge that the candidate's info states, 0 when it states none."""
-    for info in (candidate.info, candidate.atoms.info):
-        for key in CHARGE_KEYS:
-            if info.get(key):
-                return float(info[key])
-    return 0.0
+    return stated_charge(candidate.info) or stated_charge(candidate.atoms.info)
 
 
 def unusable(candidate: Candidate) -> str:

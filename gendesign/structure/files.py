@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from io import StringIO
 from pathlib import Path
@@ -104,11 +104,15 @@ def _refuse_incomplete(mol: Chem.Mol, where: str) -> None:
         raise UserError(f"{where} implies {implied} hydrogens without coordinates; add them to the file")
 
 
+def stated_charge(info: Mapping[str, Any]) -> float:
+    """The charge that a structure's info states in numbers, 0 when it states none."""
+    found = (info.get(key) for key in CHARGE_KEYS)
+    return next((float(value) for value in found if isinstance(value, int | float | np.number) and value), 0.0)
+
+
 def _refuse_charge(atoms: Atoms, where: str) -> None:
-    charges = [atoms.info[key] for key in CHARGE_KEYS if isinstance(atoms.info.get(key), int | float | np.number)]
     # Partial charges are rounded in files; half an electron tells an ion from rounding.
-    charges.append(round(float(atoms.get_initial_charges().sum())))
-    charge = next((float(value) for value in charges if value), 0.0)
+    charge = stated_charge(atoms.info) or round(float(atoms.get_initial_charges().sum()))
     if charge:
         raise UserError(f"{where} has charge {charge:+g}, but the potential has no charges; give neutral structures")
 
@@ -126,7 +130,7 @@ def _candidate(atoms: Atoms, failure: str, index: int, name: str) -> Candidate:
         atoms,
         index,
         generator=str(ours.get("generator", "file")),
-        seed=int(ours.get("seed", 0)),
+        seed=ours["seed"] if isinstance(ours.get("seed"), int) else 0,
         parent=ours.get("parent"),
         history=(*history, f"read from {name}"),
         failure=failure or ours.get("failure"),

@@ -6,7 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from ase import Atoms
+from ase.geometry import complete_cell
 from torch import Tensor
+
+from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,9 @@ class Batch:
 
     @classmethod
     def from_atoms(cls, structures: Sequence[Atoms], dtype: torch.dtype, device: torch.device | str) -> "Batch":
-        """Stack ase.Atoms; all must share one `pbc`."""
+        """Stack ase.Atoms; all must share one `pbc`. Raises UserError when there are none."""
+        if not structures:
+            raise UserError("no structures were given; give one or more")
         pbc = {tuple(bool(p) for p in a.pbc) for a in structures}
         if len(pbc) != 1:
             raise ValueError(f"a batch needs structures of one periodicity, got {sorted(pbc)}; split them first")
@@ -49,8 +54,8 @@ class Batch:
 
 @dataclass(frozen=True)
 class Edges:
-    """Every neighbour pair in both directions: index (2, edges) atoms i and j, sorted by i; shift (edges, 3) in Angstrom
-    added to r_j - r_i; unit_shift (edges, 3) the same in lattice vectors."""
+    """Every neighbour pair in both directions: index (2, edges) atoms i and j, sorted by i; shift (edges, 3) in
+    Angstrom added to r_j - r_i; unit_shift (edges, 3) the same in lattice vectors."""
 
     index: Tensor
     shift: Tensor
@@ -87,7 +92,8 @@ def neighbours(batch: Batch, cutoff: float) -> Edges:
     index, unit = [], []
     for k in range(batch.n_systems):
         own = torch.nonzero(batch.system == k).flatten()
-        cell = batch.cell[k].detach().cpu().double().numpy()
+        # a direction that is not periodic may have no lattice vector; any that spans the space will do
+        cell = complete_cell(batch.cell[k].detach().cpu().double().numpy())
         i, j, s = neighbour_list(
             "ijS",
             cutoff=float(cutoff),

@@ -79,6 +79,8 @@ def train_files(
     `potential.mace.new_mace`, `fit` as in `train.fit.Fit`. A killed fit goes on from output/state.pt exactly. Isolated
     atoms in the data set the atoms' energies; for elements without one, least squares over the structures does.
     """
+    import torch
+
     from gendesign.potential import mace, save_folder  # mace takes seconds to import, and labelling needs none of it
     from gendesign.structure.graph import neighbours
     from gendesign.train import fit as fitting
@@ -88,7 +90,7 @@ def train_files(
     shape = _checked(architecture or {})
     train, test = split(labelled_frames(files), test_share)
     data = Dataset.from_frames(train)
-    some = data.batch(next(data.chunks(SEEN)))[0]
+    some = data.batch(torch.arange(0, len(data), math.ceil(len(data) / SEEN)))[0]
     pairs = neighbours(some, shape.get("cutoff", 4.5)).index.shape[1]
     plain = mace.new_mace(
         atomic_energies=atomic_energies(train, {int(z) for f in test for z in f.numbers}),
@@ -153,7 +155,7 @@ def split(frames: Sequence[Atoms], test_share: float) -> tuple[list[Atoms], list
             f"test_share={test_share}: the files hold {len(found)} molecule, so that none can be held out; "
             "give more molecules or test_share=0"
         )
-    held = set(found[: math.ceil(test_share * len(found))])
+    held = set(found[: min(math.ceil(test_share * len(found)), len(found) - 1)])
     parts: tuple[list[Atoms], list[Atoms]] = ([], [])
     for name, frame in zip(names, frames, strict=True):
         parts[len(frame) > 1 and name in held].append(frame)

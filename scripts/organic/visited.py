@@ -54,9 +54,10 @@ def label_slice(index: int, path: Path) -> list[Atoms]:
     out = []
     for frame in ase.io.read(path, index=slice(index * LABELS_PER_SHARD, (index + 1) * LABELS_PER_SHARD)):
         mol = perceive(frame).mol
-        frame.info["molecule"] = "" if mol is None else graph_key(mol)
-        if mol is not None and mol.GetNumHeavyAtoms() >= 9 and in_test(graph_key(mol)):
-            continue
+        if mol is not None:
+            frame.info["molecule"] = graph_key(mol)
+            if mol.GetNumHeavyAtoms() >= 9 and in_test(graph_key(mol)):
+                continue
         answer = gfn2_label(frame)
         out += [] if answer is None else [answer]
     return out

@@ -18,6 +18,7 @@ from gendesign.generate.simgen.sweep import substitutions
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.bonds import perceive
+from gendesign.structure.types import UserError
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
 
@@ -40,6 +41,16 @@ class Finish:
     off_unsaturation: float = 0.5
     temperature: float = 0.1
 
+    def __post_init__(self) -> None:
+        for key, least in (("finalists", 1), ("rough_steps", 0), ("sweeps", 0)):
+            if getattr(self, key) < least:
+                raise UserError(f"finishing.{key}={getattr(self, key)} is too small; give {least} or more")
+        for key in ("off_composition", "off_unsaturation"):
+            if not getattr(self, key) >= 0:
+                raise UserError(f"finishing.{key}={getattr(self, key)} must not be negative; give 0 or more")
+        if not self.temperature > 0:
+            raise UserError(f"finishing.temperature={self.temperature} must be above zero; 0.001 always takes the best")
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -51,7 +62,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A hydrogenated structure with its bond list, its energy relative to the chemical potentials and its origin."""
+    """A hydrogenated structure, how many atoms it lost, its energy less the chemical potentials, its SMILES."""
 
     atoms: Atoms
     n_heavy: int

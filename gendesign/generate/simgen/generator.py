@@ -21,6 +21,7 @@ from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.potential import Potential, fit_chemical_potentials
+from gendesign.potential.memory import in_batches, is_out_of_memory
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_range
@@ -115,7 +116,9 @@ class SimGen:
         if {"H", *self.elements} <= set(self.potential.chemical_potentials):
             return self.potential
         molecules = [a for a in self.reference_molecules if set(a.symbols) <= set(self.potential.elements)]
-        energies = self.potential.evaluate(molecules).energy.tolist()
+        energies = [
+            e for few in in_batches(molecules, self.max_atoms) for e in self.potential.evaluate(few).energy.tolist()
+        ]
         return replace(self.potential, chemical_potentials=fit_chemical_potentials(molecules, energies))
 
     @cached_property
@@ -158,16 +161,30 @@ class SimGen:
         )
         return swarm, exploded, wanted
 
-    def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
+    def _sample_if_it_fits(self, sizes: Tensor, key: Tensor) -> tuple[Swarm, Tensor, Tensor] | None:
         try:
-            swarm, exploded, wanted = self.sample(sizes, key)
-        except torch.OutOfMemoryError:
-            if len(index) == 1:
+            return self.sample(sizes, key)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
                 raise
+        # only here, behind the except block, has the error let go of the tensors that did not fit
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return None
+
+    def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
+        sampled = self._sample_if_it_fits(sizes, key)
+        if sampled is None:
+            if len(index) == 1:
+                raise UserError(
+                    f"a molecule of {int(sizes[0])} atoms in {self.particles} particles does not fit into the memory "
+                    f"of {self.potential.device}; use fewer generator.particles, fewer atoms or another device"
+                )
             half = len(index) // 2
             yield from self._batch(index[:half], sizes[:half], key[:half], seed)
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
+        swarm, exploded, wanted = sampled
         goals = self._goals(sizes, key, wanted[:: self.families].cpu().numpy())
         groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
         draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()

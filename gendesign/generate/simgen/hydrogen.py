@@ -156,7 +156,10 @@ def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None
         atom.SetNoImplicit(True)
         atom.SetNumExplicitHs(count)
         mol.AddAtom(atom)
-    for i, j, order in _charge_separated(mol, symbols, assignment):
+    orders = _charge_separated(mol, symbols, assignment)
+    if orders is None:
+        return None
+    for i, j, order in orders:
         mol.AddBond(i, j, (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)[order - 1])
     try:
         Chem.SanitizeMol(mol)
@@ -167,14 +170,20 @@ def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None
     return mol.GetMol()
 
 
-def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assignment) -> list[Bond]:
-    """Orders with every pentavalent nitrogen written as N+ and its terminal O, N or C as the anion."""
+def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assignment) -> list[Bond] | None:
+    """Orders with every pentavalent nitrogen written as N+ and its terminal O, N or C as the anion.
+
+    None when two of them would need the same anion.
+    """
     orders = {(i, j): order for i, j, order in assignment.bonds}
     for atom, kind in enumerate(assignment.kinds):
         if kind != "N+5":
             continue
         near = [(symbols[j if i == atom else i], o, (i, j)) for (i, j), o in orders.items() if atom in (i, j)]
-        order, edge = max((o, ij) for s, o, ij in near if (o, s) in ANIONS)
+        ends = [(o, ij) for s, o, ij in near if (o, s) in ANIONS]
+        if not ends:
+            return None
+        order, edge = max(ends)
         orders[edge] = order - 1
         mol.GetAtomWithIdx(atom).SetFormalCharge(1)
         mol.GetAtomWithIdx(edge[0] if edge[1] == atom else edge[1]).SetFormalCharge(-1)

@@ -9,8 +9,11 @@ from torch import Tensor
 
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential
+from gendesign.potential.memory import in_batches
 from gendesign.structure.graph import Batch, edges_within
 
+AT_ONCE = 4000  # reference atoms per model call
+STATISTICS = 3000  # reference environments from which the kernel's scale is taken
 NOTHING_ALIKE = 1e4  # -log k of an atom whose element no reference has
 SHORTEST = 0.75  # Angstrom: the radial basis sees no shorter length while atoms still overlap
 CLIP = 5.0  # longest score of an atom; at the published sqrt(3) atoms stop far from any reference
@@ -87,7 +90,7 @@ def environments(
     `merge` of that distance are one.
     """
     with torch.no_grad():
-        raw = potential.descriptors(potential.batch(skeletons), shortest=SHORTEST)
+        raw = torch.cat([potential.descriptors(few, shortest=SHORTEST) for few in in_batches(skeletons, AT_ONCE)])
     numbers = torch.cat([torch.as_tensor(a.numbers) for a in skeletons]).to(raw.device)
     molecule = torch.repeat_interleave(torch.arange(len(skeletons)), torch.tensor([len(a) for a in skeletons])).to(
         raw.device
@@ -100,8 +103,10 @@ def environments(
     features = torch.zeros(len(raw), channels, dtype=raw.dtype, device=raw.device)
     for z, m, w in zip(elements, mean, whitening, strict=False):
         features[numbers == z] = (raw[numbers == z] - m) @ w
-    foreign = (numbers[:, None] == numbers[None]) & (molecule[:, None] != molecule[None])
-    squared = torch.cdist(features, features).square().masked_fill(~foreign, torch.inf)
+    # statistics need no more than some thousand rows, and a table of all pairs might not fit
+    some = torch.arange(0, len(features), max(1, -(-len(features) // STATISTICS)), device=raw.device)
+    foreign = (numbers[some, None] == numbers[None]) & (molecule[some, None] != molecule[None])
+    squared = torch.cdist(features[some], features).square().masked_fill(~foreign, torch.inf)
     nearest = squared.min(1).values
     nearest = nearest[torch.isfinite(nearest)]
     typical = float(nearest.median()) if len(nearest) else float(features.square().sum(-1).mean())
@@ -115,7 +120,7 @@ def environments(
         elements,
         mean,
         whitening,
-        _ordinary(squared / (2 * scale), numbers, elements),
+        _ordinary(squared / (2 * scale), numbers[some], elements),
     )
 
 
@@ -126,7 +131,7 @@ def _ordinary(exponent: Tensor, numbers: Tensor, elements: Tensor) -> Tensor:
     for m in ends:
         energy = -torch.logsumexp(-m * exponent, -1)
         energy = torch.where(torch.isfinite(energy), energy, torch.zeros_like(energy))
-        means.append(torch.stack([energy[numbers == z].mean() for z in elements]))
+        means.append(torch.stack([energy[numbers == z].mean() for z in elements]).nan_to_num())
     slope = (means[1] - means[0]) / (ends[1] - ends[0])
     return torch.stack([means[0] - slope * ends[0], slope], -1)
 
@@ -212,12 +217,6 @@ class KernelScore:
         batch = Batch(positions, swarm.numbers, swarm.system, swarm.n_systems)
         raw = self.potential.descriptors(batch, edges=edges, shortest=SHORTEST)
         return self.references.whitened(raw, swarm.numbers)
-
-    def particle_energies(self, swarm: Swarm, sigma: float) -> Tensor:
-        """-sum log k of every particle (molecules, particles)."""
-        with torch.no_grad():
-            atom = self.energies(swarm, swarm.positions.to(self.potential.dtype), sigma)
-        return swarm.per_particle(atom.double())
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         positions = swarm.positions.detach().to(self.potential.dtype).requires_grad_(True)  # to() alone may not copy
