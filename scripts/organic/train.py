@@ -1,6 +1,7 @@
 """Fit `organic` to everything labelled under training/, print its errors on the frozen test set.
 
-    python scripts/organic/train.py NAME steps=20000 channels=64 max_ell=2 correlation=2 max_l=0 [init=OTHER]
+    python scripts/organic/train.py NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER]
+FOLDER holds a checkpoint of the same shape to begin from.
 On several cores: torchrun --nproc_per_node 2 scripts/organic/train.py ... (one thread each).
 Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command after a kill goes on.
 """
@@ -15,7 +16,7 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 
-from gendesign.potential import mace  # noqa: E402
+from gendesign.potential import load_potential, mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, errors, fit  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
@@ -47,11 +48,7 @@ def main(name: str, *pairs: str) -> None:
     folder = ROOT / f"fit-{name}"
     start = None
     if init is not None:
-        source = mace.from_plain(architecture)
-        saved = torch.load(ROOT / f"fit-{init}" / "state.pt", weights_only=True)
-        source.load_state_dict(saved["net"])
-        source.load_state_dict(saved["average"], strict=False)
-        start = source.state_dict()
+        start = load_potential(init).net.state_dict()
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     net = fit(architecture, Dataset.from_frames(frames), folder, Fit(**options), start)
