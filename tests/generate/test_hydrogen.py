@@ -135,3 +135,12 @@ def test_pieces_and_impossible_skeletons_are_named():
     assert unsaturable(np.array([14]), np.zeros((1, 3))) == "no valence known for Si"
     assert unsaturable(np.array([6, 6]), np.zeros((2, 3))) == "two heavy atoms 0.00 Angstrom apart"
     assert saturate(np.array([6, 6]), np.array([[0, 0, 0], [np.nan, 0, 0]])) == []
+
+
+def test_two_cations_that_would_share_one_anion_are_no_molecule():
+    """C-N-N-C, nearly straight, invites the nonsense C=N#N=C, whose two nitrogens ask for the same end."""
+    bend = np.radians(5)
+    positions = np.array([[-1.28 * np.cos(bend), 1.28 * np.sin(bend), 0], [0, 0, 0], [1.1, 0, 0]])
+    positions = np.vstack([positions, [1.1 + 1.28 * np.cos(bend), 1.28 * np.sin(bend), 0]])
+    for option in saturate(np.array([6, 7, 7, 6]), positions):
+        assert "[N+]#[N+]" not in option.smiles

@@ -5,7 +5,7 @@ import pytest
 import tiny
 import torch
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, graphene
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
@@ -179,3 +179,31 @@ def test_chemical_potentials(potential):
     close(potential.formation(structures, np.add(energies, 0.5)), np.full(6, 0.5))
     with pytest.raises(UserError, match="cannot separate the elements H O"):
         fit_chemical_potentials([tiny.rattled("H2O")], [1.0])
+
+
+def test_slabs_need_no_third_lattice_vector(potential):
+    """Sheets come from ASE with a zero vector where they are not periodic; vacuum instead must change nothing."""
+    sheet = graphene(a=2.5)
+    sheet.rattle(0.05, seed=1)
+    roomy = sheet.copy()
+    roomy.cell[2] = [0, 0, 30.0]
+    assert not sheet.cell[2].any()
+    bare, with_vacuum = potential.evaluate([sheet]), potential.evaluate([roomy])
+    close(bare.energy, with_vacuum.energy)
+    close(bare.forces, with_vacuum.forces)
+
+
+def test_evaluate_answers_without_autograd_and_refuses_nothing_in_words(potential):
+    atoms = tiny.rattled("H2O")
+    with torch.no_grad():
+        close(potential.evaluate([atoms]).forces, potential.evaluate([atoms]).forces)
+    with pytest.raises(UserError, match="no structures"):
+        potential.evaluate([])
+
+
+def test_the_torchsim_face_refuses_unknown_elements(potential):
+    import torch_sim
+
+    state = torch_sim.io.atoms_to_state([Atoms("Xe")], potential.device, potential.dtype)
+    with pytest.raises(UserError, match="Xe"):
+        potential.as_torchsim()(state)

@@ -1,0 +1,27 @@
+"""What a results folder may hold, and what it keeps when a run fails at once."""
+
+import pytest
+
+from gendesign.run.folder import open_folder
+from gendesign.structure.types import UserError
+
+
+def fail(path):
+    with pytest.raises(UserError), open_folder(path, {"settings": {}}):
+        raise UserError("a mistake found after the folder was opened")
+
+
+def test_a_failed_start_leaves_what_was_there_and_nothing_else(tmp_path):
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".env").write_text("mine")
+    fail(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".env", ".git"]
+    fail(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_run_with_a_shard_is_kept(tmp_path):
+    with pytest.raises(KeyError), open_folder(tmp_path / "run", {"settings": {}}) as folder:
+        folder.write_shard(0, lambda path: (path / "file").write_text("done"))
+        raise KeyError
+    assert (tmp_path / "run" / "shards" / "00000" / "file").read_text() == "done"
