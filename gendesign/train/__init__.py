@@ -3,10 +3,11 @@
 from importlib import import_module
 from typing import Any
 
-__all__ = ["label_files", "train_files"]
+_HOMES = {"label_files": "labelling", "train_files": "training"}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # on first use, because every labelling process imports this package
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'gendesign.train' has no attribute '{name}'")
-    return getattr(import_module("gendesign.train.commands"), name)
+    return getattr(import_module(f"gendesign.train.{_HOMES[name]}"), name)

@@ -17,6 +17,7 @@ from gendesign.potential import mace
 from gendesign.structure.graph import neighbours
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
+from gendesign.train.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ def fit(
     net = mace.from_plain(architecture)
     if start is not None:
         net.load_state_dict(start)
-    optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, amsgrad=True)
+    optimizer = (
+        Muon(net, settings.learning_rate)
+        if settings.muon
+        else torch.optim.Adam(net.parameters(), lr=settings.learning_rate, amsgrad=True)
+    )
     average = {name: value.detach().clone() for name, value in net.named_parameters()}
     first = 0
     if (folder / "state.pt").exists():

@@ -13,7 +13,7 @@ from ase.io import read, write
 
 from gendesign import cli
 from gendesign.structure.types import UserError
-from gendesign.train.commands import atomic_energies, split
+from gendesign.train.training import atomic_energies, split
 
 TINY = [
     "architecture.channels=4",

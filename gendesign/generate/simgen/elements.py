@@ -77,8 +77,10 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
 
 
 def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
-    """An atomic number for every atom (atoms,), by the element shares of one random skeleton per molecule.
+    """An atomic number for every atom (atoms,): the composition of a random skeleton per molecule, scaled to its size.
 
+    Fractions are rounded at random in one draw (systematic sampling), so counts stray by less than one atom; drawn
+    atom by atom, a third of all five-atom molecules would be hydrocarbons, and the same few.
     `molecule_key` (molecules,) decides; particles, and molecules of one key, get the same.
     """
     kinds = torch.tensor(elements, device=swarm.numbers.device)
@@ -87,7 +89,9 @@ def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms
     ).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
     row = drawn_reference(molecule_key, len(share))
-    u = uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 6, 1)[:, 0]
+    u = ((swarm.slot + uniform(molecule_key, 6, 1)[swarm.molecule, 0]) / swarm.sizes[swarm.molecule]).clamp_max(
+        1 - 1e-9
+    )
     return kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
 
 

@@ -37,9 +37,9 @@ class Finish:
     finalists: int = 8
     rough_steps: int = 10
     sweeps: int = 3
-    off_composition: float = 0.7
-    off_unsaturation: float = 0.5
-    temperature: float = 0.1
+    off_composition: float = 1.0
+    off_unsaturation: float = 1.0
+    temperature: float = 0.3
 
     def __post_init__(self) -> None:
         for key, least in (("finalists", 1), ("rough_steps", 0), ("sweeps", 0)):

@@ -1,0 +1,81 @@
+"""Muon for MACE networks: each weight matrix moves along the orthogonal factor of its momentum, the rest by Adam.
+
+Every singular direction of a matrix gets the same step, so directions with small gradients learn as fast as the
+leading ones (K. Jordan et al., 2024; for interatomic potentials: Nequix, arXiv 2508.16067).
+"""
+
+from collections.abc import Callable
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+# quintic Newton-Schulz coefficients that drive singular values towards 1 in five rounds (Jordan et al.)
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+RMS = 0.2  # of a step over the learning rate, which is about what Adam makes (arXiv 2502.16982)
+
+
+def matrices(net: nn.Module) -> dict[str, Callable[[Tensor], list[Tensor]]]:
+    """For each parameter of `net` that holds matrices: how to see it as a list of (batch, rows, columns) views."""
+    found = {}
+    for name, module in net.named_modules():
+        if isinstance(module, o3.Linear | o3.FullyConnectedTensorProduct):
+            shapes = [i.path_shape for i in module.instructions]
+            if all(min(shape[0], shape[-1]) > 1 for shape in shapes):
+                found[f"{name}.weight"] = lambda flat, shapes=shapes: [
+                    part.view(shape[0], -1, shape[-1]).transpose(0, 1)
+                    for part, shape in zip(flat.split([torch.Size(s).numel() for s in shapes]), shapes, strict=True)
+                ]
+        elif ".conv_tp_weights.layer" in name and hasattr(module, "weight"):
+            found[f"{name}.weight"] = lambda weight: [weight[None]]
+    return found
+
+
+def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
+    """About the orthogonal factor of `matrix` (..., rows, columns): its singular values become 0.7 to 1.2."""
+    a, b, c = NEWTON_SCHULZ
+    x = matrix.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-12).bfloat16()
+    for _ in range(rounds):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).to(matrix)
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the matrices of `net`, Adam for all its other parameters, with one learning rate."""
+
+    def __init__(self, net: nn.Module, lr: float) -> None:
+        self.views = matrices(net)
+        named = dict(net.named_parameters())
+        rest = [p for name, p in named.items() if name not in self.views]
+        own = [p for name, p in named.items() if name in self.views]
+        super().__init__([{"params": own, "names": [n for n in named if n in self.views]}], {"lr": lr})
+        self.adam = torch.optim.Adam(rest, lr=lr, amsgrad=True)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        super().zero_grad(set_to_none)
+        self.adam.zero_grad(set_to_none)
+
+    def state_dict(self) -> dict:
+        return {"muon": super().state_dict(), "adam": self.adam.state_dict()}
+
+    def load_state_dict(self, state: dict) -> None:
+        super().load_state_dict(state["muon"])
+        self.adam.load_state_dict(state["adam"])
+
+    @torch.no_grad()
+    def step(self, closure=None) -> None:
+        group = self.param_groups[0]
+        self.adam.param_groups[0]["lr"] = group["lr"]
+        self.adam.step()
+        for name, p in zip(group["names"], group["params"], strict=True):
+            memory = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            memory.lerp_(p.grad, 1 - MOMENTUM)
+            ahead = p.grad.lerp(memory, MOMENTUM)
+            for target, direction in zip(self.views[name](p), self.views[name](ahead), strict=True):
+                size = max(target.shape[-2:]) ** 0.5
+                target.sub_(orthogonal(direction), alpha=group["lr"] * RMS * size)
