@@ -33,7 +33,7 @@ class TorchSimModel(ModelInterface):
             pbc,
         )
         found = self.potential.evaluate(batch, stress=self._compute_stress)
-        out = {"energy": found.energy, "forces": found.forces}
+        out = {"energy": found.energy.to(self._dtype), "forces": found.forces}
         return {**out, "stress": found.stress} if self._compute_stress else out
 
 

@@ -157,14 +157,20 @@ def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
 def predict(
     net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0, stress: bool = False, training: bool = False
 ) -> Prediction:
-    """Energies, forces and, on request, stress of a batch; with `training` they stay differentiable in the weights."""
+    """Energies, forces and, on request, stress of a batch; with `training` they stay differentiable in the weights.
+
+    Energies are float64 whatever the network's dtype: all-electron totals of thousands of eV leave float32 no digits.
+    """
     if not scalar.supports(net):
         data = inputs(net, batch, edges)
         data["head"] = torch.full_like(data["head"], head)
         out = net(data, training=training, compute_force=True, compute_stress=stress)
         keep = (lambda t: t) if training else Tensor.detach
         return Prediction(
-            keep(out["energy"]), keep(out["forces"]), keep(out["node_energy"]), keep(out["stress"]) if stress else None
+            keep(_total(net, batch, out, head)),
+            keep(out["forces"]),
+            keep(out["node_energy"]),
+            keep(out["stress"]) if stress else None,
         )
     element = elements(net, batch.numbers)
     with torch.enable_grad():
@@ -181,7 +187,15 @@ def predict(
         virial = (vectors.detach()[:, :, None] * slope[:, None]).flatten(1)
         total = virial.new_zeros(batch.n_systems, 9).index_add(0, batch.system[edges.index[0]], virial).view(-1, 3, 3)
         tension = (total + total.transpose(1, 2)) / (2 * torch.linalg.det(batch.cell).abs()[:, None, None])
-    return Prediction(energy.to(interaction.dtype), force, atom, tension)
+    return Prediction(energy, force, atom, tension)
+
+
+def _total(net: nn.Module, batch: Batch, out: dict[str, Tensor], head: int) -> Tensor:
+    """Energies (systems,) in float64 from the answer of MACE's forward."""
+    if "interaction_energy" not in out:
+        return out["energy"].double()
+    isolated = torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[head][elements(net, batch.numbers)].double()
+    return out["interaction_energy"].double().index_add(0, batch.system, isolated)
 
 
 def descriptors(

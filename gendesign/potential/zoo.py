@@ -67,7 +67,7 @@ def load_potential(
     A path is a folder with weights.safetensors and config.yaml, or a MACE file; the latter is a pickle and needs
     `trust_pickle`. `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
     """
-    target = _device(device)
+    target = target_device(device)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
     path = Path(name).expanduser()
@@ -169,7 +169,8 @@ def hash_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _device(device: str | None) -> torch.device:
+def target_device(device: str | None) -> torch.device:
+    """The device of that name, None for CUDA where there is one; raises UserError for one that is not there."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -51,6 +51,11 @@ class Batch:
         """The same structures with other positions (atoms, 3)."""
         return replace(self, positions=positions)
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same structures on `device`."""
+        moved = (t.to(device) for t in (self.positions, self.numbers, self.system))
+        return Batch(*moved, self.n_systems, None if self.cell is None else self.cell.to(device), self.pbc)
+
 
 @dataclass(frozen=True)
 class Edges:
@@ -60,6 +65,10 @@ class Edges:
     index: Tensor
     shift: Tensor
     unit_shift: Tensor
+
+    def to(self, device: torch.device | str) -> "Edges":
+        """The same pairs on `device`."""
+        return Edges(self.index.to(device), self.shift.to(device), self.unit_shift.to(device))
 
 
 def all_pairs(system: Tensor, n_systems: int) -> Tensor:

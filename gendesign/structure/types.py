@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +12,8 @@ from ase import Atoms
 
 if TYPE_CHECKING:  # torch takes seconds to import, and files or bonds do not need it
     from torch import Tensor
+
+TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 
 
 class UserError(ValueError):
@@ -21,7 +25,8 @@ class Prediction:
     """What a potential says of a batch; eV and Angstrom.
 
     energy (systems,), forces (atoms, 3), atom_energy (atoms,), stress (systems, 3, 3) in eV/Angstrom^3 or None,
-    standard_deviation (systems,) or None.
+    standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and atom_deviation (atoms,) of forces and
+    per-atom energies, each None where it was not estimated.
     """
 
     energy: Tensor
@@ -29,6 +34,8 @@ class Prediction:
     atom_energy: Tensor
     stress: Tensor | None = None
     standard_deviation: Tensor | None = None
+    force_deviation: Tensor | None = None
+    atom_deviation: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,31 @@ class Verdict:
     value: float | str | None = None
     unit: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured number: `value` None where nothing could be measured, `target` such as ">= 0.90", `n` its sample."""
+
+    name: str
+    value: float | None
+    unit: str
+    n: int
+    target: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.target is not None and not TARGET.fullmatch(self.target):
+            raise ValueError(f"{self.name}: the target {self.target!r} is neither '>= NUMBER' nor '<= NUMBER'")
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the value reaches the target; None without one. What was not measured misses it."""
+        if self.target is None:
+            return None
+        if self.value is None or not math.isfinite(self.value):
+            return False
+        relation, number = TARGET.fullmatch(self.target).groups()
+        return self.value >= float(number) if relation == ">=" else self.value <= float(number)
 
 
 class Generator(Protocol):

@@ -1,12 +1,12 @@
 """Fit a MACE network to labelled structures: one loop, an exact restart, an average of the weights."""
 
-import csv
 import gc
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,28 +14,39 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.potential import mace
-from gendesign.structure.graph import neighbours
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
+from gendesign.train.journal import Journal
+from gendesign.train.loss import deviations, errors, loss
 from gendesign.train.muon import Muon
+
+
+ENOUGH = 1e-3  # of the lowest error held out: a smaller gain does not prolong a fit
 
 
 @dataclass(frozen=True)
 class Fit:
     """How to train. The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the
-    absolute energy error per atom (eV); both are damped for violent structures beyond `damping` eV/Angstrom,
-    whose few huge forces would otherwise lead. `energy_weight` rises linearly from its first to its second value.
+    absolute energy error per atom and `stress_weight` times the error of the virial per atom (eV); all are damped for
+    violent structures beyond `damping` eV/Angstrom, whose few huge forces would otherwise lead. `energy_weight` goes
+    linearly from its first to its second value. Every `save_every` steps the state is saved and, where structures are
+    held out for it, the averaged weights are judged; with `patience` the fit ends after so many judgements without a
+    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data.
     """
 
     steps: int = 20_000
     batch_size: int = 16
-    learning_rate: float = 0.005
+    learning_rate: float = 0.004
     warmup: int = 200
     decay_from: float = 0.5
-    energy_weight: tuple[float, float] = (5.0, 20.0)
+    energy_weight: tuple[float, float] = (1.0, 4.0)
+    stress_weight: float = 1.0
     damping: float = 5.0
     gradient_clip: float = 10.0
     average: float = 0.999
+    patience: int = 0
+    freeze: int = 0
+    replay_share: float = 0.5
     seed: int = 0
     save_every: int = 500
 
@@ -46,25 +57,145 @@ class Fit:
         for key in ("learning_rate", "damping", "gradient_clip"):
             if not getattr(self, key) > 0:
                 raise UserError(f"fit.{key}={getattr(self, key)}: give a number above 0")
+        for key in ("patience", "freeze", "warmup", "stress_weight"):
+            if not getattr(self, key) >= 0:
+                raise UserError(f"fit.{key}={getattr(self, key)}: give 0 or more")
+        for key in ("decay_from", "average", "replay_share"):
+            if not 0 <= getattr(self, key) < 1:
+                raise UserError(f"fit.{key}={getattr(self, key)}: give a share of 0 or more and less than 1")
         if len(self.energy_weight) != 2:
             raise UserError(f"fit.energy_weight={list(self.energy_weight)}: give its first and its last value")
 
 
-@torch.no_grad()
-def _blend(average: dict[str, Tensor], net: nn.Module, keep: float) -> None:
-    for name, value in net.named_parameters():
-        average[name].lerp_(value, 1 - keep)
+@dataclass
+class State:
+    """All that a fit carries from step to step; what state.pt holds."""
+
+    net: nn.Module
+    optimizer: Muon
+    average: dict[str, Tensor]
+    best: dict[str, Tensor]
+    step: int = 0
+    lowest: float = float("inf")
+    waited: int = 0
+
+    @classmethod
+    def new(cls, net: nn.Module, settings: Fit) -> "State":
+        average = {name: value.detach().clone() for name, value in net.named_parameters()}
+        return cls(net, Muon(net, settings.learning_rate), average, {k: v.clone() for k, v in average.items()})
+
+    def save(self, path: Path) -> None:
+        """Write so that the file is either the old or the new state."""
+        content: dict[str, Any] = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        content |= {key: getattr(self, key) for key in ("average", "best", "step", "lowest", "waited")}
+        torch.save(content, path.with_suffix(".partial"))
+        path.with_suffix(".partial").rename(path)
+
+    def load(self, path: Path) -> None:
+        """Go on from what `save` wrote."""
+        saved = torch.load(path, weights_only=True, map_location=next(self.net.parameters()).device)
+        self.net.load_state_dict(saved["net"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        for key in ("average", "best", "step", "lowest", "waited"):
+            setattr(self, key, saved[key])
 
 
-def _loss(net: nn.Module, data: Dataset, chosen: Tensor, energy_weight: float, damping: float) -> Tensor:
-    batch, energy, forces = data.batch(chosen)
-    out = mace.predict(net, batch, neighbours(batch, float(net.r_max)), training=True)
-    length = forces.norm(dim=-1)
-    force_error = (out.forces - forces).norm(dim=-1) / (1 + length / damping)
-    counts = torch.bincount(batch.system, minlength=batch.n_systems)
-    typical = torch.zeros(batch.n_systems).index_add_(0, batch.system, length) / counts
-    energy_error = (out.energy - energy).abs() / counts / (1 + typical / damping)
-    return force_error.mean() + energy_weight * energy_error.mean().float()
+def fit(
+    architecture: dict,
+    data: Dataset,
+    folder: Path,
+    settings: Fit,
+    start: dict[str, Tensor] | None = None,
+    *,
+    valid: Dataset | None = None,
+    replay: Dataset | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Train the network of `architecture` (see `potential.mace.new_mace`); return it with its averaged weights.
+
+    With `valid` they are the best of those judged on it. `folder` keeps state.pt (weights, average, optimizer, step: a
+    killed run goes on exactly there), log.csv and settings.json. `start` gives weights to begin from, `replay` old data
+    of which a share is in every batch. Under `torchrun` every process takes its part of each batch.
+    """
+    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    folder.mkdir(parents=True, exist_ok=True)
+    if rank == 0:
+        used = {"fit": asdict(settings), "architecture": architecture}
+        (folder / "settings.json").write_text(json.dumps(used, indent=1))
+    torch.manual_seed(settings.seed)
+    net = mace.from_plain(architecture)
+    if start is not None:
+        net.load_state_dict(start)
+    freeze(net.to(device), settings.freeze)
+    state = State.new(net, settings)
+    if (folder / "state.pt").exists():
+        state.load(folder / "state.pt")
+    journal = Journal(folder, state.step) if rank == 0 else None
+    began, recent = time.perf_counter(), []
+    gc.collect()
+    gc.freeze()  # or every collection walks through the libraries' objects again, a tenth of a step
+    bar = tqdm(
+        initial=state.step, total=settings.steps, desc="fit", mininterval=1, disable=rank > 0, dynamic_ncols=True
+    )
+    for both in _batches(data, replay, settings, state.step):
+        if state.step >= settings.steps or (settings.patience and state.waited >= settings.patience):
+            break
+        recent.append(_step(state, both, settings, rank, ranks))
+        bar.update()
+        if state.step % settings.save_every and state.step < settings.steps:
+            continue
+        # every process judges, as all must stop at the same step
+        judged = {} if valid is None else _judge(state, valid, settings)
+        if journal is not None:
+            row = {"step": state.step, "loss": float(np.mean(recent)), **judged}
+            journal.write({**row, "seconds": time.perf_counter() - began})
+            state.save(folder / "state.pt")
+            bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
+        recent.clear()
+    bar.close()
+    chosen = state.average if valid is None else state.best
+    with torch.no_grad():
+        for name, value in net.named_parameters():
+            value.copy_(chosen[name])
+    return net
+
+
+def freeze(net: nn.Module, layers: int) -> None:
+    """Keep the embedding and the first `layers` interactions, with their readouts, out of the training."""
+    if layers > len(net.interactions):
+        raise UserError(f"fit.freeze={layers}: the network has {len(net.interactions)} layers; give at most that")
+    if layers:
+        parts = [net.node_embedding, *net.interactions[:layers], *net.products[:layers], *net.readouts[: layers - 1]]
+        for part in parts:
+            part.requires_grad_(False)
+
+
+def _step(state: State, both: list[tuple[Dataset, Tensor]], settings: Fit, rank: int, ranks: int) -> float:
+    state.optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(state.step, settings)
+    low, high = settings.energy_weight
+    weight = low + (high - low) * state.step / settings.steps
+    total = sum(len(chosen) for _, chosen in both)
+    state.optimizer.zero_grad(set_to_none=True)
+    found = 0.0
+    for data, chosen in both:
+        own = chosen[rank::ranks]
+        if len(own):
+            part = loss(state.net, data, own, weight, settings.stress_weight, settings.damping) * len(chosen) / total
+            if not torch.isfinite(part):
+                raise UserError(
+                    f"step {state.step}: the loss is {part.item()}; lower fit.learning_rate or inspect the labels"
+                )
+            part.backward()
+            found += part.item()
+    _share_gradients(state.net)
+    nn.utils.clip_grad_norm_(state.net.parameters(), settings.gradient_clip)
+    state.optimizer.step()
+    state.step += 1
+    keep = min(settings.average, state.step / (state.step + 9))
+    with torch.no_grad():
+        for name, value in state.net.named_parameters():
+            state.average[name].lerp_(value, 1 - keep)
+    return found
 
 
 def _schedule(step: int, settings: Fit) -> float:
@@ -77,67 +208,23 @@ def _schedule(step: int, settings: Fit) -> float:
     return min(1.0, rise, fall)
 
 
-def fit(
-    architecture: dict, data: Dataset, folder: Path, settings: Fit, start: dict[str, Tensor] | None = None
-) -> nn.Module:
-    """Train the network of `architecture` (see `potential.mace.new_mace`) and return it with its averaged weights.
-
-    `folder` keeps state.pt (weights, average, optimizer, step: a killed run goes on exactly there), log.csv and
-    settings.json. `start` gives weights to begin from. Under `torchrun` every process takes its part of each batch.
-    """
-    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    if rank == 0:
-        used = {"fit": asdict(settings), "architecture": architecture}
-        (folder / "settings.json").write_text(json.dumps(used, indent=1))
-    torch.manual_seed(settings.seed)
-    net = mace.from_plain(architecture)
-    if start is not None:
-        net.load_state_dict(start)
-    optimizer = (
-        Muon(net, settings.learning_rate)
-        if settings.muon
-        else torch.optim.Adam(net.parameters(), lr=settings.learning_rate, amsgrad=True)
-    )
-    average = {name: value.detach().clone() for name, value in net.named_parameters()}
-    first = 0
-    if (folder / "state.pt").exists():
-        saved = torch.load(folder / "state.pt", weights_only=True)
-        net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
-        average, first = saved["average"], saved["step"]
-    log, began = [], time.perf_counter()
-    gc.collect()
-    gc.freeze()  # or every collection walks through the libraries' objects again, a tenth of a step
-    bar = tqdm(
-        range(first, settings.steps), initial=first, total=settings.steps, desc="fit", mininterval=5, disable=rank > 0
-    )
-    for step, chosen in zip(bar, _indices(data, settings, first), strict=False):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _schedule(step, settings)
-        low, high = settings.energy_weight
-        loss = _loss(net, data, chosen[rank::ranks], low + (high - low) * step / settings.steps, settings.damping)
-        if not torch.isfinite(loss):
-            raise UserError(f"step {step}: the loss is {loss.item()}; lower fit.learning_rate or inspect the labels")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        _share_gradients(net)
-        nn.utils.clip_grad_norm_(net.parameters(), settings.gradient_clip)
-        optimizer.step()
-        _blend(average, net, min(settings.average, (step + 1) / (step + 10)))
-        log.append(loss.item())
-        if rank == 0 and ((step + 1) % settings.save_every == 0 or step + 1 == settings.steps):
-            bar.set_postfix(loss=f"{np.mean(log):.4f}")
-            _append(folder / "log.csv", step + 1, float(np.mean(log)), time.perf_counter() - began)
-            log.clear()
-            partial = folder / "state.partial"
-            state = {"net": net.state_dict(), "optimizer": optimizer.state_dict(), "average": average, "step": step + 1}
-            torch.save(state, partial)
-            partial.rename(folder / "state.pt")
+def _judge(state: State, valid: Dataset, settings: Fit) -> dict[str, float]:
+    """Errors of the averaged weights on `valid`; remembers the best ones."""
+    own = {name: value.detach().clone() for name, value in state.net.named_parameters()}
     with torch.no_grad():
-        for name, value in net.named_parameters():
-            value.copy_(average[name])
-    return net
+        for name, value in state.net.named_parameters():
+            value.copy_(state.average[name])
+        found = list(deviations(state.net, valid).values())
+        for name, value in state.net.named_parameters():
+            value.copy_(own[name])
+    energy = float(np.mean([np.abs(row["energy"]).mean() for row in found]))
+    forces = float(np.abs(np.concatenate([row["forces"] for row in found])).mean())
+    judged = 3**0.5 * forces + settings.energy_weight[1] * energy
+    state.waited = 0 if judged < (1 - ENOUGH) * state.lowest else state.waited + 1
+    if judged < state.lowest:
+        state.lowest = judged
+        state.best = {name: value.clone() for name, value in state.average.items()}
+    return {"valid_loss": judged, "valid_energy_mev_atom": 1000 * energy, "valid_force_mev_a": 1000 * forces}
 
 
 def _share_gradients(net: nn.Module) -> None:
@@ -152,50 +239,27 @@ def _share_gradients(net: nn.Module) -> None:
         gradient.copy_(mean.view_as(gradient))
 
 
-def _indices(data: Dataset, settings: Fit, first: int) -> Iterator[Tensor]:
-    """Batches from step `first` on; whole passes in a fresh order each, the incomplete last batch left out."""
-    per_epoch = max(1, len(data) // settings.batch_size)
+def _batches(
+    data: Dataset, replay: Dataset | None, settings: Fit, first: int
+) -> Iterator[list[tuple[Dataset, Tensor]]]:
+    """Batches from step `first` on, each with its share of old data."""
+    old = 0 if replay is None else round(settings.replay_share * settings.batch_size)
+    streams = [(data, _indices(data, settings.batch_size - old, settings.seed, first))]
+    if old:
+        streams.append((replay, _indices(replay, old, settings.seed + 1, first)))
+    while True:
+        yield [(source, next(indices)) for source, indices in streams]
+
+
+def _indices(data: Dataset, size: int, seed: int, first: int) -> Iterator[Tensor]:
+    """Whole passes in a fresh order each, the incomplete last batch left out; from step `first` on."""
+    per_epoch = max(1, len(data) // size)
     step = first
     while True:
-        order = data.order(settings.seed, step // per_epoch)
+        order = data.order(seed, step // per_epoch)
         for k in range(step % per_epoch, per_epoch):
-            yield order[k * settings.batch_size : (k + 1) * settings.batch_size]
+            yield order[k * size : (k + 1) * size]
             step += 1
 
 
-def _append(path: Path, step: int, loss: float, seconds: float) -> None:
-    new = not path.exists()
-    with open(path, "a", newline="") as handle:
-        rows = csv.writer(handle)
-        if new:
-            rows.writerow(["step", "loss", "seconds"])
-        rows.writerow([step, f"{loss:.6f}", f"{seconds:.1f}"])
-
-
-def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dict[str, float]]:
-    """Error table by class: count, energy MAE, force MAE and RMSE per component and the labels' own force RMS.
-
-    Energies in meV/atom, forces in meV/Angstrom.
-    """
-    rows: dict[str, list] = {}
-    for chosen in data.chunks(batch_size):
-        batch, energy, forces = data.batch(chosen)
-        out = mace.predict(net, batch, neighbours(batch, float(net.r_max)))
-        counts = torch.bincount(batch.system, minlength=batch.n_systems)
-        wrong = (out.energy - energy).abs() / counts
-        for k, index in enumerate(chosen.tolist()):
-            own = batch.system == k
-            rows.setdefault(str(data.kind[index]), []).append(
-                (wrong[k].item(), (out.forces[own] - forces[own]).numpy().ravel(), forces[own].numpy().ravel())
-            )
-    table = {}
-    for kind, found in sorted(rows.items()):
-        error, true = np.concatenate([f[1] for f in found]), np.concatenate([f[2] for f in found])
-        table[kind] = {
-            "n": len(found),
-            "energy_mae_mev_atom": 1000 * float(np.mean([f[0] for f in found])),
-            "force_mae_mev_a": 1000 * float(np.abs(error).mean()),
-            "force_rmse_mev_a": 1000 * float(np.sqrt(np.square(error).mean())),
-            "force_rms_mev_a": 1000 * float(np.sqrt(np.square(true).mean())),
-        }
-    return table
+__all__ = ["Fit", "errors", "fit"]

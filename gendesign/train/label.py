@@ -5,9 +5,12 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Thread
 
 import ase.io
 from ase import Atoms
@@ -28,15 +31,29 @@ def write_frames(path: Path, frames: Frames) -> None:
     temporary.rename(path)
 
 
-def _one(make: Callable[[], Frames], path: Path) -> int:
+def _one(make: Callable[[], Frames], path: Path) -> tuple[int, int]:
+    """Numbers of labels and of failures."""
     frames = make()
     write_frames(path, frames)
-    return len(frames)
+    failed = sum("failure" in frame.info for frame in frames)
+    return len(frames) - failed, failed
 
 
-def _quiet_worker() -> None:
+def _start_worker(lifeline: Connection) -> None:
+    """Let the worker and the programs it starts live as long as the parent holds the other end of `lifeline`.
+
+    They form a group of their own: Ctrl-C reaches the parent alone, and a parent that stops or is killed takes all.
+    """
+    os.setsid()
     os.nice(5)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer; running shards still finish
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_follow, args=(lifeline,), daemon=True).start()
+
+
+def _follow(lifeline: Connection) -> None:
+    with suppress(EOFError, OSError):
+        lifeline.recv()
+    os.killpg(0, signal.SIGKILL)
 
 
 def label_shards(make: Callable[[int], Frames], indices: Sequence[int], folder: Path, workers: int) -> list[Path]:
@@ -49,35 +66,48 @@ def label_shards(make: Callable[[int], Frames], indices: Sequence[int], folder: 
     return list(paths.values())
 
 
-def make_shards(jobs: Mapping[Path, Callable[[], Frames]], workers: int, title: str) -> None:
+def make_shards(
+    jobs: Mapping[Path, Callable[[], Frames]], workers: int, title: str, sizes: Sequence[int] | None = None
+) -> None:
     """Fill every file of `jobs` that does not exist with what its picklable job returns, `workers` at a time.
 
-    The teacher runs one thread per worker: small molecules gain nothing from more. Raises UserError when the system
-    kills a worker.
+    Workers run one thread each: small molecules gain nothing from more. With `sizes`, the structures of each job, the
+    progress counts these. Ctrl-C stops at once and keeps what is finished. Raises UserError when the system kills a
+    worker.
     """
     for folder in {path.parent for path in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     missing = [path for path in jobs if not path.exists()]
-    os.environ["OMP_NUM_THREADS"] = "1"
+    size = dict(zip(jobs, sizes or [1] * len(jobs), strict=True))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    total, left = sum(size.values()), sum(size[path] for path in missing)
+    context = get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
     with (
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_quiet_worker) as pool,
-        tqdm(total=len(jobs), initial=len(jobs) - len(missing), desc=title, unit="shard") as bar,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,)) as pool,
+        tqdm(total=total, initial=total - left, desc=title, unit="structure" if sizes else "shard") as bar,
     ):
-        running = [pool.submit(_one, jobs[path], path) for path in missing]
-        labels = 0
+        running = {pool.submit(_one, jobs[path], path): path for path in missing}
+        labels = failures = 0
         try:
             for job in as_completed(running):
-                labels += job.result()
-                bar.set_postfix(labels=labels)
-                bar.update()
+                made, failed = job.result()
+                labels, failures = labels + made, failures + failed
+                bar.set_postfix({"labels": labels, **({"failures": failures} if failures else {})}, refresh=False)
+                bar.update(size[running[job]])
         except BrokenProcessPool:
+            writer.close()
             raise UserError(
                 f"{title}: a worker was killed, probably for memory; set workers lower than {workers} and "
                 "start again, finished shards are kept"
             ) from None
         except BaseException:
+            writer.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    reader.close()
+    writer.close()
 
 
 def read_frames(paths: Sequence[Path]) -> list[Atoms]:

@@ -2,10 +2,12 @@
 
 import csv
 import os
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -14,54 +16,96 @@ from gendesign.structure.files import read_structures, write_atomically, write_e
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.types import Candidate, UserError
 from gendesign.train.label import make_shards, read_frames
-from gendesign.train.teacher import label_all
+from gendesign.train.teacher import Teacher, bare, label_all, make_teacher
 
 
 def label_files(
     files: Sequence[str | Path],
     output: Path,
     *,
+    teacher: Teacher | Mapping[str, Any] | None = None,
     workers: int | None = None,
     shard_size: int = 20,
-    open_shell: bool = False,
     max_force: float = 60.0,
 ) -> dict[str, int]:
-    """Label every molecule of `files` by GFN2-xTB into output/labels.extxyz; what has no label is in failures.csv.
+    """Label every structure of `files` by `teacher` into output/labels.extxyz; what has no label is in failures.csv.
 
-    Finished shards in output/shards are kept and not made again. `workers` None means one per core. With `open_shell`
-    the lower of two multiplicities counts. Returns the counts. Raises UserError for files it cannot use.
+    `teacher` is one of gendesign.train.teachers or its settings as in conf/teacher. Finished shards in output/shards
+    are kept and not made again. `workers` None means as many as the cores allow. Returns the counts. Raises UserError
+    for files or structures it cannot use and for a teacher whose program or parameters are missing.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UserError(f"workers={workers}: give a whole number of 1 or more, or null for one per core")
+    if not max_force > 0:
+        raise UserError(f"max_force={max_force}: give a force above 0 eV/Angstrom")
+    if teacher is None:
+        raise UserError("teacher=null: labels need a teacher; give one, such as teacher=gfn2")
+    teacher = teacher if isinstance(teacher, Teacher) else make_teacher(teacher)
     candidates = read_structures(files)
-    for candidate in candidates:
-        if candidate.atoms.pbc.any():
-            raise UserError(f"{place(candidate)} is periodic, and GFN2-xTB labels molecules here; give molecules")
-    usable = [Atoms(c.atoms.numbers, c.atoms.positions, info={"index": c.index}) for c in candidates if not c.failure]
-    parts = [usable[start : start + shard_size] for start in range(0, len(usable), shard_size)]
+    usable = _usable(candidates, teacher)
+    size = min(shard_size, teacher.most_per_shard or shard_size)
+    parts = [usable[start : start + size] for start in range(0, len(usable), size)]
+    scratch = output / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run was working on
     jobs = {
-        output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, open_shell, max_force)
+        output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, teacher, max_force, scratch)
         for k, part in enumerate(parts)
     }
-    make_shards(jobs, min(workers or len(os.sched_getaffinity(0)), max(1, len(jobs))), "label")
+    _same_teacher(list(jobs), teacher, output)
+    count = workers or teacher.workers(len(os.sched_getaffinity(0)))
+    make_shards(jobs, max(1, min(count, len(jobs))), "label", [len(part) for part in parts])
+    shutil.rmtree(scratch, ignore_errors=True)
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
-    done = [_labelled(candidate, answers.get(candidate.index)) for candidate in candidates]
+    done = [_labelled(candidate, answers.get(candidate.index), teacher.title) for candidate in candidates]
     failed = [candidate for candidate in done if candidate.failure]
     write_extxyz([candidate for candidate in done if not candidate.failure], output / "labels.extxyz")
-    table = StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(["index", "source", "formula", "reason"])
-    rows.writerows([c.index, c.history[0], hill_formula(c.atoms.get_chemical_symbols()), c.failure] for c in failed)
-    write_atomically(output / "failures.csv", table.getvalue())
+    write_atomically(output / "failures.csv", _table(failed))
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
 
 
-def _labelled(candidate: Candidate, answer: Atoms | None) -> Candidate:
+def _usable(candidates: Sequence[Candidate], teacher: Teacher) -> list[Atoms]:
+    """What the teacher is given; raises UserError for the first structure it does not take, before any is labelled."""
+    readable = [candidate for candidate in candidates if not candidate.failure]
+    for candidate in readable:
+        if candidate.atoms.cell.rank < candidate.atoms.pbc.sum():
+            raise UserError(f"{place(candidate)} is periodic without a cell; give its cell")
+        if reason := teacher.refuse(candidate.atoms):
+            raise UserError(f"{place(candidate)} {reason}")
+    teacher.check(frozenset(symbol for candidate in readable for symbol in candidate.atoms.get_chemical_symbols()))
+    out = []
+    for candidate in readable:
+        atoms = bare(candidate.atoms)
+        atoms.info["index"] = candidate.index
+        out.append(atoms)
+    return out
+
+
+def _same_teacher(paths: Sequence[Path], teacher: Teacher, output: Path) -> None:
+    """Refuse to complete what another teacher, or another version of its weights, began."""
+    begun = next((path for path in paths if path.exists()), None)
+    found = {frame.info.get("teacher") for frame in read_frames([begun])} - {None} if begun else set()
+    if other := sorted(map(str, found - {teacher.about})):
+        raise UserError(f"output={output} holds labels of {other[0]}, not of {teacher.about}; give another output")
+
+
+def _labelled(candidate: Candidate, answer: Atoms | None, title: str) -> Candidate:
     if answer is None or "failure" in answer.info:
         return candidate.after("labelled", failure="unreadable" if answer is None else str(answer.info["failure"]))
-    atoms = Atoms(candidate.atoms.numbers, candidate.atoms.positions)
-    atoms.calc = SinglePointCalculator(atoms, energy=answer.get_potential_energy(), forces=answer.get_forces())
-    return candidate.after("labelled by GFN2-xTB", atoms, multiplicity=int(answer.info["multiplicity"]))
+    atoms = Atoms(
+        candidate.atoms.numbers, candidate.atoms.positions, cell=candidate.atoms.cell, pbc=candidate.atoms.pbc
+    )
+    results = {key: answer.calc.results[key] for key in ("energy", "forces", "stress") if key in answer.calc.results}
+    atoms.calc = SinglePointCalculator(atoms, **results)
+    notes = {key: answer.info[key] for key in ("multiplicity", "pseudopotentials", "teacher") if key in answer.info}
+    return candidate.after(f"labelled by {title}", atoms, **notes)
+
+
+def _table(failed: Sequence[Candidate]) -> str:
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["index", "source", "formula", "reason"])
+    rows.writerows([c.index, c.history[0], hill_formula(c.atoms.get_chemical_symbols()), c.failure] for c in failed)
+    return text.getvalue()
 
 
 def place(candidate: Candidate) -> str:

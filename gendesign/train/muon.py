@@ -35,10 +35,10 @@ def matrices(net: nn.Module) -> dict[str, Callable[[Tensor], list[Tensor]]]:
 def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
     """About the orthogonal factor of `matrix` (..., rows, columns): its singular values become 0.7 to 1.2."""
     a, b, c = NEWTON_SCHULZ
-    x = matrix.bfloat16()
+    x = matrix.bfloat16() if matrix.is_cuda else matrix
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
-    x = x / (torch.linalg.matrix_norm(x.float(), keepdim=True) + 1e-12).bfloat16()
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)
     for _ in range(rounds):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -46,15 +46,14 @@ def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the matrices of `net`, Adam for all its other parameters, with one learning rate."""
+    """Muon for the matrices of `net`, Adam for all its other parameters, with one learning rate. Frozen ones rest."""
 
     def __init__(self, net: nn.Module, lr: float) -> None:
-        self.views = matrices(net)
-        named = dict(net.named_parameters())
-        rest = [p for name, p in named.items() if name not in self.views]
-        own = [p for name, p in named.items() if name in self.views]
-        super().__init__([{"params": own, "names": [n for n in named if n in self.views]}], {"lr": lr})
-        self.adam = torch.optim.Adam(rest, lr=lr, amsgrad=True)
+        free = {name: p for name, p in net.named_parameters() if p.requires_grad}
+        self.views = {name: view for name, view in matrices(net).items() if name in free}
+        self.names = list(self.views)
+        self.adam = torch.optim.Adam([p for name, p in free.items() if name not in self.views], lr=lr, amsgrad=True)
+        super().__init__([free[name] for name in self.names], {"lr": lr})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         super().zero_grad(set_to_none)
@@ -72,7 +71,9 @@ class Muon(torch.optim.Optimizer):
         group = self.param_groups[0]
         self.adam.param_groups[0]["lr"] = group["lr"]
         self.adam.step()
-        for name, p in zip(group["names"], group["params"], strict=True):
+        for name, p in zip(self.names, group["params"], strict=True):
+            if p.grad is None:
+                continue
             memory = self.state[p].setdefault("momentum", torch.zeros_like(p))
             memory.lerp_(p.grad, 1 - MOMENTUM)
             ahead = p.grad.lerp(memory, MOMENTUM)

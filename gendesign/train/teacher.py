@@ -1,65 +1,179 @@
-"""The teacher: energies and forces of GFN2-xTB as labels."""
+"""What a teacher is: a method that labels structures with energy, forces and, in crystals, stress."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator, SCFError
+from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from ase.data import ground_state_magnetic_moments
-from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
+from hydra.utils import get_class
 
-from gendesign.potential.reference import gfn2_calculator, lowest_multiplicity
+from gendesign.potential.reference import lowest_multiplicity
+from gendesign.structure.types import UserError
 
-FAILURES = (CalculationFailed, SCFError, TBLiteRuntimeError, TBLiteValueError)
-
-
-def gfn2(multiplicity: int = 1) -> Calculator:
-    """GFN2-xTB for a structure whose multiplicity 2S + 1 is known; see `gfn2_calculator`."""
-    return gfn2_calculator(Atoms(), multiplicity)
+ABSURD = 1e6  # eV per atom; no atom up to uranium has so much, all electrons counted
+Attempt = tuple[Calculator, dict[str, Any]]
 
 
-def gfn2_label(atoms: Atoms, open_shell: bool = False) -> Atoms | None:
-    """A copy of `atoms` with the teacher's energy (eV) and forces (eV/Angstrom) in info["energy"], arrays["forces"].
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """The settings of one method. Subclasses are the `_target_`s of conf/teacher.
 
-    With `open_shell` the lower of the two lowest multiplicities of the right parity is taken (unfinished molecules
-    are often triplets or quartets). None when the teacher does not converge or its answer is not finite.
+    `means` names the settings that say by what means a label is made; all others are part of the label.
     """
-    low = lowest_multiplicity(atoms)
-    if len(atoms) == 1:  # an isolated atom obeys Hund's rule
-        low = 1 + int(ground_state_magnetic_moments[atoms.numbers[0]])
-    best = None
-    for multiplicity in (low, low + 2) if open_shell and len(atoms) > 1 else (low,):
-        work = Atoms(atoms.numbers, atoms.positions)
-        work.calc = gfn2(multiplicity)
-        try:
-            energy, forces = work.get_potential_energy(), work.get_forces()
-        except FAILURES:
-            continue
-        if math.isfinite(energy) and np.isfinite(forces).all() and (best is None or energy < best[0]):
-            best = energy, forces, multiplicity
-    if best is None:
+
+    periodic: ClassVar[bool] = True
+    molecules: ClassVar[bool] = True
+    means: ClassVar[tuple[str, ...]] = ()
+    most_per_shard: ClassVar[int | None] = None  # 1 where a single label is dear
+
+    @cached_property
+    def title(self) -> str:
+        """What the method is called."""
+        return type(self).__name__
+
+    @cached_property
+    def about(self) -> str:
+        """Name and settings, as labels carry them."""
+        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.means, "method")}
+        return f"{self.title}({', '.join(f'{key}={value}' for key, value in kept.items())})"
+
+    def elements(self) -> frozenset[str] | None:
+        """Symbols of the elements the method knows; None means all, or that it cannot be told beforehand."""
         return None
-    out = Atoms(atoms.numbers, atoms.positions, info=dict(atoms.info))
-    out.info.update(energy=float(best[0]), multiplicity=best[2])
-    out.arrays["forces"] = np.asarray(best[1])
+
+    def check(self, symbols: frozenset[str]) -> None:
+        """Raise UserError unless everything that labels of these elements need is there."""
+        known = self.elements()
+        if known is not None and (unknown := sorted(symbols - known)):
+            few = f"it knows {' '.join(sorted(known))}" if len(known) < 20 else f"it knows {len(known)} others"
+            raise UserError(
+                f"{self.title} does not know {', '.join(unknown)}; {few}; "
+                "leave such structures out or choose another teacher"
+            )
+
+    def refuse(self, atoms: Atoms) -> str:
+        """Why the method does not take this structure, or nothing."""
+        if atoms.pbc.any() and not self.periodic:
+            return f"is periodic, and {self.title} labels molecules only; choose another teacher, such as gfn1"
+        if not atoms.pbc.any() and not self.molecules:
+            return f"is not periodic, and {self.title} labels crystals only; choose another teacher"
+        return ""
+
+    def workers(self, cores: int) -> int:
+        """Processes to use on a machine of so many cores, unless the user says."""
+        return cores
+
+    def prepare(self, atoms: Atoms) -> Atoms:
+        """The structure that is computed for `atoms`: itself, in a box, or a repetition whose first copy it is."""
+        return atoms
+
+    def attempts(self, atoms: Atoms, scratch: Path | None) -> Iterator[Attempt]:
+        """Calculators for the prepared structure, with notes for the label; the lowest energy counts."""
+        raise NotImplementedError
+
+
+def make_teacher(settings: Mapping[str, Any]) -> Teacher:
+    """The teacher that a file of conf/teacher describes."""
+    values = dict(settings)
+    return get_class(values.pop("_target_"))(**values)
+
+
+def require(setting: str, value: Any, good: bool, needed: str) -> None:
+    """Raise UserError unless the value of a teacher's setting is good."""
+    if not good:
+        raise UserError(f"teacher.{setting}={value}: give {needed}")
+
+
+def bare(atoms: Atoms) -> Atoms:
+    """Elements, positions, cell and moments alone."""
+    out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+    if atoms.has("initial_magmoms"):
+        out.set_initial_magnetic_moments(atoms.get_initial_magnetic_moments())
     return out
 
 
-def label_all(structures: Sequence[Atoms], open_shell: bool = False, max_force: float = math.inf) -> list[Atoms]:
-    """`gfn2_label` of every structure; one without a label comes back bare, with the reason in info["failure"].
+def multiplicities(atoms: Atoms, open_shell: bool) -> tuple[int, ...]:
+    """2S + 1 to try: the lowest that the number of electrons allows and, with `open_shell`, the next one.
 
-    A label with a force beyond `max_force` (eV/Angstrom) counts as none: it belongs to a wreck, not to a structure.
+    Unfinished molecules are often triplets or quartets; an isolated atom obeys Hund's rule.
     """
-    out = []
-    for atoms in structures:
-        answer = gfn2_label(atoms, open_shell)
-        largest = 0.0 if answer is None else float(np.linalg.norm(answer.arrays["forces"], axis=1).max())
-        if answer is None or largest > max_force:
-            reason = "GFN2-xTB found no energy" if answer is None else f"force of {largest:.0f} eV/Angstrom"
-            answer = Atoms(atoms.numbers, atoms.positions, info={**atoms.info, "failure": reason})
-        out.append(answer)
+    if len(atoms) == 1 and not atoms.pbc.any():
+        return (1 + int(ground_state_magnetic_moments[atoms.numbers[0]]),)
+    low = lowest_multiplicity(atoms)
+    return (low, low + 2) if open_shell else (low,)
+
+
+def label(teacher: Teacher, atoms: Atoms, max_force: float = math.inf, scratch: Path | None = None) -> Atoms:
+    """A copy of `atoms` with energy (eV), forces (eV/Angstrom), in crystals stress (6,) (eV/Angstrom^3) and teacher.
+
+    They stand in info["energy"], arrays["forces"], info["stress"] and info["teacher"]. A structure without a label
+    comes back bare, with the reason in info["failure"]: the teacher failed, its answer is not finite or absurd, or a
+    force is beyond `max_force`, which belongs to a wreck. DFT works in folders below `scratch`.
+    """
+    out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
+    best, reasons = None, []
+    try:
+        work = teacher.prepare(bare(atoms))
+        for calculator, notes in teacher.attempts(work, scratch):
+            try:
+                found = _answer(work, calculator, len(atoms))
+            except Exception as error:  # calculators raise whatever they like, and one structure must not end the run
+                reasons.append(_reason(error))
+                continue
+            if fault := _fault(*found, max_force):
+                reasons.append(fault)
+            elif best is None or found[0] < best[0][0]:
+                best = found, notes
+    except Exception as error:
+        reasons.append(_reason(error))
+    if best is None:
+        out.info["failure"] = f"{teacher.title}: {reasons[0] if reasons else 'no answer'}"
+        return out
+    (energy, forces, stress), notes = best
+    out.info.update(energy=energy, **notes, teacher=teacher.about)
+    out.arrays["forces"] = forces
+    if stress is not None:
+        out.info["stress"] = stress
     return out
 
 
-__all__ = ["FAILURES", "gfn2", "gfn2_label", "label_all", "lowest_multiplicity"]
+def label_all(
+    structures: Sequence[Atoms], teacher: Teacher, max_force: float = math.inf, scratch: Path | None = None
+) -> list[Atoms]:
+    """`label` of every structure."""
+    return [label(teacher, atoms, max_force, scratch) for atoms in structures]
+
+
+def _answer(work: Atoms, calculator: Calculator, n: int) -> tuple[float, np.ndarray, np.ndarray | None]:
+    """Energy, forces (n, 3) and stress (6,) of the first `n` atoms of `work`, which repeats them."""
+    work = work.copy()
+    work.calc = calculator
+    energy = float(work.get_potential_energy()) * n / len(work)
+    forces = np.array(work.get_forces(), dtype=float)[:n]
+    stress = None
+    if work.pbc.all():
+        try:
+            stress = np.array(work.get_stress(), dtype=float)
+        except (PropertyNotImplementedError, NotImplementedError):
+            stress = None
+    return energy, forces, stress
+
+
+def _fault(energy: float, forces: np.ndarray, stress: np.ndarray | None, max_force: float) -> str:
+    if not (math.isfinite(energy) and np.isfinite(forces).all() and (stress is None or np.isfinite(stress).all())):
+        return "the answer is not finite"
+    if abs(energy) > ABSURD * len(forces):
+        return f"energy of {energy:.3g} eV for {len(forces)} atoms"
+    largest = float(np.linalg.norm(forces, axis=1).max(initial=0.0))
+    return f"force of {largest:.0f} eV/Angstrom" if largest > max_force else ""
+
+
+def _reason(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"no energy ({said[:200] or type(error).__name__})"

@@ -1,20 +1,33 @@
 """From labels to a checkpoint folder: what `gendesign train` does."""
 
-import hashlib
+import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 
+from gendesign.potential import Potential, fit_chemical_potentials, load_potential, mace, save_folder
+from gendesign.potential.zoo import target_device
 from gendesign.structure.files import read_structures, write_atomically
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.types import UserError
+from gendesign.train import curves
+from gendesign.train.card import card
+from gendesign.train.dataset import Dataset, labels_of
+from gendesign.train.fit import Fit, errors, fit, freeze
 from gendesign.train.labelling import place
+from gendesign.train.split import leaks, split
+from gendesign.train.start import begin_from
+from gendesign.train.units import check_units
 
+FEWEST = 20  # structures of which some are worth holding out to choose the weights by
 SEEN = 200  # structures that averages over the data are taken from
 
 
@@ -23,104 +36,110 @@ def train_files(
     output: Path,
     *,
     name: str = "mine",
+    licence: str = "not stated",
+    init: str | None = None,
+    trust_pickle: bool = False,
+    device: str = "auto",
     seed: int = 0,
+    split: str = "molecule",
     test_share: float = 0.1,
+    valid_share: float = 0.05,
+    test: Sequence[str | Path] = (),
+    replay: Sequence[str | Path] = (),
+    skip_unlabelled: bool = False,
+    check_units: bool = True,
     architecture: dict[str, Any] | None = None,
     fit: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Fit a MACE to labelled `files` and write a checkpoint folder with log.csv and errors.json; returns the errors.
+    """Fit a MACE to labelled `files` and write a checkpoint folder with its card; returns the errors by set and class.
 
-    `test_share` of the molecules (info "molecule", or else the formula) is held out; `architecture` as in
-    `potential.mace.new_mace`, `fit` as in `train.fit.Fit`. A killed fit goes on from output/state.pt exactly. Isolated
-    atoms in the data set the atoms' energies; for elements without one, least squares over the structures does.
+    `test_share` is held out of the training and `valid_share` of the rest to choose the weights by, divided by `split`
+    (see `train.split.split`); `test` files are measured one by one. `init` names a potential to begin from, `replay`
+    files of old data; else `architecture` as in `potential.mace.new_mace`. `fit` as in `train.fit.Fit`. A killed fit
+    goes on from output/state.pt exactly. Isolated atoms in the data set the atoms' energies; elements without one get
+    their least-squares share. Raises UserError for what would waste hours: missing labels, wrong units, a leak.
     """
-    import torch
-
-    from gendesign.potential import mace, save_folder  # mace takes seconds to import, and labelling needs none of it
-    from gendesign.structure.graph import neighbours
-    from gendesign.train import fit as fitting
-    from gendesign.train.dataset import Dataset
-
-    settings = fitting.Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
-    shape = _checked(architecture or {})
-    train, test = split(labelled_frames(files), test_share)
-    data = Dataset.from_frames(train)
-    some = data.batch(torch.arange(0, len(data), math.ceil(len(data) / SEEN)))[0]
-    pairs = neighbours(some, shape.get("cutoff", 4.5)).index.shape[1]
-    plain = mace.new_mace(
-        atomic_energies=atomic_energies(train, {int(z) for f in test for z in f.numbers}),
-        average_neighbours=max(1.0, round(pairs / len(some.numbers), 2)),
-        **shape,
-    )
-    net = fitting.fit(plain, data, output, settings)
-    seen = train[:: math.ceil(len(train) / SEEN)]
-    table = {"train": fitting.errors(net, Dataset.from_frames(seen))}
-    if test:
-        table["test"] = fitting.errors(net, Dataset.from_frames(test))
+    settings = Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
+    shape, target = _checked(architecture or {}), target_device(None if device == "auto" else device)
+    frames, skipped = labelled_frames(files, skip_unlabelled)
+    rest, held = _split(frames, test_share, split, "test_share")
+    # these only choose among weights, so other geometries of a trained molecule serve
+    trained, valid = _split(rest, valid_share, "frame", "valid_share") if len(rest) >= FEWEST else (rest, [])
+    old = labelled_frames(replay, False)[0] if replay else []
+    tests = {Path(path).name: labelled_frames([path], False, need_forces=False)[0] for path in test}
+    _refuse_leaks(trained + valid, tests, split)
+    every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
+    start, plain, isolated = None, None, {}
+    if init is None:
+        isolated = atomic_energies(trained, {int(z) for frame in every for z in frame.numbers})
+        plain = mace.new_mace(
+            atomic_energies=isolated, average_neighbours=_neighbours(trained, shape.get("cutoff", 4.5)), **shape
+        )
+    else:
+        potential = load_potential(init, device="cpu", trust_pickle=trust_pickle)
+        isolated = shifted_energies(potential, trained, {int(z) for frame in every for z in frame.numbers})
+        plain, start = begin_from(potential, isolated)
+        freeze(mace.from_plain(plain), settings.freeze)  # says what is wrong with it before anything is written
+    if check_units:
+        _check_units(trained, isolated)
+    net = _fit(plain, Dataset.from_frames(trained), output, settings, start,
+               valid=Dataset.from_frames(valid) if valid else None,
+               replay=Dataset.from_frames(old) if old else None, device=target)  # fmt: skip
+    sets = {"train": trained[:: math.ceil(len(trained) / SEEN)], "valid": valid, "test": held, **tests}
+    data = {key: Dataset.from_frames(found, need_forces=False) for key, found in sets.items() if found}
+    table = {key: errors(net, found) for key, found in data.items()}
     write_atomically(output / "errors.json", json.dumps(table, indent=1) + "\n")
+    _write_skipped(skipped, output / "skipped.csv")
+    curves.learning_curve(output / "log.csv", output / "curves.png")
+    curves.parity(net, data, output / "parity.png")
+    facts = {
+        "steps": settings.steps,
+        "structures": len(trained),
+        "held_out": len(held),
+        "files": [Path(file).name for file in files],
+        "init": init,
+    }
     save_folder(
-        net,
+        net.cpu(),
         output,
         name=name,
-        licence="not stated",
+        licence=licence,
         citation="not stated",
-        chemical_potentials=_potentials(train),
-        training={
-            "steps": settings.steps,
-            "structures": len(train),
-            "held_out": len(test),
-            "files": [Path(file).name for file in files],
-        },
+        chemical_potentials=_potentials(trained),
+        training=facts,
     )
+    counts = {key: len(found) for key, found in sets.items() if found} | {"train": len(trained)}
+    write_atomically(output / "card.md", card(name, licence, plain, {**facts, **asdict(settings)}, counts, table))
     return table
 
 
-def labelled_frames(files: Sequence[str | Path]) -> list[Atoms]:
-    """The structures of `files`, info restored; raises UserError for the first that is periodic or has no label."""
-    from gendesign.train.dataset import labels_of
+def labelled_frames(
+    files: Sequence[str | Path], skip: bool = False, need_forces: bool = True
+) -> tuple[list[Atoms], list[tuple[str, str]]]:
+    """(labelled structures of `files` with their info, (place, reason) of those without a label).
 
-    frames = []
+    Raises UserError for the first without a label, and says how many there are, unless they are to be skipped.
+    """
+    frames, without = [], []
     for candidate in read_structures(files):
         frame = candidate.atoms
-        if frame.pbc.any():
-            raise UserError(f"{place(candidate)} is periodic, and training takes molecules only; leave it out")
         try:
-            labels_of(frame)
+            labels_of(frame, need_forces)
         except UserError as error:
-            raise UserError(f"{place(candidate)}: {error}") from None
+            without.append((place(candidate), str(error)))
+            continue
         frame.info = dict(candidate.info)
         frames.append(frame)
-    return frames
-
-
-def split(frames: Sequence[Atoms], test_share: float) -> tuple[list[Atoms], list[Atoms]]:
-    """(train, test) such that no molecule is in both; isolated atoms are always in train.
-
-    Molecules are ordered by a hash of their names, so that the choice depends on the data alone.
-    """
-    if not 0 <= test_share < 1:
-        raise UserError(f"test_share={test_share}: give a share of 0 or more and less than 1")
-    names = [str(f.info.get("molecule") or hill_formula(f.get_chemical_symbols())) for f in frames]
-    found = sorted(
-        {name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
-        key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
-    )
-    if test_share and len(found) < 2:
-        raise UserError(
-            f"test_share={test_share}: the files hold {len(found)} molecule, so that none can be held out; "
-            "give more molecules or test_share=0"
-        )
-    held = set(found[: min(math.ceil(test_share * len(found)), len(found) - 1)])
-    parts: tuple[list[Atoms], list[Atoms]] = ([], [])
-    for name, frame in zip(names, frames, strict=True):
-        parts[len(frame) > 1 and name in held].append(frame)
-    return parts
+    total = len(frames) + len(without)
+    if without and not (skip and frames):
+        where, reason = without[0]
+        some = f" (and {len(without) - 1} more of {total}; skip_unlabelled=true leaves them out)"
+        raise UserError(f"{where}: {reason}{some if frames else ''}")
+    return frames, without
 
 
 def atomic_energies(frames: Sequence[Atoms], also: set[int]) -> dict[int, float]:
     """Energy (eV) of each atomic number in `frames` and `also`: an isolated atom's if there, or least squares."""
-    from gendesign.train.dataset import labels_of
-
     numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
     counts = np.array([[np.count_nonzero(frame.numbers == z) for z in numbers] for frame in frames], dtype=float)
     energy = np.array([labels_of(frame)[0] for frame in frames])
@@ -133,11 +152,33 @@ def atomic_energies(frames: Sequence[Atoms], also: set[int]) -> dict[int, float]
     return dict(zip(numbers, values.tolist(), strict=True))
 
 
+def shifted_energies(potential: Potential, frames: Sequence[Atoms], also: set[int]) -> dict[int, float]:
+    """Isolated-atom energies (eV) that move `potential` to the reference method of `frames`, for all their elements.
+
+    Those of isolated atoms among the frames, else the potential's own plus the least-squares share of what the labels
+    differ by, else (for new elements) their whole share.
+    """
+    known = {int(z): e for z, e in zip(potential.net.atomic_numbers, potential.isolated_energies.values(), strict=True)}
+    numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
+    alone = {int(f.numbers[0]): labels_of(f)[0] for f in frames if len(f) == 1}
+    usable = [f for f in frames if len(f) > 1 and {int(z) for z in f.numbers} <= set(known)][::1]
+    usable = usable[:: max(1, len(usable) // SEEN)]
+    if not usable:
+        return {**atomic_energies(frames, also), **alone}
+    guess = np.array([float(potential.evaluate([frame]).energy[0]) for frame in usable])
+    counts = np.array([[np.count_nonzero(f.numbers == z) for z in known] for f in usable], dtype=float)
+    wrong = np.array([labels_of(frame)[0] for frame in usable]) - guess
+    shift = dict(zip(known, np.linalg.lstsq(counts, wrong, rcond=None)[0].tolist(), strict=True))
+    own = {z: known[z] + shift[z] for z in numbers if z in known}
+    fresh = [z for z in numbers if z not in known and z not in alone]
+    if fresh:
+        whole = atomic_energies(frames, also)
+        own |= {z: whole[z] for z in fresh}
+    return {**own, **alone}
+
+
 def _potentials(frames: Sequence[Atoms]) -> dict[str, float]:
     """Chemical potentials (eV) from the lowest label of each formula, or none where these cannot separate elements."""
-    from gendesign.potential import fit_chemical_potentials
-    from gendesign.train.dataset import labels_of
-
     lowest: dict[str, tuple[float, Atoms]] = {}
     for frame in frames:
         energy, name = labels_of(frame)[0], hill_formula(frame.get_chemical_symbols())
@@ -158,3 +199,30 @@ def _checked(architecture: dict[str, Any]) -> dict[str, Any]:
     if architecture.get("max_l", 0) > architecture.get("max_ell", 2):
         raise UserError(f"architecture.max_l={architecture['max_l']}: give no more than architecture.max_ell")
     return architecture
+
+
+def _neighbours(frames: Sequence[Atoms], cutoff: float) -> float:
+    data = Dataset.from_frames(frames[:: math.ceil(len(frames) / SEEN)])
+    parts = [(data.batch(part)[0], part) for part in data.alike(torch.arange(len(data)))]
+    pairs = sum(data.edges(batch, part, cutoff).index.shape[1] for batch, part in parts)
+    return max(1.0, round(pairs / len(data.numbers), 2))
+
+
+def _refuse_leaks(trained: Sequence[Atoms], tests: dict[str, list[Atoms]], by: str) -> None:
+    for name, frames in tests.items():
+        if found := leaks(trained, frames, by):
+            raise UserError(
+                f"test={name} holds {len(found)} of the trained {by}s ({', '.join(found[:3])}), so that it would test "
+                "memory; take them out, or set split=frame to test other geometries of the same molecules"
+            )
+
+
+def _write_skipped(skipped: Sequence[tuple[str, str]], path: Path) -> None:
+    if skipped:
+        text = StringIO()
+        csv.writer(text, lineterminator="\n").writerows([("structure", "reason"), *skipped])
+        write_atomically(path, text.getvalue())
+
+
+# the keywords of `train_files` are the keys of conf/train.yaml, and hide these names inside it
+_split, _fit, _check_units = split, fit, check_units

@@ -44,6 +44,7 @@ def test_label(tmp_path, capsys):
     water, methyl = read(output / "labels.extxyz", ":")
     assert water.get_potential_energy() == pytest.approx(-137.968, abs=1e-2) and water.get_forces().shape == (3, 3)
     assert methyl.info["multiplicity"] == 2 and methyl.info["index"] == 2
+    assert methyl.info["teacher"].startswith("GFN2-xTB(electronic_temperature=300.0")
     (failure,) = csv.DictReader((output / "failures.csv").read_text().splitlines())
     assert failure["index"] == "1" and failure["source"] == "read from some.extxyz" and failure["formula"] == "C2"
     whole, kept = (output / "labels.extxyz").read_bytes(), (output / "shards" / "00001.extxyz").stat().st_mtime_ns
@@ -80,7 +81,10 @@ def test_train(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("verb", "frames", "keys", "said"),
     [
-        ("label", [bulk("C")], [], "is periodic"),
+        ("label", [bulk("C")], ["teacher=pm6"], "structure 1 (read from bad.extxyz) is periodic, and PM6"),
+        ("label", [molecule("H2O")], ["teacher=emt"], "EMT does not know H, O; it knows Ag Al Au Cu Ni Pd Pt"),
+        ("label", [molecule("H2O")], ["teacher=null"], "labels need a teacher"),
+        ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
         ("label", [molecule("H2O")], ["workers=0"], "workers=0: give a whole number of 1 or more"),
         ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
         ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),

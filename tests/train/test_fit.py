@@ -54,12 +54,14 @@ def test_a_batch_is_that_of_the_structures(frames):
 
 def test_labels_come_from_a_calculator_or_from_the_frame():
     atoms = Atoms("H", info={"energy": -13.0})
-    with pytest.raises(UserError, match="H has no energy and forces; label it first"):
-        labels_of(atoms)
+    assert labels_of(atoms)[0] == -13.0 and not labels_of(atoms)[1].any()
+    pair = Atoms("H2", [[0, 0, 0], [0, 0, 0.7]], info={"energy": -27.0})
+    with pytest.raises(UserError, match="H2 has no energy and forces; label it first"):
+        labels_of(pair)
+    assert np.isnan(labels_of(pair, need_forces=False)[1]).all()
     atoms.arrays["forces"] = np.zeros((1, 3))
-    assert labels_of(atoms)[0] == -13.0
     atoms.arrays["forces"][0, 0] = np.nan
-    with pytest.raises(UserError, match="not finite"):
+    with pytest.raises(UserError, match="forces that are not finite"):
         labels_of(atoms)
 
 

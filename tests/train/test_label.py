@@ -8,7 +8,8 @@ from ase.build import molecule
 from tblite.ase import TBLite
 
 from gendesign.train.label import label_shards, read_frames, write_frames
-from gendesign.train.teacher import gfn2_label, label_all
+from gendesign.train.teacher import label_all
+from gendesign.train.teachers.semiempirical import Tblite, gfn2_label
 
 
 @pytest.mark.parametrize(("atoms", "multiplicity"), [(molecule("H2O"), 1), (molecule("CH3"), 2), (Atoms("O"), 3)])
@@ -29,7 +30,7 @@ def test_open_shell_takes_the_lower_multiplicity():
 
 def test_wrecks_have_no_label():
     wreck = Atoms("C2", [[0, 0, 0], [0, 0, 0.3]], info={"index": 4})
-    good, bad = label_all([molecule("H2"), wreck], max_force=60.0)
+    good, bad = label_all([molecule("H2"), wreck], Tblite(), max_force=60.0)
     assert "failure" not in good.info and bad.info["index"] == 4
     assert "eV/Angstrom" in bad.info["failure"] or "no energy" in bad.info["failure"]
 

@@ -1,0 +1,78 @@
+"""Pictures of a fit: how its errors fell, and predictions against labels."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from torch import nn
+
+from gendesign.train.dataset import Dataset
+from gendesign.train.journal import read_log
+from gendesign.train.loss import deviations
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+UNITS = {"energy": ("energy", "eV/atom"), "forces": ("force", "eV/Angstrom")}
+
+
+def learning_curve(log: Path, picture: Path) -> None:
+    """Loss and, where structures were held out for it, errors on these, against steps."""
+    rows = read_log(log)
+    keys = [
+        k for k in ("loss", "valid_loss", "valid_force_mev_a", "valid_energy_mev_atom") if any(k in r for r in rows)
+    ]
+    names = {"loss": "loss, trained", "valid_loss": "loss, held out", "valid_force_mev_a": "force MAE, meV/Angstrom"}
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    for key in keys:
+        points = [(r["step"], r[key]) for r in rows if key in r]
+        axis = axes[0] if "loss" in key else axes[1]
+        axis.plot(*zip(*points, strict=True), marker=".", label=names.get(key, "energy MAE, meV/atom"))
+    for axis, title in zip(axes, ("loss", "held-out errors"), strict=True):
+        axis.set(xlabel="step", title=title, yscale="log")
+        if axis.lines:
+            axis.legend(frameon=False)
+        else:
+            axis.text(0.5, 0.5, "no structures were held out for it", ha="center", transform=axis.transAxes)
+    figure.savefig(picture, dpi=120)
+    plt.close(figure)
+
+
+def parity(net: nn.Module, sets: dict[str, Dataset], picture: Path) -> None:
+    """Predicted against labelled energies (per atom, each set's mean taken off) and force components."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), constrained_layout=True)
+    for name, data in sets.items():
+        found = deviations(net, data)
+        counts = (data.pointer[1:] - data.pointer[:-1]).numpy()
+        order = list(found)
+        label = data.energy.numpy()[order] / counts[order]
+        elements = torch.stack([torch.bincount(data.numbers[a:b], minlength=120) for a, b in _ranges(data)]).numpy()
+        label = label - _composition_part(label, elements[order] / counts[order, None])
+        values = {
+            "energy": (label, np.concatenate([found[k]["energy"] for k in order])),
+            "forces": tuple(np.concatenate([found[k][key] for k in order]) for key in ("label", "forces")),
+        }
+        for axis, (key, (true, error)) in zip(axes, values.items(), strict=True):
+            kept = np.isfinite(true) & np.isfinite(error)
+            if kept.any():
+                mae = 1000 * np.abs(error[kept]).mean()
+                text = f"{name}: MAE {mae:.3g} m{UNITS[key][1]}"
+                axis.plot(true[kept], (true + error)[kept], ".", ms=2, alpha=0.5, label=text, rasterized=True)
+    for axis, (name, unit) in zip(axes, UNITS.values(), strict=True):
+        axis.axline((0, 0), slope=1, color="black", lw=0.6)
+        axis.set(xlabel=f"labelled {name}, {unit}", ylabel=f"predicted {name}, {unit}")
+        if len(axis.lines) > 1:
+            axis.legend(frameon=False)
+    axes[0].set_title("energy beyond its composition's share")
+    figure.savefig(picture, dpi=120)
+    plt.close(figure)
+
+
+def _ranges(data: Dataset) -> list[tuple[int, int]]:
+    return list(zip(data.pointer[:-1].tolist(), data.pointer[1:].tolist(), strict=True))
+
+
+def _composition_part(energy: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """What a linear function of the composition explains; without it all lie on the diagonal by their size."""
+    return shares @ np.linalg.lstsq(shares, energy, rcond=None)[0]

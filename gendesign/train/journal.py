@@ -1,0 +1,37 @@
+"""What a fit tells while it runs: log.csv, and TensorBoard's event files."""
+
+import csv
+from pathlib import Path
+
+
+class Journal:
+    """log.csv and TensorBoard's event files; rows beyond `step`, written before a kill, are taken back."""
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self.path = folder / "log.csv"
+        self.rows = [row for row in read_log(self.path) if row["step"] <= step]
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def write(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        partial = self.path.with_suffix(".partial")
+        with open(partial, "w", newline="") as handle:
+            out = csv.DictWriter(handle, list(dict.fromkeys(key for r in self.rows for key in r)))
+            out.writeheader()
+            out.writerows({k: v if k == "step" else f"{v:.6g}" for k, v in r.items()} for r in self.rows)
+        partial.rename(self.path)
+        for key, value in row.items():
+            if key != "step":
+                self.board.add_scalar(key, value, int(row["step"]))
+        self.board.flush()
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Rows of a log.csv; none where there is no such file."""
+    if not path.is_file():
+        return []
+    with open(path, newline="") as handle:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(handle)]
+    return [{**row, "step": int(row["step"])} for row in rows]

@@ -1,0 +1,52 @@
+"""Which structures are trained on and which are held out, so that no molecule is on both sides."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+from ase import Atoms
+
+from gendesign.structure.formula import hill_formula
+from gendesign.structure.types import UserError
+
+BY = ("molecule", "composition", "frame")
+
+
+def split(frames: Sequence[Atoms], share: float, by: str = "molecule", key: str = "test_share") -> tuple[list, list]:
+    """(train, held out): `share` of the molecules, compositions or frames; isolated atoms are always trained on.
+
+    A molecule is what info["molecule"] names, or else the composition. The choice is by a hash of the names (of the
+    structure itself for frames), so that it depends on the data alone. Raises UserError where nothing can be held out.
+    """
+    if by not in BY:
+        raise UserError(f"split={by}: allowed are {', '.join(BY)}")
+    if not 0 <= share < 1:
+        raise UserError(f"{key}={share}: give a share of 0 or more and less than 1")
+    names = [_name(frame, by) for frame in frames]
+    found = sorted(
+        {name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
+        key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
+    )
+    if share and len(found) < 2:
+        raise UserError(
+            f"{key}={share}: the files hold {len(found)} {by}, so that none can be held out; "
+            f"give more, or split=frame to test on other geometries of what was trained on, or {key}=0"
+        )
+    held = set(found[: min(math.ceil(share * len(found)), len(found) - 1)])
+    parts: tuple[list, list] = ([], [])
+    for name, frame in zip(names, frames, strict=True):
+        parts[len(frame) > 1 and name in held].append(frame)
+    return parts
+
+
+def leaks(train: Sequence[Atoms], test: Sequence[Atoms], by: str) -> list[str]:
+    """Names of the molecules or compositions that are on both sides; geometries count only as identical ones."""
+    return sorted({_name(f, by) for f in train if len(f) > 1} & {_name(f, by) for f in test if len(f) > 1})
+
+
+def _name(frame: Atoms, by: str) -> str:
+    composition = hill_formula(frame.get_chemical_symbols())
+    if by == "frame":
+        content = frame.numbers.tobytes() + frame.positions.round(6).tobytes() + frame.cell.array.round(6).tobytes()
+        return f"{composition} {hashlib.sha256(content).hexdigest()[:16]}"
+    return str(frame.info.get("molecule") or composition) if by == "molecule" else composition

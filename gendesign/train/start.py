@@ -1,0 +1,82 @@
+"""Begin a fit from a network that exists: the same architecture, with the elements it does not know yet added."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from e3nn import o3
+from mace.modules.blocks import EquivariantProductBasisBlock
+from torch import Tensor, nn
+
+from gendesign.potential import Potential, mace
+from gendesign.structure.types import UserError
+
+NOBLE = np.array([0, 2, 10, 18, 36, 54, 86, 118])
+
+
+def begin_from(potential: Potential, atomic_energies: Mapping[int, float]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(architecture, weights) of `potential` with the isolated atoms of `atomic_energies` (eV by atomic number).
+
+    An element that is new starts as a copy of the one it resembles most (nearest in group, then in period), so that the
+    fit begins from chemistry and not from noise. Energies of known elements are exchanged too: another reference method
+    has other atoms. Raises UserError for models with several heads.
+    """
+    net = potential.net
+    if len(getattr(net, "heads", None) or [0]) > 1:
+        raise UserError(f"init={potential.name} has several heads, and training starts from models with one; give such")
+    known = [int(z) for z in net.atomic_numbers]
+    table = dict(zip(known, torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[0].tolist(), strict=True))
+    numbers = known + sorted(set(atomic_energies) - set(known))
+    architecture = mace.describe(net)
+    architecture |= {
+        "num_elements": len(numbers),
+        "atomic_numbers": numbers,
+        "atomic_energies": [{**table, **atomic_energies}[z] for z in numbers],
+    }
+    grown = mace.from_plain(architecture, next(net.parameters()).dtype)
+    source = [known.index(z if z in known else likest(z, known)) for z in numbers]
+    with torch.no_grad():
+        _copy(net, grown, source)
+    return architecture, {
+        key: value.float() if value.is_floating_point() else value for key, value in grown.state_dict().items()
+    }
+
+
+def likest(number: int, known: Sequence[int]) -> int:
+    """The atomic number among `known` that is nearest in the periodic table: distance in group, then in period."""
+
+    def place(z: int) -> tuple[int, int]:
+        period = int(np.searchsorted(NOBLE, z))
+        after, before = z - NOBLE[period - 1], z - NOBLE[period] - 1
+        return period, int(after if after <= 2 else before)  # groups counted from the left, or back from the right
+
+    period, group = place(number)
+    return min(known, key=lambda z: (abs(place(z)[1] - group), abs(place(z)[0] - period)))
+
+
+def _copy(old: nn.Module, new: nn.Module, source: Sequence[int]) -> None:
+    """Copy every parameter; along axes of elements, row k of the new comes from row source[k] of the old.
+
+    e3nn divides by the square root of the inputs, elements among them, so weights are compared with that factor on.
+    """
+    rows = torch.tensor(source)
+    done = set()
+    for (name, a), (_, b) in zip(old.named_modules(), new.named_modules(), strict=True):
+        if isinstance(a, o3.FullyConnectedTensorProduct) or name == "node_embedding.linear":
+            axis = 1 if isinstance(a, o3.FullyConnectedTensorProduct) else 0
+            first = [0, 0]
+            for i, j in zip(a.instructions, b.instructions, strict=True):
+                sizes = [int(np.prod(i.path_shape)), int(np.prod(j.path_shape))]
+                value = a.weight[first[0] : first[0] + sizes[0]].view(i.path_shape) * i.path_weight
+                value = value.index_select(axis, rows.to(value.device)) / j.path_weight
+                b.weight[first[1] : first[1] + sizes[1]] = value.flatten()
+                first = [first[0] + sizes[0], first[1] + sizes[1]]
+            done.add(f"{name}.weight")
+        elif isinstance(a, EquivariantProductBasisBlock):
+            for key, value in a.symmetric_contractions.named_parameters():
+                dict(b.symmetric_contractions.named_parameters())[key].copy_(value[rows.to(value.device)])
+                done.add(f"{name}.symmetric_contractions.{key}")
+    for (name, a), (_, b) in zip(old.named_parameters(), new.named_parameters(), strict=True):
+        if name not in done:
+            b.copy_(a)

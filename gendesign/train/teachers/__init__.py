@@ -1,0 +1,1 @@
+"""The teachers of conf/teacher, one module for each kind."""

@@ -1,0 +1,100 @@
+"""Classical potentials as teachers: they cost nothing and check the way from structures to a fitted potential."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ase import Atoms
+
+from gendesign.train.teacher import Attempt, Teacher, require
+
+EMPTY = 20.0  # Angstrom around a molecule where a calculator wants a cell; beyond the reach of these potentials
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emt(Teacher):
+    """Effective medium theory (Jacobsen 1996) for seven metals, through ASE."""
+
+    @cached_property
+    def title(self) -> str:
+        return "EMT"
+
+    def elements(self) -> frozenset[str]:
+        from ase.calculators.emt import parameters
+
+        return frozenset(parameters) - set("HCNO")  # ASE's numbers for these are for fun, as it says itself
+
+    def attempts(self, atoms: Atoms, scratch: Path | None) -> Iterator[Attempt]:
+        from ase.calculators.emt import EMT
+
+        yield EMT(), {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LennardJones(Teacher):
+    """4 epsilon ((sigma/r)^12 - (sigma/r)^6) between all atoms, smoothly zero at the cutoff; through ASE."""
+
+    epsilon: float = 0.0104
+    sigma: float = 3.4
+    cutoff: float = 8.5
+
+    def __post_init__(self):
+        for key in ("epsilon", "sigma", "cutoff"):
+            require(key, getattr(self, key), getattr(self, key) > 0, "a number above 0")
+
+    @cached_property
+    def title(self) -> str:
+        return "Lennard-Jones"
+
+    def attempts(self, atoms: Atoms, scratch: Path | None) -> Iterator[Attempt]:
+        from ase.calculators.lj import LennardJones as Calculator
+
+        yield Calculator(epsilon=self.epsilon, sigma=self.sigma, rc=self.cutoff, smooth=True), {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManyBody(Teacher):
+    """Stillinger-Weber or Tersoff with one of the published parameter sets that matscipy carries."""
+
+    form: str = "Tersoff"
+    parameters: str = "Tersoff_PRB_39_5566_Si_C"
+
+    def __post_init__(self):
+        require("form", self.form, self.form in ("Tersoff", "Stillinger-Weber"), "Tersoff or Stillinger-Weber")
+        known = self._sets()
+        require("parameters", self.parameters, self.parameters in known, f"one of {', '.join(sorted(known))}")
+
+    @cached_property
+    def title(self) -> str:
+        return self.form
+
+    def elements(self) -> frozenset[str]:
+        found = self._sets()[self.parameters]["el"]
+        return frozenset([found] if isinstance(found, str) else found)
+
+    def prepare(self, atoms: Atoms) -> Atoms:
+        return boxed(atoms, EMPTY)
+
+    def attempts(self, atoms: Atoms, scratch: Path | None) -> Iterator[Attempt]:
+        from matscipy.calculators.manybody import Manybody
+        from matscipy.calculators.manybody.explicit_forms import StillingerWeber, TersoffBrenner
+
+        warnings.filterwarnings("ignore", "'where' used without 'out'")  # matscipy overwrites what numpy warns of
+        form = TersoffBrenner if self.form == "Tersoff" else StillingerWeber
+        yield Manybody(**form(self._sets()[self.parameters])), {}
+
+    def _sets(self) -> dict[str, dict]:
+        from matscipy.calculators.manybody.explicit_forms import stillinger_weber, tersoff_brenner
+
+        module = tersoff_brenner if self.form == "Tersoff" else stillinger_weber
+        return {name: value for name, value in vars(module).items() if isinstance(value, dict) and "__ref__" in value}
+
+
+def boxed(atoms: Atoms, vacuum: float) -> Atoms:
+    """`atoms` with `vacuum` (Angstrom) on both sides in every direction that is not periodic."""
+    out, open_axes = atoms.copy(), [axis for axis in range(3) if not atoms.pbc[axis]]
+    if open_axes:
+        out.center(vacuum=vacuum, axis=open_axes)
+    return out

@@ -1,0 +1,61 @@
+"""Begin from a network that exists: old elements keep their energies, new ones start as the element they resemble."""
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from gendesign.potential import Potential, mace
+from gendesign.structure.types import UserError
+from gendesign.train.fit import freeze
+from gendesign.train.start import begin_from, likest
+
+NAMES = ("CH4", "H2O", "CH3OH")
+
+
+def grown(max_l: int) -> Potential:
+    architecture, weights = begin_from(tiny.potential(max_l), {**tiny.ENERGIES, 16: -2042.0, 35: -500.0})
+    net = mace.from_plain(architecture, torch.float64)
+    net.load_state_dict(weights)
+    return Potential(net.double(), "grown", "0", "MIT", "none")
+
+
+@pytest.mark.parametrize("max_l", [0, 1])
+def test_known_elements_keep_their_energies_and_forces(max_l):
+    structures = [tiny.rattled(name) for name in NAMES]
+    before, after = tiny.potential(max_l).evaluate(structures), grown(max_l).evaluate(structures)
+    # begun in float32, as training goes on
+    assert torch.allclose(before.energy, after.energy, atol=1e-4) and not torch.equal(before.energy, after.energy * 2)
+    assert torch.allclose(before.forces, after.forces, atol=1e-4)
+
+
+def test_a_new_element_starts_as_the_one_it_resembles():
+    model = grown(0)
+    # the pair repulsion knows the nuclear charge, and is switched off here
+    for net in (model.net,):
+        del net.pair_repulsion_fn
+    water = tiny.rattled("H2O")
+    sulphide = Atoms(np.where(water.numbers == 8, 16, water.numbers), water.positions)
+    low, high = model.evaluate([water, sulphide]).energy
+    assert low.item() == pytest.approx(high.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("number", "wanted"), [(34, 16), (53, 17), (35, 17), (14, 6), (15, 7), (11, 1), (82, 6)])
+def test_likest(number, wanted):
+    assert likest(number, [1, 6, 7, 8, 9, 16, 17]) == wanted
+
+
+def test_freezing():
+    net = mace.from_plain(tiny.settings())
+    freeze(net, 1)
+    free = {name for name, p in net.named_parameters() if p.requires_grad}
+    assert free and not any(name.startswith(("node_embedding", "interactions.0", "products.0")) for name in free)
+    with pytest.raises(UserError, match="the network has 2 layers"):
+        freeze(net, 3)
+
+
+def test_a_lone_atom_is_where_it_was():
+    assert grown(0).evaluate([Atoms("Br")]).energy.item() == pytest.approx(-500.0)
+    assert grown(0).evaluate([molecule("H2O")]).energy.isfinite().all()

@@ -1,0 +1,121 @@
+"""gendesign train beyond the plain case: crystals with stress, a start from a checkpoint, early stop, leaks."""
+
+import csv
+import json
+
+import numpy as np
+import tiny
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+from gendesign import cli
+from gendesign.potential import load_potential, save_folder
+
+TINY = [
+    "architecture.channels=4",
+    "architecture.max_ell=1",
+    "architecture.layers=1",
+    "fit.save_every=2",
+    "fit.batch_size=4",
+    "fit.warmup=1",
+]
+
+
+def emt(atoms: Atoms, **info) -> Atoms:
+    work = atoms.copy()
+    work.calc = EMT()
+    results = {"energy": work.get_potential_energy(), "forces": work.get_forces()}
+    if work.pbc.all():
+        results["stress"] = work.get_stress()
+    out = Atoms(work.numbers, work.positions, cell=work.cell, pbc=work.pbc, info=info)
+    out.calc = SinglePointCalculator(out, **results)
+    return out
+
+
+def crystals(count: int) -> list[Atoms]:
+    random, out = np.random.default_rng(0), []
+    for k in range(count):
+        atoms = bulk(("Cu", "Ag")[k % 2], cubic=True) if k % 4 else bulk("Cu", cubic=True)
+        if k % 4 == 3:
+            atoms.symbols[0] = "Au"
+        atoms.set_cell(atoms.cell.array * random.normal(1, 0.02), scale_atoms=True)
+        atoms.positions += random.normal(0, 0.05, atoms.positions.shape)
+        out.append(emt(atoms))
+    return out
+
+
+def molecules(count: int, names=("CH4", "H2O", "CH3OH")) -> list[Atoms]:
+    return [emt(tiny.rattled(name, k, 0.05)) for k in range(count) for name in names]
+
+
+def train(tmp_path, frames, *keys: str, name: str = "out") -> int:
+    write(tmp_path / "labels.extxyz", frames)
+    return cli.main(["train", str(tmp_path / "labels.extxyz"), f"output={tmp_path / name}", *TINY, *keys])
+
+
+def errors(tmp_path, name: str = "out") -> dict:
+    return json.loads((tmp_path / name / "errors.json").read_text())
+
+
+def test_crystals_and_molecules_in_one_set(tmp_path):
+    assert (
+        train(tmp_path, [*crystals(24), *molecules(4)], "fit.steps=200", "fit.learning_rate=0.03", "fit.save_every=20")
+        == 0
+    )
+    table = errors(tmp_path)
+    assert table["train"]["all"]["stress_mae_mev_a3"] > 0 and table["test"]["all"]["n"] >= 1
+    log = list(csv.DictReader((tmp_path / "out" / "log.csv").read_text().splitlines()))
+    assert float(log[-1]["valid_loss"]) < 0.8 * float(log[0]["valid_loss"])
+    card = (tmp_path / "out" / "card.md").read_text()
+    assert "stress MAE" in card and {"curves.png", "parity.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert any((tmp_path / "out" / "tensorboard").iterdir())
+
+
+def test_begin_from_a_checkpoint_with_a_new_element_and_old_data(tmp_path):
+    save_folder(tiny.potential(0, "float32").net, tmp_path / "begin", name="tiny", licence="MIT", citation="none")
+    frames = [*molecules(6), *(emt(tiny.rattled("CO", k)) for k in range(4))]
+    new = [emt(Atoms("COPt", [[0, 0, 0], [0, 0, 1.15], [0, 1.8, 0]]), kind="new") for _ in range(3)]
+    write(tmp_path / "old.extxyz", molecules(5))
+    assert train(tmp_path, [*frames, *new], f"init={tmp_path / 'begin'}", f"replay=[{tmp_path / 'old.extxyz'}]",
+                 "fit.steps=6", "fit.freeze=1", "check_units=false") == 0  # fmt: skip
+    after = load_potential(str(tmp_path / "out"), device="cpu")
+    assert set(after.elements) == {*"HCNO", "Pt"}
+    before = load_potential(str(tmp_path / "begin"), device="cpu")
+    same = dict(before.net.named_parameters())
+    moved = {k for k, p in after.net.named_parameters() if p.shape == same[k].shape and not p.equal(same[k])}
+    assert moved and not any(k.startswith(("products.0", "interactions.0")) for k in moved)
+
+
+def test_early_stop(tmp_path):
+    keys = ("fit.steps=400", "fit.patience=2", "fit.learning_rate=1e-9", "check_units=false")
+    assert train(tmp_path, molecules(8), *keys) == 0
+    rows = list(csv.DictReader((tmp_path / "out" / "log.csv").read_text().splitlines()))
+    assert int(rows[-1]["step"]) < 100
+
+
+def test_other_geometries_of_one_molecule(tmp_path, capsys):
+    frames = molecules(24, ("CH4",))
+    write(tmp_path / "more.extxyz", molecules(30, ("CH4",))[24:])
+    more = f"test=[{tmp_path / 'more.extxyz'}]"
+    assert train(tmp_path, frames, "fit.steps=2", "test_share=0", more) == 2
+    said = capsys.readouterr().err
+    assert "holds 1 of the trained molecules (CH4)" in said and "split=frame" in said and said.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+    assert train(tmp_path, frames, "fit.steps=2", "split=frame", more) == 0
+    assert errors(tmp_path)["more.extxyz"]["all"]["n"] == 6
+
+
+def test_structures_without_labels_are_listed(tmp_path, capsys):
+    frames = [*molecules(4), tiny.rattled("CH4")]
+    assert train(tmp_path, frames, "fit.steps=2") == 2
+    assert "structure 13" in (said := capsys.readouterr().err) and "skip_unlabelled=true" in said
+    assert train(tmp_path, frames, "fit.steps=2", "skip_unlabelled=true") == 0
+    assert "structure 13" in (tmp_path / "out" / "skipped.csv").read_text()
+    wrong = molecules(8)
+    for atoms in wrong:
+        atoms.calc.results["energy"] /= 27.211
+    assert train(tmp_path, wrong, "fit.steps=2", name="other") == 2
+    assert "Hartree" in capsys.readouterr().err and not (tmp_path / "other").exists()
