@@ -91,7 +91,7 @@ def test_begin_from_a_checkpoint_with_a_new_element_and_old_data(tmp_path):
 
 def test_early_stop(tmp_path):
     keys = ("fit.steps=400", "fit.patience=2", "fit.learning_rate=1e-9", "check_units=false")
-    assert train(tmp_path, molecules(8), *keys) == 0
+    assert train(tmp_path, molecules(12), *keys) == 0
     rows = list(csv.DictReader((tmp_path / "out" / "log.csv").read_text().splitlines()))
     assert int(rows[-1]["step"]) < 100
 
