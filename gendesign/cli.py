@@ -90,13 +90,10 @@ def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
         raise SettingsError(f"{name} needs {verb.files}: gendesign {name} {verb.files} [key=value ...]")
     if files and not verb.files:
         raise SettingsError(f"'{files[0]}' is not key=value, and {name} reads no files; see gendesign {name} --help")
-    if verb.files.startswith("FILE"):
-        for file in files:
-            if not Path(file).is_file():
-                kind = "is a folder" if Path(file).is_dir() else "does not exist"
-                raise SettingsError(
-                    f"{file} {kind}; give structure files that ASE can read, such as extxyz, SDF or CIF"
-                )
+    for file in files if verb.files == STRUCTURE_FILES else files[1:] if verb.files == POTENTIAL_AND_FILES else ():
+        if not Path(file).is_file():
+            kind = "is a folder" if Path(file).is_dir() else "does not exist"
+            raise SettingsError(f"{file} {kind}; give structure files that ASE can read, such as extxyz, SDF or CIF")
 
 
 def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
@@ -143,6 +140,8 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     output = Path(config.output)
     identity = {"verb": verb, **identify(files, config)}
     identity["settings"].pop("workers", None)  # how many make the labels does not change them
+    for means in ("command", "cores", "device"):
+        (identity["settings"].get("teacher") or {}).pop(means, None)
     check_folder(output, identity)
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
@@ -161,6 +160,32 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     width = max(map(len, rows))
     print("\n".join(f"{name:<{width}}  {value:.6g}" for name, value in rows.items()))
     print(f"results in {output}")
+
+
+def validate_verb(verb: str, words: list[str], config: DictConfig) -> None:
+    """One potential measured: a folder with its card."""
+    (potential, *files), output = words, Path(config.output)
+    identity = {"verb": verb, "potential": potential, **identify(files, config), "weights": None}
+    for means in ("command", "cores", "device"):
+        (identity["settings"].get("teacher") or {}).pop(means, None)
+    check_folder(output, identity)
+    with quiet():
+        from gendesign.benchmark.record import table
+        from gendesign.run.build import load
+        from gendesign.run.validation import run_validation
+        from gendesign.structure.types import UserError
+
+    settings = OmegaConf.to_container(config, resolve=True)
+    try:
+        loaded = load(OmegaConf.create({**settings, "potential": potential}))
+        identity["weights"] = loaded.weights_hash
+        check_folder(output, identity)
+        with open_folder(output, identity, "parts/*.json"):
+            rows = run_validation(loaded, files, settings, output)
+    except UserError as error:
+        raise SettingsError(str(error)) from error
+    print(table([row for group in rows.values() for row in group]))
+    print(f"results in {output}: open {output / 'card.html'}")
 
 
 @contextmanager
@@ -226,13 +251,14 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
     return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
 
 
-STRUCTURE_FILES = "FILE ..."
+STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {
     "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),
     "relax": Verb("relax structures from files (any format ASE reads, periodic ones too)", run_verb, STRUCTURE_FILES),
     "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
-    "label": Verb("label molecules from files by GFN2-xTB, to train on", train_verb, STRUCTURE_FILES),
+    "label": Verb("label structures from files by a teacher (xTB, DFT, ...), to train on", train_verb, STRUCTURE_FILES),
     "train": Verb("fit a potential to labelled extxyz files", train_verb, STRUCTURE_FILES),
+    "validate": Verb("measure a potential: errors, physical tests, a card", validate_verb, POTENTIAL_AND_FILES),
     "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
 }
 

@@ -10,7 +10,7 @@ FLOORS = [
     {"cli", "app"},
     {"campaign", "benchmark"},
     {"run"},
-    {"generate", "screening", "train"},
+    {"generate", "screening", "train", "validation"},
     {"relaxation", "dynamics", "objective"},
     {"potential"},
     {"structure"},

@@ -6,40 +6,13 @@ import os
 import platform
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from gendesign.structure.types import UserError
+from gendesign.structure.types import Row, UserError
 
-TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 SHARE = "fraction"  # the unit of a count divided by n
-
-
-@dataclass(frozen=True)
-class Row:
-    """One number: `value` None where nothing could be measured, `target` such as ">= 0.90" or None, `n` its sample."""
-
-    name: str
-    value: float | None
-    unit: str
-    n: int
-    target: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.target is not None and not TARGET.fullmatch(self.target):
-            raise ValueError(f"{self.name}: the target {self.target!r} is neither '>= NUMBER' nor '<= NUMBER'")
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the value reaches the target; None without one. What was not measured misses it."""
-        if self.target is None:
-            return None
-        if self.value is None or not math.isfinite(self.value):
-            return False
-        relation, number = TARGET.fullmatch(self.target).groups()
-        return self.value >= float(number) if relation == ">=" else self.value <= float(number)
 
 
 def check_record(folder: str | Path) -> Path:

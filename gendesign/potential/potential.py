@@ -10,6 +10,7 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from gendesign.potential import mace
+from gendesign.potential.lastlayer import LastLayer, last_layer
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Prediction, UserError
 
@@ -98,6 +99,11 @@ class Potential:
             raise UserError(f"layers={layers}: potential {self.name} has {most}; choose 1 to that")
         edges = neighbours(batch, self.cutoff) if edges is None else edges
         return mace.descriptors(self.net, batch.positions, batch.numbers, edges, layers, shortest)
+
+    def last_layer(self, structures: Sequence[Atoms] | Batch, *, edges: Edges | None = None) -> LastLayer:
+        """The features in which the energy is linear, differentiable with respect to the batch's positions."""
+        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        return last_layer(self.net, batch, neighbours(batch, self.cutoff) if edges is None else edges, self.head)
 
     def as_torchsim(self, *, stress: bool = False):
         """A torch-sim model of this potential."""

@@ -7,6 +7,7 @@ from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import STRAIN_METHODS, Strain, potential_strain, reference_strain
 from gendesign.screening.plausibility import failed_checks
 from gendesign.screening.rings import rings
+from gendesign.screening.uncertainty import uncertainty
 from gendesign.screening.uniqueness import Reference, diversity, novelty, uniqueness
 from gendesign.screening.validity import (
     convergence,
@@ -29,6 +30,7 @@ CHECKS = (
     "strain",
     "rings",
     "accessibility",
+    "uncertainty",
     "uniqueness",
     "novelty",
     "diversity",
@@ -43,7 +45,9 @@ class Screening:
 
     `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
     pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
-    PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate. Raises UserError.
+    PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate; `uncertainty`: folder of
+    the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
+    `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures. Raises UserError.
     """
 
     checks: tuple[str, ...] = CHECKS
@@ -53,6 +57,9 @@ class Screening:
     max_steps: int = 200
     workers: int = 1
     time_limit: float = 120.0
+    uncertainty: str | None = None
+    energy_deviation: float | None = None
+    atom_deviation: float | None = None
 
     def __post_init__(self):
         for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
@@ -69,6 +76,10 @@ class Screening:
         for key in ("fmax", "time_limit"):
             if not getattr(self, key) > 0:
                 raise UserError(f"{key} is {getattr(self, key)}; give a number above 0")
+        for key in ("energy_deviation", "atom_deviation"):
+            value = getattr(self, key)
+            if value is not None and not (isinstance(value, int | float) and value > 0):
+                raise UserError(f"{key} is {value}; give a number above 0, or null for the potential's own")
 
 
 DEFAULT = Screening()
@@ -103,13 +114,17 @@ def screen_each(
             return screen_each(candidates, potential=potential, settings=settings, workers=own)
     perceived = [perceive_candidate(c) if not is_periodic(c) else None for c in candidates]
     slow = _slow_checks(candidates, perceived, potential, settings, workers)
+    unsure = {}
+    if "uncertainty" in settings.checks:
+        limits = settings.energy_deviation, settings.atom_deviation
+        unsure = uncertainty(candidates, potential, settings.uncertainty, *limits)
     verdicts = []
     for i, (candidate, found) in enumerate(zip(candidates, perceived, strict=True)):
         if "distances" in settings.checks:
             verdicts += distances(candidate)
         if "convergence" in settings.checks:
             verdicts += convergence(candidate)
-        verdicts += _molecular(candidate, found, settings) + slow[i]
+        verdicts += _molecular(candidate, found, settings) + slow[i] + unsure.get(i, [])
     return verdicts
 
 

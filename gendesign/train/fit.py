@@ -20,7 +20,6 @@ from gendesign.train.journal import Journal
 from gendesign.train.loss import deviations, errors, loss
 from gendesign.train.muon import Muon
 
-
 ENOUGH = 1e-3  # of the lowest error held out: a smaller gain does not prolong a fit
 
 
@@ -153,6 +152,7 @@ def fit(
             bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
         recent.clear()
     bar.close()
+    gc.unfreeze()
     chosen = state.average if valid is None else state.best
     with torch.no_grad():
         for name, value in net.named_parameters():

@@ -21,11 +21,15 @@ from gendesign.structure.types import UserError
 from gendesign.train import curves
 from gendesign.train.card import card
 from gendesign.train.dataset import Dataset, labels_of
-from gendesign.train.fit import Fit, errors, fit, freeze
+
+# the keywords of `train_files`, which are the keys of conf/train.yaml, would hide these names
+from gendesign.train.fit import Fit, errors, freeze
+from gendesign.train.fit import fit as fit_network
 from gendesign.train.labelling import place
-from gendesign.train.split import leaks, split
+from gendesign.train.split import leaks
+from gendesign.train.split import split as divided
 from gendesign.train.start import begin_from
-from gendesign.train.units import check_units
+from gendesign.train.units import check_units as refuse_wrong_units
 
 FEWEST = 20  # structures of which some are worth holding out to choose the weights by
 SEEN = 200  # structures that averages over the data are taken from
@@ -62,9 +66,9 @@ def train_files(
     settings = Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
     shape, target = _checked(architecture or {}), target_device(None if device == "auto" else device)
     frames, skipped = labelled_frames(files, skip_unlabelled)
-    rest, held = _split(frames, test_share, split, "test_share")
+    rest, held = divided(frames, test_share, split, "test_share")
     # these only choose among weights, so other geometries of a trained molecule serve
-    trained, valid = _split(rest, valid_share, "frame", "valid_share") if len(rest) >= FEWEST else (rest, [])
+    trained, valid = divided(rest, valid_share, "frame", "valid_share") if len(rest) >= FEWEST else (rest, [])
     old = labelled_frames(replay, False)[0] if replay else []
     tests = {Path(path).name: labelled_frames([path], False, need_forces=False)[0] for path in test}
     _refuse_leaks(trained + valid, tests, split)
@@ -81,8 +85,8 @@ def train_files(
         plain, start = begin_from(potential, isolated)
         freeze(mace.from_plain(plain), settings.freeze)  # says what is wrong with it before anything is written
     if check_units:
-        _check_units(trained, isolated)
-    net = _fit(plain, Dataset.from_frames(trained), output, settings, start,
+        refuse_wrong_units(trained, isolated)
+    net = fit_network(plain, Dataset.from_frames(trained), output, settings, start,
                valid=Dataset.from_frames(valid) if valid else None,
                replay=Dataset.from_frames(old) if old else None, device=target)  # fmt: skip
     sets = {"train": trained[:: math.ceil(len(trained) / SEEN)], "valid": valid, "test": held, **tests}
@@ -222,7 +226,3 @@ def _write_skipped(skipped: Sequence[tuple[str, str]], path: Path) -> None:
         text = StringIO()
         csv.writer(text, lineterminator="\n").writerows([("structure", "reason"), *skipped])
         write_atomically(path, text.getvalue())
-
-
-# the keywords of `train_files` are the keys of conf/train.yaml, and hide these names inside it
-_split, _fit, _check_units = split, fit, check_units

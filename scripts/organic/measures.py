@@ -4,27 +4,25 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import combinations_with_replacement
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
 
-from gendesign.dynamics import molecular_dynamics
 from gendesign.potential import Potential
-from gendesign.relaxation import Relaxation, relax
-from gendesign.screening.energetics import aligned_rmsd
-from gendesign.structure.bonds import connectivity
-from gendesign.train.dataset import Dataset, labels_of
-from gendesign.train.fit import errors
+from gendesign.train.dataset import labels_of
 from gendesign.train.label import read_frames
-from gendesign.train.teacher import gfn2_label
+from gendesign.train.teacher import label
+from gendesign.train.teachers.semiempirical import Tblite
+from gendesign.validation import dimers, dynamics, errors
+from gendesign.validation import geometries as minima_tests
+from gendesign.validation.methods import Batched, OneByOne, bare
+from gendesign.validation.teachers import by_labels
 
 ROOT = Path("training")
 HELD_OUT = ("relaxed", "md300", "md600")  # the classes the targets speak of
-SHORTEST, CONTACT = 0.5, 0.8  # Angstrom; share of the sum of covalent radii: in between every pair must repel
+SHORTEST = dimers.SHORTEST
 
 
 def test_frames() -> list[Atoms]:
@@ -34,10 +32,8 @@ def test_frames() -> list[Atoms]:
 
 def error_table(potential: Potential, frames: Sequence[Atoms]) -> dict[str, dict[str, float]]:
     """Errors by class, and of the classes of HELD_OUT together under "combined"."""
-    table = errors(potential.net, Dataset.from_frames(frames))
-    together = Dataset.from_frames([f for f in frames if f.info["kind"] in HELD_OUT])
-    together = replace(together, kind=np.full(len(together), "combined"))
-    return errors(potential.net, together) | table
+    table = errors.measure(frames, Batched(potential).evaluate(frames), HELD_OUT)["classes"]
+    return {kind: row for kind, row in table.items() if kind != errors.ALL}
 
 
 def label_counts() -> dict[str, dict[str, int]]:
@@ -71,69 +67,32 @@ def headers(file: Path) -> list[tuple[str, str]]:
 
 def geometries(potential: Potential, minima: Sequence[Atoms]) -> tuple[list[float], list[bool], list[bool]]:
     """Heavy-atom RMSD from the teacher's minima to those of the potential, bond graph kept, relaxation converged."""
-    found = relax([Atoms(a.numbers, a.positions) for a in minima], potential, Relaxation(fmax=0.02, max_steps=500))
-    rmsd, kept, converged = [], [], []
-    for before, after in zip(minima, found, strict=True):
-        heavy = before.numbers > 1
-        rmsd.append(aligned_rmsd(before.positions[heavy], after.atoms.positions[heavy]))
-        kept.append(connectivity(before) == connectivity(after.atoms))
-        converged.append(bool(after.info.get("converged")))
-    return rmsd, kept, converged
+    rows = minima_tests.measure(Batched(potential), [bare(atoms) for atoms in minima])["molecules"]
+    rmsd = [float("inf") if row["rmsd"] is None else row["rmsd"] for row in rows]
+    return rmsd, [row["graph_kept"] for row in rows], [row["converged"] for row in rows]
 
 
-def explosions(
-    potential: Potential,
-    structures: Sequence[Atoms],
-    *,
-    time: float = 2000.0,
-    temperature: float = 1000.0,
-    timestep: float = 0.5,
-) -> list[bool]:
-    """Whether each structure came apart in `time` fs of dynamics: a bond at twice its length, or numbers not finite."""
-    bare = [Atoms(a.numbers, a.positions) for a in structures]
-    bonds = [np.array(sorted(connectivity(a))) for a in bare]
-    runs = molecular_dynamics(bare, potential, temperature=temperature, timestep=timestep,
-                              steps=round(time / timestep), every=20)  # fmt: skip
-    return [_exploded(run, pairs) for run, pairs in zip(runs, bonds, strict=True)]
-
-
-def _exploded(trajectory: Sequence[Atoms], bonds: np.ndarray) -> bool:
-    first, second = bonds.T
-    lengths = np.array([np.linalg.norm(a.positions[first] - a.positions[second], axis=-1) for a in trajectory])
-    return bool(trajectory[-1].info["exploded"] or not np.isfinite(lengths).all() or (lengths > 2 * lengths[0]).any())
+def explosions(potential: Potential, structures: Sequence[Atoms], *, time: float = 2000.0) -> list[bool]:
+    """Whether each structure came apart in `time` fs of dynamics at 1000 K."""
+    return [end is not None for end in dynamics.explosions(structures, potential, time=time / 1000)]
 
 
 def pairs(potential: Potential) -> list[tuple[str, str]]:
     """Every unordered pair of the potential's elements."""
-    return list(combinations_with_replacement(potential.elements, 2))
+    return dimers.pairs_of(potential.elements)
 
 
 def dimer(potential: Potential, pair: tuple[str, str], distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Energy relative to the isolated atoms, and force that parts the two atoms, at each of `distances`."""
-    found = potential.evaluate([Atoms(pair, [[0, 0, 0], [0, 0, r]]) for r in distances])
-    atoms = sum(potential.isolated_energies[symbol] for symbol in pair)
-    return found.energy.cpu().numpy() - atoms, found.forces[1::2, 2].cpu().numpy()
+    energy, force = dimers.curve(Batched(potential), pair, distances)
+    return energy - sum(potential.isolated_energies[symbol] for symbol in pair), force
 
 
 def attractive(potential: Potential) -> dict[str, dict]:
-    """Pairs whose atoms attract somewhere between SHORTEST and CONTACT times their covalent radii: from, to, and
-    whether the teacher's atoms attract there as well (the minimum of N2 or CO lies within that range)."""
-    wrong = {}
-    for pair in pairs(potential):
-        contact = CONTACT * sum(covalent_radii[atomic_numbers[symbol]] for symbol in pair)
-        # H-H touches below 0.5 Angstrom already; the shortest distance is asked of it all the same
-        distances = np.unique(np.append(np.arange(SHORTEST, contact, 0.01), max(contact, SHORTEST)))
-        force = dimer(potential, pair, distances)[1]
-        if not (force > 0).all():
-            low, high = distances[~(force > 0)][[0, -1]]
-            wrong["-".join(pair)] = {"from": round(float(low), 2), "to": round(float(high), 2),
-                                     "teacher_too": _teacher_attracts(pair, float(high))}  # fmt: skip
-    return wrong
-
-
-def _teacher_attracts(pair: tuple[str, str], distance: float) -> bool:
-    found = gfn2_label(Atoms(pair, [[0, 0, 0], [0, 0, distance]]), open_shell=True)
-    return found is not None and bool(labels_of(found)[1][1, 2] < 0)
+    """Pairs whose atoms attract where they should repel; see `gendesign.validation.dimers.attraction`."""
+    teacher = OneByOne(by_labels(partial(label, Tblite(open_shell=True))), "GFN2-xTB")
+    found = {"-".join(p): dimers.attraction(Batched(potential), p, teacher) for p in pairs(potential)}
+    return {pair: row for pair, row in found.items() if row}
 
 
 def teacher_dimers() -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:

@@ -25,8 +25,9 @@ from molecules import embed, graph_key, molecule  # noqa: E402
 from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
+from gendesign.potential.reference import lowest_multiplicity  # noqa: E402
 from gendesign.train.label import label_shards  # noqa: E402
-from gendesign.train.teacher import FAILURES, gfn2, gfn2_label, lowest_multiplicity  # noqa: E402
+from gendesign.train.teachers.semiempirical import FAILURES, gfn2, gfn2_label  # noqa: E402
 
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 MOLECULES_PER_SHARD = 8

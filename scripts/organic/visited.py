@@ -20,7 +20,7 @@ from structures import in_test  # noqa: E402
 
 from gendesign.structure.bonds import perceive  # noqa: E402
 from gendesign.train.label import label_shards, write_frames  # noqa: E402
-from gendesign.train.teacher import gfn2_label  # noqa: E402
+from gendesign.train.teachers.semiempirical import gfn2_label  # noqa: E402
 
 LABELS_PER_SHARD = 200
 

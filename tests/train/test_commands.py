@@ -13,7 +13,8 @@ from ase.io import read, write
 
 from gendesign import cli
 from gendesign.structure.types import UserError
-from gendesign.train.training import atomic_energies, split
+from gendesign.train.split import split
+from gendesign.train.training import atomic_energies
 
 TINY = [
     "architecture.channels=4",

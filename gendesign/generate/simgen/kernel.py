@@ -148,15 +148,16 @@ def _merged(features: Tensor, numbers: Tensor, near: float) -> tuple[Tensor, Ten
     """Indices (kept,): every entry is within the squared distance `near` of one; and how many each stands for."""
     kept: list[int] = []
     counts: list[float] = []
-    for k in range(len(features)):  # once per loaded reference set, a few thousand rows
-        if kept:
-            distance = (
-                (features[kept] - features[k]).square().sum(-1).masked_fill(numbers[kept] != numbers[k], torch.inf)
-            )
+    centres, kinds = torch.empty_like(features), torch.empty_like(numbers)
+    for k in range(len(features)):  # once per loaded reference set; with centres in place, linear in what is kept
+        n = len(kept)
+        if n:
+            distance = (centres[:n] - features[k]).square().sum(-1).masked_fill(kinds[:n] != numbers[k], torch.inf)
             closest = int(distance.argmin())
             if distance[closest] < near:
                 counts[closest] += 1
                 continue
+        centres[n], kinds[n] = features[k], numbers[k]
         kept.append(k)
         counts.append(1.0)
     return torch.tensor(kept), torch.tensor(counts)

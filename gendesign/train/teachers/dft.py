@@ -214,18 +214,17 @@ class Espresso(PlaneWaves):
         return fits[0]
 
     def attempts(self, atoms: Atoms, scratch: Path | None) -> Iterator[Attempt]:
-        names = " ".join(self.pseudopotential(symbol) for symbol in sorted(set(atoms.get_chemical_symbols())))
+        names = " ".join(map(self.pseudopotential, sorted(set(atoms.get_chemical_symbols()))))
         for calculator, notes in super().attempts(atoms, scratch):
             yield calculator, {**notes, "pseudopotentials": names}
 
     def run(self, atoms: Atoms, unpaired: int | None, folder: Path) -> Mapping[str, Any]:
-        symbols = set(atoms.get_chemical_symbols())
         ase.io.write(
             folder / "pw.in",
             atoms,
             format="espresso-in",
             input_data=self._input(atoms, unpaired, folder),
-            pseudopotentials={symbol: self.pseudopotential(symbol) for symbol in symbols},
+            pseudopotentials={symbol: self.pseudopotential(symbol) for symbol in set(atoms.symbols)},
             kpts=kpoints(atoms, self.kpoints_density),
         )
         said = start([*self._words, "-in", "pw.in"], folder, "pw.out")
@@ -248,12 +247,8 @@ class Espresso(PlaneWaves):
             "degauss": self.smearing / units.Rydberg,
             "nspin": 1 if unpaired == 0 else 2,
         }
-        if unpaired:
-            system["tot_magnetization"] = unpaired
-        if self.functional:
-            system["input_dft"] = self.functional
-        if self.dispersion:
-            system["vdw_corr"] = self.dispersion
+        chosen = {"tot_magnetization": unpaired, "input_dft": self.functional, "vdw_corr": self.dispersion}
+        system |= {key: value for key, value in chosen.items() if value}
         if not atoms.pbc.any():
             system["nosym"] = True  # a box is no reason to symmetrise the forces of a molecule
         return {

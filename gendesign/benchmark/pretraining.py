@@ -1,0 +1,129 @@
+"""Synthetic pre-training: what a potential fitted to cheap labels saves of accurate ones.
+
+Learning curves and stability of molecular dynamics with and without it (Gardner, Baker and Deringer, arXiv 2307.15714;
+Shui et al., arXiv 2211.16443). Every fit is kept in the output folder and resumes by the same command.
+"""
+
+import glob
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from ase import Atoms
+from omegaconf import DictConfig
+
+from gendesign.benchmark import record
+from gendesign.potential import Potential, load_potential
+from gendesign.structure.files import write_atomically
+from gendesign.structure.types import UserError
+from gendesign.train.dataset import Dataset
+from gendesign.train.fit import Fit, errors, fit
+from gendesign.train.start import begin_from
+from gendesign.train.training import atomic_energies, labelled_frames, shifted_energies
+from gendesign.validation.dynamics import explosions
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+WAYS = {"scratch": "from nothing", "pretrained": "pre-trained"}
+LEAST = 2
+
+
+def run(config: DictConfig) -> None:
+    """Fit at every size in both ways, print the table, write pretraining.json and pretraining.png to `record`."""
+    if "pretraining" not in config:
+        raise UserError("benchmark pretraining needs its settings: add experiment=pretraining")
+    settings, folder = config.pretraining, record.check_record(config.record)
+    frames, tests = _frames(settings.files, "files"), {}
+    for path in _paths(settings.test, "test"):
+        tests[Path(path).stem] = labelled_frames([path], need_forces=False)[0]
+    if max(settings.sizes) > len(frames) or min(settings.sizes) < LEAST:
+        raise UserError(f"pretraining.sizes={list(settings.sizes)}: give numbers from {LEAST} to {len(frames)}")
+    order = np.random.default_rng(config.seed).permutation(len(frames))
+    init = load_potential(settings.init, device="cpu")
+    found: list[dict[str, Any]] = []
+    for size in settings.sizes:
+        chosen = [frames[k] for k in order[:size]]
+        for way in WAYS:
+            out = Path(config.output) / "pretraining" / f"{way}-{size}"
+            found.append({"way": way, "size": size, **_measured(way, chosen, tests, init, out, settings, config.seed)})
+            print(_line(found[-1]), flush=True)
+    rows = [row for one in found for row in _rows(one, len(tests), settings)]
+    record.write(rows, folder / "pretraining.json", init.device)
+    _picture(found, folder / "pretraining.png")
+    print(record.table(rows))
+
+
+def _measured(
+    way: str, frames: list[Atoms], tests: dict[str, list[Atoms]], init: Potential, out: Path, settings: Any, seed: int
+) -> dict[str, Any]:
+    """Errors by test file and when each trajectory broke (ps); read from `out` where they are there already."""
+    done = out / "measured.json"
+    if done.is_file():
+        return json.loads(done.read_text())
+    pretrained = way == "pretrained"
+    architecture, weights = begin_from(
+        init, shifted_energies(init, frames, set()) if pretrained else atomic_energies(frames, set())
+    )
+    plan = Fit(steps=settings.steps, batch_size=min(settings.batch_size, len(frames)), seed=seed, decay_from=0.2,
+               learning_rate=settings.learning_rate, save_every=max(1, settings.steps // 5))  # fmt: skip
+    net = fit(architecture, Dataset.from_frames(frames), out, plan, weights if pretrained else None)
+    table = {}
+    for name, held in tests.items():
+        data = Dataset.from_frames(held, need_forces=False)
+        data.kind[:] = "all"
+        table[name] = errors(net, data)["all"]
+    fitted = Potential(net.eval().requires_grad_(False), way, "", "", "")
+    starts = next(iter(tests.values()))[: settings.molecules]
+    ends = explosions(starts, fitted, temperature=settings.temperature, time=settings.time, seed=seed)
+    found = {"errors": table, "apart_after": ends}
+    write_atomically(done, json.dumps(found, indent=1) + "\n")
+    return found
+
+
+def _frames(patterns: Sequence[str], key: str) -> list[Atoms]:
+    return [frame for frame in labelled_frames(_paths(patterns, key))[0] if len(frame) > 1]
+
+
+def _paths(patterns: Sequence[str], key: str) -> list[str]:
+    paths = [path for pattern in patterns for path in (sorted(glob.glob(str(pattern))) or [str(pattern)])]
+    if not paths:
+        raise UserError(f"pretraining.{key} is empty; give labelled files")
+    return paths
+
+
+def _rows(one: dict[str, Any], tests: int, settings: Any) -> list[record.Row]:
+    name = f"{one['size']} labels, {WAYS[one['way']]}"
+    rows = []
+    for test, table in one["errors"].items():
+        rows.append(record.Row(f"{name}: energy RMSE, {test}", table["energy_rmse_mev_atom"], "meV/atom", table["n"]))
+        if "force_rmse_mev_a" in table:
+            rows.append(
+                record.Row(f"{name}: force RMSE, {test}", table["force_rmse_mev_a"], "meV/Angstrom", table["n"])
+            )
+    apart = sum(end is not None for end in one["apart_after"])
+    title = f"{name}: exploded, {settings.temperature:g} K, {settings.time:g} ps"
+    return [*rows, record.Row(title, apart, "molecules", len(one["apart_after"]))]
+
+
+def _line(one: dict[str, Any]) -> str:
+    forces = ", ".join(f"{k} {v['force_rmse_mev_a']:.1f}" for k, v in one["errors"].items() if "force_rmse_mev_a" in v)
+    return f"{one['size']} labels, {WAYS[one['way']]}: force RMSE, meV/Angstrom: {forces}"
+
+
+def _picture(found: Sequence[dict[str, Any]], path: Path) -> None:
+    tests = list(found[0]["errors"])
+    figure, panels = plt.subplots(1, len(tests), figsize=(3.6 * len(tests), 3.2), squeeze=False, layout="constrained")
+    for panel, test in zip(panels[0], tests, strict=True):
+        key = "force_rmse_mev_a" if "force_rmse_mev_a" in found[0]["errors"][test] else "energy_rmse_mev_atom"
+        for way, label in WAYS.items():
+            points = [(one["size"], one["errors"][test][key]) for one in found if one["way"] == way]
+            panel.plot(*zip(*points, strict=True), marker="o", label=label)
+        unit = "force RMSE, meV/Angstrom" if "force" in key else "energy RMSE, meV/atom"
+        panel.set(xscale="log", yscale="log", xlabel="accurate labels", ylabel=unit, title=test)
+        panel.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)

@@ -1,0 +1,86 @@
+"""From settings to a validated potential: what `gendesign validate` and `gendesign benchmark potentials` share."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from gendesign.potential import Potential
+from gendesign.structure.types import Row
+from gendesign.train.teacher import Teacher, label, make_teacher
+from gendesign.train.teachers.semiempirical import Pm6, Tblite
+from gendesign.validation.card import write_card
+from gendesign.validation.case import Settings
+from gendesign.validation.molecules import default_molecules
+from gendesign.validation.suite import read_frames, rows_of, validate
+from gendesign.validation.teachers import by_labels
+
+PARTS = "parts"
+
+
+def run_validation(
+    potential: Potential,
+    files: Sequence[str | Path],
+    config: Mapping[str, Any],
+    output: Path,
+    targets: Mapping[str, str] | None = None,
+) -> dict[str, list[Row]]:
+    """Make what is missing of the results in output/parts, write the card into `output`; the rows by test.
+
+    `config` holds the fields of `Settings` (others are left alone) and perhaps `teacher`, a section of conf/teacher;
+    `targets` gives rows their targets by name.
+    """
+    known = {field.name for field in fields(Settings)}
+    chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in known}
+    settings = Settings(**chosen)
+    frames = read_frames(files)
+    shown = frames or default_molecules(potential.elements)
+    references = teachers_of(config.get("teacher"), frozenset(s for atoms in shown for s in atoms.symbols))
+    found = validate(potential, frames, settings, **references, parts=output / PARTS)
+    rows = {name: [_aimed(row, targets or {}) for row in group] for name, group in rows_of(found).items()}
+    about = {
+        "name": potential.name,
+        "weights_sha256": potential.weights_hash,
+        "licence": potential.licence,
+        "citation": potential.citation,
+        "elements": list(potential.elements),
+        "structures": f"{len(frames)} structures of {len(files)} files" if files else "Molecules of the package",
+        "files": [Path(file).name for file in files],
+        "teacher": references["teacher"],
+        "settings": dict(config),
+    }
+    write_card(output, found, rows, about)
+    return rows
+
+
+def teachers_of(section: Mapping[str, Any] | None, symbols: frozenset[str]) -> dict[str, Any]:
+    """The keywords `molecular`, `periodic` and `teacher` of `validate` for a section of conf/teacher, or for none.
+
+    Raises UserError for a teacher that does not know all of `symbols`.
+    Semi-empirical teachers judge molecules only: they treat a crystal as a large supercell, which takes days here.
+    """
+    if section is None:
+        return {"molecular": None, "periodic": None, "teacher": None}
+    teacher = make_teacher(section)
+    teacher.check(symbols)
+    crystals = teacher.periodic and not isinstance(teacher, Tblite | Pm6)
+    asked = by_labels(lambda atoms: _label(teacher, atoms))
+    return {
+        "molecular": asked if teacher.molecules else None,
+        "periodic": asked if crystals else None,
+        "teacher": teacher.title,
+    }
+
+
+def _label(teacher: Teacher, atoms: Atoms) -> Atoms:
+    if reason := teacher.refuse(atoms):
+        return Atoms(info={"failure": f"the structure {reason}"})
+    # two atoms of a curve are open shells more often than not; the lower of two multiplicities counts
+    pair = len(atoms) == 2 and not atoms.pbc.any() and hasattr(teacher, "open_shell")
+    return label(replace(teacher, open_shell=True) if pair else teacher, atoms)
+
+
+def _aimed(row: Row, targets: Mapping[str, str]) -> Row:
+    return replace(row, target=targets[row.name]) if row.name in targets else row

@@ -1,0 +1,65 @@
+"""How far the potential moves a molecule from the reference's minimum, and whether its bonds survive."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from matplotlib.figure import Figure
+from scipy.spatial.transform import Rotation
+
+from gendesign.structure.bonds import connectivity
+from gendesign.structure.types import Row
+from gendesign.validation.methods import Method
+from gendesign.validation.picture import OWN, grid
+
+FMAX = 0.02  # eV/Angstrom
+GRAPH_KEPT, MEDIAN_RMSD = "minima that keep their bond graph", "median heavy-atom RMSD of minima"
+
+
+def heavy_rmsd(first: Atoms, second: Atoms) -> float:
+    """RMSD (Angstrom) of the heavy atoms, atom by atom, after the best rotation and translation; 0 without any."""
+    heavy = first.numbers > 1
+    if heavy.sum() < 2:
+        return 0.0
+    a, b = (atoms.positions[heavy] - atoms.positions[heavy].mean(0) for atoms in (first, second))
+    # two points leave a free rotation about their axis, which changes nothing but makes SciPy warn
+    if len(a) == 2:
+        return float(abs(np.linalg.norm(a[0]) - np.linalg.norm(b[0])))
+    return float(Rotation.align_vectors(a, b)[1] / np.sqrt(len(a)))
+
+
+def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[str, Any]:
+    """Heavy-atom RMSD, bond graph kept and convergence of every reference minimum relaxed with the method."""
+    found = []
+    for before, after in zip(minima, method.relax(minima, fmax=FMAX, steps=steps), strict=True):
+        found.append(
+            {
+                "formula": before.get_chemical_formula(),
+                "rmsd": None if after is None else heavy_rmsd(before, after.atoms),
+                "graph_kept": after is not None and connectivity(before) == connectivity(after.atoms),
+                "converged": after is not None and after.converged,
+            }
+        )
+    return {"molecules": found}
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """Shares and distances over all molecules; one that exploded has no RMSD and kept nothing."""
+    molecules = found["molecules"]
+    rmsd, n = [m["rmsd"] for m in molecules if m["rmsd"] is not None], len(molecules)
+    return [
+        Row(GRAPH_KEPT, sum(m["graph_kept"] for m in molecules) / n, "fraction", n),
+        Row(MEDIAN_RMSD, float(np.median(rmsd)) if rmsd else None, "Angstrom", len(rmsd)),
+        Row("largest heavy-atom RMSD of minima", max(rmsd) if rmsd else None, "Angstrom", len(rmsd)),
+        Row("relaxations converged", sum(m["converged"] for m in molecules) / n, "fraction", n),
+    ]
+
+
+def picture(found: dict[str, Any]) -> Figure:
+    """The distribution of the RMSD."""
+    figure, (panel,) = grid(1, columns=1, size=(4.6, 3.0))
+    rmsd = [m["rmsd"] for m in found["molecules"] if m["rmsd"] is not None]
+    panel.hist(rmsd, bins=20, color=OWN, edgecolor="white", linewidth=0.5)
+    panel.set(xlabel="heavy-atom RMSD from the reference's minimum (Angstrom)", ylabel="molecules")
+    return figure

@@ -1,0 +1,145 @@
+"""One face for whatever is asked for energies: the potential in batches, a teacher structure by structure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed, Calculator, SCFError
+from ase.filters import FrechetCellFilter
+from ase.optimize import LBFGS
+from ase.stress import voigt_6_to_full_3x3_stress
+
+from gendesign.potential.memory import in_batches
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.types import Candidate, UserError
+
+Teacher = Callable[[Atoms], Calculator]
+MAX_STEP = 0.15  # Angstrom, of a teacher's relaxation
+MAX_STRESS = 0.01  # GPa, of a relaxed cell
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method says of one structure: energy (eV), forces (atoms, 3) in eV/Angstrom, stress (3, 3) in
+    eV/Angstrom^3, positive under tension, or None."""
+
+    energy: float
+    forces: np.ndarray
+    stress: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """The end of a relaxation, without a calculator and without constraints."""
+
+    atoms: Atoms
+    converged: bool
+
+
+class Method(Protocol):
+    """Energies and minima by one potential or one teacher. None stands for a structure the method could not do."""
+
+    name: str
+
+    def evaluate(self, structures: Sequence[Atoms], *, stress: bool = False) -> list[Answer | None]: ...
+
+    def relax(
+        self, structures: Sequence[Atoms], *, fmax: float, steps: int = 500, cell: bool = False
+    ) -> list[Relaxed | None]: ...
+
+
+@dataclass(frozen=True)
+class Batched:
+    """A `Potential`, asked about many structures at once; at most `max_atoms` atoms per call."""
+
+    potential: Any
+    max_atoms: int = 1000
+
+    @property
+    def name(self) -> str:
+        return self.potential.name
+
+    def evaluate(self, structures: Sequence[Atoms], *, stress: bool = False) -> list[Answer | None]:
+        """Structures of one periodicity, in order."""
+        answers: list[Answer | None] = []
+        for batch in in_batches(structures, self.max_atoms):
+            found = self.potential.evaluate(batch, stress=stress)
+            forces = found.forces.double().cpu().split([len(atoms) for atoms in batch])
+            for k, own in enumerate(forces):
+                tension = found.stress[k].double().cpu().numpy() if stress else None
+                answers.append(_sound(Answer(float(found.energy[k]), own.numpy(), tension)))
+        return answers
+
+    def relax(
+        self, structures: Sequence[Atoms], *, fmax: float, steps: int = 500, cell: bool = False
+    ) -> list[Relaxed | None]:
+        """All structures together; FixAtoms are kept while they relax."""
+        settings = Relaxation(fmax=fmax, max_steps=steps, cell=cell, max_stress=MAX_STRESS, max_atoms=self.max_atoms)
+        candidates = [Candidate(bare(atoms, constraints=True), k) for k, atoms in enumerate(structures)]
+        found = relax(candidates, self.potential, settings)
+        return [None if c.failure else Relaxed(bare(c.atoms), bool(c.info["converged"])) for c in found]
+
+
+@dataclass(frozen=True)
+class OneByOne:
+    """A teacher: any callable that makes an ASE calculator for a structure."""
+
+    teacher: Teacher
+    name: str = "teacher"
+
+    def evaluate(self, structures: Sequence[Atoms], *, stress: bool = False) -> list[Answer | None]:
+        """In order; what the teacher does not converge for is None."""
+        return [self._answer(bare(atoms), stress) for atoms in structures]
+
+    def relax(
+        self, structures: Sequence[Atoms], *, fmax: float, steps: int = 500, cell: bool = False
+    ) -> list[Relaxed | None]:
+        """One after the other by L-BFGS; FixAtoms are kept while they relax."""
+        return [self._relaxed(bare(atoms, constraints=True), fmax, steps, cell) for atoms in structures]
+
+    def _answer(self, work: Atoms, stress: bool) -> Answer | None:
+        try:
+            work.calc = self.teacher(work)
+            tension = voigt_6_to_full_3x3_stress(work.get_stress()) if stress else None
+            return _sound(Answer(float(work.get_potential_energy()), work.get_forces(apply_constraint=False), tension))
+        except (*failures(), NotImplementedError) as error:
+            _refuse_unknown(error, work, self.name)
+            return None
+
+    def _relaxed(self, work: Atoms, fmax: float, steps: int, cell: bool) -> Relaxed | None:
+        try:
+            work.calc = self.teacher(work)
+            moving = FrechetCellFilter(work) if cell else work
+            converged = LBFGS(moving, logfile=None, maxstep=MAX_STEP).run(fmax=fmax, steps=steps)
+        except (*failures(), NotImplementedError) as error:
+            _refuse_unknown(error, work, self.name)
+            return None
+        return Relaxed(bare(work), bool(converged)) if np.isfinite(work.positions).all() else None
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What teachers raise when a structure is beyond them."""
+    from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
+
+    return CalculationFailed, SCFError, TBLiteRuntimeError, TBLiteValueError
+
+
+def bare(atoms: Atoms, *, constraints: bool = False) -> Atoms:
+    """Numbers, positions and cell alone, with the constraints if asked for."""
+    kept = atoms.constraints if constraints else None
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, constraint=kept)
+
+
+def _sound(answer: Answer) -> Answer | None:
+    return answer if np.isfinite(answer.energy) and np.isfinite(answer.forces).all() else None
+
+
+def _refuse_unknown(error: Exception, atoms: Atoms, name: str) -> None:
+    """ASE's calculators say NotImplementedError of elements they lack, which no other structure will mend."""
+    if isinstance(error, NotImplementedError):
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"teacher {name} cannot do {atoms.get_chemical_formula()}: {said}; choose another teacher"
+        ) from error

@@ -1,0 +1,184 @@
+"""All tests of one potential in order, each one's result kept as it comes, so that a killed run goes on."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from gendesign.structure.files import read_structures, write_atomically
+from gendesign.structure.types import Row, UserError
+from gendesign.validation import (
+    crystals,
+    dimers,
+    dynamics,
+    errors,
+    geometries,
+    phonons,
+    softening,
+    torsions,
+    vibrations,
+)
+from gendesign.validation.case import Case, Settings, has_label
+from gendesign.validation.methods import OneByOne, Teacher
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test: whether a case has what it needs, how to measure it into plain values, its rows and its picture."""
+
+    title: str
+    applies: Callable[[Case], bool]
+    measure: Callable[[Case], dict[str, Any]]
+    rows: Callable[[dict[str, Any]], list[Row]]
+    picture: Callable[[dict[str, Any]], Figure | None]
+
+
+def _judged(case: Case) -> bool:
+    return case.molecular is not None and bool(case.given)
+
+
+def _labels(case: Case) -> bool:
+    return any(map(has_label, case.frames)) or _judged(case) or bool(case.periodic and case.crystals)
+
+
+def _dynamic(case: Case) -> dict[str, Any]:
+    return {key: getattr(case.settings, key) for key in ("temperature", "timestep", "time", "seed")}
+
+
+TESTS = {
+    "errors": Test(
+        "Errors on labelled structures",
+        _labels,
+        lambda case: errors.measure(case.labelled, case.answers, case.settings.together),
+        errors.rows,
+        errors.picture,
+    ),
+    "softening": Test(
+        "Softening: forces off equilibrium",
+        _labels,
+        lambda case: softening.measure(case.labelled, case.answers),
+        softening.rows,
+        softening.picture,
+    ),
+    "dimers": Test(
+        "Pairs of atoms",
+        lambda case: bool(case.elements),
+        lambda case: dimers.measure(case.method, case.elements, case.molecular, min(5.0, case.potential.cutoff)),
+        dimers.rows,
+        dimers.picture,
+    ),
+    "geometries": Test(
+        "Geometries of minima",
+        _judged,
+        lambda case: geometries.measure(case.method, case.minima),
+        geometries.rows,
+        geometries.picture,
+    ),
+    "vibrations": Test(
+        "Vibrations",
+        _judged,
+        lambda case: vibrations.measure(case.method, case.minima[: case.settings.vibrations], case.molecular),
+        vibrations.rows,
+        vibrations.picture,
+    ),
+    "torsions": Test(
+        "Torsions",
+        _judged,
+        lambda case: torsions.measure(case.method, case.minima, case.molecular, case.settings.torsions),
+        torsions.rows,
+        torsions.picture,
+    ),
+    "drift": Test(
+        "Energy conservation",
+        lambda case: bool(case.given or case.crystals),
+        lambda case: dynamics.drift(
+            case.minima if case.given else case.crystals,
+            case.potential,
+            timestep=case.settings.timestep,
+            time=case.settings.drift_time,
+            seed=case.settings.seed,
+        ),
+        dynamics.drift_rows,
+        dynamics.drift_picture,
+    ),
+    "stability": Test(
+        "Stability at temperature",
+        lambda case: bool(case.given),
+        lambda case: dynamics.stability(case.minima, case.potential, **_dynamic(case)),
+        dynamics.stability_rows,
+        dynamics.stability_picture,
+    ),
+    "crystals": Test(
+        "Crystals: equation of state, elasticity",
+        lambda case: bool(case.crystals),
+        lambda case: crystals.measure(case.method, case.crystals, case.periodic),
+        crystals.rows,
+        crystals.picture,
+    ),
+    "phonons": Test(
+        "Phonons",
+        lambda case: bool(case.crystals),
+        lambda case: phonons.measure(case.method, case.crystals, case.periodic),
+        phonons.rows,
+        phonons.picture,
+    ),
+}
+
+
+def read_frames(files: Sequence[str | Path]) -> list[Atoms]:
+    """The structures of `files` with their info; raises UserError for files that cannot be used."""
+    frames = []
+    for candidate in read_structures(files):
+        if candidate.failure is None:
+            candidate.atoms.info = dict(candidate.info)
+            frames.append(candidate.atoms)
+    return frames
+
+
+def validate(
+    potential: Any,
+    frames: Sequence[Atoms] = (),
+    settings: Settings | None = None,
+    *,
+    molecular: Teacher | None = None,
+    periodic: Teacher | None = None,
+    teacher: str = "teacher",
+    parts: Path | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Plain results of every test that applies, by name; see `TESTS` for rows and pictures of each.
+
+    `molecular` and `periodic` make the reference calculators of molecules and crystals, `teacher` is their name. With
+    `parts` each result is a JSON file there as soon as it is known, and one that is there already is not made again.
+    """
+    settings = settings or Settings()
+    if unknown := [name for name in settings.tests if name not in TESTS]:
+        raise UserError(f"tests={unknown[0]} is unknown; choose of {', '.join(TESTS)}, or [] for all that apply")
+    if parts is not None:
+        parts.mkdir(parents=True, exist_ok=True)
+    references = [None if make is None else OneByOne(make, teacher) for make in (molecular, periodic)]
+    case = Case(potential, frames, settings, *references, parts)
+    if idle := [name for name in settings.tests if not TESTS[name].applies(case)]:
+        raise UserError(f"tests={idle[0]} needs what is missing: labelled files, a teacher, or crystals; leave it out")
+    names = settings.tests or [name for name, test in TESTS.items() if test.applies(case)]
+    found = {}
+    with tqdm(names, unit="test") as bar:
+        for name in bar:
+            bar.set_description(name)
+            file = None if parts is None else parts / f"{name}.json"
+            if file is not None and file.is_file():
+                found[name] = json.loads(file.read_text())
+                continue
+            found[name] = json.loads(json.dumps(TESTS[name].measure(case), default=float))
+            if file is not None:
+                write_atomically(file, json.dumps(found[name]) + "\n")
+    return found
+
+
+def rows_of(found: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
+    """The rows of every test that was made."""
+    return {name: TESTS[name].rows(result) for name, result in found.items()}

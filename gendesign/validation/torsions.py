@@ -1,0 +1,148 @@
+"""Relaxed torsion profiles of rotatable bonds beside the reference's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+from ase.constraints import FixAtoms
+from matplotlib.figure import Figure
+from rdkit import Chem
+from scipy.sparse.csgraph import connected_components
+
+from gendesign.structure.bonds import connectivity, perceive
+from gendesign.structure.types import Row
+from gendesign.validation.methods import Method
+from gendesign.validation.picture import OWN, REFERENCE, grid
+
+# a single bond outside rings between two atoms that each have a further neighbour, not next to a triple bond
+ROTATABLE = Chem.MolFromSmarts("[!$(*#*)&!D1]-&!@[!$(*#*)&!D1]")
+KCAL_PER_MOL = units.kcal / units.mol  # in eV
+FMAX, STEPS = 0.03, 150  # eV/Angstrom
+BARRIER_MAE = "torsion barriers MAE"
+
+Torsion = tuple[int, int, int, int]
+
+
+def rotatable(atoms: Atoms) -> list[Torsion]:
+    """Four atoms i-j-k-l for each rotatable bond j-k of a molecule, heavy ends preferred; none for a wreck."""
+    mol = perceive(atoms).mol
+    if mol is None:
+        return []
+    heavy = Chem.RemoveHs(mol)  # a methyl group is no rotatable bond, so hydrogens must not count
+    names = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
+    if heavy.GetNumAtoms() != len(names):
+        return []
+    found = []
+    for j, k in heavy.GetSubstructMatches(ROTATABLE):
+        j, k = names[j], names[k]
+        i, last = (
+            min(
+                (n.GetIdx() for n in mol.GetAtomWithIdx(centre).GetNeighbors() if n.GetIdx() != other),
+                key=lambda idx: (atoms.numbers[idx] == 1, idx),
+            )
+            for centre, other in ((j, k), (k, j))
+        )
+        found.append((i, j, k, last))
+    return found
+
+
+def rotated(atoms: Atoms, torsion: Torsion, angles: np.ndarray) -> list[Atoms]:
+    """Copies with the part behind the bond turned by each of `angles` (degrees); the torsion's four atoms are fixed."""
+    bonds = np.zeros((len(atoms), len(atoms)), dtype=bool)
+    for bond in connectivity(atoms) - {tuple(sorted(torsion[1:3]))}:
+        bonds[bond] = True
+    part = connected_components(bonds, directed=False)[1]
+    side = np.flatnonzero(part == part[torsion[2]])
+    out = []
+    for angle in angles:
+        copy = Atoms(atoms.numbers, atoms.positions)
+        copy.rotate_dihedral(*torsion, angle, indices=side)
+        copy.set_constraint(FixAtoms(list(torsion)))
+        out.append(copy)
+    return out
+
+
+def profiles(method: Method, starts: Sequence[Sequence[Atoms]]) -> list[np.ndarray]:
+    """Energy (kcal/mol) of every start after its relaxation with the torsion held, not yet relative to a minimum.
+
+    NaN where the method fails or the bond graph changes. All starts of all torsions relax together.
+    """
+    flat = [atoms for group in starts for atoms in group]
+    ends = method.relax(flat, fmax=FMAX, steps=STEPS)
+    kept = [
+        k
+        for k, (before, after) in enumerate(zip(flat, ends, strict=True))
+        if after is not None and connectivity(before) == connectivity(after.atoms)
+    ]
+    energies = np.full(len(flat), np.nan)
+    for k, answer in zip(kept, method.evaluate([ends[k].atoms for k in kept]), strict=True):
+        energies[k] = np.nan if answer is None else answer.energy / KCAL_PER_MOL
+    return np.split(energies, np.cumsum([len(group) for group in starts])[:-1])
+
+
+def choose(minima: Sequence[Atoms], most: int) -> list[tuple[Atoms, Torsion]]:
+    """Up to `most` torsions: the first bond of every molecule, then the second of every one, and so on."""
+    each = [[(atoms, torsion) for torsion in rotatable(atoms)] for atoms in minima]
+    turns = [found[turn] for turn in range(max(map(len, each), default=0)) for found in each if turn < len(found)]
+    return turns[:most]
+
+
+def measure(
+    method: Method, minima: Sequence[Atoms], reference: Method, most: int = 10, points: int = 12
+) -> dict[str, Any]:
+    """Profiles of up to `most` rotatable bonds at `points` angles, relative to each one's lowest point."""
+    angles = np.linspace(0, 360, points, endpoint=False)
+    chosen = choose(minima, most)
+    starts = [rotated(atoms, torsion, angles) for atoms, torsion in chosen]
+    if not starts:
+        return {"angles": angles.tolist(), "torsions": []}
+    found = []
+    for (atoms, torsion), own, true in zip(chosen, profiles(method, starts), profiles(reference, starts), strict=True):
+        both = np.isfinite(own) & np.isfinite(true)
+        own, true = (np.where(both, e - np.min(e[both], initial=np.inf), np.nan) for e in (own, true))
+        found.append(
+            {
+                "name": f"{atoms.get_chemical_formula()} {'-'.join(atoms.symbols[i] for i in torsion)}",
+                "torsion": [int(i) for i in torsion],
+                "energy": _plain(own),
+                "reference": _plain(true),
+                "barriers": [float(np.max(e[both])) for e in (own, true)] if both.sum() > 1 else None,
+            }
+        )
+    return {"angles": angles.tolist(), "torsions": found}
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [round(float(v), 5) if np.isfinite(v) else None for v in values]
+
+
+def rows(found: dict[str, Any]) -> list[Row]:
+    """Errors of the barriers (highest less lowest point) and of the whole profiles."""
+    barriers = np.array([t["barriers"] for t in found["torsions"] if t["barriers"]])
+    profile = [
+        abs(a - b)
+        for t in found["torsions"]
+        for a, b in zip(t["energy"], t["reference"], strict=True)
+        if a is not None and b is not None
+    ]
+    error = np.abs(barriers[:, 0] - barriers[:, 1]) if len(barriers) else np.array([])
+    return [
+        Row(BARRIER_MAE, float(error.mean()) if len(error) else None, "kcal/mol", len(error)),
+        Row("torsion barriers, largest error", float(error.max()) if len(error) else None, "kcal/mol", len(error)),
+        Row("torsion profiles MAE", float(np.mean(profile)) if profile else None, "kcal/mol", len(profile)),
+    ]
+
+
+def picture(found: dict[str, Any]) -> Figure | None:
+    """Every profile: the potential as a line, the reference as points."""
+    if not found["torsions"]:
+        return None
+    figure, panels = grid(len(found["torsions"]), columns=5, size=(2.4, 1.9), sharex=True)
+    for panel, torsion in zip(panels, found["torsions"], strict=True):
+        panel.plot(found["angles"], np.array(torsion["energy"], float), color=OWN, lw=1.4)
+        panel.plot(found["angles"], np.array(torsion["reference"], float), "o", color=REFERENCE, ms=3)
+        panel.set_title(torsion["name"], fontsize=8, pad=2)
+    figure.supxlabel("turned by (degrees)", fontsize=9)
+    figure.supylabel("energy (kcal/mol)", fontsize=9)
+    return figure
