@@ -10,6 +10,10 @@ from typing import Any
 _HOMES = {
     "load_potential": "gendesign.potential",
     "Potential": "gendesign.potential",
+    "Committee": "gendesign.potential",
+    "Rigidity": "gendesign.potential",
+    "label_files": "gendesign.train",
+    "train_files": "gendesign.train",
     "SimGen": "gendesign.generate.simgen",
     "relax": "gendesign.relaxation",
     "Relaxation": "gendesign.relaxation",

@@ -6,6 +6,8 @@ from typing import Any
 # Loaded on first use: mace takes seconds to import, and the reference methods beside it do not need it.
 _HOMES = {
     "Potential": "gendesign.potential.potential",
+    "Committee": "gendesign.potential.committee",
+    "Rigidity": "gendesign.potential.rigidity",
     "fit_chemical_potentials": "gendesign.potential.potential",
     "load_potential": "gendesign.potential.zoo",
     "save_folder": "gendesign.potential.zoo",

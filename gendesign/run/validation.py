@@ -46,7 +46,9 @@ def run_validation(
         "licence": potential.licence,
         "citation": potential.citation,
         "elements": list(potential.elements),
-        "structures": f"{len(frames)} structures of {len(files)} files" if files else "Molecules of the package",
+        "structures": f"{len(frames)} structures of {len(files)} file{'s' * (len(files) > 1)}"
+        if files
+        else "Molecules of the package",
         "files": [Path(file).name for file in files],
         "teacher": references["teacher"],
         "settings": dict(config),
