@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDetermineBonds, rdDistGeom
 
 from gendesign.generate.simgen.hydrogen import clashes, components, saturate, unsaturable
-from gendesign.train.teacher import gfn2
+from gendesign.train.teachers.semiempirical import gfn2
 
 KNOWN = {
     "ethanol": "CCO", "benzene": "c1ccccc1", "pyridine": "c1ccncc1", "acetone": "CC(C)=O", "acetic acid": "CC(=O)O",
