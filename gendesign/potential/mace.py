@@ -164,7 +164,8 @@ def predict(
     if not scalar.supports(net):
         data = inputs(net, batch, edges)
         data["head"] = torch.full_like(data["head"], head)
-        out = net(data, training=training, compute_force=True, compute_stress=stress)
+        with torch.enable_grad():
+            out = net(data, training=training, compute_force=True, compute_stress=stress)
         keep = (lambda t: t) if training else Tensor.detach
         return Prediction(
             keep(_total(net, batch, out, head)),

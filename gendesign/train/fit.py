@@ -4,6 +4,7 @@ import gc
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -131,33 +132,42 @@ def fit(
         state.load(folder / "state.pt")
     journal = Journal(folder, state.step) if rank == 0 else None
     began, recent = time.perf_counter(), []
-    gc.collect()
-    gc.freeze()  # or every collection walks through the libraries' objects again, a tenth of a step
-    bar = tqdm(
-        initial=state.step, total=settings.steps, desc="fit", mininterval=1, disable=rank > 0, dynamic_ncols=True
-    )
-    for both in _batches(data, replay, settings, state.step):
-        if state.step >= settings.steps or (settings.patience and state.waited >= settings.patience):
-            break
-        recent.append(_step(state, both, settings, rank, ranks))
-        bar.update()
-        if state.step % settings.save_every and state.step < settings.steps:
-            continue
-        # every process judges, as all must stop at the same step
-        judged = {} if valid is None else _judge(state, valid, settings)
-        if journal is not None:
-            row = {"step": state.step, "loss": float(np.mean(recent)), **judged}
-            journal.write({**row, "seconds": time.perf_counter() - began})
-            state.save(folder / "state.pt")
-            bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
-        recent.clear()
-    bar.close()
-    gc.unfreeze()
+    with unwalked_garbage():
+        bar = tqdm(
+            initial=state.step, total=settings.steps, desc="fit", mininterval=1, disable=rank > 0, dynamic_ncols=True
+        )
+        for both in _batches(data, replay, settings, state.step):
+            if state.step >= settings.steps or (settings.patience and state.waited >= settings.patience):
+                break
+            recent.append(_step(state, both, settings, rank, ranks))
+            bar.update()
+            if state.step % settings.save_every and state.step < settings.steps:
+                continue
+            # every process judges, as all must stop at the same step
+            judged = {} if valid is None else _judge(state, valid, settings)
+            if journal is not None:
+                row = {"step": state.step, "loss": float(np.mean(recent)), **judged}
+                journal.write({**row, "seconds": time.perf_counter() - began})
+                state.save(folder / "state.pt")
+                bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
+            recent.clear()
+        bar.close()
     chosen = state.average if valid is None else state.best
     with torch.no_grad():
         for name, value in net.named_parameters():
             value.copy_(chosen[name])
     return net
+
+
+@contextmanager
+def unwalked_garbage() -> Iterator[None]:
+    """Keep the collector away from the libraries' objects, through which each collection walks a tenth of a step."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # or the libraries complain of leaks when Python ends
 
 
 def freeze(net: nn.Module, layers: int) -> None:

@@ -89,6 +89,12 @@ def test_begin_from_a_checkpoint_with_a_new_element_and_old_data(tmp_path):
     assert moved and not any(k.startswith(("products.0", "interactions.0")) for k in moved)
 
 
+def test_vectors_between_the_layers(tmp_path):
+    keys = ("architecture=equivariant", "architecture.layers=2", "architecture.max_l=1", "fit.steps=4")
+    assert train(tmp_path, [*crystals(24), *molecules(4)], *keys) == 0
+    assert load_potential(str(tmp_path / "out"), device="cpu").net.products[0].linear.irreps_out.lmax == 1
+
+
 def test_early_stop(tmp_path):
     keys = ("fit.steps=400", "fit.patience=2", "fit.learning_rate=1e-9", "check_units=false")
     assert train(tmp_path, molecules(12), *keys) == 0
