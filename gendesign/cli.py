@@ -214,10 +214,8 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
-    reference = (settings.get("generator") or {}).get("reference")
-    read = (
-        [*files, reference] if reference and Path(reference).is_file() else files
-    )  # the generator names a missing one
+    also = [(settings.get("generator") or {}).get("reference"), *settings.get("test", ()), *settings.get("replay", ())]
+    read = [*files, *(file for file in also if file and Path(file).is_file())]  # who reads them names missing ones
     digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
 

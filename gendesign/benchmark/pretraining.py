@@ -1,7 +1,7 @@
 """Synthetic pre-training: what a potential fitted to cheap labels saves of accurate ones.
 
-Learning curves and stability of molecular dynamics with and without it (Gardner, Baker and Deringer, arXiv 2307.15714;
-Shui et al., arXiv 2211.16443). Every fit is kept in the output folder and resumes by the same command.
+Learning curves and stability of molecular dynamics with and without it (arXiv 2307.15714 and 2211.16443).
+Every fit is kept in the output folder and resumes by the same command.
 """
 
 import glob
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from ase import Atoms
+from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from gendesign.benchmark import record
@@ -20,13 +20,11 @@ from gendesign.potential import Potential, load_potential
 from gendesign.structure.files import write_atomically
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
-from gendesign.train.fit import Fit, errors, fit
+from gendesign.train.fit import Fit, fit
+from gendesign.train.loss import errors
 from gendesign.train.start import begin_from
 from gendesign.train.training import atomic_energies, labelled_frames, shifted_energies
 from gendesign.validation.dynamics import explosions
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 WAYS = {"scratch": "from nothing", "pretrained": "pre-trained"}
 LEAST = 2
@@ -116,7 +114,8 @@ def _line(one: dict[str, Any]) -> str:
 
 def _picture(found: Sequence[dict[str, Any]], path: Path) -> None:
     tests = list(found[0]["errors"])
-    figure, panels = plt.subplots(1, len(tests), figsize=(3.6 * len(tests), 3.2), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(3.6 * len(tests), 3.2), layout="constrained")
+    panels = figure.subplots(1, len(tests), squeeze=False)
     for panel, test in zip(panels[0], tests, strict=True):
         key = "force_rmse_mev_a" if "force_rmse_mev_a" in found[0]["errors"][test] else "energy_rmse_mev_atom"
         for way, label in WAYS.items():
@@ -126,4 +125,3 @@ def _picture(found: Sequence[dict[str, Any]], path: Path) -> None:
         panel.set(xscale="log", yscale="log", xlabel="accurate labels", ylabel=unit, title=test)
         panel.legend(frameon=False)
     figure.savefig(path, dpi=120)
-    plt.close(figure)

@@ -2,17 +2,12 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import torch
-from torch import nn
+from matplotlib.figure import Figure
 
 from gendesign.train.dataset import Dataset
 from gendesign.train.journal import read_log
-from gendesign.train.loss import deviations
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 
 UNITS = {"energy": ("energy", "eV/atom"), "forces": ("force", "eV/Angstrom")}
 
@@ -24,7 +19,8 @@ def learning_curve(log: Path, picture: Path) -> None:
         k for k in ("loss", "valid_loss", "valid_force_mev_a", "valid_energy_mev_atom") if any(k in r for r in rows)
     ]
     names = {"loss": "loss, trained", "valid_loss": "loss, held out", "valid_force_mev_a": "force MAE, meV/Angstrom"}
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), constrained_layout=True)
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    axes = figure.subplots(1, 2)
     for key in keys:
         points = [(r["step"], r[key]) for r in rows if key in r]
         axis = axes[0] if "loss" in key else axes[1]
@@ -36,14 +32,17 @@ def learning_curve(log: Path, picture: Path) -> None:
         else:
             axis.text(0.5, 0.5, "no structures were held out for it", ha="center", transform=axis.transAxes)
     figure.savefig(picture, dpi=120)
-    plt.close(figure)
 
 
-def parity(net: nn.Module, sets: dict[str, Dataset], picture: Path) -> None:
-    """Predicted against labelled energies (per atom, each set's mean taken off) and force components."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 4.2), constrained_layout=True)
+def parity(sets: dict[str, Dataset], deviations: dict[str, dict], picture: Path) -> None:
+    """Predicted against labelled energies (per atom, less what the composition explains) and force components.
+
+    `deviations` of every set as `train.loss.deviations` finds them.
+    """
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2)
     for name, data in sets.items():
-        found = deviations(net, data)
+        found = deviations[name]
         counts = (data.pointer[1:] - data.pointer[:-1]).numpy()
         order = list(found)
         label = data.energy.numpy()[order] / counts[order]
@@ -66,7 +65,6 @@ def parity(net: nn.Module, sets: dict[str, Dataset], picture: Path) -> None:
             axis.legend(frameon=False)
     axes[0].set_title("energy beyond its composition's share")
     figure.savefig(picture, dpi=120)
-    plt.close(figure)
 
 
 def _ranges(data: Dataset) -> list[tuple[int, int]]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from ase import Atoms
-from ase.stress import voigt_6_to_full_3x3_stress
 from torch import Tensor
 
 from gendesign.structure.graph import Batch, Edges, neighbours
-from gendesign.structure.types import UserError
+from gendesign.structure.labels import kind_of, labels_of, stress_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ class Dataset:
             torch.tensor(np.stack([f.cell.array for f in frames]), dtype=dtype),
             torch.tensor(np.stack([f.pbc for f in frames])),
             torch.tensor(np.stack([stress_of(f) for f in frames]), dtype=dtype),
-            np.array([str(f.info.get("kind", f.info.get("config_type", "all"))) for f in frames]),
+            np.array([kind_of(f) for f in frames]),
         )
 
     def __len__(self) -> int:
@@ -99,34 +98,3 @@ class Dataset:
         """Indices, `size` at most at a time, structures of one periodicity together."""
         for chosen in self.alike(torch.arange(len(self))) if len(self) else []:
             yield from chosen.split(size)
-
-
-def labels_of(frame: Atoms, need_forces: bool = True) -> tuple[float, np.ndarray]:
-    """Energy (eV) and forces (atoms, 3) of a labelled frame, wherever its writer put them.
-
-    A lone atom needs no forces, they are zero; others are not numbers where they are missing and not needed.
-    Raises UserError when a label is missing or not finite.
-    """
-    results = {} if frame.calc is None else frame.calc.results
-    energy = results.get("energy", frame.info.get("energy"))
-    forces = results.get("forces", frame.arrays.get("forces"))
-    formula = frame.get_chemical_formula()
-    if forces is None and (len(frame) == 1 or not need_forces):
-        forces = np.full((len(frame), 3), 0.0 if len(frame) == 1 else np.nan)
-    elif forces is not None and not np.isfinite(forces).all():
-        raise UserError(f"{formula} has forces that are not finite; leave it out")
-    if energy is None or forces is None:
-        raise UserError(f"{formula} has no energy and forces; label it first: gendesign label FILE")
-    if not np.isfinite(energy):
-        raise UserError(f"{formula} has an energy that is not finite; leave it out")
-    return float(energy), np.asarray(forces)
-
-
-def stress_of(frame: Atoms) -> np.ndarray:
-    """Stress (3, 3) in eV/Angstrom^3, positive under tension; not numbers where the frame has none."""
-    results = {} if frame.calc is None else frame.calc.results
-    stress = results.get("stress", frame.info.get("stress"))
-    if stress is None or not frame.pbc.all():
-        return np.full((3, 3), np.nan)
-    stress = np.asarray(stress, dtype=float)
-    return voigt_6_to_full_3x3_stress(stress) if stress.size == 6 else stress.reshape(3, 3)

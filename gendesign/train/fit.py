@@ -18,7 +18,7 @@ from gendesign.potential import mace
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 from gendesign.train.journal import Journal
-from gendesign.train.loss import deviations, errors, loss
+from gendesign.train.loss import deviations, loss
 from gendesign.train.muon import Muon
 
 ENOUGH = 1e-3  # of the lowest error held out: a smaller gain does not prolong a fit
@@ -270,6 +270,3 @@ def _indices(data: Dataset, size: int, seed: int, first: int) -> Iterator[Tensor
         for k in range(step % per_epoch, per_epoch):
             yield order[k * size : (k + 1) * size]
             step += 1
-
-
-__all__ = ["Fit", "errors", "fit"]

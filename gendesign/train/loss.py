@@ -50,10 +50,15 @@ def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dic
 
     Energies in meV/atom, forces in meV/Angstrom, stresses in meV/Angstrom^3; what has no labels has no row.
     """
+    return summary(data, deviations(net, data, batch_size))
+
+
+def summary(data: Dataset, found: dict[int, dict[str, np.ndarray]]) -> dict[str, dict[str, float]]:
+    """`errors` from the deviations found."""
     rows: dict[str, list] = {}
-    for index, found in deviations(net, data, batch_size).items():
-        rows.setdefault(str(data.kind[index]), []).append(found)
-    return {kind: _summary(found) for kind, found in sorted(rows.items())}
+    for index, row in found.items():
+        rows.setdefault(str(data.kind[index]), []).append(row)
+    return {kind: _row(rows) for kind, rows in sorted(rows.items())}
 
 
 def deviations(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[int, dict[str, np.ndarray]]:
@@ -75,7 +80,7 @@ def deviations(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[int,
     return dict(sorted(out.items()))
 
 
-def _summary(found: list[dict[str, np.ndarray]]) -> dict[str, float]:
+def _row(found: list[dict[str, np.ndarray]]) -> dict[str, float]:
     table: dict[str, float] = {"n": len(found)}
     for key, unit in (("energy", "mev_atom"), ("forces", "mev_a"), ("stress", "mev_a3")):
         error = 1000 * np.concatenate([row[key] for row in found])

@@ -17,15 +17,17 @@ from gendesign.potential import Potential, fit_chemical_potentials, load_potenti
 from gendesign.potential.zoo import target_device
 from gendesign.structure.files import read_structures, write_atomically
 from gendesign.structure.formula import hill_formula
+from gendesign.structure.labels import labels_of
 from gendesign.structure.types import UserError
 from gendesign.train import curves
 from gendesign.train.card import card
-from gendesign.train.dataset import Dataset, labels_of
+from gendesign.train.dataset import Dataset
 
 # the keywords of `train_files`, which are the keys of conf/train.yaml, would hide these names
-from gendesign.train.fit import Fit, errors, freeze
+from gendesign.train.fit import Fit, freeze
 from gendesign.train.fit import fit as fit_network
 from gendesign.train.labelling import place
+from gendesign.train.loss import deviations, summary
 from gendesign.train.split import leaks
 from gendesign.train.split import split as divided
 from gendesign.train.start import begin_from
@@ -91,11 +93,12 @@ def train_files(
                replay=Dataset.from_frames(old) if old else None, device=target)  # fmt: skip
     sets = {"train": trained[:: math.ceil(len(trained) / SEEN)], "valid": valid, "test": held, **tests}
     data = {key: Dataset.from_frames(found, need_forces=False) for key, found in sets.items() if found}
-    table = {key: errors(net, found) for key, found in data.items()}
+    wrong = {key: deviations(net, found) for key, found in data.items()}
+    table = {key: summary(found, wrong[key]) for key, found in data.items()}
     write_atomically(output / "errors.json", json.dumps(table, indent=1) + "\n")
     _write_skipped(skipped, output / "skipped.csv")
     curves.learning_curve(output / "log.csv", output / "curves.png")
-    curves.parity(net, data, output / "parity.png")
+    curves.parity(data, wrong, output / "parity.png")
     facts = {
         "steps": settings.steps,
         "structures": len(trained),

@@ -7,8 +7,8 @@ import numpy as np
 from ase import Atoms, units
 from scipy.spatial.transform import Rotation
 
+from gendesign.structure.labels import labels_of
 from gendesign.structure.types import UserError
-from gendesign.train.dataset import labels_of
 
 FEWEST, MOST = 5, 500  # pairs of geometries that a judgement rests on, and that are looked at
 ENOUGH = 60  # geometries of one molecule among which each one's nearest is sought

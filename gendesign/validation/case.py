@@ -8,8 +8,8 @@ from typing import Any
 
 import ase.io
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.structure.labels import has_label
 from gendesign.structure.types import UserError
 from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
@@ -132,12 +132,3 @@ class Case:
             ase.io.write(partial, make(), format="traj")
             partial.replace(file)
         return ase.io.read(file, index=":", format="traj") if file.stat().st_size else []
-
-
-def has_label(frame: Atoms) -> bool:
-    results = frame.calc.results if isinstance(frame.calc, SinglePointCalculator) else {}
-    energy, forces = (
-        results.get("energy", frame.info.get("energy")),
-        results.get("forces", frame.arrays.get("forces")),
-    )
-    return energy is not None and forces is not None

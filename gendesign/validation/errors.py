@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.stress import voigt_6_to_full_3x3_stress
 from matplotlib.figure import Figure
 
-from gendesign.structure.types import Row, UserError
+from gendesign.structure.labels import kind_of, labels_of, stress_of
+from gendesign.structure.types import Row
 from gendesign.validation.methods import Answer
 from gendesign.validation.picture import COLOURS, grid
 
@@ -19,21 +19,8 @@ SHOWN = 1500  # points of a class in the parity plots
 
 def label_of(frame: Atoms) -> Answer:
     """Energy, forces and, where there is one, stress of a labelled frame; UserError without energy and forces."""
-    results = {} if frame.calc is None else frame.calc.results
-    energy = results.get("energy", frame.info.get("energy"))
-    forces = results.get("forces", frame.arrays.get("forces"))
-    formula = frame.get_chemical_formula()
-    if energy is None or forces is None:
-        raise UserError(f"{formula} has no energy and forces; label it first: gendesign label FILE")
-    if not (np.isfinite(energy) and np.isfinite(forces).all()):
-        raise UserError(f"{formula} has an energy or forces that are not finite; leave it out")
-    stress = results.get("stress")
-    return Answer(float(energy), np.asarray(forces), None if stress is None else voigt_6_to_full_3x3_stress(stress))
-
-
-def kind_of(frame: Atoms) -> str:
-    """The class a labelled frame belongs to."""
-    return str(frame.info.get("kind", "all"))
+    stress = stress_of(frame)
+    return Answer(*labels_of(frame), stress if np.isfinite(stress).all() else None)
 
 
 def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None], together: Sequence[str] = ()) -> dict[str, Any]:

@@ -104,8 +104,9 @@ class OneByOne:
             work.calc = self.teacher(work)
             tension = voigt_6_to_full_3x3_stress(work.get_stress()) if stress else None
             return _sound(Answer(float(work.get_potential_energy()), work.get_forces(apply_constraint=False), tension))
-        except (*failures(), NotImplementedError) as error:
-            _refuse_unknown(error, work, self.name)
+        except NotImplementedError as error:
+            raise self._unable(work, error) from error
+        except failures():
             return None
 
     def _relaxed(self, work: Atoms, fmax: float, steps: int, cell: bool) -> Relaxed | None:
@@ -113,10 +114,18 @@ class OneByOne:
             work.calc = self.teacher(work)
             moving = FrechetCellFilter(work) if cell else work
             converged = LBFGS(moving, logfile=None, maxstep=MAX_STEP).run(fmax=fmax, steps=steps)
-        except (*failures(), NotImplementedError) as error:
-            _refuse_unknown(error, work, self.name)
+        except NotImplementedError as error:
+            raise self._unable(work, error) from error
+        except failures():
             return None
         return Relaxed(bare(work), bool(converged)) if np.isfinite(work.positions).all() else None
+
+    def _unable(self, atoms: Atoms, error: NotImplementedError) -> UserError:
+        """ASE's calculators say NotImplementedError of elements they lack, which no other structure will mend."""
+        said = " ".join(str(error).split()) or "not implemented"
+        return UserError(
+            f"teacher {self.name} cannot do {atoms.get_chemical_formula()}: {said}; choose another teacher"
+        )
 
 
 def failures() -> tuple[type[Exception], ...]:
@@ -134,12 +143,3 @@ def bare(atoms: Atoms, *, constraints: bool = False) -> Atoms:
 
 def _sound(answer: Answer) -> Answer | None:
     return answer if np.isfinite(answer.energy) and np.isfinite(answer.forces).all() else None
-
-
-def _refuse_unknown(error: Exception, atoms: Atoms, name: str) -> None:
-    """ASE's calculators say NotImplementedError of elements they lack, which no other structure will mend."""
-    if isinstance(error, NotImplementedError):
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"teacher {name} cannot do {atoms.get_chemical_formula()}: {said}; choose another teacher"
-        ) from error

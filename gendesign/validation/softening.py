@@ -7,8 +7,9 @@ import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
 
+from gendesign.structure.labels import kind_of, labels_of
 from gendesign.structure.types import Row
-from gendesign.validation.errors import ALL, kind_of, label_of
+from gendesign.validation.errors import ALL
 from gendesign.validation.methods import Answer
 from gendesign.validation.picture import OWN, grid
 
@@ -24,7 +25,7 @@ def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None]) -> dict[s
     """Slope and count of the structures off equilibrium, over all and by class."""
     groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {ALL: []}
     for frame, answer in zip(frames, answers, strict=True):
-        true = label_of(frame).forces.ravel()
+        true = labels_of(frame)[1].ravel()
         if answer is not None and np.sqrt(np.square(true).mean()) > LEAST:
             for kind in (ALL, kind_of(frame)):
                 groups.setdefault(kind, []).append((true, answer.forces.ravel()))

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from gendesign.structure.files import read_structures, write_atomically
+from gendesign.structure.labels import has_label
 from gendesign.structure.types import Row, UserError
 from gendesign.validation import (
     crystals,
@@ -23,7 +24,7 @@ from gendesign.validation import (
     torsions,
     vibrations,
 )
-from gendesign.validation.case import Case, Settings, has_label
+from gendesign.validation.case import Case, Settings
 from gendesign.validation.methods import OneByOne, Teacher
 
 

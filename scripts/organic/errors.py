@@ -11,8 +11,8 @@ warnings.filterwarnings("ignore")
 
 from gendesign.potential import load_potential  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
-from gendesign.train.fit import errors  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
+from gendesign.train.loss import errors  # noqa: E402
 
 
 def main(name: str = "organic") -> None:

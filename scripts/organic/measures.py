@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 
 from gendesign.potential import Potential
-from gendesign.train.dataset import labels_of
+from gendesign.structure.labels import labels_of
 from gendesign.train.label import read_frames
 from gendesign.train.teacher import label
 from gendesign.train.teachers.semiempirical import Tblite

@@ -18,8 +18,9 @@ import torch  # noqa: E402
 
 from gendesign.potential import load_potential, mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
-from gendesign.train.fit import Fit, errors, fit  # noqa: E402
+from gendesign.train.fit import Fit, fit  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
+from gendesign.train.loss import errors  # noqa: E402
 
 ROOT = Path("training")
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")

@@ -21,7 +21,7 @@ from gendesign.potential.calibration import calibration_plot, calibration_table 
 from gendesign.potential.memory import in_batches  # noqa: E402
 from gendesign.potential.rigidity import MAX_ATOMS, Rigidity  # noqa: E402
 from gendesign.potential.uncertainty import save_rigidity  # noqa: E402
-from gendesign.train.dataset import labels_of  # noqa: E402
+from gendesign.structure.labels import labels_of  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 
 ROOT = Path("training")

@@ -11,9 +11,11 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign.structure.graph import Batch
+from gendesign.structure.labels import labels_of
 from gendesign.structure.types import UserError
-from gendesign.train.dataset import Dataset, labels_of
-from gendesign.train.fit import Fit, errors, fit
+from gendesign.train.dataset import Dataset
+from gendesign.train.fit import Fit, fit
+from gendesign.train.loss import errors
 
 FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01, energy_weight=(5.0, 5.0))
 

@@ -19,7 +19,7 @@ from gendesign.structure.types import UserError
 from gendesign.train import label_files
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.classical import Emt, LennardJones, ManyBody
-from gendesign.train.teachers.dft import Espresso, Gpaw, PlaneWaves, kpoints, moments
+from gendesign.train.teachers.dft import Espresso, Gpaw, kpoints, moments
 from gendesign.train.teachers.learned import Learned
 from gendesign.train.teachers.semiempirical import Pm6, Tblite, repetitions
 
@@ -205,12 +205,12 @@ def test_missing_programs_are_said_before_anything_is_done(tmp_path):
 def test_plane_waves():
     silicon = bulk("Si", a=5.43)  # heights of 3.135 Angstrom, reciprocal vectors of 2.004 / Angstrom
     assert kpoints(silicon, 4.0) == (9, 9, 9)
-    molecule_in_box = PlaneWaves().prepare(molecule("O2"))
+    molecule_in_box = Gpaw().prepare(molecule("O2"))
     assert kpoints(molecule_in_box, 4.0) == (1, 1, 1) and molecule_in_box.cell.rank == 3
     np.testing.assert_allclose(moments(molecule("O2"), 2), [1, 1])
     np.testing.assert_allclose(moments(Atoms("Fe"), None), [4])
     np.testing.assert_allclose(moments(Atoms("Fe", magmoms=[2.3]), None), [2.3])
-    assert PlaneWaves(cores=4).workers(16) == 4 and PlaneWaves(cores=4).workers(2) == 1
+    assert Gpaw(cores=4).workers(16) == 4 and PlaneWaves(cores=4).workers(2) == 1
 
 
 def test_a_program_that_fails_is_a_failure(tmp_path):

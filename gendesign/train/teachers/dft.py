@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -77,9 +78,9 @@ class PlaneWaves(Teacher):
             return (None,) if self.spin else (0,)
         return tuple(multiplicity - 1 for multiplicity in multiplicities(atoms, self.open_shell))
 
+    @abstractmethod
     def run(self, atoms: Atoms, unpaired: int | None, folder: Path) -> Mapping[str, Any]:
         """Energy, forces and, in crystals, stress as ASE has them; raises CalculationFailed."""
-        raise NotImplementedError
 
 
 class Program(Calculator):
