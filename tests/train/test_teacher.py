@@ -210,7 +210,7 @@ def test_plane_waves():
     np.testing.assert_allclose(moments(molecule("O2"), 2), [1, 1])
     np.testing.assert_allclose(moments(Atoms("Fe"), None), [4])
     np.testing.assert_allclose(moments(Atoms("Fe", magmoms=[2.3]), None), [2.3])
-    assert Gpaw(cores=4).workers(16) == 4 and PlaneWaves(cores=4).workers(2) == 1
+    assert Gpaw(cores=4).workers(16) == 4 and Gpaw(cores=4).workers(2) == 1
 
 
 def test_a_program_that_fails_is_a_failure(tmp_path):
