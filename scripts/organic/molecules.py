@@ -111,8 +111,11 @@ def plausible(mol, rng):
     return odd == 0 or rng.random() < 0.15
 
 
-def grow(rng, n_heavy, elements_all):
-    """One random molecular graph with about `n_heavy` heavy atoms, or None when the growth hit a wall."""
+def grow(rng, n_heavy, elements_all, strange=False):
+    """One random molecular graph with about `n_heavy` heavy atoms, or None when the growth hit a wall.
+
+    A strange one closes more rings and may be strained.
+    """
     shares = SHARES_ALL if elements_all else SHARES_CNO
     allowed = set(shares)
     parts = rng.random()
@@ -120,6 +123,8 @@ def grow(rng, n_heavy, elements_all):
     if mol.GetNumAtoms() > n_heavy:
         mol = _fragment("C")
     ring_closures = rng.choices((0, 1, 2), (0.5, 0.35, 0.15))[0] if parts > 0.4 else 0
+    if strange:
+        ring_closures = rng.choices((1, 2, 3), (0.4, 0.4, 0.2))[0]
     while mol.GetNumAtoms() < n_heavy:
         if not _open_atoms(mol):
             return None
@@ -135,16 +140,19 @@ def grow(rng, n_heavy, elements_all):
         mol = _close_ring(mol, rng)
     if any(a.GetSymbol() not in allowed for a in mol.GetAtoms()):
         return None
-    return mol if plausible(mol, rng) else None
+    return mol if strange or plausible(mol, rng) else None
 
 
-def molecule(seed, index, sizes=(1, 16), weights=None):
-    """Molecule `index` of the stream `seed`: an RDKit molecule without hydrogens."""
+def molecule(seed, index, sizes=(1, 16), weights=None, strange=0.0):
+    """Molecule `index` of the stream `seed`: an RDKit molecule without hydrogens; a share of them is `strange`."""
     rng = random.Random(f"{seed}/{index}")
     while True:
         n = rng.choices(range(sizes[0], sizes[1] + 1), weights)[0]
         try:
-            mol = Chem.MolFromSmiles(rng.choice(SPECIAL)) if n <= 2 else grow(rng, n, rng.random() < 0.4)
+            if n <= 2:
+                mol = Chem.MolFromSmiles(rng.choice(SPECIAL))
+            else:
+                mol = grow(rng, n, rng.random() < 0.4, strange > 0 and rng.random() < strange)
         except (Chem.AtomValenceException, Chem.KekulizeException, Chem.AtomKekulizeException):
             continue
         if mol is not None:

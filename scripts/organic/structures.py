@@ -2,6 +2,8 @@
 
     python scripts/organic/structures.py train 0 400     # shards 0..399 of 8 molecules each -> training/train
     python scripts/organic/structures.py test 0 15       # the frozen test set
+    python scripts/organic/structures.py wide 0 300      # more molecules, larger and stranger, fewer labels of each
+    python scripts/organic/structures.py builds 0 20     # random atom-by-atom builds
 Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
 """
 
@@ -188,31 +190,46 @@ def test_shard(index: int) -> list[Atoms]:
 MODES_PER_SHARD = 40
 
 
-def mode_samples(full, temperature: float, count: int, rng) -> np.ndarray:
-    """Positions (count, atoms, 3) drawn from the harmonic well of a force field about its minimum.
+# eV/Angstrom^2; modes softer than this are torsions, along which a straight line soon leaves the well
+SOFT = 300.0 * units.kcal / units.mol
 
-    Classical normal-mode sampling with a Hessian by central differences of RDKit's MMFF94 (UFF where it lacks
-    parameters): a thousand times cheaper than dynamics and nearly as good a picture of thermal motion.
+
+class Well:
+    """The harmonic well of a force field about a molecule's minimum: RDKit's MMFF94, UFF where it lacks parameters.
+
+    Its Hessian, by central differences of gradients, is a thousand times cheaper than the teacher's, and good enough
+    to draw thermal motion from and to precondition steps towards the teacher's own minimum.
     """
-    make = (
-        rdForceFieldHelpers.MMFFGetMoleculeForceField
-        if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full)
-        else lambda mol, *_: rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
-    )
-    field = make(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
-    field.Minimize(maxIts=500)
-    x0, step = np.array(field.Positions()).ravel(), 1e-3
-    hessian = np.array(
-        [
-            np.subtract(field.CalcGrad(list(x0 + step * e)), field.CalcGrad(list(x0 - step * e))) / (2 * step)
-            for e in np.eye(len(x0))
-        ]
-    )
-    values, vectors = np.linalg.eigh((hessian + hessian.T) / 2)
-    # modes softer than 300 kcal/mol/A^2 are torsions, along which a straight line soon leaves the well
-    soft = np.sqrt(units.kB * temperature / (units.kcal / units.mol) / np.maximum(values, 300.0))
-    soft[values < 1e-3] = 0.0  # translations and rotations
-    return (x0 + (rng.normal(size=(count, len(x0))) * soft) @ vectors.T).reshape(count, -1, 3)
+
+    def __init__(self, full):
+        make = (
+            rdForceFieldHelpers.MMFFGetMoleculeForceField
+            if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full)
+            else lambda mol, *_: rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
+        )
+        field = make(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
+        field.Minimize(maxIts=500)
+        x0, step = np.array(field.Positions()).ravel(), 1e-3
+
+        def gradient(x):
+            field.Initialize()  # or all gradients but the first are wrong (RDKit 2026.9)
+            return np.array(field.CalcGrad(list(x)))
+
+        hessian = np.array([(gradient(x0 + step * e) - gradient(x0 - step * e)) / (2 * step) for e in np.eye(len(x0))])
+        self.minimum = x0.reshape(-1, 3)
+        self.values, self.vectors = np.linalg.eigh((hessian + hessian.T) / 2 * units.kcal / units.mol)
+
+    def samples(self, temperature: float, count: int, rng) -> np.ndarray:
+        """Displacements (count, atoms, 3) in Angstrom of classical normal modes at `temperature` (K)."""
+        soft = np.sqrt(units.kB * temperature / np.maximum(self.values, SOFT))
+        soft[self.values < 1e-4] = 0.0  # translations and rotations
+        return (rng.normal(size=(count, len(soft))) * soft @ self.vectors.T).reshape(count, -1, 3)
+
+    def newton_step(self, forces: np.ndarray, longest: float = 0.1) -> np.ndarray:
+        """Displacement (atoms, 3) towards the minimum of whoever answered `forces` (atoms, 3; eV/Angstrom)."""
+        along = forces.ravel() @ self.vectors / np.maximum(self.values, SOFT)
+        step = (self.vectors @ along).reshape(-1, 3)
+        return step * min(1.0, longest / np.linalg.norm(step, axis=1).max())
 
 
 def modes_shard(index: int) -> list[Atoms]:
@@ -228,14 +245,79 @@ def modes_shard(index: int) -> list[Atoms]:
             full = embed(mol, 7 * k + conformer)
             if full is None or not rdForceFieldHelpers.UFFHasAllMoleculeParams(full):
                 break
-            base = as_atoms(full)
+            base, well = as_atoms(full), Well(full)
             for temperature, count in ((50, 1), (250, 2), (500, 1)):
-                frames = [Atoms(base.numbers, x) for x in mode_samples(full, temperature, count, rng)]
+                frames = [Atoms(base.numbers, well.minimum + x) for x in well.samples(temperature, count, rng)]
                 out += labelled(frames, "thermal", key)
             if conformer:
                 out += labelled(torn(base, rng)[:1], "violent", key)
                 out += labelled(unfinished(base, rng)[:1], "fragment", key, open_shell=True)
     return out
+
+
+WIDE_PER_SHARD = 20
+WIDE_SIZES = (4, 30)
+WIDE_WEIGHTS = (2, 3, 4, 5, 6, 8, 10, 10, 10, 9, 8, 6, 4, *[0.6] * 14)
+
+
+def wide_shard(index: int) -> list[Atoms]:
+    """Twenty molecules to 30 heavy atoms, a third of them strange, with few labels each and none of them wasted.
+
+    Two steps from the force field's minimum to the teacher's, preconditioned by the force field, then harmonic thermal
+    samples about where they ended, one torn and two unfinished structures, and a pair with the molecule before.
+    """
+    rng = np.random.default_rng([index, 14])
+    out, other = [], None
+    for k in range(index * WIDE_PER_SHARD, (index + 1) * WIDE_PER_SHARD):
+        mol = molecule("wide", k, WIDE_SIZES, WIDE_WEIGHTS, strange=0.35)
+        key = graph_key(mol)
+        full = None if in_test(key) and mol.GetNumHeavyAtoms() >= 9 else embed(mol, k)
+        if full is None or not rdForceFieldHelpers.UFFHasAllMoleculeParams(full):
+            continue
+        well = Well(full)
+        x, numbers = well.minimum, as_atoms(full).numbers
+        for _ in range(3):
+            found = labelled([Atoms(numbers, x)], "path", key)
+            out += found
+            if not found:
+                break
+            x = x + well.newton_step(found[0].arrays["forces"])
+        else:
+            for temperature in (300, 600):
+                frames = [Atoms(numbers, x + d) for d in well.samples(temperature, 1, rng)]
+                out += labelled(frames, "thermal", key)
+            if len(numbers) <= 40:
+                base = Atoms(numbers, x)
+                out += labelled([torn(base, rng)[rng.integers(2)]] if len(base) > 2 else [], "violent", key)
+                out += labelled(unfinished(base, rng), "fragment", key, open_shell=True)
+                if other is not None and len(base) + len(other) <= 40 and rng.random() < 0.4:
+                    out += labelled([pair(base, other, rng)], "pair", key)
+                other = base
+    return out
+
+
+def random_build(rng) -> Atoms:
+    """2 to 14 atoms placed one after the other at about bonding distance of a random earlier one."""
+    n = int(rng.integers(2, 15))
+    numbers = rng.choice([1, 6, 7, 8, 9, 16, 17], n, p=[0.38, 0.33, 0.09, 0.1, 0.05, 0.03, 0.02])
+    numbers[0] = max(numbers[0], 6)
+    positions = np.zeros((1, 3))
+    while len(positions) < n:
+        k = len(positions)
+        to = rng.choice(np.flatnonzero(numbers[:k] > 1))  # hydrogens bear nothing
+        direction = rng.normal(size=3)
+        reach = (covalent_radii[numbers[k]] + covalent_radii[numbers[to]]) * rng.uniform(0.85, 1.25)
+        new = positions[to] + reach * direction / np.linalg.norm(direction)
+        closest = np.linalg.norm(positions - new, axis=1) / (covalent_radii[numbers[:k]] + covalent_radii[numbers[k]])
+        if closest.min() > 0.75:
+            positions = np.vstack([positions, new])
+    return Atoms(numbers, positions)
+
+
+def builds_shard(index: int) -> list[Atoms]:
+    """A hundred random builds: what an agent that has learned nothing makes."""
+    rng = np.random.default_rng([index, 15])
+    return labelled([random_build(rng) for _ in range(100)], "build", f"build-{index}", open_shell=True)
 
 
 def dimer_shard(index: int) -> list[Atoms]:
@@ -254,7 +336,8 @@ def dimer_shard(index: int) -> list[Atoms]:
 
 if __name__ == "__main__":
     kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}[kind]
+    make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}
+    make |= {"wide": wide_shard, "builds": builds_shard}
     label_shards(
-        partial(make), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2"))
+        partial(make[kind]), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2"))
     )
