@@ -63,7 +63,7 @@ def dispatch(arguments: list[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
         raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
     verb = VERBS[name]
-    overrides = [word for word in rest if re.match(r"^[+~]?[A-Za-z_][\w.]*=", word)]
+    overrides = [word for word in rest if re.match(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=", word)]
     flags = [word for word in rest if word.startswith("-")]
     files = [word for word in rest if word not in overrides and word not in flags]
     if "--help" in flags or "-h" in flags:
@@ -214,7 +214,10 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
-    also = [(settings.get("generator") or {}).get("reference"), *settings.get("test", ()), *settings.get("replay", ())]
+    also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
+    also += [*settings.get("test", ()), *settings.get("replay", ())]
+    also += (settings.get("generator") or {}).get("reference") or []
+    also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
     read = [*files, *(file for file in also if file and Path(file).is_file())]  # who reads them names missing ones
     digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
@@ -249,6 +252,9 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
     return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
 
 
+# Settings that name a file whose content makes a run another one.
+FILE_KEYS = ("generator.fragments", "generator.host", "shape.path", "shape.ligand", "shape_target")
+OWN_CODE = re.compile(r"([^\s'\"\[]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {
     "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),

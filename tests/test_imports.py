@@ -11,7 +11,8 @@ FLOORS = [
     {"campaign", "benchmark"},
     {"run"},
     {"generate", "screening", "train", "validation"},
-    {"relaxation", "dynamics", "objective"},
+    {"objective"},
+    {"relaxation", "dynamics"},
     {"potential"},
     {"structure"},
 ]

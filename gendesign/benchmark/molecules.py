@@ -89,7 +89,7 @@ def run(config: DictConfig) -> None:
     potential = load(config)
     stages, n = build_stages(config, [], potential)
     known = {*potential.elements}
-    molecules = [atoms for atoms in stages.generator.reference_molecules if set(atoms.symbols) <= known]
+    molecules = [atoms for atoms in stages.generator.references.molecules if set(atoms.symbols) <= known]
     chosen = np.random.default_rng(0).choice(len(molecules), min(config.references, len(molecules)), replace=False)
     sample = [molecules[k] for k in sorted(chosen)]
     quick = OmegaConf.merge(config, {"screening": {"checks": [c for c in config.screening.checks if c not in SLOW]}})
@@ -184,9 +184,10 @@ def _identity(config: DictConfig, weights: str | None) -> dict[str, Any]:
     """What makes two runs the same: the settings that shape candidates, the reference molecules and the weights."""
     settings = OmegaConf.to_container(config, resolve=True)
     settings = {key: value for key, value in settings.items() if key not in OWN_KEYS}
-    path = config.generator.reference or checkpoints_folder() / "organic" / "reference.extxyz"
-    digest = hash_of(Path(path)) if Path(path).is_file() else None  # a missing file is named by the generator
-    return {"verb": "benchmark", "settings": settings, "files": {"references": digest}, "weights": weights}
+    paths = config.generator.reference or [checkpoints_folder() / "organic" / "reference.extxyz"]
+    # a missing file is named by the generator
+    digests = [hash_of(Path(path)) for path in paths if Path(path).is_file()]
+    return {"verb": "benchmark", "settings": settings, "files": {"references": digests}, "weights": weights}
 
 
 def _refuse(config: DictConfig) -> None:

@@ -122,7 +122,7 @@ def reference_scores() -> dict[str, float]:
 
 def uses_own_references(generator: Generator) -> bool:
     """Whether the generator resembles the user's molecules and not the bundled ones."""
-    return getattr(generator, "reference", None) is not None
+    return bool(getattr(generator, "reference", None))
 
 
 def known_molecules(generator: Generator) -> Reference | None:
@@ -133,7 +133,7 @@ def known_molecules(generator: Generator) -> Reference | None:
     if not (skeletons.is_file() and training.is_file()):
         return None
     if uses_own_references(generator):
-        found = [perceive(atoms).mol for atoms in generator.reference_molecules]
+        found = [perceive(atoms).mol for atoms in generator.references.molecules]
         return Reference.read(training, [smiles(mol) for mol in found if mol is not None])
     return Reference.read(training, [str(atoms.info["smiles"]) for atoms in ase.io.read(skeletons, index=":")])
 

@@ -6,7 +6,7 @@ Nothing heavy is imported here, so that a mistyped argument is answered at once.
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64")}
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
+OUTSIDE = r",(?![^\[(]*[\])])"  # commas outside brackets
 NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -48,7 +49,7 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     choices = []
     for override in overrides:
         key, _, text = override.partition("=")
-        choices.append([f"{key}={part}" for part in re.split(r",(?![^\[(]*[\])])", text)])
+        choices.append([f"{key}={part}" for part in re.split(OUTSIDE, text)])
     return [list(combination) for combination in itertools.product(*choices)]
 
 
@@ -72,7 +73,7 @@ def describe(verb: str, overrides: Sequence[str] = ()) -> str:
     width = max(len(key) for key in shown)
     wide = max(min(len(value), 24) for value in shown.values())
     lines = [f"  {key:<{width}} = {value:<{wide}}  {meanings.get(key, '')}".rstrip() for key, value in shown.items()]
-    groups = [f"  {group:<{width}} : {', '.join(_options(group))}" for group in _groups(verb)]
+    groups = [f"  {group:<{width}} : {', '.join(_options(group))}" for group in _groups(verb, choices)]
     heading = "groups (group=name chooses a file of conf/, group=null leaves the step out):"
     return "\n".join([*lines, "", heading, *groups])
 
@@ -103,13 +104,21 @@ def _options(group: str) -> list[str]:
     return sorted(path.stem for path in (conf_folder() / group).glob("*.yaml"))
 
 
-def _groups(verb: str) -> dict[str, str]:
-    """The groups of a verb and the option each starts with."""
-    return dict(re.findall(r"^  - (\w+): (\w+)", (conf_folder() / f"{verb}.yaml").read_text(), re.MULTILINE))
+def _groups(verb: str, choices: Mapping[str, str]) -> dict[str, str]:
+    """The groups of a verb and of the options chosen in them, and the option each starts with."""
+    own = _defaults(conf_folder() / f"{verb}.yaml")
+    chosen = {group: choices.get(group, start) for group, start in own.items() if group != "experiment"}
+    files = {group: conf_folder() / group / f"{option}.yaml" for group, option in chosen.items()}
+    within = {f"{group}/{sub}": start for group, path in files.items() for sub, start in _defaults(path).items()}
+    return own | within
+
+
+def _defaults(path: Path) -> dict[str, str]:
+    return dict(re.findall(r"^  - (\w+): (\w+)", path.read_text(), re.MULTILINE)) if path.is_file() else {}
 
 
 def _compose(verb: str, choices: list[tuple[str, str]]) -> DictConfig:
-    used = _groups(verb)
+    used = _groups(verb, dict(choices))
     for group, name in choices:
         if group not in used:
             allowed = ", ".join(used) or "none"
@@ -151,7 +160,8 @@ def _value(key: str, text: str, default: Any) -> Any:
         except ValueError:
             raise SettingsError(f"{key}={text}: {NUMBERS[type(default)]} is needed, such as {default}") from None
     if isinstance(default, list):
-        items = [item.strip().strip("'\"") for item in text.strip().removeprefix("[").removesuffix("]").split(",")]
+        inside = text.strip()[1:-1] if re.fullmatch(r"\s*\[.*\]\s*", text) else text
+        items = [item.strip().strip("'\"") for item in re.split(OUTSIDE, inside)]
         return [_value(key, item, default[0] if default else "") for item in items if item]
     if default is None:
         return _number_or_text(text)
@@ -184,10 +194,10 @@ def _meanings(verb: str, choices: dict[str, str]) -> dict[str, str]:
     """Comments of the YAML files that were composed; a verb's own file speaks last."""
     folder = conf_folder()
     files = [("", folder / "common.yaml"), ("", folder / f"{verb}.yaml")]
-    for group, start in _groups(verb).items():
+    for group, start in _groups(verb, choices).items():
         chosen = choices.get(group, start)
         if chosen != "null" and group != "experiment":
-            files.append((f"{group}.", folder / group / f"{chosen}.yaml"))
+            files.append((f"{group.replace('/', '.')}.", folder / group / f"{chosen}.yaml"))
     meanings: dict[str, str] = {}
     for prefix, path in files:
         section = ""

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import STRAIN_METHODS, Strain, potential_strain, reference_strain
 from gendesign.screening.plausibility import failed_checks
 from gendesign.screening.rings import rings
+from gendesign.screening.shape import ShapeCheck
 from gendesign.screening.uncertainty import uncertainty
 from gendesign.screening.uniqueness import Reference, diversity, novelty, uniqueness
 from gendesign.screening.validity import (
@@ -35,6 +37,7 @@ CHECKS = (
     "novelty",
     "diversity",
 )
+OPTIONAL = ("shape",)  # needs a target
 POSEBUSTERS = ("mol", "mol_fast")
 PERIODIC = "periodic"
 
@@ -47,7 +50,9 @@ class Screening:
     pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
     PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate; `uncertainty`: folder of
     the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
-    `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures. Raises UserError.
+    `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
+    of the check "shape", which is none of the default ones, and `shape_least` the Tanimoto that passes, see
+    screening.shape. Raises UserError.
     """
 
     checks: tuple[str, ...] = CHECKS
@@ -60,9 +65,11 @@ class Screening:
     uncertainty: str | None = None
     energy_deviation: float | None = None
     atom_deviation: float | None = None
+    shape_target: str | None = None
+    shape_least: float | None = None
 
     def __post_init__(self):
-        for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
+        for key, allowed in (("checks", (*CHECKS, *OPTIONAL)), ("strain_methods", STRAIN_METHODS)):
             object.__setattr__(self, key, tuple(getattr(self, key)))
             unknown = [name for name in getattr(self, key) if name not in allowed]
             if unknown:
@@ -80,6 +87,14 @@ class Screening:
             value = getattr(self, key)
             if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise UserError(f"{key} is {value}; give a number above 0, or null for the potential's own")
+        if ("shape" in self.checks) != (self.shape_target is not None):
+            raise UserError("checks: shape and shape_target=FILE need each other; give both or neither")
+        self.shape  # noqa: B018  a target that cannot be used is named before anything runs
+
+    @cached_property
+    def shape(self) -> ShapeCheck | None:
+        """The check "shape", None where it is not asked for."""
+        return None if self.shape_target is None else ShapeCheck(self.shape_target, self.shape_least)
 
 
 DEFAULT = Screening()
@@ -125,6 +140,8 @@ def screen_each(
         if "convergence" in settings.checks:
             verdicts += convergence(candidate)
         verdicts += _molecular(candidate, found, settings) + slow[i] + unsure.get(i, [])
+        if settings.shape is not None:
+            verdicts += settings.shape([candidate])
     return verdicts
 
 

@@ -49,7 +49,8 @@ def shared_molecules() -> tuple[int, int, int]:
     """Different molecules that training has, that the test has, and that both have; their keys are graphs."""
     known: dict[bool, set[str]] = {True: set(), False: set()}
     for file in ROOT.glob("*/shard-*.extxyz"):
-        known[file.parent.name == "test"] |= {name for kind, name in headers(file) if kind not in ("atom", "dimer")}
+        names = {name for kind, name in headers(file) if kind not in ("atom", "dimer", "build")}
+        known[file.parent.name == "test"] |= names
     train, test = known[False] - {""}, known[True]
     return len(train), len(test), len(train & test)
 

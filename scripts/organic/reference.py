@@ -1,6 +1,7 @@
 """Choose the reference molecules of the similarity kernel from the labelled minima.
 
     python scripts/organic/reference.py 360        # -> checkpoints/organic/reference.extxyz, training.smi
+    python scripts/organic/reference.py trained    # -> training.smi alone, after more was labelled
 Molecules with reactive or exotic groups are left out, then MaxMin on Morgan fingerprints picks a diverse set.
 The file keeps hydrogens and fluorine; the kernel strips them.
 """
@@ -60,28 +61,39 @@ UNWANTED = [
 ]
 
 
+def minima() -> list[Atoms]:
+    """The teacher's minima among the labels."""
+    frames = read_frames(sorted(Path("training/train").glob("shard-*.extxyz")))
+    return [frame for frame in frames if frame.info["kind"] == "relaxed"]
+
+
+def trained() -> set[str]:
+    """SMILES, with stereo, of every molecule that gave a label."""
+    out, seen = set(), set()
+    for folder, kind in (("train", "relaxed"), ("modes", "thermal"), ("wide", "path"), ("visited-*", None)):
+        for frame in read_frames(sorted(Path("training").glob(f"{folder}/shard-*.extxyz"))):
+            key = str(frame.info.get("molecule", ""))
+            if kind is not None and (frame.info["kind"] != kind or (folder, key) in seen):
+                continue
+            found = perceive(Atoms(frame.numbers, frame.positions))
+            if found.mol is not None:  # a torn one is tried again with its next structure
+                seen.add((folder, key))
+                out.add(smiles(found.mol, stereo=True))
+    return out
+
+
+def write_trained() -> None:
+    found = trained()
+    (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(found)))
+    print(f"{len(found)} trained")
+
+
 def main(count: int) -> None:
-    frames = [
-        f for f in read_frames(sorted(Path("training/train").glob("shard-*.extxyz"))) if f.info["kind"] == "relaxed"
-    ]
     known: dict[str, tuple] = {}
-    trained: set[str] = set()  # every molecule that gave a label, with stereo
-    for frame in frames:
+    for frame in minima():
         found = perceive(frame)
         if found.mol is not None:
             known.setdefault(smiles(found.mol), (frame, Chem.RemoveHs(found.mol)))
-            trained.add(smiles(found.mol, stereo=True))
-    seen = set()
-    for frame in read_frames(sorted(Path("training/modes").glob("shard-*.extxyz"))):
-        if frame.info["kind"] == "thermal" and str(frame.info["molecule"]) not in seen:
-            found = perceive(Atoms(frame.numbers, frame.positions))
-            if found.mol is not None:  # a torn one is tried again with its next conformer
-                seen.add(str(frame.info["molecule"]))
-                trained.add(smiles(found.mol, stereo=True))
-    for frame in read_frames(sorted(Path("training").glob("visited-*/shard-*.extxyz"))):
-        found = perceive(Atoms(frame.numbers, frame.positions))
-        if found.mol is not None:
-            trained.add(smiles(found.mol, stereo=True))
     good = {
         key: row
         for key, row in known.items()
@@ -100,17 +112,18 @@ def main(count: int) -> None:
         frame.calc = None
     OUT.mkdir(parents=True, exist_ok=True)
     write_frames(OUT / "reference.extxyz", table)
-    (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(trained)))
     similar = [
         max(DataStructs.BulkTanimotoSimilarity(prints[k], [prints[j] for j in chosen if j != k])) for k in chosen
     ]
     counts = np.bincount(np.concatenate([f.numbers for f in table]), minlength=18)
     print(
-        f"{len(trained)} trained, {len(known)} minima, {len(good)} sensible, {len(table)} chosen; "
+        f"{len(known)} minima, {len(good)} sensible, {len(table)} chosen; "
         f"nearest-neighbour Tanimoto {np.mean(similar):.2f}; "
         f"C N O F S Cl {counts[[6, 7, 8, 9, 16, 17]]}"
     )
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    if sys.argv[1] != "trained":
+        main(int(sys.argv[1]))
+    write_trained()

@@ -28,7 +28,7 @@ def references(**counts: float) -> Environments:
 @pytest.mark.parametrize("share", [0.2, 0.5])
 def test_mutants_change_exactly_their_share(share):
     sizes = torch.tensor([1, 4, 5, 6, 11])
-    swarm = new_swarm(sizes, keys(0, torch.arange(5)), 4, 6)
+    swarm = new_swarm(sizes, keys(0, torch.arange(5)), 4)
     score = SimpleNamespace(references=references(C=6.0, N=3.0, O=1.0))
     swaps = ElementSwaps(score, (6, 7, 8), 50, torch.zeros(5, 3), share)
     mutants = swaps.mutate(swarm, torch.zeros(len(swarm.numbers), dtype=torch.float64), 1001)
@@ -41,7 +41,7 @@ def test_mutants_change_exactly_their_share(share):
 
 
 def test_mutants_follow_the_shares_of_the_references():
-    swarm = new_swarm(torch.full((400,), 10), keys(1, torch.arange(400)), 6, 6)
+    swarm = new_swarm(torch.full((400,), 10), keys(1, torch.arange(400)), 6)
     score = SimpleNamespace(references=references(C=6.0, N=3.0, O=1.0))
     swaps = ElementSwaps(score, (6, 7, 8), 50, torch.zeros(400, 3))
     numbers = swaps.mutate(swarm, torch.zeros(len(swarm.numbers), dtype=torch.float64), 1001).numbers
@@ -51,7 +51,7 @@ def test_mutants_follow_the_shares_of_the_references():
 
 
 def test_unlike_sites_mutate_first():
-    swarm = new_swarm(torch.full((50,), 5), keys(2, torch.arange(50)), 3, 6)
+    swarm = new_swarm(torch.full((50,), 5), keys(2, torch.arange(50)), 3)
     swaps = ElementSwaps(SimpleNamespace(references=references(C=1.0, N=1.0)), (6, 7), 50, torch.zeros(50, 2))
     strange = (swarm.slot == 3).double() * 50
     mutants = swaps.mutate(swarm, strange, 1001)
@@ -66,7 +66,7 @@ def test_the_fitter_particle_survives():
         potential=SimpleNamespace(dtype=torch.float64),
         energies=lambda swarm, positions, sigma: (swarm.particle != 2).double(),
     )
-    swarm = new_swarm(torch.tensor([4, 4]), keys(3, torch.arange(2)), 3, 6)
+    swarm = new_swarm(torch.tensor([4, 4]), keys(3, torch.arange(2)), 3)
     swarm.numbers[(swarm.particle == 2) & (swarm.slot == 1)] = 7
     carbon = torch.tensor([[4.0, 0.0]]).expand(2, 2)
     swaps = ElementSwaps(energy, (6, 7), 50, carbon, every=2, off_composition=0.0)

@@ -21,7 +21,7 @@ def test_exact_score_of_a_gaussian_gives_the_gaussian(churn):
         return -sigma * torch.linalg.solve(covariance + sigma**2 * eye, (swarm.positions - mean).T).T
 
     sigmas = simgen_sigmas(120 if churn else 60, largest=3.0)  # noise leaves an error of first order in the step
-    swarm = new_swarm(torch.full((N // 20,), 20), keys(0, torch.arange(N // 20)), 1, 6)
+    swarm = new_swarm(torch.full((N // 20,), 20), keys(0, torch.arange(N // 20)), 1)
     root = torch.linalg.cholesky(covariance + sigmas[0] ** 2 * eye)
     swarm = swarm.at(mean + normal(swarm.key, 0, 3) @ root.T)
     swarm, exploded = integrate(swarm, [score], sigmas, Heun(churn=churn, noise=1.0, floor=0.0))
@@ -35,7 +35,7 @@ def test_exact_score_of_a_gaussian_gives_the_gaussian(churn):
 
 
 def test_a_molecule_that_explodes_disturbs_no_other():
-    swarm = new_swarm(torch.tensor([3, 4, 5]), keys(1, torch.arange(3)), 2, 6)
+    swarm = new_swarm(torch.tensor([3, 4, 5]), keys(1, torch.arange(3)), 2)
     swarm = swarm.at(normal(swarm.key, 0, 3))
     calls = []
 
@@ -58,7 +58,7 @@ def test_a_molecule_that_explodes_disturbs_no_other():
 
 def test_between_is_called_after_every_step():
     seen = []
-    swarm = new_swarm(torch.tensor([2]), keys(0, torch.arange(1)), 1, 6)
+    swarm = new_swarm(torch.tensor([2]), keys(0, torch.arange(1)), 1)
     sigmas = simgen_sigmas(4)
     integrate(
         swarm,
@@ -112,7 +112,7 @@ def test_pick_follows_its_weights():
 
 
 def test_swarm_indices():
-    swarm = new_swarm(torch.tensor([2, 3]), torch.tensor([11, 12]), 2, 6)
+    swarm = new_swarm(torch.tensor([2, 3]), torch.tensor([11, 12]), 2)
     assert swarm.system.tolist() == [0, 0, 1, 1, 2, 2, 2, 3, 3, 3]
     assert swarm.molecule.tolist() == [0] * 4 + [1] * 6 and swarm.slot.tolist() == [0, 1, 0, 1, 0, 1, 2, 0, 1, 2]
     assert swarm.particle.tolist() == [0, 0, 1, 1, 0, 0, 0, 1, 1, 1] and len(set(swarm.key.tolist())) == 10

@@ -1,5 +1,6 @@
 """Which element sits where: particles mutate, the fitter survive (the evolutionary part of SiMGen)."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -23,8 +24,9 @@ class ElementSwaps:
 
     A mutant has ceil(share * atoms) sites changed: sites drawn by their dissimilarity, elements by their share among
     the reference environments. `allowed` holds atomic numbers; `wanted` (molecules, elements) is the composition each
-    molecule should have, and every atom off it costs `off_composition` in the survival of the fittest. Swaps stop
-    `rest` steps before the end so that the last mutants still settle.
+    molecule should have, and every atom off it costs `off_composition` in the survival of the fittest. Where the
+    composition is `exact`, mutants exchange the elements of their sites. Swaps stop `rest` steps before the end so that
+    the last mutants still settle.
     """
 
     score: KernelScore
@@ -35,6 +37,7 @@ class ElementSwaps:
     every: int = 3
     off_composition: float = 3.0
     rest: int = 4
+    exact: bool = False
 
     def __call__(self, swarm: Swarm, step: int, sigma: float) -> Swarm:
         if swarm.n_particles == 1 or step % self.every or step >= self.n_steps - self.rest:
@@ -49,15 +52,16 @@ class ElementSwaps:
         survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, draw, 1)[:, 0])
         source = swarm.atoms_of(survivor)
         swarm = replace(swarm, positions=swarm.positions[source], numbers=swarm.numbers[source])
-        return self.mutate(swarm, atom[source], draw + 1)
+        change = self.exchange if self.exact else self.mutate
+        return change(swarm, atom[source], draw + 1)
 
     def mutate(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
         """Change elements of all particles but the first of each molecule; atom_energy (atoms,) weighs the sites."""
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         # Gumbel's trick: the k largest of logit + noise are a draw of k sites without replacement
         gumbel = -torch.log(-torch.log(uniform(swarm.key, draw, 1)[:, 0]))
-        rank = _rank_within(atom_energy.clamp(-50, 50) + gumbel, swarm)
-        count = torch.ceil(self.share * swarm.sizes)[swarm.molecule]
+        rank = _rank_within((atom_energy.clamp(-50, 50) + gumbel).masked_fill(~swarm.free, -torch.inf), swarm)
+        count = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed))[swarm.molecule]
         share = self.score.references.shares(self.allowed).to(swarm.positions).log()
         logits = share.expand(len(swarm.numbers), -1).masked_fill(swarm.numbers[:, None] == allowed[None], -torch.inf)
         other = allowed[pick(logits, uniform(swarm.key, draw + 1, 1)[:, 0])]
@@ -65,6 +69,22 @@ class ElementSwaps:
         if len(allowed) == 1:
             return swarm
         return replace(swarm, numbers=torch.where(change, other, swarm.numbers))
+
+    def exchange(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
+        """Let sites of all particles but the first of each molecule change elements with unlike sites of the same."""
+        logit = atom_energy.clamp(-50, 50)
+        may = swarm.padded((swarm.free & (swarm.particle > 0)).long()) > 0
+        numbers, row = swarm.padded(swarm.numbers), torch.arange(swarm.n_systems, device=swarm.numbers.device)
+        rounds = max(1, math.ceil(self.share * int((swarm.sizes - swarm.n_fixed).max()) / 2))
+        for k in range(rounds):
+            u = uniform(swarm.key, draw, 2 * rounds)[:, 2 * k : 2 * k + 2]
+            noisy = swarm.padded(logit[:, None] - torch.log(-torch.log(u)))
+            first = noisy[..., 0].masked_fill(~may, -torch.inf).argmax(-1)
+            unlike = may & (numbers != numbers[row, first][:, None])
+            second = noisy[..., 1].masked_fill(~unlike, -torch.inf).argmax(-1)
+            second = torch.where(unlike.any(-1), second, first)
+            numbers[row, first], numbers[row, second] = numbers[row, second], numbers[row, first]
+        return replace(swarm, numbers=numbers[swarm.system, swarm.slot])
 
 
 def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
@@ -89,10 +109,22 @@ def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms
     ).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
     row = drawn_reference(molecule_key, len(share))
-    u = ((swarm.slot + uniform(molecule_key, 6, 1)[swarm.molecule, 0]) / swarm.sizes[swarm.molecule]).clamp_max(
-        1 - 1e-9
+    new, count = swarm.slot - swarm.n_fixed, (swarm.sizes - swarm.n_fixed)[swarm.molecule]
+    u = ((new + uniform(molecule_key, 6, 1)[swarm.molecule, 0]) / count).clamp(1e-9, 1 - 1e-9)
+    drawn = kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
+    return torch.where(swarm.free, drawn, swarm.numbers)
+
+
+def placed_elements(swarm: Swarm, molecule_key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
+    """An atomic number for every atom (atoms,): `numbers` of each molecule's free atoms, shuffled by its key."""
+    order = _rank_within(
+        uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf),
+        swarm,
     )
-    return kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
+    table = swarm.numbers.new_zeros(swarm.n_molecules, swarm.largest)
+    for k, own in enumerate(numbers):
+        table[k, swarm.n_fixed : swarm.n_fixed + len(own)] = torch.as_tensor(own)
+    return torch.where(swarm.free, table[swarm.molecule, order], swarm.numbers)
 
 
 def drawn_reference(molecule_key: Tensor, count: int) -> Tensor:

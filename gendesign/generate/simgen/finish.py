@@ -4,7 +4,7 @@ Energies of different compositions compare as E - sum mu, so the potential can c
 molecule; its domain is hydrogenated structures, which is why it is asked here and not while the swarm still moves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,15 +12,18 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from rdkit import Chem
 
+from gendesign.generate.simgen.fragments import displacement
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
-from gendesign.generate.simgen.skeleton import VALENCE
-from gendesign.generate.simgen.sweep import substitutions
+from gendesign.generate.simgen.skeleton import VALENCE, Given
+from gendesign.generate.simgen.sweep import permutations, sites_of, substitutions
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.bonds import perceive
 from gendesign.structure.types import UserError
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
+SHIFT = 0.3  # Angstrom that the heavy atoms of given fragments may move, RMSD
+SHIFT_COST = 3.0  # eV per Angstrom of that movement
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,45 @@ class Finish:
 
 @dataclass(frozen=True)
 class Goal:
-    """What a molecule should be like: heavy atoms of each allowed element (elements,), and rings plus pi bonds."""
+    """What a molecule should be like: heavy atoms of each allowed element (elements,), and rings plus pi bonds.
+
+    With `exact` the composition is a condition, with `hydrogens` their number too.
+    """
 
     composition: np.ndarray
     unsaturation: float
+    exact: bool = False
+    hydrogens: int | None = None
+
+    def missed_by(self, numbers: np.ndarray, elements: Sequence[int]) -> bool:
+        """Whether a finished molecule's `numbers` (atoms,) break a condition."""
+        wrong = self.hydrogens is not None and int((numbers == 1).sum()) != self.hydrogens
+        return wrong or (self.exact and mismatch(numbers, self.composition, elements) > 0)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What every molecule of a run must satisfy, and what it is paid for.
+
+    `given` fragments stay as they are; no pattern of `forbidden` may occur; `reward` maps structures to energies (eV)
+    that the choice subtracts from the cost.
+    """
+
+    given: Given | None = None
+    forbidden: Sequence[Chem.Mol] = ()
+    reward: Callable[[Sequence[Atoms]], np.ndarray] | None = None
+
+    def broken_by(self, atoms: Atoms, mol: Chem.Mol) -> str:
+        """Which condition a finished molecule breaks, in words; '' for none."""
+        for pattern in self.forbidden:
+            if mol.HasSubstructMatch(pattern):
+                return f"contains {Chem.MolToSmarts(pattern)}"
+        if self.given is None:
+            return ""
+        if not intact(atoms, self.given):
+            return "a fragment has changed"
+        shift = displacement(atoms, self.given)
+        return f"the fragments moved by {shift:.2f} Angstrom" if shift > SHIFT else ""
 
 
 @dataclass(frozen=True)
@@ -69,37 +107,51 @@ class Proposal:
     dropped: int
     formation: float = np.inf
     smiles: str | None = None
+    broken: str = ""
+    particle: int = 0
 
 
-def hydrogenated(numbers: np.ndarray, positions: np.ndarray, limit: int) -> tuple[list[Proposal], str]:
+def hydrogenated(
+    numbers: np.ndarray, positions: np.ndarray, limit: int, given: Given | None = None, hydrogens: int | None = None
+) -> tuple[list[Proposal], str]:
     """Distinct hydrogenated structures of one molecule's particles, likeliest first; and why there is none.
 
-    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece are dropped and counted.
+    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, which holds the `given`
+    ones, are dropped and counted. Those with as many `hydrogens` as are wanted come first.
     """
-    found: dict[str, tuple[float, Unplaced, int]] = {}
+    found: dict[str, tuple[float, Unplaced, int, int]] = {}
     reason = "no particle"
-    for own, x in zip(numbers, positions, strict=False):
-        piece = components(own, x)[0]
+    for k, (own, x) in enumerate(zip(numbers, positions, strict=True)):
+        piece = components(own, x, given)[0]
+        if given is not None and not np.array_equal(piece[: len(given)], np.arange(len(given))):
+            reason = "the fragments are not joined"
+            continue
         dropped = len(own) - len(piece)
-        options = likely(own[piece], x[piece], OPTIONS)
+        options = likely(own[piece], x[piece], OPTIONS, given, hydrogens)
         if not options:
-            reason = unsaturable(own[piece], x[piece])
+            reason = unsaturable(own[piece], x[piece], given)
         for option in options:
-            score = option.score / len(piece) - 10.0 * dropped
+            wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
+            score = option.score / len(piece) - 10.0 * dropped - 20.0 * wrong
             if option.smiles not in found or found[option.smiles][0] < score:
-                found[option.smiles] = score, option, dropped
+                found[option.smiles] = score, option, dropped, k
     # placing hydrogens costs more than all before, so only twice as many get them as will be kept
     hopeful = sorted(found.values(), key=lambda row: -row[0])[: 2 * limit]
     ranked = []
-    for score, option, dropped in hopeful:
+    for score, option, dropped, k in hopeful:
         placed, n = option.placed(), len(option.numbers)
-        ranked.append((score + (placed.score - option.score) / n, Proposal(placed.atoms, n, dropped)))
+        ranked.append((score + (placed.score - option.score) / n, Proposal(placed.atoms, n, dropped, particle=k)))
     ranked.sort(key=lambda row: -row[0])
     return [proposal for _, proposal in ranked[:limit]], reason
 
 
-def judged(proposals: Sequence[Sequence[Proposal]], potential: Potential, steps: int) -> list[list[Proposal]]:
-    """Every proposal after `steps` of relaxation, in shared batches; broken ones left out, SMILES None if invalid."""
+def judged(
+    proposals: Sequence[Sequence[Proposal]],
+    potential: Potential,
+    steps: int,
+    conditions: Conditions = Conditions(),
+) -> list[list[Proposal]]:
+    """Every proposal after `steps` of relaxation, in shared batches; exploded ones left out, SMILES None if invalid."""
     flat = [p for group in proposals for p in group]
     relaxed = iter(relax([p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)))
     out: list[list[Proposal]] = []
@@ -118,6 +170,8 @@ def judged(proposals: Sequence[Sequence[Proposal]], potential: Potential, steps:
                     proposal.dropped,
                     float(potential.formation([bare], [after.info["energy"]])[0]),
                     None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
+                    "" if mol is None else conditions.broken_by(bare, mol),
+                    proposal.particle,
                 )
             )
         out.append(kept)
@@ -134,9 +188,26 @@ def unsaturation(numbers: np.ndarray) -> float:
     return 1 + sum(VALENCE.get(chemical_symbols[z], 1) - 2 for z in numbers) / 2
 
 
-def choose(group: Sequence[Proposal], goal: Goal, elements: Sequence[int], settings: Finish, u: float) -> Proposal:
-    """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid and complete ones first."""
-    rank = [(p.smiles is None, p.dropped) for p in group]
+def intact(atoms: Atoms, given: Given) -> bool:
+    """Whether the first heavy atoms of a molecule are the given fragments: their bonds and their hydrogens."""
+    sites = sites_of(atoms)
+    if sites is None:
+        return False
+    among = {(min(i, j), max(i, j)) for i, j, _ in sites.bonds if max(i, j) < len(given)}
+    counts = [len(sites.hydrogens[k]) for k in range(len(given))]
+    return among == set(given.orders) and counts == [len(x) for x in given.hydrogen_positions]
+
+
+def choose(
+    group: Sequence[Proposal],
+    goal: Goal,
+    elements: Sequence[int],
+    settings: Finish,
+    u: float,
+    conditions: Conditions = Conditions(),
+) -> Proposal:
+    """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid, unbroken and complete ones first."""
+    rank = [(p.smiles is None, bool(p.broken), goal.missed_by(p.atoms.numbers, elements), p.dropped) for p in group]
     best = [p for p, r in zip(group, rank, strict=False) if r == min(rank)]
     cost = np.array(
         [
@@ -146,6 +217,10 @@ def choose(group: Sequence[Proposal], goal: Goal, elements: Sequence[int], setti
             for p in best
         ]
     )
+    if conditions.given is not None:
+        cost += SHIFT_COST * np.array([displacement(p.atoms, conditions.given) for p in best])
+    if conditions.reward is not None:
+        cost -= conditions.reward([p.atoms for p in best])
     weights = np.exp(-(cost - cost.min()) / settings.temperature)
     return best[min(int(np.searchsorted(np.cumsum(weights) / weights.sum(), u)), len(best) - 1)]
 
@@ -158,30 +233,38 @@ def swept(
     settings: Finish,
     draws: np.ndarray,
     whole: bool,
+    conditions: Conditions = Conditions(),
 ) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
     draws (molecules,) are uniform numbers. Unless the sweep is `whole`, exchanges that lead away from the composition
-    of the goal are left out: after a whole sweep they are hardly ever drawn.
+    of the goal are left out: after a whole sweep they are hardly ever drawn. Where the composition is exact, and
+    reached, two atoms change elements with each other.
     """
+    fixed = 0 if conditions.given is None else len(conditions.given)
     groups = []
     for proposal, goal in zip(chosen, goals, strict=False):
-        options = [] if proposal is None or proposal.smiles is None else substitutions(proposal.atoms, elements)
-        now = np.inf if proposal is None else mismatch(proposal.atoms.numbers, goal.composition, elements)
+        options: list[Atoms] = []
+        if proposal is not None and proposal.smiles is not None:
+            now = mismatch(proposal.atoms.numbers, goal.composition, elements)
+            if goal.exact and now == 0:
+                options = permutations(proposal.atoms, fixed)
+            else:
+                options = [
+                    atoms
+                    for atoms in substitutions(proposal.atoms, elements, fixed)
+                    if (whole and not goal.exact) or mismatch(atoms.numbers, goal.composition, elements) <= now
+                ]
         groups.append(
-            [
-                Proposal(atoms, proposal.n_heavy, proposal.dropped)
-                for atoms in options
-                if whole or mismatch(atoms.numbers, goal.composition, elements) <= now
-            ]
+            [Proposal(atoms, proposal.n_heavy, proposal.dropped, particle=proposal.particle) for atoms in options]
         )
     out = []
     for proposal, group, goal, u in zip(
-        chosen, judged(groups, potential, settings.rough_steps), goals, draws, strict=False
+        chosen, judged(groups, potential, settings.rough_steps, conditions), goals, draws, strict=False
     ):
         valid = [p for p in group if p.smiles is not None]
-        out.append(choose([proposal, *valid], goal, elements, settings, u) if valid else proposal)
+        out.append(choose([proposal, *valid], goal, elements, settings, u, conditions) if valid else proposal)
     return out
 
 
-__all__ = ["Finish", "Goal", "Proposal", "choose", "hydrogenated", "judged", "swept", "unsaturation"]
+__all__ = ["Conditions", "Finish", "Goal", "Proposal", "choose", "hydrogenated", "judged", "swept", "unsaturation"]

@@ -1,6 +1,6 @@
 """SiMGen: molecules that resemble reference environments, without training a generative model (arXiv 2402.08708)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,42 +8,73 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
+from rdkit import Chem
 from torch import Tensor
 
-from gendesign.generate.simgen import finish, kernel
+from gendesign.generate.simgen import attempts, composition, finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
-from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference
-from gendesign.generate.simgen.prior import GaussianPrior, PointCloudPrior, shapes_of
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, placed_elements
+from gendesign.generate.simgen.fragments import Fragments, Joining
+from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
 from gendesign.generate.simgen.random import keys, uniform
+from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
+from gendesign.generate.simgen.shape_prior import HostRepulsion
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
+from gendesign.generate.simgen.trajectory import Track
+from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.memory import in_batches, is_out_of_memory
-from gendesign.potential.zoo import checkpoints_folder
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_range
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate, Score, UserError
+
+AUTO = "auto"
+USUAL = 9  # heavy atoms where nothing else says how many
 
 
 @dataclass(frozen=True)
 class SimGen:
-    """Generator of molecules by similarity kernels.
+    """Generator of molecules by similarity kernels; conditions combine.
 
-    n_heavy_atoms: a number or a range such as "5-12", drawn evenly; elements: symbols of the heavy atoms; reference:
-    None for the bundled set, or a file of hydrogenated molecules whose environments are to be resembled; prior: None
-    for Gaussians with the shapes of the reference skeletons; steps: noise levels; particles: copies of each molecule
-    among which elements are tried; families: into how many independent geometries the particles of a molecule are
-    divided, the best of which becomes the molecule; max_atoms: atoms per model call, the bound on memory (halved when
-    it does not fit). Raises UserError for settings that make no sense.
+    n_heavy_atoms: a number or a range such as "5-12", drawn evenly; new ones, where there are fragments; "auto" takes
+        it from the formula, the shape or the distance of the fragments, and is 9 else.
+    elements: symbols of the heavy atoms. formula: exact, such as "C7H8N2O2". counts: limits by element, such as
+        "N0-2 O1". forbidden: SMARTS that no molecule may contain.
+    reference: nothing for the bundled set, or files (structures, SMILES) of molecules whose environments are to be
+        resembled, mixed by reference_weights. likeness: temperature of the resemblance, lower is closer. importance:
+        weight of the resemblance by element, such as "N2".
+    fragments: a file, or structures, to grow on or to link at the hydrogens `attachments`, counted from 0.
+    prior: the shape, None for Gaussians with the shapes of the reference skeletons. host: a file, or a structure, that
+        molecules keep off. guidance: further scores of positions.
+    objective: what finished candidates are paid for, as pressure * log(score) in eV.
+    steps: noise levels. particles: copies of each molecule among which elements are tried. families: into how many
+        independent geometries the particles of a molecule are divided, the best of which becomes the molecule.
+    max_atoms: atoms per model call, the bound on memory (halved when it does not fit). trajectory: folder for the way
+        of every molecule.
+    Raises UserError for settings that make no sense.
     """
 
     potential: Potential
-    n_heavy_atoms: str | int = "9"
+    n_heavy_atoms: str | int = AUTO
     elements: Sequence[str] = ("C", "N", "O")
-    reference: str | None = None
+    formula: str | None = None
+    counts: str | None = None
+    forbidden: Sequence[str] = ()
+    reference: str | Sequence[str] | None = None
+    reference_weights: Sequence[float] = ()
+    likeness: float = 1.0
+    importance: str | None = None
+    fragments: str | Sequence[Atoms] | None = None
+    attachments: Sequence[int] = ()
+    prior: Score | None = None
+    host: str | Atoms | None = None
+    guidance: Sequence[Score] = ()
+    objective: Objective | None = None
+    pressure: float = 1.0
     steps: int = 50
     particles: int = 10
     families: int = 5
@@ -51,119 +82,233 @@ class SimGen:
     swap_share: float = 0.2
     integrator: Heun = field(default_factory=Heun)
     finishing: finish.Finish = field(default_factory=finish.Finish)
-    prior: GaussianPrior | PointCloudPrior | None = None
     cohesion: Cohesion = field(default_factory=Cohesion)
     max_atoms: int = 4000
+    trajectory: str | None = None
     name: str = "simgen"
 
     def __post_init__(self) -> None:
-        parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
         unknown = [e for e in self.elements if e not in VALENCE]
         if unknown or not self.elements:
             raise UserError(f"generator.elements={list(self.elements)}: choose heavy elements from {' '.join(VALENCE)}")
-        self.potential.require_elements(["H", *self.elements])
         if self.families < 1 or self.particles % self.families:
             raise UserError(f"generator.families={self.families} must divide generator.particles={self.particles}")
         for key, least in (("steps", 2), ("particles", 1), ("swap_every", 1), ("max_atoms", 1)):
             if getattr(self, key) < least:
                 raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
-        self.skeletons  # noqa: B018  a missing or unreadable reference file is named before anything runs
+        if self.objective is not None and self.objective.memory is not None:
+            raise UserError("objective: a memory would make a candidate depend on those before it; leave memory out")
+        if not self.likeness > 0:
+            raise UserError(f"generator.likeness={self.likeness} must be above zero; 1 is the usual resemblance")
+        self.size_range, self.conditions  # noqa: B018  what is wrong is said before anything runs
+        given = [] if self.conditions.given is None else [chemical_symbols[z] for z in self.conditions.given.numbers]
+        self.potential.require_elements(["H", *self.heavy_elements, *given])
+        self.skeletons, self.importances, self.walls  # noqa: B018
+
+    @cached_property
+    def heavy_elements(self) -> list[str]:
+        """Symbols that new heavy atoms may have: those of the formula, where there is one."""
+        return list(self.elements) if self.formula is None else composition.elements_of(self.formula)
+
+    @cached_property
+    def limits(self) -> composition.Limits | None:
+        """How many atoms of each element there may be."""
+        if self.formula is not None and self.counts is not None:
+            raise UserError("generator.formula and generator.counts are both given; a formula leaves no counts open")
+        return composition.limits_of(self.formula, self.counts, self.heavy_elements)
+
+    @cached_property
+    def size_range(self) -> tuple[int, int]:
+        """Fewest and most new heavy atoms."""
+        exact = self.limits is not None and self.formula is not None
+        if str(self.n_heavy_atoms) != AUTO:
+            low, high = parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
+        elif exact:
+            low, high = self.limits.total
+        elif self.frame is not None:
+            low, high = self.frame.sizes()
+        else:
+            low = high = getattr(getattr(self.prior, "shape", None), "n_heavy_atoms", None) or USUAL
+        if self.limits is not None:
+            fewest, most = self.limits.total
+            if low < fewest or high > most:
+                raise UserError(
+                    f"generator.n_heavy_atoms={self.n_heavy_atoms}: formula or counts allow {fewest} to {most} heavy "
+                    f"atoms; leave it {AUTO} or change them"
+                )
+        return low, high
+
+    @cached_property
+    def frame(self) -> Fragments | None:
+        """The fragments to grow on or to link."""
+        if self.fragments is None:
+            if self.attachments:
+                raise UserError(
+                    f"generator.attachments={list(self.attachments)} belong to fragments; give generator.fragments"
+                )
+            return None
+        if self.formula is not None:
+            raise UserError(
+                "generator.formula and generator.fragments are both given; limit the new atoms by generator.counts"
+            )
+        return Fragments(self.fragments, [_index(a) for a in self.attachments])
+
+    @cached_property
+    def conditions(self) -> finish.Conditions:
+        """What every molecule must satisfy, and what it is paid for."""
+        patterns = []
+        for text in self.forbidden:
+            patterns.append(Chem.MolFromSmarts(str(text)))
+            if patterns[-1] is None:
+                raise UserError(f"generator.forbidden holds {str(text)!r}, which is no SMARTS; mend or remove it")
+        reward = None if self.objective is None else self._reward
+        return finish.Conditions(None if self.frame is None else self.frame.given, patterns, reward)
+
+    def _reward(self, molecules: Sequence[Atoms]) -> np.ndarray:
+        # a memory would make a candidate depend on those before it
+        total = np.asarray(self.objective.under(self.judge)(molecules, remember=False).total, float)
+        return self.pressure * np.log(np.maximum(total, 1e-3))
+
+    @cached_property
+    def references(self) -> References:
+        """The molecules to resemble."""
+        paths = [self.reference] if isinstance(self.reference, str) else self.reference or []
+        return read_references(paths, self.reference_weights, self.heavy_elements, self.potential)
+
+    @cached_property
+    def importances(self) -> dict[int, float]:
+        """Weight of the resemblance by atomic number."""
+        return composition.weights_of(self.importance, self.heavy_elements)
 
     @cached_property
     def skeletons(self) -> list[Atoms]:
         """Reference molecules without hydrogen (and without fluorine, unless asked for) of allowed elements."""
-        found = [a[[i for i, s in enumerate(a.symbols) if s in self.elements]] for a in self.reference_molecules]
-        missing = [e for e in self.elements if not any(e in a.symbols for a in found)]
+        allowed = self.heavy_elements
+        found = [a[[i for i, s in enumerate(a.symbols) if s in allowed]] for a in self.references.molecules]
+        missing = [e for e in allowed if not any(e in a.symbols for a in found)]
         if missing:
             raise UserError(
-                f"generator.elements={list(self.elements)}: the references hold no {', '.join(missing)} to resemble; "
+                f"generator.elements={allowed}: the references hold no {', '.join(missing)} to resemble; "
                 "leave it out or give other references"
-            )
-        return found
-
-    @cached_property
-    def reference_molecules(self) -> list[Atoms]:
-        """The hydrogenated reference molecules whose heavy atoms are all allowed, fluorine aside."""
-        path = checkpoints_folder() / "organic" / "reference.extxyz" if self.reference is None else Path(self.reference)
-        allowed = {*self.elements, "H", "F"}
-        found = [
-            c.atoms
-            for c in read_structures([path])
-            if c.failure is None
-            and set(c.atoms.symbols) <= allowed
-            and sum(s in self.elements for s in c.atoms.symbols) > 1
-        ]
-        if not found:
-            raise UserError(
-                f"generator.reference={str(path)!r} holds no molecule of {' '.join(self.elements)} only; "
-                "allow more elements or give other references"
             )
         return found
 
     @property
     def numbers(self) -> list[int]:
         """Atomic numbers of the allowed heavy elements."""
-        return [atomic_numbers[e] for e in self.elements]
+        return [atomic_numbers[e] for e in self.heavy_elements]
 
     @cached_property
     def score(self) -> kernel.KernelScore:
         """The similarity score to the references under the potential."""
-        return kernel.KernelScore(self.potential, kernel.environments(self.potential, self.skeletons))
+        known = kernel.environments(
+            self.potential, self.skeletons, weights=self.references.weights, temperature=self.likeness
+        )
+        return kernel.KernelScore(self.potential, known, self.importances)
 
     @cached_property
     def judge(self) -> Potential:
         """The potential with chemical potentials of the allowed elements: its own, or fitted to the references."""
-        if {"H", *self.elements} <= set(self.potential.chemical_potentials):
+        if {"H", *self.heavy_elements} <= set(self.potential.chemical_potentials):
             return self.potential
-        molecules = [a for a in self.reference_molecules if set(a.symbols) <= set(self.potential.elements)]
+        molecules = [a for a in self.references.molecules if set(a.symbols) <= set(self.potential.elements)]
         energies = [
             e for few in in_batches(molecules, self.max_atoms) for e in self.potential.evaluate(few).energy.tolist()
         ]
         return replace(self.potential, chemical_potentials=fit_chemical_potentials(molecules, energies))
 
     @cached_property
-    def reference_shapes(self) -> GaussianPrior:
-        """The prior whose shapes are those of the reference skeletons of at least five heavy atoms, or of all."""
+    def priors(self) -> list[Score]:
+        """The scores that hold atoms together, the first of which says where they start: of fragments, then of the
+        shape; without either Gaussians with the shapes of the references."""
+        found = [] if self.frame is None else [Joining.of(self.frame)]
+        found += [] if self.prior is None else [self.prior]
+        if found:
+            return found
         large = [a for a in self.skeletons if len(a) >= 5]
-        return GaussianPrior(shapes_of(large or self.skeletons))
+        return [GaussianPrior(shapes_of(large or self.skeletons))]
 
-    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
+    @cached_property
+    def walls(self) -> list[Score]:
+        """What keeps molecules off a host, and off that of a pocket."""
+        host = self.host
+        if isinstance(host, str):
+            host = read_structures([host])[0].atoms
+        found = [] if host is None else [HostRepulsion.of(host)]
+        pocket = getattr(getattr(self.prior, "shape", None), "host", None)
+        return found + ([] if pocket is None else [HostRepulsion.of(pocket)])
+
+    def generate(
+        self, indices: Sequence[int], *, seed: int, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Candidate]:
         """A candidate for every index, hydrogenated and roughly relaxed; failed attempts say why.
 
-        Candidate i depends on (seed, i) and, to rounding, on nothing else.
+        Candidate i depends on (seed, i) and, to rounding, on nothing else. Candidates come batch by batch, the first
+        while the others are not yet begun; `progress(done, all)` is called after each.
         """
         index = torch.as_tensor(list(indices), dtype=torch.long)
         key = keys(seed, index)
-        low, high = parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
-        sizes = low + (uniform(key, 0, 1)[:, 0] * (high - low + 1)).long()
-        largest = max(1, self.max_atoms // (high * self.particles))
+        low, high = self.size_range
+        sizes = low + (uniform(key, 0, 1)[:, 0] * (high - low + 1)).long() + self.n_fixed
+        largest = max(1, self.max_atoms // ((high + self.n_fixed) * self.particles))
         for rows in torch.arange(len(index)).split(largest):
-            yield from self._batch(index[rows].tolist(), sizes[rows], key[rows], seed)
+            for done, candidate in enumerate(
+                self._batch(index[rows].tolist(), sizes[rows], key[rows], seed), start=int(rows[0]) + 1
+            ):
+                if progress is not None:
+                    progress(done, len(index))
+                yield candidate
 
-    def sample(self, sizes: Tensor, key: Tensor) -> tuple[Swarm, Tensor, Tensor]:
+    @property
+    def n_fixed(self) -> int:
+        """Heavy atoms that are given."""
+        return 0 if self.frame is None else len(self.frame.given)
+
+    def sample(
+        self, sizes: Tensor, key: Tensor, watch: Callable[[Swarm, float], None] | None = None
+    ) -> tuple[Swarm, Tensor, Tensor]:
         """Sampling alone, for molecules of `sizes` (molecules,): the final swarm, which of its geometries exploded, and
-        the composition drawn for each (families * molecules, elements). The families of a molecule are neighbours."""
+        the composition drawn for each (families * molecules, elements). The families of a molecule are neighbours.
+        `watch(swarm, sigma)` sees every step."""
         device, families = self.potential.device, self.families
         family_key = (key[:, None] + 15_485_863 * torch.arange(families)[None]).flatten()
+        fixed = None
+        if self.frame is not None:
+            given = self.frame.given
+            fixed = torch.as_tensor(given.numbers), torch.as_tensor(given.positions)
         swarm = new_swarm(
-            sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families
+            sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families, fixed
         )
-        prior = self.prior or self.reference_shapes
-        swarm = swarm.at(prior.sample(swarm))
-        swarm = replace(
-            swarm,
-            numbers=drawn_elements(swarm, key.repeat_interleave(families).to(device), self.skeletons, self.numbers),
-        )
+        swarm = swarm.at(torch.where(swarm.free[:, None], self.priors[0].sample(swarm), swarm.positions))
+        swarm = replace(swarm, numbers=self._elements(swarm, sizes, key))
         wanted = swarm.composition(torch.as_tensor(self.numbers, device=device))[:, 0]
-        swaps = ElementSwaps(self.score, self.numbers, self.steps, wanted, self.swap_share, self.swap_every)
-        swarm, exploded = integrate(
-            swarm, [self.score, prior, self.cohesion], simgen_sigmas(self.steps), self.integrator, swaps
-        )
+        swaps = ElementSwaps(
+            self.score, self.numbers, self.steps, wanted, self.swap_share, self.swap_every,
+            exact=self.limits is not None,
+        )  # fmt: skip
+        scores = [self.score, *self.priors, self.cohesion, *self.walls, *self.guidance]
+        swarm, exploded = integrate(swarm, scores, simgen_sigmas(self.steps), self.integrator, swaps, watch)
         return swarm, exploded, wanted
 
-    def _sample_if_it_fits(self, sizes: Tensor, key: Tensor) -> tuple[Swarm, Tensor, Tensor] | None:
+    def _elements(self, swarm: Swarm, sizes: Tensor, key: Tensor) -> Tensor:
+        """An atomic number for every atom (atoms,), alike in all families and particles of a molecule."""
+        own = key.repeat_interleave(self.families).to(swarm.numbers.device)
+        if self.limits is None:
+            return drawn_elements(swarm, own, self.skeletons, self.numbers)
+        counts = np.array([[int((a.numbers == z).sum()) for z in self.numbers] for a in self.skeletons])
+        rows, u = drawn_reference(key, len(counts)).tolist(), uniform(key, 6, 1)[:, 0].tolist()
+        drawn = [
+            self.limits.drawn(counts[row] / counts[row].sum(), n - self.n_fixed, v)
+            for row, n, v in zip(rows, sizes.tolist(), u, strict=True)
+        ]
+        numbers = [composition.numbers_of(c, self.heavy_elements) for c in drawn for _ in range(self.families)]
+        return placed_elements(swarm, own, numbers)
+
+    def _sample_if_it_fits(
+        self, sizes: Tensor, key: Tensor, watch: Callable[[Swarm, float], None] | None
+    ) -> tuple[Swarm, Tensor, Tensor] | None:
         try:
-            return self.sample(sizes, key)
+            return self.sample(sizes, key, watch)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
@@ -173,7 +318,8 @@ class SimGen:
         return None
 
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
-        sampled = self._sample_if_it_fits(sizes, key)
+        track = None if self.trajectory is None else Track(Path(self.trajectory), self.particles // self.families)
+        sampled = self._sample_if_it_fits(sizes, key, track)
         if sampled is None:
             if len(index) == 1:
                 raise UserError(
@@ -184,48 +330,13 @@ class SimGen:
             yield from self._batch(index[:half], sizes[:half], key[:half], seed)
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
-        swarm, exploded, wanted = sampled
-        goals = self._goals(sizes, key, wanted[:: self.families].cpu().numpy())
-        groups, reasons = self._hydrogenated(swarm, exploded, sizes.tolist())
-        draws = uniform(key, 900_000, 1 + self.finishing.sweeps).numpy()
-        judged = finish.judged(groups, self.judge, self.finishing.rough_steps)
-        chosen = [
-            finish.choose(group, goal, self.numbers, self.finishing, u) if group else None
-            for group, goal, u in zip(judged, goals, draws[:, 0], strict=False)
-        ]
-        for sweep in range(self.finishing.sweeps):
-            chosen = finish.swept(
-                chosen, self.judge, goals, self.numbers, self.finishing, draws[:, 1 + sweep], whole=sweep == 0
-            )
-        for i, proposal, group, reason in zip(index, chosen, groups, reasons, strict=False):
-            base = Candidate(Atoms(), i, self.name, seed)
-            if proposal is None:
-                yield base.after("sampled", failure=f"no molecule: {reason if not group else 'broke in relaxation'}")
-            else:
-                yield (
-                    replace(base, atoms=proposal.atoms)
-                    .after("sampled", dropped_atoms=proposal.dropped, formation_energy=proposal.formation)
-                    .after("hydrogenated")
-                )
+        yield from attempts.finished(self, index, sizes, key, seed, sampled, track)
 
-    def _goals(self, sizes: Tensor, key: Tensor, compositions: np.ndarray) -> list[finish.Goal]:
-        """Compositions as drawn; unsaturation as in the same reference, in proportion to the number of heavy atoms."""
-        molecules = self.reference_molecules
-        row = drawn_reference(key, len(molecules)).tolist()
-        per_atom = [finish.unsaturation(molecules[k].numbers) / len(self.skeletons[k]) for k in row]
-        return [finish.Goal(c, u * n) for c, u, n in zip(compositions, per_atom, sizes.tolist(), strict=True)]
 
-    def _hydrogenated(self, swarm: Swarm, exploded: Tensor, sizes: list[int]) -> tuple[list, list[str]]:
-        """Proposals of every molecule from all its particles, and why there is none."""
-        numbers, positions, lost = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy(), exploded.cpu().numpy()
-        stops = np.cumsum(np.array(sizes) * self.particles)
-        groups, reasons = [], []
-        for k, (stop, n) in enumerate(zip(stops, sizes, strict=False)):
-            own = slice(stop - n * self.particles, stop)
-            sound = np.repeat(~lost[k * self.families : (k + 1) * self.families], self.particles // self.families)
-            group, reason = finish.hydrogenated(
-                numbers[own].reshape(-1, n)[sound], positions[own].reshape(-1, n, 3)[sound], self.finishing.finalists
-            )
-            groups.append(group)
-            reasons.append(reason if sound.any() else "exploded during sampling")
-        return groups, reasons
+def _index(given: int | str) -> int:
+    try:
+        return int(given)
+    except ValueError:
+        raise UserError(
+            f"generator.attachments holds {given!r}; give the numbers of hydrogens, counted from 0"
+        ) from None

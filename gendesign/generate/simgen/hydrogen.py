@@ -16,6 +16,7 @@ from gendesign.generate.simgen.skeleton import (
     Assignment,
     Bond,
     Geometry,
+    Given,
     bonds_of_skeleton,
     components,
     perceive,
@@ -50,6 +51,7 @@ ODD_MOTIFS = tuple(
 )
 CLASH = (1.30, 1.50)  # Angstrom: H...H and H...heavy distances below which an assignment is doubtful
 CLASH_PENALTY = -4.0
+WIDER = 12  # times as many assignments are weighed where the number of hydrogens is prescribed
 OVERLAP = 0.6  # Angstrom: nearer heavy atoms are not a skeleton
 
 
@@ -76,12 +78,14 @@ class Unplaced:
     assignment: Assignment
     mol: Chem.Mol
     smiles: str
+    given: Given | None = None
 
     def placed(self) -> Saturated:
         """With hydrogens; hydrogens that clash cost likelihood."""
         symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
         counts = self.assignment.hydrogens
-        hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts)
+        known = {} if self.given is None else dict(enumerate(self.given.hydrogen_positions))
+        hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known)
         parents = [a for a, count in enumerate(counts) for _ in range(count)]
         atoms = Atoms(self.numbers, self.positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
         kekule = Chem.Mol(self.mol)
@@ -92,20 +96,32 @@ class Unplaced:
         return Saturated(atoms, tuple(bonds), float(score), self.smiles)
 
 
-def likely(numbers: np.ndarray, positions: np.ndarray, count: int) -> list[Unplaced]:
+def likely(
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    count: int,
+    given: Given | None = None,
+    hydrogens: int | None = None,
+) -> list[Unplaced]:
     """The `count` most likely neutral closed-shell molecules on a skeleton, best first; no two with one SMILES.
 
-    numbers [atoms], positions [atoms, 3] in Angstrom, one connected piece without hydrogens. An empty list when there
-    is no such molecule: `unsaturable` says why.
+    numbers [atoms], positions [atoms, 3] in Angstrom, one connected piece without hydrogens, whose first atoms may be
+    `given` fragments. Those with the wanted number of `hydrogens`, where there is one, come before all others. An
+    empty list when there is no such molecule: `unsaturable` says why.
     """
     numbers, positions = np.asarray(numbers), np.asarray(positions, float)
-    if _obstacle(numbers, positions):
+    if _obstacle(numbers, positions, given):
         return []
-    found = _candidates(perceive(numbers, positions), 3 * count)
+    wider = 3 * count if hydrogens is None else WIDER * count
+    found = _candidates(perceive(numbers, positions, given=given), wider)
     if not found:  # every likely assignment breaks a bond that holds the piece together
-        found = _candidates(perceive(numbers, positions, firm=True), 3 * count)
-    ranked = sorted(found.items(), key=lambda item: -item[1][0])[:count]
-    return [Unplaced(numbers, positions, *row, smiles) for smiles, row in ranked]
+        found = _candidates(perceive(numbers, positions, firm=True, given=given), wider)
+
+    def rank(row: tuple[float, Assignment, Chem.Mol]) -> tuple[bool, float]:
+        return hydrogens is not None and sum(row[1].hydrogens) != hydrogens, -row[0]
+
+    ranked = sorted(found.items(), key=lambda item: rank(item[1]))[:count]
+    return [Unplaced(numbers, positions, *row, smiles, given) for smiles, row in ranked]
 
 
 def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 3) -> list[Saturated]:
@@ -114,12 +130,12 @@ def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 
     return sorted(placed, key=lambda s: -s.score)[:alternatives]
 
 
-def unsaturable(numbers: np.ndarray, positions: np.ndarray) -> str:
+def unsaturable(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> str:
     """Why `saturate` returned nothing for this skeleton, in one line."""
-    return _obstacle(np.asarray(numbers), np.asarray(positions, float)) or "no bond orders satisfy every valence"
+    return _obstacle(np.asarray(numbers), np.asarray(positions, float), given) or "no bond orders satisfy every valence"
 
 
-def _obstacle(numbers: np.ndarray, positions: np.ndarray) -> str:
+def _obstacle(numbers: np.ndarray, positions: np.ndarray, given: Given | None) -> str:
     if len(numbers) == 0:
         return "no atoms"
     if not np.isfinite(positions).all():
@@ -128,7 +144,7 @@ def _obstacle(numbers: np.ndarray, positions: np.ndarray) -> str:
         return f"no valence known for {', '.join(names)}"
     if len(numbers) > 1 and (nearest := float(pdist(positions).min())) < OVERLAP:
         return f"two heavy atoms {nearest:.2f} Angstrom apart"
-    if (fragments := len(components(numbers, positions))) > 1:
+    if (fragments := len(components(numbers, positions, given))) > 1:
         return f"{fragments} fragments"
     return ""
 

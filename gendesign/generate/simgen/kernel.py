@@ -1,7 +1,7 @@
 """Similarity to reference environments: log-density of descriptors, and its gradient as a score."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from ase import Atoms
@@ -81,8 +81,10 @@ def environments(
     floor: float = 1e-3,
     reach: float = 2.0,
     merge: float = 0.02,
+    weights: Sequence[float] | None = None,
+    temperature: float = 1.0,
 ) -> Environments:
-    """Describe every atom of hydrogen-free `skeletons` for the kernel.
+    """Describe every atom of hydrogen-free `skeletons` for the kernel; `weights` (skeletons,) say how much each counts.
 
     The `channels` leading principal components of each element are scaled to unit variance, those below `floor` of the
     first less so. The scale is set by the references themselves: at sigma = 0 an environment's nearest neighbour in
@@ -110,8 +112,10 @@ def environments(
     nearest = squared.min(1).values
     nearest = nearest[torch.isfinite(nearest)]
     typical = float(nearest.median()) if len(nearest) else float(features.square().sum(-1).mean())
-    scale = sharpness(0.0) * max(typical, 1e-6) / (2 * reach)
-    kept, counts = _merged(features, numbers, merge * typical)
+    scale = temperature * sharpness(0.0) * max(typical, 1e-6) / (2 * reach)
+    per_atom = torch.ones(len(skeletons)) if weights is None else torch.as_tensor(weights)
+    per_atom = per_atom.double() / per_atom.double().mean()
+    kept, counts = _merged(features, numbers, merge * typical, per_atom[molecule.cpu()].tolist())
     return Environments(
         features[kept],
         counts.log().to(features),
@@ -144,8 +148,8 @@ def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:
     return torch.nn.functional.pad(scaled, (0, channels - scaled.shape[1])).to(centred)
 
 
-def _merged(features: Tensor, numbers: Tensor, near: float) -> tuple[Tensor, Tensor]:
-    """Indices (kept,): every entry is within the squared distance `near` of one; and how many each stands for."""
+def _merged(features: Tensor, numbers: Tensor, near: float, weights: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Indices (kept,): every entry is within the squared distance `near` of one; and the weight each stands for."""
     kept: list[int] = []
     counts: list[float] = []
     centres, kinds = torch.empty_like(features), torch.empty_like(numbers)
@@ -155,11 +159,11 @@ def _merged(features: Tensor, numbers: Tensor, near: float) -> tuple[Tensor, Ten
             distance = (centres[:n] - features[k]).square().sum(-1).masked_fill(kinds[:n] != numbers[k], torch.inf)
             closest = int(distance.argmin())
             if distance[closest] < near:
-                counts[closest] += 1
+                counts[closest] += weights[k]
                 continue
         centres[n], kinds[n] = features[k], numbers[k]
         kept.append(k)
-        counts.append(1.0)
+        counts.append(weights[k])
     return torch.tensor(kept), torch.tensor(counts)
 
 
@@ -207,10 +211,18 @@ class KernelScore:
 
     potential: Potential
     references: Environments
+    importance: Mapping[int, float] = field(default_factory=dict)  # by atomic number, 1 where nothing is said
 
     def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
-        """-log k (atoms,), differentiable in `positions` (atoms, 3)."""
-        return energies(self.features(swarm, positions), swarm.numbers, self.references, sigma)
+        """-log k (atoms,) times the importance of the element, differentiable in `positions` (atoms, 3)."""
+        found = energies(self.features(swarm, positions), swarm.numbers, self.references, sigma)
+        return found if not self.importance else found * self._importance(swarm).to(found)
+
+    def _importance(self, swarm: Swarm) -> Tensor:
+        table = torch.ones(120)
+        for number, weight in self.importance.items():
+            table[number] = weight
+        return table.to(swarm.numbers.device)[swarm.numbers]
 
     def features(self, swarm: Swarm, positions: Tensor) -> Tensor:
         """Whitened descriptors (atoms, channels), differentiable in `positions` (atoms, 3)."""
@@ -224,6 +236,8 @@ class KernelScore:
         with torch.enable_grad():
             features = self.features(swarm, positions)
             slope = slopes(features.detach(), swarm.numbers, self.references, sigma)
+            if self.importance:
+                slope = slope * self._importance(swarm).to(slope)[:, None]
             (gradient,) = torch.autograd.grad(features, positions, slope)
         return clipped(-gradient.to(swarm.positions.dtype)) + repulsion(swarm)
 

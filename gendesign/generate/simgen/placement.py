@@ -37,15 +37,17 @@ class Frame:
         return any(self.pi(k) and self.symbols[k] != "S" for k in self.bonds[atom])
 
 
-def place(symbols, positions, bonds, kinds, hydrogens) -> np.ndarray:
+def place(symbols, positions, bonds, kinds, hydrogens, known: dict[int, np.ndarray] | None = None) -> np.ndarray:
     """Positions [sum(hydrogens), 3] in Angstrom, in the order of their heavy atoms.
 
-    symbols and kinds per heavy atom, positions [atoms, 3], bonds (i, j, order), hydrogens per heavy atom.
+    symbols and kinds per heavy atom, positions [atoms, 3], bonds (i, j, order), hydrogens per heavy atom; `known`
+    ones, atom -> [h, 3], stay where they are.
     """
     frame = _frame(symbols, positions, bonds, kinds)
+    frame.placed.update({atom: x for atom, x in (known or {}).items() if len(x)})
     waiting = []
     for atom, count in enumerate(hydrogens):
-        if count:
+        if count and atom not in frame.placed:
             found = _options(frame, atom, count)
             if len(found) == 1:
                 frame.placed[atom] = found[0]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
+from gendesign.structure.types import UserError
 
 # Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
 # often as in the references.
@@ -58,6 +59,13 @@ class GaussianPrior:
         return -pull[:, None] * torch.einsum("aij,aj->ai", inverse, swarm.positions)
 
 
+def ellipsoid(axes: Sequence[float]) -> GaussianPrior:
+    """The Gaussian whose extents along x, y and z are as `axes`, three numbers of which only the ratios matter."""
+    if len(axes) != 3 or not all(isinstance(a, int | float) and a > 0 for a in axes):
+        raise UserError(f"prior.axes={list(axes)}; give three numbers above 0, such as [2.0,1.0,0.5]")
+    return GaussianPrior(torch.diag(torch.tensor([float(a) ** 2 for a in axes])))
+
+
 def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.03) -> Tensor:
     """Covariances (skeletons, 3, 3) of the atoms' positions in their principal axes.
 
@@ -68,24 +76,3 @@ def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.03) -> Tensor:
         values = np.linalg.eigvalsh(np.cov(skeleton.positions.T, bias=True))
         out.append(np.diag(values + max(blur * values.mean(), 1e-3)))
     return torch.tensor(np.stack(out))
-
-
-@dataclass(frozen=True)
-class PointCloudPrior:
-    """-sum_p softmax_p(-beta |x - p|) (x - p): atoms keep near the points (points, 3); beta in 1/Angstrom."""
-
-    points: Tensor
-    beta: float = 5.0
-
-    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
-        """Starting positions (atoms, 3): a random point each, blurred by `scale` Angstrom."""
-        key = swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787
-        points = self.points.to(swarm.positions)
-        chosen = (uniform(key, 1, 1)[:, 0] * len(points)).long()
-        return points[chosen] + scale * normal(key, 3, 3)
-
-    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
-        apart = swarm.positions[:, None] - self.points.to(swarm.positions)[None]
-        weight = torch.softmax(-self.beta * apart.norm(dim=-1), -1)
-        pull = strength(swarm.sizes)[swarm.molecule] * fade(sigma)
-        return -pull[:, None] * (weight[..., None] * apart).sum(1)

@@ -11,7 +11,7 @@ from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.types import Score
 
-LOST = 100.0  # Angstrom from the origin: such a molecule has exploded
+LOST = 2000.0  # Angstrom from the origin, where hosts may be far away: such a molecule has exploded
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,26 @@ def integrate(
     sigmas: Tensor,
     settings: Heun,
     between: Callable[[Swarm, int, float], Swarm] | None = None,
+    watch: Callable[[Swarm, float], None] | None = None,
 ) -> tuple[Swarm, Tensor]:
     """Follow dx/dsigma = -sum of scores down `sigmas` (steps + 1,); returns the swarm and which molecules exploded.
 
     A score is an empirical force here (arXiv 2402.08708); for the exact reverse process of a density give
-    sigma grad log p. `between(swarm, step, sigma)` acts after each step. A molecule that is no longer finite is parked
+    sigma grad log p. `between(swarm, step, sigma)` acts after each step, `watch(swarm, sigma)` sees the start and every
+    step. A molecule that is no longer finite is parked
     on a line and reported in the mask (molecules,); the others are not touched by it.
     """
     levels = sigmas.tolist()
     steps = len(levels) - 1
     exploded = torch.zeros(swarm.n_molecules, dtype=torch.bool, device=swarm.positions.device)
+    if watch is not None:
+        watch(swarm, levels[0])
     for step, (sigma, following) in enumerate(itertools.pairwise(levels)):
         risen = sigma
         if sigma > settings.churn_above and settings.churn > 0:
             risen = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
             width = max(settings.noise * (risen**2 - sigma**2) ** 0.5, settings.floor)
-            swarm = swarm.at(swarm.positions + width * normal(swarm.key, step + 10, 3))
+            swarm = swarm.at(swarm.positions + width * _moving(swarm, normal(swarm.key, step + 10, 3)))
         slope = _total(scores, swarm, risen)
         ahead = swarm.at(swarm.positions + (risen - following) * slope)
         if following > 0:
@@ -59,11 +63,18 @@ def integrate(
         exploded |= lost
         if between is not None:
             swarm = between(swarm, step, following)
+        if watch is not None:
+            watch(swarm, following)
     return swarm, exploded
 
 
 def _total(scores: Sequence[Score], swarm: Swarm, sigma: float) -> Tensor:
-    return torch.stack([score(swarm, sigma) for score in scores]).sum(0)
+    return _moving(swarm, torch.stack([score(swarm, sigma) for score in scores]).sum(0))
+
+
+def _moving(swarm: Swarm, vectors: Tensor) -> Tensor:
+    """`vectors` (atoms, 3) of the atoms that may move, zero for the others."""
+    return vectors * swarm.free[:, None] if swarm.n_fixed else vectors
 
 
 def _parked(swarm: Swarm) -> tuple[Swarm, Tensor]:

@@ -47,6 +47,35 @@ class Assignment:
 
 
 @dataclass(frozen=True)
+class Given:
+    """Fragments whose bonds are known: the first atoms of a skeleton, heavy ones only.
+
+    numbers (atoms,), positions (atoms, 3), orders of the bonds among them (pentavalent nitrogen, no charges),
+    `open_bonds` (atoms,) how many single bonds to further atoms each has, positions of each atom's hydrogens.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    orders: dict[tuple[int, int], int]
+    open_bonds: tuple[int, ...]
+    hydrogen_positions: tuple[np.ndarray, ...]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def may_bond(self, i: int, j: int) -> bool:
+        """Whether atoms i and j of the skeleton may share a bond that is not given: one may be new, or both."""
+        new = [k >= len(self) for k in (i, j)]
+        return all(new) or (any(new) and self.open_bonds[min(i, j)] > 0)
+
+    def limit(self, atom: int, symbol: str) -> int:
+        """How many neighbours an atom of the skeleton may have."""
+        if atom >= len(self):
+            return MAX_NEIGHBOURS.get(symbol, 4)
+        return sum(atom in pair for pair in self.orders) + self.open_bonds[atom]
+
+
+@dataclass(frozen=True)
 class Geometry:
     """What the search needs of a skeleton: symbols, positions [atoms, 3], candidate edges, possible non-bonds."""
 
@@ -56,6 +85,7 @@ class Geometry:
     lengths: tuple[float, ...]
     absent: tuple[float | None, ...]  # log-likelihood that the edge is no bond; None where it must be one
     incident: tuple[tuple[int, ...], ...]
+    given: Given | None = None
 
     def other(self, edge: int, atom: int) -> int:
         """The far end of an edge."""
@@ -79,11 +109,21 @@ def kind(symbol: str, orders: Sequence[int]) -> str:
     return f"{symbol}{pi}"
 
 
-def bonds_of_skeleton(numbers: np.ndarray, positions: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs bonded by distance, shortest first (relative to covalent radii), while both atoms have a place left."""
-    bonds, taken = [], [0] * len(numbers)
+def bonds_of_skeleton(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> list[tuple[int, int]]:
+    """Pairs bonded by distance, shortest first (relative to covalent radii), while both atoms have a place left.
+
+    Bonds that are `given` come first, and no others among those atoms.
+    """
+    bonds = [] if given is None else list(given.orders)
+    taken = np.bincount(np.array(bonds, int).ravel(), minlength=len(numbers)).tolist()
     for _, i, j in _near_pairs(numbers, positions):
-        limits = (MAX_NEIGHBOURS.get(chemical_symbols[numbers[k]], 4) for k in (i, j))
+        if given is not None and not given.may_bond(i, j):
+            continue
+        symbols = (chemical_symbols[numbers[k]] for k in (i, j))
+        limits = [
+            MAX_NEIGHBOURS.get(symbol, 4) if given is None else given.limit(k, symbol)
+            for k, symbol in zip((i, j), symbols, strict=True)
+        ]
         if all(taken[k] < limit for k, limit in zip((i, j), limits, strict=True)):
             bonds.append((i, j))
             taken[i] += 1
@@ -91,9 +131,9 @@ def bonds_of_skeleton(numbers: np.ndarray, positions: np.ndarray) -> list[tuple[
     return bonds
 
 
-def components(numbers: np.ndarray, positions: np.ndarray) -> list[np.ndarray]:
+def components(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> list[np.ndarray]:
     """Indices of the pieces joined by bonds of `bonds_of_skeleton`, largest first."""
-    return [np.array(piece) for piece in pieces(len(numbers), bonds_of_skeleton(numbers, positions))]
+    return [np.array(piece) for piece in pieces(len(numbers), bonds_of_skeleton(numbers, positions, given))]
 
 
 def _near_pairs(numbers: np.ndarray, positions: np.ndarray) -> list[tuple[float, int, int]]:
@@ -122,18 +162,22 @@ def pieces(n: int, bonds: Sequence[tuple[int, int]]) -> list[list[int]]:
     return sorted(pieces, key=len, reverse=True)
 
 
-def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False) -> Geometry:
+def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False, given: Given | None = None) -> Geometry:
     """Candidate edges: every bond that fits the valences and the pairs that compete with those.
 
-    With `firm` the edges are those of `bonds_of_skeleton`, all of them bonds.
+    With `firm` the edges are those of `bonds_of_skeleton`, all of them bonds; `given` ones always are.
     """
     symbols = tuple(chemical_symbols[z] for z in numbers)
-    certain = set(bonds_of_skeleton(numbers, positions))
+    certain = set(bonds_of_skeleton(numbers, positions, given))
     pairs = [row for row in _near_pairs(numbers, positions) if not firm or row[1:] in certain]
+    limit = np.array([MAX_NEIGHBOURS[s] for s in symbols])
+    if given is not None:
+        known = [(0.0, i, j) for i, j in given.orders]  # bonds, however long they are
+        pairs = known + [row for row in pairs if given.may_bond(*row[1:])]
+        limit[: len(given)] = [given.limit(k, symbols[k]) for k in range(len(given))]
     crowd = np.zeros(len(numbers), int)
     for _, i, j in pairs:
         crowd[[i, j]] += 1
-    limit = np.array([MAX_NEIGHBOURS[s] for s in symbols])
     over = crowd > limit
     kept = [(x, i, j) for x, i, j in pairs if (i, j) in certain or max((crowd - limit)[[i, j]]) < 2]
     neighbours = [set() for _ in symbols]
@@ -142,14 +186,14 @@ def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False) 
         neighbours[j].add(i)
     absent = [
         None
-        if firm or (x < CERTAIN and not over[[i, j]].any())
+        if firm or x == 0 or (x < CERTAIN and not over[[i, j]].any())
         else _log_no_bond(x, share_neighbour=not neighbours[i].isdisjoint(neighbours[j]))
         for x, i, j in kept
     ]
     edges = tuple((i, j) for _, i, j in kept)
     incident = tuple(tuple(e for e, ij in enumerate(edges) if a in ij) for a in range(len(symbols)))
     lengths = tuple(float(np.linalg.norm(positions[i] - positions[j])) for i, j in edges)
-    return Geometry(symbols, np.asarray(positions, float), edges, lengths, tuple(absent), incident)
+    return Geometry(symbols, np.asarray(positions, float), edges, lengths, tuple(absent), incident, given)
 
 
 def _log_no_bond(relative: float, share_neighbour: bool) -> float:
@@ -182,6 +226,10 @@ def states(geometry: Geometry, atom: int) -> list[tuple[int, ...]]:
     out: list[tuple[int, ...]] = [()]
     for edge in edges:
         out = [(*done, o) for done in out for o in _options(geometry, edge) if sum(done) + o <= highest]
+    if geometry.given is not None and atom < len(geometry.given):
+        further = [geometry.edges[e] not in geometry.given.orders for e in edges]
+        wanted = geometry.given.open_bonds[atom]
+        out = [s for s in out if sum(o for o, new in zip(s, further, strict=True) if new) == wanted]
     return [s for s in out if _allowed(symbol, [(o, end) for o, end in zip(s, ends, strict=True) if o])]
 
 
@@ -200,7 +248,11 @@ def _allowed(symbol: str, bonded: Sequence[tuple[int, str]]) -> bool:
 
 
 def _options(geometry: Geometry, edge: int) -> tuple[int, ...]:
-    ends = geometry.edges[edge]
+    ends, given = geometry.edges[edge], geometry.given
+    if given is not None and ends in given.orders:
+        return (given.orders[ends],)
+    if given is not None and min(ends) < len(given):  # an attachment has single bonds only
+        return (1,) if geometry.absent[edge] is None else (0, 1)
     highest = min(3, *(VALENCE[geometry.symbols[k]] for k in ends))
     if {geometry.symbols[k] for k in ends} == {"C", "N"} and geometry.lengths[edge] < ISOCYANIDE:
         highest += any(geometry.symbols[k] == "C" and len(geometry.incident[k]) == 1 for k in ends)

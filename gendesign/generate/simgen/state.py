@@ -15,7 +15,7 @@ class Swarm:
     positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the
     batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
     key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them
-    `largest`.
+    `largest`. The first `n_fixed` slots of every particle hold given atoms, which neither move nor change.
     """
 
     positions: Tensor
@@ -30,6 +30,12 @@ class Swarm:
     sizes: Tensor
     n_particles: int
     largest: int
+    n_fixed: int = 0
+
+    @property
+    def free(self) -> Tensor:
+        """Which atoms (atoms,) may move."""
+        return self.slot >= self.n_fixed
 
     @property
     def n_molecules(self) -> int:
@@ -66,16 +72,26 @@ class Swarm:
         return (base + chosen * self.sizes)[self.molecule] + self.slot
 
 
-def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int = 6) -> Swarm:
-    """A swarm at the origin: `sizes` (molecules,) atoms each, every atom of atomic number `number`."""
+def new_swarm(
+    sizes: Tensor, molecule_key: Tensor, n_particles: int, fixed: tuple[Tensor, Tensor] | None = None
+) -> Swarm:
+    """A swarm of carbon atoms at the origin, `sizes` (molecules,) each; the first of them may be given.
+
+    fixed: (numbers (n,), positions (n, 3)) of the atoms that take the first slots of every particle.
+    """
     device = sizes.device
     per_system = sizes.repeat_interleave(n_particles)
     system = torch.repeat_interleave(torch.arange(len(per_system), device=device), per_system)
     slot = torch.arange(len(system), device=device) - (per_system.cumsum(0) - per_system)[system]
     molecule, particle = system // n_particles, system % n_particles
+    positions, numbers = torch.zeros(len(system), 3, device=device, dtype=torch.float64), torch.full_like(system, 6)
+    if fixed is not None:
+        given = slot < len(fixed[0])
+        numbers[given] = fixed[0].to(numbers)[slot[given]]
+        positions[given] = fixed[1].to(positions)[slot[given]]
     return Swarm(
-        positions=torch.zeros(len(system), 3, device=device, dtype=torch.float64),
-        numbers=torch.full_like(system, number),
+        positions=positions,
+        numbers=numbers,
         system=system,
         molecule=molecule,
         particle=particle,
@@ -86,4 +102,5 @@ def new_swarm(sizes: Tensor, molecule_key: Tensor, n_particles: int, number: int
         sizes=sizes,
         n_particles=n_particles,
         largest=int(sizes.max()),
+        n_fixed=0 if fixed is None else len(fixed[0]),
     )

@@ -1,6 +1,7 @@
-"""Every single exchange of an element at a heavy atom of a finished molecule, hydrogens and all."""
+"""Every single exchange of an element at a heavy atom of a finished molecule, or between two, hydrogens and all."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
@@ -12,15 +13,57 @@ from gendesign.generate.simgen.skeleton import VALENCE, kind
 from gendesign.structure.bonds import perceive
 
 
-def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
-    """The structure of every allowed exchange at a neutral heavy atom whose new valence carries its bonds.
+@dataclass(frozen=True)
+class Sites:
+    """A molecule by its heavy atoms: symbols, kinds, orders of their bonds, positions, those of their hydrogens.
 
-    Heavy atoms come first in each structure, hydrogens are placed anew where their number changes and kept elsewhere.
-    Nothing for a molecule whose bonds cannot be perceived.
+    `rigid` sites carry a charge, or belong to one, and keep their element.
     """
+
+    symbols: list[str]
+    kinds: list[str]
+    bonds: list[tuple[int, int, int]]
+    positions: np.ndarray
+    hydrogens: dict[int, np.ndarray]
+    rigid: list[bool]
+
+    def orders(self, site: int) -> list[int]:
+        """Orders of the bonds to other heavy atoms."""
+        return [order for i, j, order in self.bonds if site in (i, j)]
+
+    def near(self, site: int) -> list[int]:
+        """Heavy neighbours."""
+        return [j if i == site else i for i, j, _ in self.bonds if site in (i, j)]
+
+    def takes(self, change: Mapping[int, str]) -> bool:
+        """Whether the valences carry it, and no heteroatom ends up between heteroatoms."""
+        after = [change.get(k, s) for k, s in enumerate(self.symbols)]
+        return all(
+            not self.rigid[site]
+            and VALENCE[new] >= sum(self.orders(site))
+            # chains that energy alone would not stop and no reference holds
+            and (new == "C" or sum(after[k] != "C" for k in self.near(site)) < 2)
+            for site, new in change.items()
+        )
+
+    def changed(self, change: Mapping[int, str]) -> Atoms:
+        """The structure with other elements at some sites, whose hydrogens are placed anew; heavy atoms first."""
+        symbols = [change.get(k, s) for k, s in enumerate(self.symbols)]
+        kinds = [kind(symbols[k], self.orders(k)) if k in change else name for k, name in enumerate(self.kinds)]
+        placed = dict(self.hydrogens)
+        for site in change:
+            free = VALENCE[symbols[site]] - sum(self.orders(site))
+            placed[site] = place_at(symbols, self.positions, self.bonds, kinds, placed, site, free)
+        fresh = [placed[k] for k in range(len(symbols))]
+        positions = np.concatenate([self.positions, *fresh])
+        return Atoms([*symbols, *["H"] * sum(len(x) for x in fresh)], positions)
+
+
+def sites_of(atoms: Atoms) -> Sites | None:
+    """None for a structure whose bonds cannot be perceived."""
     mol = perceive(atoms).mol
     if mol is None:
-        return []
+        return None
     mol = Chem.Mol(mol)
     Chem.Kekulize(mol, clearAromaticFlags=True)
     heavy = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
@@ -34,36 +77,44 @@ def substitutions(atoms: Atoms, elements: Sequence[int]) -> list[Atoms]:
     for i, j, order in bonds:
         orders[i].append(order)
         orders[j].append(order)
-    hydrogens = [[n.GetIdx() for n in mol.GetAtomWithIdx(i).GetNeighbors() if n.GetAtomicNum() == 1] for i in heavy]
     symbols = [chemical_symbols[atoms.numbers[i]] for i in heavy]
-    kinds = [_kind(mol.GetAtomWithIdx(i), s, o) for i, s, o in zip(heavy, symbols, orders, strict=False)]
-    placed = {k: atoms.positions[h] for k, h in enumerate(hydrogens)}
-    out = []
-    for site, index in enumerate(heavy):
-        if mol.GetAtomWithIdx(index).GetFormalCharge() or "+" in kinds[site]:
-            continue
-        for new in elements:
-            symbol = chemical_symbols[new]
-            free = VALENCE[symbol] - sum(orders[site])
-            if symbol == symbols[site] or free < 0 or _odd(symbol, [symbols[j] for j in _near(bonds, site)]):
-                continue
-            exchanged = [*symbols[:site], symbol, *symbols[site + 1 :]]
-            new_kinds = [*kinds[:site], kind(symbol, orders[site]), *kinds[site + 1 :]]
-            fresh = place_at(exchanged, atoms.positions[heavy], bonds, new_kinds, placed, site, free)
-            kept = [i for k, h in enumerate(hydrogens) if k != site for i in h]
-            positions = np.concatenate([atoms.positions[heavy], atoms.positions[kept], fresh])
-            out.append(Atoms([*exchanged, *["H"] * (len(kept) + free)], positions))
-    return out
+    own = [mol.GetAtomWithIdx(i) for i in heavy]
+    kinds = [
+        "N+5" if s == "N" and a.GetFormalCharge() == 1 else kind(s, o)
+        for a, s, o in zip(own, symbols, orders, strict=True)
+    ]
+    hydrogens = {
+        k: atoms.positions[[n.GetIdx() for n in a.GetNeighbors() if n.GetAtomicNum() == 1]] for k, a in enumerate(own)
+    }
+    rigid = [bool(a.GetFormalCharge()) or "+" in name for a, name in zip(own, kinds, strict=True)]
+    return Sites(symbols, kinds, bonds, atoms.positions[heavy], hydrogens, rigid)
 
 
-def _kind(atom: Chem.Atom, symbol: str, orders: Sequence[int]) -> str:
-    return "N+5" if symbol == "N" and atom.GetFormalCharge() == 1 else kind(symbol, orders)
+def substitutions(atoms: Atoms, elements: Sequence[int], fixed: int = 0) -> list[Atoms]:
+    """The structure of every allowed exchange at a heavy atom; the first `fixed` keep their elements.
+
+    Heavy atoms come first in each structure. Nothing for a molecule whose bonds cannot be perceived.
+    """
+    sites = sites_of(atoms)
+    if sites is None:
+        return []
+    symbols = [chemical_symbols[z] for z in elements]
+    changes = [
+        {site: new} for site in range(fixed, len(sites.symbols)) for new in symbols if new != sites.symbols[site]
+    ]
+    return [sites.changed(change) for change in changes if sites.takes(change)]
 
 
-def _near(bonds, site: int) -> list[int]:
-    return [j if i == site else i for i, j, _ in bonds if site in (i, j)]
-
-
-def _odd(symbol: str, near: Sequence[str]) -> bool:
-    """A heteroatom between two heteroatoms: chains that energy alone would not stop and no reference holds."""
-    return symbol != "C" and sum(s != "C" for s in near) > 1
+def permutations(atoms: Atoms, fixed: int = 0) -> list[Atoms]:
+    """The structure of every exchange of elements between two unlike heavy atoms: the formula stays."""
+    sites = sites_of(atoms)
+    if sites is None:
+        return []
+    count = len(sites.symbols)
+    changes = [
+        {i: sites.symbols[j], j: sites.symbols[i]}
+        for i in range(fixed, count)
+        for j in range(i + 1, count)
+        if sites.symbols[i] != sites.symbols[j]
+    ]
+    return [sites.changed(change) for change in changes if sites.takes(change)]

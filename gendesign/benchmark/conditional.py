@@ -1,0 +1,264 @@
+"""`gendesign benchmark conditional`: how often each condition is met, per attempt, and what a molecule costs.
+
+A try counts when, after the full relaxation, the molecule is strictly valid and satisfies its condition. Every case's
+tries are kept in the output folder; the same command goes on.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from omegaconf import DictConfig, OmegaConf
+from rdkit import Chem, DataStructs
+from rdkit.Chem import rdFingerprintGenerator
+from tqdm import tqdm
+
+from gendesign.benchmark import cost, record
+from gendesign.benchmark.record import Row
+from gendesign.generate.simgen import SimGen
+from gendesign.generate.simgen.shape import Circle
+from gendesign.generate.simgen.shape_files import MoleculeShape
+from gendesign.generate.simgen.shape_prior import ShapePrior
+from gendesign.potential import Potential
+from gendesign.relaxation import relax
+from gendesign.run.build import load, make
+from gendesign.screening.shape import tanimoto
+from gendesign.structure.bonds import perceive
+from gendesign.structure.files import write_atomically, write_extxyz
+from gendesign.structure.formula import parse_formula
+from gendesign.structure.types import Candidate, UserError
+
+CASES = Path(__file__).parent / "cases"
+FORMULAS = ("C7H8N2O2", "C6H12O", "C4H9NO2", "C10H14", "C8H10O2", "C5H6N2", "C9H10O2", "C3H7NO2", "C7H12N2", "C6H5NO2")
+MACROCYCLE = 12  # atoms of a ring from which IUPAC calls it one
+SETS = ("aromatic", "saturated")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One condition: settings of the generator, and what a finished molecule must be beyond valid; None when it is."""
+
+    name: str
+    settings: Mapping[str, Any]
+    wrong: Callable[[Atoms, Chem.Mol, SimGen], str | None]
+    measure: Callable[[Atoms], float] | None = None
+
+
+@dataclass(frozen=True)
+class Try:
+    """What became of an attempt: the reason it does not count, or its SMILES; `value` where something is measured."""
+
+    reason: str | None
+    smiles: str | None
+    value: float | None = None
+
+
+def run(config: DictConfig) -> None:
+    """Make every try, print the table, write conditional.json to `record`, cost.png beside it."""
+    settings, folder = config.conditional, record.check_record(config.record)
+    for key in ("pairs", "scaffolds", "formulas", "macrocycles", "shapes", "likeness", "tries"):
+        if settings[key] is None or settings[key] < 0:
+            raise UserError(f"conditional.{key}={settings[key]}: give 0 or more")
+    potential = load(config)
+    cases = {
+        "linker": linkers(settings.pairs),
+        "scaffold": scaffolds(settings.scaffolds),
+        "formula": formulas(settings.formulas),
+        "macrocycle": macrocycles(min(1, settings.macrocycles)),
+        "shape": shapes(settings.shapes, Path(config.output) / "conditional"),
+    }
+    counts = dict.fromkeys(cases, settings.tries) | {"macrocycle": settings.macrocycles}
+    found: dict[str, list[list[Try]]] = {}
+    with tqdm(total=sum(counts[kind] * len(own) for kind, own in cases.items()), desc="tries", unit="try") as bar:
+        for kind, own in cases.items():
+            found[kind] = []
+            for case in own:
+                found[kind].append(tries(case, counts[kind], config, potential))
+                bar.update(counts[kind])
+    rows = [row for kind, own in found.items() if own for row in rows_of(kind, own)]
+    rows += likeness(settings.likeness, config, potential)
+    if settings.cost:
+        rows += cost.measured(config, potential, folder / "cost.png")
+    record.write(rows, folder / "conditional.json", potential.device)
+    print(record.table(rows))
+    print(f"rows: {folder / 'conditional.json'}")
+
+
+def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> list[Try]:
+    """`count` attempts at a case, from its file in the output folder where they were made already."""
+    path = Path(config.output) / "conditional" / f"{case.name}.json"
+    identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed,
+                "settings": OmegaConf.to_container(config.generator, resolve=True)}  # fmt: skip
+    if path.is_file() and (kept := json.loads(path.read_text()))["identity"] == identity:
+        return [Try(**one) for one in kept["tries"]]
+    generator = simgen(config, potential, **case.settings)
+    relaxation = make(config.relaxation)
+    done = relax(list(generator.generate(range(count), seed=config.seed)), potential, relaxation)
+    found = [judged(candidate, case, generator) for candidate in done]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"identity": identity, "tries": [vars(one) for one in found]}, indent=1) + "\n")
+    write_extxyz(done, path.with_suffix(".extxyz"))
+    return found
+
+
+def simgen(config: DictConfig, potential: Potential, **settings: Any) -> SimGen:
+    """The generator of the configuration with a case's settings in place of its own."""
+    own = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
+    return make(own, potential=potential, **settings)
+
+
+def judged(candidate: Candidate, case: Case, generator: SimGen) -> Try:
+    """One relaxed candidate against its case."""
+    if candidate.failure is not None:
+        return Try(candidate.failure, None)
+    atoms = plain(candidate.atoms)
+    perceived = perceive(atoms)
+    if perceived.mol is None:
+        return Try(f"not valid: {perceived.reason}", None)
+    smiles = Chem.MolToSmiles(Chem.RemoveHs(perceived.mol))
+    value = None if case.measure is None else case.measure(atoms)
+    return Try(case.wrong(atoms, perceived.mol, generator), smiles, value)
+
+
+def plain(atoms: Atoms) -> Atoms:
+    return Atoms(atoms.numbers, atoms.positions)
+
+
+def fragments_broken(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
+    """Fragments unchanged, joined, and within their RMSD after relaxation."""
+    return generator.conditions.broken_by(atoms, mol) or None
+
+
+@cache
+def _frames(name: str) -> list[list[Atoms]]:
+    """Structures of a file of cases, grouped by case."""
+    groups: dict[int, list[Atoms]] = {}
+    for frame in ase.io.read(CASES / f"{name}.extxyz", index=":"):
+        groups.setdefault(int(frame.info["case"]), []).append(frame)
+    return [groups[k] for k in sorted(groups)]
+
+
+def _joined(kind: str, count: int) -> Iterator[Case]:
+    for number, frames in enumerate(_frames(f"{kind}s")[:count]):
+        attachments = np.atleast_1d(frames[0].info["attachments"]).tolist()
+        settings = {
+            "fragments": [plain(frame) for frame in frames],
+            "attachments": [int(k) for text in attachments for k in str(text).split()],
+            "n_heavy_atoms": int(frames[0].info["atoms"]),
+        }
+        yield Case(f"{kind}-{number}", settings, fragments_broken)
+
+
+def linkers(count: int) -> list[Case]:
+    """Pairs of fragments cut from molecules that nothing was trained on, and as many atoms as were cut out."""
+    return list(_joined("linker", count))
+
+
+def scaffolds(count: int) -> list[Case]:
+    """Molecules from which a branch was cut, and as many atoms as it had."""
+    return list(_joined("scaffold", count))
+
+
+def formulas(count: int) -> list[Case]:
+    """Exact formulas."""
+
+    def wrong(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
+        symbols = atoms.get_chemical_symbols()
+        counts = {e: symbols.count(e) for e in set(symbols)}
+        return None if counts == parse_formula(generator.formula) else f"{atoms.get_chemical_formula()} is another"
+
+    return [Case(f"formula-{f}", {"formula": f}, wrong) for f in FORMULAS[:count]]
+
+
+def macrocycles(count: int) -> list[Case]:
+    """24 heavy atoms around a circle."""
+
+    def wrong(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
+        largest = max((len(ring) for ring in Chem.GetSymmSSSR(mol)), default=0)
+        return None if largest >= MACROCYCLE else f"largest ring of {largest} atoms"
+
+    return [Case("macrocycle", {"n_heavy_atoms": 24, "prior": ShapePrior(Circle())}, wrong)] * count
+
+
+def shapes(count: int, folder: Path) -> list[Case]:
+    """The shapes of whole molecules that scaffolds and linkers were cut from; the same graph does not count."""
+    cases = []
+    for number, target in enumerate(ase.io.read(CASES / "shapes.extxyz", index=":")[:count]):
+        heavy = plain(target[target.numbers > 1])
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"target-{number}.xyz"
+        write_extxyz([Candidate(heavy, number)], path)
+        key = Chem.CanonSmiles(str(target.info["molecule"]))
+
+        def wrong(atoms: Atoms, mol: Chem.Mol, generator: SimGen, key: str = key) -> str | None:
+            same = Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False) == key
+            return "the same graph as the target" if same else None
+
+        def measure(atoms: Atoms, heavy: Atoms = heavy) -> float:
+            return tanimoto(atoms[atoms.numbers > 1], heavy)
+
+        settings = {"n_heavy_atoms": len(heavy), "prior": ShapePrior(MoleculeShape(str(path)))}
+        cases.append(Case(f"shape-{number}", settings, wrong, measure))
+    return cases
+
+
+def rows_of(kind: str, found: Sequence[Sequence[Try]]) -> list[Row]:
+    """The rows of one condition, with its targets."""
+    flat = [one for own in found for one in own]
+    share = float(np.mean([one.reason is None for one in flat]))
+    hit = float(np.mean([any(one.reason is None for one in own) for own in found]))
+    valid = float(np.mean([one.smiles is not None for one in flat]))
+    n = len(flat)
+    if kind in ("linker", "scaffold"):
+        cases, target = ("pairs joined", ">= 0.80") if kind == "linker" else ("scaffolds grown", ">= 0.90")
+        return [
+            Row(f"{cases} in {len(found[0])} tries", hit, record.SHARE, len(found), target),
+            Row(f"{kind}: intact and valid, per try", share, record.SHARE, n),
+            Row(f"{kind}: valid, per try", valid, record.SHARE, n),
+        ]
+    if kind == "shape":
+        over_all = [one.value if one.reason is None else 0.0 for one in flat]
+        over_valid = [one.value for one in flat if one.reason is None]
+        return [
+            Row("shape Tanimoto, median over attempts", statistics.median(over_all), "", n, ">= 0.60"),
+            Row("shape Tanimoto, median over valid ones", statistics.median(over_valid) if over_valid else None, "",
+                len(over_valid), ">= 0.70"),
+        ]  # fmt: skip
+    names = {"formula": "formula exact and valid, per try", "macrocycle": "macrocycle closed and valid, per try"}
+    return [Row(names[kind], share, record.SHARE, n, ">= 0.40")]
+
+
+def likeness(count: int, config: DictConfig, potential: Potential) -> list[Row]:
+    """The table of nearest-neighbour similarity between two sets of molecules and what each of them led to."""
+    if not count:
+        return []
+    known = {name: _fingerprints((CASES / f"{name}.smi").read_text().split()) for name in SETS}
+    rows, similar = [], {}
+    for name in SETS:
+        case = Case(f"likeness-{name}", {"reference": str(CASES / f"{name}.smi")}, lambda *_: None)
+        made = _fingerprints([one.smiles for one in tries(case, count, config, potential) if one.smiles])
+        for other in SETS:
+            values = [max(DataStructs.BulkTanimotoSimilarity(f, known[other])) for f in made]
+            similar[name, other] = values
+            title = f"likeness: made from {name}, similarity to {other}"
+            rows.append(Row(title, float(np.mean(values)) if values else None, "Tanimoto", len(values)))
+    margins = []
+    for name, other in (SETS, SETS[::-1]):
+        own, foreign = np.array(similar[name, name]), np.array(similar[name, other])
+        if len(own) > 1:
+            margins.append(float((own - foreign).mean() / (own - foreign).std(ddof=1)))
+    rows.append(Row("likeness: lead of the diagonal over its spread, smaller of two", min(margins, default=None),
+                    "standard deviations", count, ">= 1"))  # fmt: skip
+    return rows
+
+
+def _fingerprints(texts: Sequence[str]) -> list:
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=2, fpSize=2048)
+    return [generator.GetFingerprint(Chem.MolFromSmiles(text)) for text in texts]

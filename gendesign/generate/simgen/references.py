@@ -1,0 +1,81 @@
+"""The molecules whose environments generated ones shall resemble: bundled, or the user's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from rdkit import Chem, RDLogger
+from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+
+from gendesign.potential import Potential
+from gendesign.potential.zoo import checkpoints_folder
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.files import read_structures
+from gendesign.structure.types import UserError
+
+SMILES_SUFFIXES = {".smi", ".smiles", ".csv", ".txt"}
+SETTLING = Relaxation(max_steps=60, fmax=0.1)  # of made conformers, so that bonds have the potential's lengths
+
+RDLogger.DisableLog("rdApp.*")
+
+
+@dataclass(frozen=True)
+class References:
+    """Molecules with hydrogens, and how much each counts (molecules,)."""
+
+    molecules: list[Atoms]
+    weights: list[float]
+
+
+def read_references(
+    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: Potential
+) -> References:
+    """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
+
+    Of a SMILES file conformers are made, and settled by the potential. Raises UserError for a file that holds none.
+    """
+    files = [Path(p) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
+    if len(weights) not in (0, len(files)) or any(not w > 0 for w in weights):
+        raise UserError(
+            f"generator.reference_weights={list(weights)}: give one number above zero for each of the {len(files)} "
+            "reference files, or none"
+        )
+    allowed = {*elements, "H", "F"}
+    molecules: list[Atoms] = []
+    shares: list[float] = []
+    for path, share in zip(files, weights or [1.0] * len(files), strict=True):
+        read = _conformers(path, potential) if path.suffix.lower() in SMILES_SUFFIXES else _structures(path)
+        found = [a for a in read if set(a.symbols) <= allowed and sum(s in elements for s in a.symbols) > 1]
+        if not found:
+            raise UserError(
+                f"generator.reference={str(path)!r} holds no molecule of {' '.join(elements)} only; "
+                "allow more elements or give other references"
+            )
+        molecules += found
+        shares += [share / len(found) if weights else 1.0] * len(found)
+    return References(molecules, shares)
+
+
+def _structures(path: Path) -> list[Atoms]:
+    return [c.atoms for c in read_structures([path]) if c.failure is None]
+
+
+def _conformers(path: Path, potential: Potential) -> list[Atoms]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give the path of a file with one SMILES per line")
+    out = []
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        text = line.replace(",", " ").split()
+        if not text or text[0].lower() == "smiles":
+            continue
+        mol = Chem.MolFromSmiles(text[0])
+        if mol is None:
+            raise UserError(f"{path}, line {number}: {text[0]!r} is no SMILES; mend or remove it")
+        full = Chem.AddHs(mol)
+        if rdDistGeom.EmbedMolecule(full, randomSeed=7) == 0:
+            if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
+                rdForceFieldHelpers.MMFFOptimizeMolecule(full)
+            out.append(Atoms([a.GetSymbol() for a in full.GetAtoms()], full.GetConformer().GetPositions()))
+    known = [a for a in out if set(a.symbols) <= set(potential.elements)]
+    return [c.atoms for c in relax(known, potential, SETTLING) if c.failure is None]

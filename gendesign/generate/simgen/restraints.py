@@ -1,0 +1,184 @@
+"""Energies (systems,) of positions (systems, largest, 3), by which Guidance acts; lengths in Angstrom.
+
+Quadratic, so that the force grows with the distance from what is wanted, and zero where it is fulfilled.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gendesign.structure.types import UserError
+
+Place = int | Sequence[float]  # the slot of a heavy atom, counted from 0, or a fixed point
+TINY = 1e-12  # Angstrom^2 under roots, whose slope at zero is infinite
+
+
+@dataclass(frozen=True)
+class RadiusOfGyration:
+    """n/2 (R - target)^2 with the radius of gyration R of n atoms of equal weight; n makes the pull per atom
+    independent of the size."""
+
+    target: float
+
+    def __post_init__(self) -> None:
+        _check(self, self.target >= 0, f"target={self.target}", "a length of 0 or more")
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        share = mask.to(positions.dtype)
+        n = share.sum(1)
+        centre = (share[..., None] * positions).sum(1) / n[:, None]
+        square = (share * (positions - centre[:, None]).square().sum(-1)).sum(1) / n
+        return n / 2 * ((square + TINY).sqrt() - self.target).square()
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Half the square of how far the distance between two places is from `target`, or outside `low` to `high`.
+
+    `first`, `second`: slots of heavy atoms or points (x, y, z), one a slot at least. A system without the slot is left
+    alone.
+    """
+
+    first: Place
+    second: Place
+    target: float | None = None
+    low: float = 0.0
+    high: float = math.inf
+
+    def __post_init__(self) -> None:
+        for key in ("first", "second"):
+            place = getattr(self, key)
+            if isinstance(place, int) and not isinstance(place, bool):
+                _check(self, place >= 0, f"{key}={place}", "a slot of 0 or more, or a point [x, y, z]")
+            else:
+                object.__setattr__(self, key, _points(self, key, [place])[0])
+        _check(self, isinstance(self.first, int) or isinstance(self.second, int), "two points", "one slot at least")
+        _check(self, self.first != self.second, f"first=second={self.first}", "two different places")
+        if self.target is not None:
+            given = f"target={self.target} with low={self.low}, high={self.high}"
+            plain = self.low == 0 and self.high == math.inf
+            _check(self, plain and self.target >= 0, given, "a target of 0 or more, or low and high")
+        else:
+            some = self.low > 0 or self.high < math.inf
+            _check(self, some and 0 <= self.low <= self.high, f"low={self.low}, high={self.high}", "0 <= low <= high")
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        (a, has_a), (b, has_b) = (self._at(place, positions, mask) for place in (self.first, self.second))
+        distance = ((a - b).square().sum(-1) + TINY).sqrt()
+        if self.target is not None:
+            off = distance - self.target
+        else:
+            off = (self.low - distance).clamp_min(0) + (distance - self.high).clamp_min(0)
+        return torch.where(has_a & has_b, off.square() / 2, 0.0)
+
+    def _at(self, place: Place, positions: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (systems, 3) of a place and which systems have it (systems,)."""
+        if not isinstance(place, int):
+            return positions.new_tensor(place).expand(len(positions), 3), mask.new_ones(len(mask))
+        if place >= positions.shape[1]:
+            return 0.0 * positions[:, 0], mask.new_zeros(len(mask))
+        return positions[:, place], mask[:, place]
+
+
+@dataclass(frozen=True)
+class Contact:
+    """For every one of `points` (points, 3), sum of (d - distance)^2 / 2 over the `count` nearest atoms farther away.
+
+    It asks for `count` atoms within `distance` of each point, and pulls from afar.
+    """
+
+    points: Sequence[Sequence[float]]
+    distance: float
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "points", _points(self, "points", self.points))
+        _check(self, self.distance >= 0, f"distance={self.distance}", "a length of 0 or more")
+        _check(self, isinstance(self.count, int) and self.count >= 1, f"count={self.count}", "a whole number from 1 on")
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        apart = positions[:, :, None] - positions.new_tensor(self.points)[None, None]
+        far = ((apart.square().sum(-1) + TINY).sqrt() - self.distance).clamp_min(0)  # (systems, largest, points)
+        ranked, atom = far.masked_fill(~mask[..., None], math.inf).sort(1)
+        nearest = ranked[:, : self.count]
+        there = torch.gather(mask[..., None].expand_as(far), 1, atom[:, : self.count])
+        return torch.where(there, nearest, 0.0).square().sum((1, 2)) / 2
+
+
+@dataclass(frozen=True)
+class Sphere:
+    """Half the square of how far each atom is outside a sphere."""
+
+    radius: float
+    centre: Sequence[float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        _check(self, self.radius > 0, f"radius={self.radius}", "a length above zero")
+        object.__setattr__(self, "centre", _points(self, "centre", [self.centre])[0])
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        square = (positions - positions.new_tensor(self.centre)).square().sum(-1)
+        return _summed(((square + TINY).sqrt() - self.radius).clamp_min(0), mask)
+
+
+@dataclass(frozen=True)
+class Box:
+    """Half the square of how far each atom is outside a box with corners `low` and `high`; .inf leaves a side open."""
+
+    low: Sequence[float]
+    high: Sequence[float]
+
+    def __post_init__(self) -> None:
+        for key in ("low", "high"):
+            object.__setattr__(self, key, _points(self, key, [getattr(self, key)], infinite=True)[0])
+        sound = all(low < high for low, high in zip(self.low, self.high, strict=True))
+        _check(self, sound, f"low={list(self.low)}, high={list(self.high)}", "low below high along x, y and z")
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        low, high = positions.new_tensor(self.low), positions.new_tensor(self.high)
+        outside = (low - positions).clamp_min(0) + (positions - high).clamp_min(0)
+        return torch.where(mask, outside.square().sum(-1), 0.0).sum(1) / 2
+
+
+@dataclass(frozen=True)
+class Wall:
+    """Half the square of how far each atom is beyond the plane through `point`, on the side that `normal` shows."""
+
+    normal: Sequence[float]
+    point: Sequence[float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        for key in ("normal", "point"):
+            object.__setattr__(self, key, _points(self, key, [getattr(self, key)])[0])
+        length = math.hypot(*self.normal)
+        _check(self, length > 0, f"normal={list(self.normal)}", "a direction such as [0, 0, 1]")
+        object.__setattr__(self, "normal", tuple(value / length for value in self.normal))
+
+    def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        beyond = (positions - positions.new_tensor(self.point)) @ positions.new_tensor(self.normal)
+        return _summed(beyond.clamp_min(0), mask)
+
+
+def _summed(lengths: Tensor, mask: Tensor) -> Tensor:
+    """Half the sum of squares (systems,) of lengths (systems, largest) of atoms that exist."""
+    return torch.where(mask, lengths.square(), 0.0).sum(1) / 2
+
+
+def _points(restraint: object, key: str, given: Sequence, infinite: bool = False) -> tuple[tuple[float, ...], ...]:
+    """Tuples of three numbers; UserError for anything else."""
+    try:
+        found = tuple(tuple(float(value) for value in point) for point in given)
+    except (TypeError, ValueError):
+        found = ()
+    allowed = math.isnan if infinite else lambda value: not math.isfinite(value)
+    sound = bool(found) and all(len(point) == 3 and not any(map(allowed, point)) for point in found)
+    _check(restraint, sound, f"{key}={given if key == 'points' else given[0]}", "x, y and z in Angstrom")
+    return found
+
+
+def _check(restraint: object, sound: bool, given: str, allowed: str) -> None:
+    if not sound:
+        raise UserError(f"{type(restraint).__name__}: {given} cannot be used; give {allowed}")

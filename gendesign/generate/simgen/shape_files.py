@@ -1,0 +1,205 @@
+"""Shapes from the user's files, in place: clouds, molecules, the insides of meshes, and pockets of a host."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+from ase import Atoms
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from gendesign.generate.simgen.shape import VOLUME, require_positive
+from gendesign.structure.clouds import (
+    FINEST,
+    MOST,
+    grid_where,
+    heavy_atoms,
+    inside_mesh,
+    read_cloud,
+    read_mesh,
+    spacing_for,
+    thinned,
+)
+from gendesign.structure.types import UserError
+
+WATER = ("HOH", "WAT", "DOD", "H2O")
+SAME = 0.8  # Angstrom within which an atom of the host is the ligand's own, left in the file
+NEARBY = 8.0  # Angstrom from a pocket's points to the farthest atoms of the host that matter to what is in it
+
+
+@dataclass(frozen=True)
+class PointCloud:
+    """The points of a file: .txt, .csv, .dat, .npy of three columns, or the atoms of a structure file. UserError."""
+
+    path: str | None = None
+    skin: ClassVar[float] = 0.0
+
+    def __post_init__(self) -> None:
+        self._points  # noqa: B018  a file that cannot be used is named before anything runs
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        return near_each_other(at_most(read_cloud(self.path)))
+
+    def points(self, n: int) -> np.ndarray:
+        return self._points
+
+
+@dataclass(frozen=True)
+class MoleculeShape:
+    """What is within `width` Angstrom of the heavy atoms of the first structure of a file. UserError."""
+
+    path: str | None = None
+    width: float = 0.8
+    skin: ClassVar[float] = 0.3
+
+    def __post_init__(self) -> None:
+        require_positive("width", self.width)
+        self._points  # noqa: B018
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        atoms = heavy_atoms(self.path).positions
+        tree = cKDTree(atoms)
+        # balls around bonded atoms overlap by about half
+        spacing = min(spacing_for(len(atoms) * 2 / 3 * np.pi * self.width**3), self.width / 2)
+        low, high = atoms.min(0) - self.width, atoms.max(0) + self.width
+        return near_each_other(grid_where(lambda x: tree.query(x)[0] <= self.width, low, high, spacing))
+
+    def points(self, n: int) -> np.ndarray:
+        return self._points
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """The inside of a closed mesh (STL, OBJ or PLY, in Angstrom): where centres of heavy atoms belong. UserError."""
+
+    path: str | None = None
+    skin: ClassVar[float] = 0.4
+
+    def __post_init__(self) -> None:
+        self._points  # noqa: B018
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        mesh = read_mesh(self.path)
+        points = inside_mesh(mesh)
+        if not len(points):
+            size = " x ".join(f"{x:.3g}" for x in np.ptp(mesh.bounds, axis=0))
+            raise UserError(
+                f"{self.path}: a body of {size} Angstrom holds no point; scale it to the size of a molecule, "
+                f"{VOLUME:g} Angstrom^3 per heavy atom"
+            )
+        return near_each_other(points)
+
+    def points(self, n: int) -> np.ndarray:
+        return self._points
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """Room for a guest in a host: grid points within `radius` Angstrom of a centre, as many as n atoms fill.
+
+    A point is within `reach` of a heavy atom of the host and at least `contact` from all of them. The centre is the
+    point `centre` (x, y, z), or every heavy atom of the file `ligand`. Water in the host is left out, and so are atoms
+    that the ligand has itself. Raises UserError.
+    """
+
+    path: str | None = None
+    centre: Sequence[float] = ()
+    ligand: str | None = None
+    radius: float = 6.0
+    reach: float = 6.0
+    contact: float = 3.2
+    skin: ClassVar[float] = 0.5
+
+    def __post_init__(self) -> None:
+        for key in ("radius", "reach", "contact"):
+            require_positive(key, getattr(self, key))
+        if (len(self.centre) == 0) == (self.ligand is None):
+            raise UserError("prior.shape: a pocket needs either centre=[x,y,z] or ligand=FILE; give one of them")
+        self._points  # noqa: B018
+
+    def _centre(self) -> list[float]:
+        try:
+            x, y, z = map(float, self.centre)
+        except (TypeError, ValueError) as error:
+            words = ",".join(map(str, self.centre))
+            raise UserError(f"prior.shape.centre=[{words}]; give three numbers in Angstrom, [x,y,z]") from error
+        return [x, y, z]
+
+    @cached_property
+    def _centres(self) -> np.ndarray:
+        if self.ligand is None:
+            return np.asarray([self._centre()])
+        return heavy_atoms(self.ligand).positions
+
+    @cached_property
+    def _all_of_host(self) -> Atoms:
+        atoms = heavy_atoms(self.path)
+        own = np.zeros(len(atoms), dtype=bool)
+        if "residuenames" in atoms.arrays:
+            own |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
+        if self.ligand is not None:
+            own |= cKDTree(self._centres).query(atoms.positions)[0] < SAME
+        return atoms[~own]
+
+    @cached_property
+    def _points(self) -> np.ndarray:
+        """The largest connected room, the points nearest to the centre first."""
+        host, centres = cKDTree(self._all_of_host.positions), cKDTree(self._centres)
+
+        def inside(x: np.ndarray) -> np.ndarray:
+            far = host.query(x)[0]
+            return (far >= self.contact) & (far <= self.reach) & (centres.query(x)[0] <= self.radius)
+
+        low, high = self._centres.min(0) - self.radius, self._centres.max(0) + self.radius
+        points = grid_where(inside, low, high, FINEST)
+        if not len(points):
+            raise UserError(
+                f"{self.path}: no point within radius={self.radius} of the centre is within reach={self.reach} and at "
+                f"least contact={self.contact} from the host; mend the centre, lower contact, or raise radius or reach"
+            )
+        points = _largest_room(points, FINEST)
+        return points[np.argsort(centres.query(points)[0], kind="stable")]
+
+    @cached_property
+    def host(self) -> Atoms:
+        """Heavy atoms of the host within NEARBY Angstrom of the pocket's points."""
+        far = cKDTree(self._points).query(self._all_of_host.positions)[0]
+        return self._all_of_host[far <= NEARBY]
+
+    def points(self, n: int) -> np.ndarray:
+        # The host's own contact distance has taken the outer half of the molecule's volume already.
+        room = self._points[: max(1, round(n * VOLUME / 2 / FINEST**3))]
+        return near_each_other(at_most(room))
+
+
+def _largest_room(points: np.ndarray, spacing: float) -> np.ndarray:
+    """The largest part of a grid's `points` (points, 3) whose points are neighbours along the axes."""
+    cell = np.rint((points - points.min(0)) / spacing).astype(int)
+    filled = np.zeros(cell.max(0) + 1, dtype=bool)
+    filled[tuple(cell.T)] = True
+    label = ndimage.label(filled)[0][tuple(cell.T)]
+    return points[label == np.bincount(label).argmax()]
+
+
+def at_most(points: np.ndarray, most: int = MOST) -> np.ndarray:
+    """At most `most` of `points` (points, 3), spread evenly: the distance between those kept grows until they fit."""
+    apart = 0.1
+    while len(points) > most:
+        points, apart = thinned(points, apart), apart * 1.25
+    return points
+
+
+def near_each_other(points: np.ndarray, bits: int = 10) -> np.ndarray:
+    """`points` (points, 3) along a curve that fills space (Morton 1966), so that neighbours are close in the list."""
+    extent = max(float(np.ptp(points, axis=0).max()), 1e-9)
+    cell = ((points - points.min(0)) / extent * (2**bits - 1)).astype(np.int64)
+    code = np.zeros(len(points), dtype=np.int64)
+    for bit in range(bits):
+        for axis in range(3):
+            code |= ((cell[:, axis] >> bit) & 1) << (3 * bit + axis)
+    return points[np.argsort(code, kind="stable")]

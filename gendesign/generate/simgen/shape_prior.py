@@ -1,0 +1,143 @@
+"""The prior that gives molecules a shape, and the wall that keeps them off the atoms of a host."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from ase.data import vdw_radii
+from torch import Tensor
+
+from gendesign.generate.simgen.random import normal, uniform
+from gendesign.generate.simgen.shape import Shape
+from gendesign.generate.simgen.state import Swarm
+from gendesign.structure.types import UserError
+
+PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
+SETTLING = 4  # rounds in which the starting atoms share the points among them
+BLUR = 0.25  # of the distance between neighbours at the start: more would mix them up
+UNKNOWN = 1.7  # Angstrom, the radius of elements that have none in the table: carbon's
+
+
+@dataclass(frozen=True)
+class ShapePrior:
+    """Atoms keep to the points of a shape, and share them evenly.
+
+    Every atom is pulled towards the points near it, weighted by softmax(-beta distance) with beta in 1/Angstrom, unless
+    it is within the shape's skin; and, `cover` times as much, towards the middle of those points that are nearer to it
+    than to other atoms of its molecule. `strength` is the pull per Angstrom, which fades below the noise `hold`
+    (Angstrom).
+    """
+
+    shape: Shape
+    beta: float = 5.0
+    strength: float = 10.0
+    cover: float = 2.0
+    hold: float = 0.1
+    _tables: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for key in ("beta", "strength", "cover", "hold"):
+            if not getattr(self, key) >= 0:
+                raise UserError(f"prior.{key}={getattr(self, key)}; give a number of 0 or more")
+
+    def _table(self, n: int) -> Tensor:
+        if n not in self._tables:
+            self._tables[n] = torch.as_tensor(np.ascontiguousarray(self.shape.points(n)), dtype=torch.float64)
+        return self._tables[n]
+
+    def _points(self, swarm: Swarm) -> tuple[Tensor, Tensor]:
+        """Points of each molecule (molecules, points, 3), padded, and which of them are real (molecules, points)."""
+        kinds, kind = swarm.sizes.unique(return_inverse=True)
+        tables = [self._table(n).to(swarm.positions) for n in kinds.tolist()]
+        points = torch.nn.utils.rnn.pad_sequence(tables, batch_first=True)
+        counts = torch.tensor([len(table) for table in tables], device=points.device)
+        real = torch.arange(points.shape[1], device=points.device)[None] < counts[:, None]
+        return points[kind], real[kind]
+
+    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
+        """Starting positions (atoms, 3), spread evenly over the points and blurred by at most `scale` Angstrom.
+
+        The particles of a molecule share theirs.
+        """
+        points, real = self._points(swarm)
+        count = real.sum(1)
+        # systematic sampling: one random number a molecule, and atoms at equal steps along the list of points
+        shift = uniform(swarm.molecule_key, 1, 1)
+        slot = torch.arange(swarm.largest, device=shift.device)[None]
+        chosen = ((slot + shift) / swarm.sizes[:, None] * count[:, None]).long()
+        x = torch.gather(points, 1, chosen.clamp(max=points.shape[1] - 1)[..., None].expand(-1, -1, 3))
+        present = slot < swarm.sizes[:, None]
+        for _ in range(SETTLING):
+            x = x + _towards_shares(x, present, points, real, 20.0)
+        neighbour = torch.cdist(x, x).masked_fill(~(present[:, :, None] & present[:, None, :]), torch.inf)
+        neighbour.diagonal(dim1=1, dim2=2).fill_(torch.inf)
+        blur = (BLUR * neighbour.amin(-1)).clamp(min=0.1 * scale, max=scale)
+        key = swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787
+        return x[swarm.molecule, swarm.slot] + blur[swarm.molecule, swarm.slot][:, None] * normal(key, 3, 3)
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        points, real = (t.repeat_interleave(swarm.n_particles, 0) for t in self._points(swarm))
+        x, present = swarm.padded(swarm.positions), swarm.padded(torch.ones_like(swarm.slot)) > 0
+        pull = _towards_points(x, points, real, self.beta, self.shape.skin)
+        pull = pull + self.cover * _towards_shares(x, present, points, real, self.beta)
+        return self.strength * self.fade(sigma) * pull[swarm.system, swarm.slot]
+
+    def fade(self, sigma: float) -> float:
+        """The share of its strength at which the prior pulls: it lets go where bonds decide, below `hold`."""
+        return float(np.tanh((sigma / self.hold) ** 2)) if self.hold > 0 else 1.0
+
+
+def _towards_points(x: Tensor, points: Tensor, real: Tensor, beta: float, skin: float) -> Tensor:
+    """From atoms (systems, atoms, 3) to the points near them, less the `skin` (Angstrom) that needs no mending."""
+    distance = torch.cdist(x, points).masked_fill(~real[:, None], torch.inf)
+    way = torch.softmax(-beta * distance, -1) @ points - x
+    outside = (1 - skin / distance.amin(-1).clamp_min(1e-6)).clamp_min(0.0)
+    return outside[..., None] * way
+
+
+def _towards_shares(x: Tensor, present: Tensor, points: Tensor, real: Tensor, beta: float) -> Tensor:
+    """From atoms (systems, atoms, 3) to the middle of their shares of the points, less where the share is small.
+
+    A point is shared by softmax(-beta distance) over the atoms. With all of the shares equal this is a step of Lloyd's
+    (1982), at whose end the atoms cover the shape evenly.
+    """
+    distance = torch.cdist(x, points).masked_fill(~present[..., None], torch.inf)
+    share = torch.softmax(-beta * distance, 1) * real[:, None]
+    owned = share.sum(-1, keepdim=True)
+    fair = (real.sum(1) / present.sum(1))[:, None, None]
+    return torch.where(present[..., None], (share @ points - owned * x) / torch.maximum(owned, fair), 0.0)
+
+
+@dataclass(frozen=True)
+class HostRepulsion:
+    """A harmonic wall around fixed atoms, `positions` (hosts, 3) in Angstrom of atomic `numbers` (hosts,).
+
+    An atom of the swarm is pushed by `strength` times what is missing to `share` of the sum of van der Waals radii
+    (carbon and carbon: 3.2 Angstrom), and by at most `most` (Angstrom per Angstrom of noise).
+    """
+
+    positions: Tensor
+    numbers: Tensor
+    share: float = 0.95
+    strength: float = 10.0
+    most: float = 10.0
+
+    @classmethod
+    def of(cls, host, **settings: float) -> "HostRepulsion":
+        """The wall around an ase.Atoms; choose the atoms nearby first, as `Pocket.host` does."""
+        return cls(torch.as_tensor(host.positions), torch.as_tensor(np.asarray(host.numbers)), **settings)
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        radii = torch.as_tensor(np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)).to(swarm.positions)
+        host = self.positions.to(swarm.positions)
+        own, its = radii[swarm.numbers], radii[self.numbers.to(swarm.numbers)]
+        push = torch.zeros_like(swarm.positions)
+        rows = max(1, PAIRS // max(1, len(host)))
+        for start in range(0, len(push), rows):
+            part = slice(start, start + rows)
+            distance = torch.cdist(swarm.positions[part], host).clamp_min(1e-6)
+            missing = (self.share * (own[part, None] + its[None]) - distance).clamp_min(0.0) / distance
+            # sum over hosts of missing * (atom - host) / distance
+            push[part] = missing.sum(1, keepdim=True) * swarm.positions[part] - missing @ host
+        length = self.strength * push.norm(dim=-1, keepdim=True)
+        return self.strength * push * (self.most / length.clamp_min(1e-9)).clamp(max=1.0)

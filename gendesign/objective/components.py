@@ -1,0 +1,129 @@
+"""One part of an objective: a score, the shape that makes it a desirability, and its weight."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gendesign.objective.scores import NAMED
+from gendesign.objective.transforms import SHAPES, Transform
+from gendesign.structure.callables import FORMS, check_callable, load_function
+from gendesign.structure.types import UserError
+
+CALLED = ("atoms", "mol")
+USAGE = "SCORE [ARGUMENT ...] [TRANSFORM NUMBERS] [weight W] [penalty] [named NAME]"
+
+
+@dataclass(frozen=True)
+class Component:
+    """`score`: a name in NAMED, a function `(atoms, mol) -> float`, or the name of one as path/to/file.py:function.
+
+    `arguments`: words that some named scores need (SMILES, SMARTS); `transform`: a Transform or its words, such as
+    "falling 2 6"; None for the score's own or `as_is`; `weight` in the mean; a `penalty` multiplies the mean instead;
+    `name`: under which it is reported. Raises UserError for what does not exist or makes no sense.
+    """
+
+    score: str | Callable[..., float]
+    arguments: Sequence[str] = ()
+    transform: Transform | str | None = None
+    weight: float = 1.0
+    penalty: bool = False
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        words = (self.arguments,) if isinstance(self.arguments, str) else tuple(map(str, self.arguments))
+        object.__setattr__(self, "arguments", words)
+        if not self.is_own and self.score not in NAMED:
+            raise UserError(f"score '{self.score}' is unknown; allowed are {', '.join(NAMED)}, or your own as {FORMS}")
+        if self.is_own and words:
+            raise UserError(f"score '{self.label}' takes no arguments, but '{' '.join(words)}' was given; leave it out")
+        if self.name is None:
+            object.__setattr__(self, "name", " ".join([self.label, *words]))
+        object.__setattr__(self, "transform", self._shape())
+        weight = float(self.weight) if isinstance(self.weight, int | float) else math.nan
+        if not (math.isfinite(weight) and weight > 0):
+            raise UserError(f"score '{self.name}': weight {self.weight} must be above zero; give a number such as 1.0")
+
+    def _shape(self) -> Transform:
+        if isinstance(self.transform, Transform):
+            return self.transform
+        if isinstance(self.transform, Mapping):
+            return Transform(**self.transform)
+        if self.transform is not None:
+            return Transform.read(str(self.transform))
+        own = Transform() if self.is_own else NAMED[self.score].transform
+        if own is None:
+            raise UserError(
+                f"score '{self.label}' is not between 0 and 1; add a transform, such as '{self.name} gaussian 2 1'; "
+                f"there are {', '.join(SHAPES)}"
+            )
+        return own
+
+    @property
+    def is_own(self) -> bool:
+        """Whether the score is the user's own function."""
+        return not isinstance(self.score, str) or ":" in self.score
+
+    @property
+    def geometry(self) -> bool:
+        """Whether the score needs a potential, and takes all candidates at once."""
+        return not self.is_own and NAMED[self.score].geometry
+
+    @property
+    def label(self) -> str:
+        """What the score is called without its arguments."""
+        return self.score if isinstance(self.score, str) else getattr(self.score, "__name__", type(self.score).__name__)
+
+    def function(self) -> Callable[..., Any]:
+        """The function itself: of (atoms, mol) for the user's own, otherwise as `Named` says."""
+        if not self.is_own:
+            return NAMED[self.score].make(self.arguments)
+        if isinstance(self.score, str):
+            return load_function(self.score, CALLED)
+        check_callable(self.score, self.label, CALLED)
+        return self.score
+
+    @classmethod
+    def read(cls, given: Any) -> "Component":
+        """From a component, its settings, a function, or words such as `similarity CCO rising 0.2 0.8 weight 2`."""
+        if isinstance(given, cls):
+            return given
+        if isinstance(given, Mapping):
+            try:
+                return cls(**given)
+            except TypeError as error:
+                raise UserError(f"component {dict(given)}: {error}; write it as '{USAGE}'") from None
+        if callable(given):
+            return cls(given)
+        if not isinstance(given, str) or not given.split():
+            raise UserError(f"component {given!r} names no score; write it as '{USAGE}'")
+        return cls(**_settings(given))
+
+
+def _settings(text: str) -> dict[str, Any]:
+    """Keywords of Component from its words."""
+    score, *words = text.split()
+    clauses: list[list[str]] = [[]]
+    for word in words:
+        if word in SHAPES or word in ("weight", "penalty", "named"):
+            clauses.append([])
+        clauses[-1].append(word)
+    found: dict[str, Any] = {"score": score, "arguments": clauses[0]}
+    for keyword, *rest in clauses[1:]:
+        key = {"named": "name"}.get(keyword, "transform" if keyword in SHAPES else keyword)
+        if key in found:
+            raise UserError(f"component '{text}' has two of '{key}'; write it as '{USAGE}'")
+        if keyword in SHAPES:
+            found[key] = " ".join([keyword, *rest])
+        elif len(rest) != (keyword != "penalty"):
+            raise UserError(f"component '{text}': '{keyword}' is not followed as it should; write it as '{USAGE}'")
+        else:
+            found[key] = True if keyword == "penalty" else rest[0] if key == "name" else _number(rest[0], text)
+    return found
+
+
+def _number(word: str, text: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise UserError(f"component '{text}': '{word}' is not a number; write it as '{USAGE}'") from None

@@ -1,0 +1,27 @@
+"""Synthetic accessibility by the score of Ertl and Schuffenhauer (J. Cheminform. 1, 8, 2009)."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from rdkit import Chem, RDConfig
+
+from gendesign.structure.types import UserError
+
+
+@cache
+def _scorer() -> ModuleType:
+    """RDKit ships the score as a script beside the package, not as a module of it."""
+    path = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
+    if not path.is_file():
+        raise UserError(f"this rdkit has no {path}; install rdkit from PyPI or leave synthetic accessibility out")
+    spec = importlib.util.spec_from_file_location("gendesign_sascorer", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sa_score(graph: Chem.Mol) -> float:
+    """1 (easy to make) to 10 (hard) for a molecule read from SMILES, hydrogens implicit."""
+    return float(_scorer().calculateScore(graph))

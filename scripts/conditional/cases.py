@@ -1,0 +1,170 @@
+"""Cut the cases of `gendesign benchmark conditional` from molecules that nothing was trained on.
+
+    python scripts/conditional/cases.py cases gendesign/benchmark/cases     # the shipped ones
+    python scripts/conditional/cases.py trial FOLDER                        # others, for trying things out
+Molecules of 12 to 20 heavy atoms come from the enumeration of scripts/organic/molecules.py, kept out of training and
+references by the hash of their graph, and are relaxed with GFN2-xTB. linkers.extxyz holds pairs of structures (two
+fragments of one molecule in place, cut ends saturated), scaffolds.extxyz one structure each; `attachments` names the
+hydrogens, counted over the pair, and `atoms` how many heavy atoms were cut out. shapes.extxyz holds further whole
+molecules of 12 to 16 heavy atoms.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from rdkit import Chem
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "organic"))
+from molecules import embed, graph_key, molecule
+from structures import as_atoms, in_test, relaxed
+
+from gendesign.structure.bonds import perceive
+from gendesign.train.label import write_frames
+from gendesign.train.teachers.semiempirical import FAILURES
+
+PAIRS, SCAFFOLDS, SHAPES = 30, 20, 10
+LEAST = 4  # heavy atoms of a fragment
+LINKER = (2, 6)
+GROWN = (3, 6)
+CH = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34}  # Angstrom to the hydrogen that saturates a cut
+
+
+def cuttable(mol) -> list[tuple[int, int]]:
+    """Acyclic single bonds between atoms that both carry a neutral hydrogen-bearing valence."""
+    return [
+        (b.GetBeginAtomIdx(), b.GetEndAtomIdx())
+        for b in mol.GetBonds()
+        if b.GetBondType() == Chem.BondType.SINGLE
+        and not b.IsInRing()
+        and all(a.GetSymbol() in CH and a.GetFormalCharge() == 0 and a.GetTotalValence() <= 4
+                and not (a.GetSymbol() == "S" and a.GetTotalValence() > 2)
+                for a in (b.GetBeginAtom(), b.GetEndAtom()))
+    ]  # fmt: skip
+
+
+def side(mol, atom: int, without: set[frozenset]) -> set[int]:
+    """Atoms reachable from `atom` by bonds that are not cut."""
+    seen, queue = {atom}, [atom]
+    while queue:
+        for near in mol.GetAtomWithIdx(queue.pop()).GetNeighbors():
+            k = near.GetIdx()
+            if k not in seen and not any(frozenset((k, b)) in without for b in seen if mol.GetBondBetweenAtoms(k, b)):
+                seen.add(k)
+                queue.append(k)
+    return seen
+
+
+def capped(mol, piece: set[int], cuts: list[tuple[int, int]]) -> tuple[Atoms, list[int]]:
+    """The piece with hydrogens where bonds were cut, and the indices of those hydrogens."""
+    x = mol.GetConformer().GetPositions()
+    own = sorted(piece)
+    symbols, positions = [mol.GetAtomWithIdx(i).GetSymbol() for i in own], [x[i] for i in own]
+    added = []
+    for inner, outer in cuts:
+        if inner in piece:
+            axis = x[outer] - x[inner]
+            added.append(len(symbols))
+            symbols.append("H")
+            positions.append(x[inner] + CH[mol.GetAtomWithIdx(inner).GetSymbol()] * axis / np.linalg.norm(axis))
+    return Atoms(symbols, np.array(positions)), added
+
+
+def heavy(mol, piece: set[int]) -> int:
+    return sum(mol.GetAtomWithIdx(i).GetAtomicNum() > 1 for i in piece)
+
+
+def pair_of(mol, rng) -> list[Atoms] | None:
+    """Two fragments around a linker that was cut out."""
+    bonds = [(i, j) for i, j in cuttable(mol) if min(mol.GetAtomWithIdx(k).GetAtomicNum() for k in (i, j)) > 1]
+    options = []
+    for a, one in enumerate(bonds):
+        for two in bonds[a + 1 :]:
+            cut = {frozenset(one), frozenset(two)}
+            for p in (one, one[::-1]):
+                for r in (two, two[::-1]):
+                    left, right, middle = side(mol, p[0], cut), side(mol, r[0], cut), side(mol, p[1], cut)
+                    if len(left & right) or p[1] in left or r[1] not in middle or r[1] in right:
+                        continue
+                    n = heavy(mol, middle)
+                    if LINKER[0] <= n <= LINKER[1] and min(heavy(mol, left), heavy(mol, right)) >= LEAST:
+                        options.append((left, right, n, [p, r]))
+    if not options:
+        return None
+    left, right, n, cuts = options[rng.integers(len(options))]
+    first, h1 = capped(mol, left, cuts)
+    second, h2 = capped(mol, right, cuts)
+    return _marked([first, second], [h1[0], len(first) + h2[0]], n)
+
+
+def scaffold_of(mol, rng) -> list[Atoms] | None:
+    """One fragment from which a branch was cut off."""
+    options = []
+    for i, j in cuttable(mol):
+        for p, q in ((i, j), (j, i)):
+            kept = side(mol, p, {frozenset((i, j))})
+            n = mol.GetNumHeavyAtoms() - heavy(mol, kept)
+            if q not in kept and GROWN[0] <= n <= GROWN[1] and heavy(mol, kept) >= 6:
+                options.append((kept, n, (p, q)))
+    if not options:
+        return None
+    kept, n, cut = options[rng.integers(len(options))]
+    piece, added = capped(mol, kept, [cut])
+    return _marked([piece], added, n)
+
+
+def whole(mol, rng) -> list[Atoms] | None:
+    """The molecule itself, when it is not too large."""
+    numbers = [a.GetAtomicNum() for a in mol.GetAtoms()]
+    return None if mol.GetNumHeavyAtoms() > 16 else [Atoms(numbers, mol.GetConformer().GetPositions())]
+
+
+def _marked(pieces: list[Atoms], attachments: list[int], n: int) -> list[Atoms] | None:
+    if any(perceive(Atoms(p.numbers, p.positions)).mol is None for p in pieces):
+        return None
+    for piece in pieces:
+        piece.info = {"attachments": " ".join(map(str, attachments)), "atoms": n}
+    return pieces
+
+
+def main(seed: str, folder: str) -> None:
+    rng = np.random.default_rng(list(seed.encode()))
+    wanted, k, seen = {"linkers": PAIRS, "scaffolds": SCAFFOLDS, "shapes": SHAPES}, 0, set()
+    found: dict[str, list[Atoms]] = {name: [] for name in wanted}
+    makers = {"linkers": pair_of, "scaffolds": scaffold_of, "shapes": whole}
+    counts = dict.fromkeys(makers, 0)
+    while any(counts[name] < wanted[name] for name in makers):
+        k += 1
+        graph = molecule(seed, k, (12, 20), (3, 3, 3, 3, 2, 2, 2, 1, 1))
+        key = graph_key(graph)
+        if key in seen or not in_test(key):
+            continue
+        seen.add(key)
+        full = embed(graph, k)
+        if full is None:
+            continue
+        try:
+            final, _ = relaxed(as_atoms(full), 0.05, 150)
+        except FAILURES:
+            continue
+        mol = perceive(final).mol
+        if mol is None or graph_key(mol) != key:
+            continue
+        Chem.Kekulize(mol, clearAromaticFlags=True)
+        name = min(makers, key=lambda n: counts[n] / wanted[n])
+        pieces = makers[name](mol, rng)
+        if pieces is None:
+            continue
+        for piece in pieces:
+            piece.info |= {"molecule": key, "case": counts[name]}
+        found[name] += pieces
+        counts[name] += 1
+        print(name, counts[name], key, flush=True)
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for name, pieces in found.items():
+        write_frames(Path(folder) / f"{name}.extxyz", pieces)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,93 @@
+"""Which network learns most in the same time: one shape after the other, trained from nothing for equal CPU seconds.
+
+    python scripts/organic/architectures.py SECONDS [CORE/CORES]      # prints the table of docs/potential.md
+A fixed part of the labels, one thread, Muon as for `organic`. CPU time is counted, so that other work does not matter.
+Of CORES processes each does its share of the shapes; training/shapes/NAME.json keeps results for a later start.
+"""
+
+import json
+import sys
+import time
+import warnings
+from pathlib import Path
+
+warnings.filterwarnings("ignore")
+
+import torch  # noqa: E402
+
+from gendesign.potential import mace  # noqa: E402
+from gendesign.train.dataset import Dataset  # noqa: E402
+from gendesign.train.fit import Fit, fit  # noqa: E402
+from gendesign.train.label import read_frames  # noqa: E402
+from gendesign.train.loss import errors  # noqa: E402
+
+ROOT = Path("training")
+OUT = ROOT / "shapes"
+BASE = {"cutoff": 4.5, "channels": 96, "max_ell": 2, "max_l": 0, "correlation": 3, "layers": 2}
+CHANGES = {
+    "as organic": {},
+    "64 channels": {"channels": 64},
+    "128 channels": {"channels": 128},
+    "correlation 2": {"correlation": 2},
+    "l_max 1": {"max_ell": 1},
+    "l_max 3": {"max_ell": 3},
+    "vectors between layers": {"max_l": 1, "channels": 64},
+    "3 layers": {"layers": 3},
+    "cutoff 4.0": {"cutoff": 4.0},
+    "cutoff 5.0": {"cutoff": 5.0},
+}
+TRIAL = 25  # steps that are timed first
+HELD_OUT = ("relaxed", "md300", "md600")
+
+
+def main(seconds: float, part: str = "1/1") -> None:
+    own, parts = map(int, part.split("/"))
+    torch.set_num_threads(1)
+    train = read_frames(sorted((ROOT / "wide").glob("shard-*.extxyz"))[:100])
+    test = read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))
+    test = Dataset.from_frames([f for f in test if f.info["kind"] in HELD_OUT])
+    atoms = {int(f.numbers[0]): float(f.info["energy"] if f.calc is None else f.get_potential_energy())
+             for f in read_frames(sorted((ROOT / "dimer").glob("*.extxyz"))) if len(f) == 1}  # fmt: skip
+    data = Dataset.from_frames(train)
+    OUT.mkdir(exist_ok=True)
+    for name, change in list(CHANGES.items())[own - 1 :: parts]:
+        path = OUT / f"{name}.json"
+        if not path.exists():
+            path.write_text(json.dumps(measured(name, {**BASE, **change}, atoms, data, test, seconds), indent=1))
+    print("| shape | weights | steps | ms a step of 16 | ms an evaluation of 20 atoms | forces | energy |")
+    print("|---|---|---|---|---|---|---|")
+    for name in CHANGES:
+        if (path := OUT / f"{name}.json").exists():
+            row = json.loads(path.read_text())
+            print(f"| {name} | {row['weights']:,} | {row['steps']:,} | {row['step']:.0f} | {row['evaluation']:.1f} | "
+                  f"{row['forces']:.0f} | {row['energy']:.1f} |")  # fmt: skip
+
+
+def measured(name: str, shape: dict, atoms: dict, data: Dataset, test: Dataset, seconds: float) -> dict:
+    """Errors on minima and dynamics of the frozen test set after `seconds` of CPU time; costs of a step and a call."""
+    architecture = mace.new_mace(atomic_energies=atoms, radial_mlp=[64, 64, 64], **shape)
+
+    def run(steps: int, folder: str) -> torch.nn.Module:
+        plan = Fit(steps=steps, learning_rate=0.004, decay_from=0.2, energy_weight=(1.0, 4.0), damping=2.0,
+                   save_every=10**6)  # fmt: skip
+        return fit(architecture, data, OUT / folder, plan)
+
+    run(TRIAL, f"warm-{name}")
+    start = time.process_time()
+    run(2 * TRIAL, f"trial-{name}")
+    step = (time.process_time() - start) / (2 * TRIAL)
+    steps = int(seconds / step)
+    net = run(steps, name)
+    start = time.process_time()
+    table = errors(net, test)
+    evaluation = (time.process_time() - start) / sum(test.pointer.diff()).item() * 20
+    count = sum(row["n"] for row in table.values())
+    mean = {key: sum(row["n"] * row[key] for row in table.values()) / count
+            for key in ("force_mae_mev_a", "energy_mae_mev_atom")}  # fmt: skip
+    weights = sum(p.numel() for p in net.parameters())
+    return {"weights": weights, "steps": steps, "step": 1000 * step, "evaluation": 1000 * evaluation,
+            "forces": mean["force_mae_mev_a"], "energy": mean["energy_mae_mev_atom"]}  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), *sys.argv[2:])
