@@ -37,7 +37,6 @@ CHECKS = (
     "novelty",
     "diversity",
 )
-OPTIONAL = ("shape",)  # needs a target
 POSEBUSTERS = ("mol", "mol_fast")
 PERIODIC = "periodic"
 
@@ -51,8 +50,8 @@ class Screening:
     PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate; `uncertainty`: folder of
     the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
     `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
-    of the check "shape", which is none of the default ones, and `shape_least` the Tanimoto that passes, see
-    screening.shape. Raises UserError.
+    whose shape candidates are compared with, in place, None for no such check; `shape_least`: the Tanimoto that passes,
+    see screening.shape. Raises UserError.
     """
 
     checks: tuple[str, ...] = CHECKS
@@ -69,7 +68,7 @@ class Screening:
     shape_least: float | None = None
 
     def __post_init__(self):
-        for key, allowed in (("checks", (*CHECKS, *OPTIONAL)), ("strain_methods", STRAIN_METHODS)):
+        for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
             object.__setattr__(self, key, tuple(getattr(self, key)))
             unknown = [name for name in getattr(self, key) if name not in allowed]
             if unknown:
@@ -87,13 +86,11 @@ class Screening:
             value = getattr(self, key)
             if value is not None and not (isinstance(value, int | float) and value > 0):
                 raise UserError(f"{key} is {value}; give a number above 0, or null for the potential's own")
-        if ("shape" in self.checks) != (self.shape_target is not None):
-            raise UserError("checks: shape and shape_target=FILE need each other; give both or neither")
         self.shape  # noqa: B018  a target that cannot be used is named before anything runs
 
     @cached_property
     def shape(self) -> ShapeCheck | None:
-        """The check "shape", None where it is not asked for."""
+        """The comparison with the target's shape, None without one."""
         return None if self.shape_target is None else ShapeCheck(self.shape_target, self.shape_least)
 
 

@@ -9,31 +9,23 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from rdkit import Chem
 from torch import Tensor
 
-from gendesign.generate.simgen import attempts, composition, finish, kernel
+from gendesign.generate.simgen import attempts, composition, conditions, finish, kernel
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, placed_elements
-from gendesign.generate.simgen.fragments import Fragments, Joining
-from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
+from gendesign.generate.simgen.fragments import Fragments
 from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
-from gendesign.generate.simgen.shape_prior import HostRepulsion
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.generate.simgen.trajectory import Track
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.memory import in_batches, is_out_of_memory
-from gendesign.structure.files import read_structures
-from gendesign.structure.formula import parse_range
 from gendesign.structure.types import Candidate, Score, UserError
-
-AUTO = "auto"
-USUAL = 9  # heavy atoms where nothing else says how many
 
 
 @dataclass(frozen=True)
@@ -59,7 +51,7 @@ class SimGen:
     """
 
     potential: Potential
-    n_heavy_atoms: str | int = AUTO
+    n_heavy_atoms: str | int = "auto"
     elements: Sequence[str] = ("C", "N", "O")
     formula: str | None = None
     counts: str | None = None
@@ -120,53 +112,27 @@ class SimGen:
     @cached_property
     def size_range(self) -> tuple[int, int]:
         """Fewest and most new heavy atoms."""
-        exact = self.limits is not None and self.formula is not None
-        if str(self.n_heavy_atoms) != AUTO:
-            low, high = parse_range(self.n_heavy_atoms, "generator.n_heavy_atoms")
-        elif exact:
-            low, high = self.limits.total
-        elif self.frame is not None:
-            low, high = self.frame.sizes()
-        else:
-            low = high = getattr(getattr(self.prior, "shape", None), "n_heavy_atoms", None) or USUAL
-        if self.limits is not None:
-            fewest, most = self.limits.total
-            if low < fewest or high > most:
-                raise UserError(
-                    f"generator.n_heavy_atoms={self.n_heavy_atoms}: formula or counts allow {fewest} to {most} heavy "
-                    f"atoms; leave it {AUTO} or change them"
-                )
-        return low, high
+        return conditions.size_range(self)
 
     @cached_property
     def frame(self) -> Fragments | None:
         """The fragments to grow on or to link."""
-        if self.fragments is None:
-            if self.attachments:
-                raise UserError(
-                    f"generator.attachments={list(self.attachments)} belong to fragments; give generator.fragments"
-                )
-            return None
-        if self.formula is not None:
-            raise UserError(
-                "generator.formula and generator.fragments are both given; limit the new atoms by generator.counts"
-            )
-        return Fragments(self.fragments, [_index(a) for a in self.attachments])
+        return conditions.frame(self)
 
     @cached_property
     def conditions(self) -> finish.Conditions:
         """What every molecule must satisfy, and what it is paid for."""
-        patterns = []
-        for text in self.forbidden:
-            patterns.append(Chem.MolFromSmarts(str(text)))
-            if patterns[-1] is None:
-                raise UserError(f"generator.forbidden holds {str(text)!r}, which is no SMARTS; mend or remove it")
+        given = None if self.frame is None else self.frame.given
         reward = None if self.objective is None else self._reward
-        return finish.Conditions(None if self.frame is None else self.frame.given, patterns, reward)
+        return finish.Conditions(given, conditions.patterns(self.forbidden), reward)
+
+    @cached_property
+    def paying(self) -> Objective:
+        """The objective with the potential that scores of energies need."""
+        return self.objective.under(self.judge)
 
     def _reward(self, molecules: Sequence[Atoms]) -> np.ndarray:
-        # a memory would make a candidate depend on those before it
-        total = np.asarray(self.objective.under(self.judge)(molecules, remember=False).total, float)
+        total = np.asarray(self.paying(molecules).total, float)
         return self.pressure * np.log(np.maximum(total, 1e-3))
 
     @cached_property
@@ -219,24 +185,13 @@ class SimGen:
 
     @cached_property
     def priors(self) -> list[Score]:
-        """The scores that hold atoms together, the first of which says where they start: of fragments, then of the
-        shape; without either Gaussians with the shapes of the references."""
-        found = [] if self.frame is None else [Joining.of(self.frame)]
-        found += [] if self.prior is None else [self.prior]
-        if found:
-            return found
-        large = [a for a in self.skeletons if len(a) >= 5]
-        return [GaussianPrior(shapes_of(large or self.skeletons))]
+        """The scores that hold atoms together; the first says where they start."""
+        return conditions.priors(self)
 
     @cached_property
     def walls(self) -> list[Score]:
-        """What keeps molecules off a host, and off that of a pocket."""
-        host = self.host
-        if isinstance(host, str):
-            host = read_structures([host])[0].atoms
-        found = [] if host is None else [HostRepulsion.of(host)]
-        pocket = getattr(getattr(self.prior, "shape", None), "host", None)
-        return found + ([] if pocket is None else [HostRepulsion.of(pocket)])
+        """What keeps molecules off a host."""
+        return conditions.walls(self)
 
     def generate(
         self, indices: Sequence[int], *, seed: int, progress: Callable[[int, int], None] | None = None
@@ -331,12 +286,3 @@ class SimGen:
             yield from self._batch(index[half:], sizes[half:], key[half:], seed)
             return
         yield from attempts.finished(self, index, sizes, key, seed, sampled, track)
-
-
-def _index(given: int | str) -> int:
-    try:
-        return int(given)
-    except ValueError:
-        raise UserError(
-            f"generator.attachments holds {given!r}; give the numbers of hydrogens, counted from 0"
-        ) from None

@@ -60,6 +60,11 @@ class MoleculeShape:
         self._points  # noqa: B018
 
     @cached_property
+    def n_heavy_atoms(self) -> int:
+        """Of the molecule in the file."""
+        return len(heavy_atoms(self.path))
+
+    @cached_property
     def _points(self) -> np.ndarray:
         atoms = heavy_atoms(self.path).positions
         tree = cKDTree(atoms)

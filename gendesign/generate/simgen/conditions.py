@@ -1,0 +1,95 @@
+"""From the settings of a run to what its molecules are held to: sizes, fragments, patterns, priors, walls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rdkit import Chem
+
+from gendesign.generate.simgen.fragments import Fragments, Joining
+from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
+from gendesign.generate.simgen.shape_prior import HostRepulsion
+from gendesign.structure.files import read_structures
+from gendesign.structure.formula import parse_range
+from gendesign.structure.types import Score, UserError
+
+if TYPE_CHECKING:
+    from gendesign.generate.simgen.generator import SimGen
+
+AUTO = "auto"
+USUAL = 9  # heavy atoms where nothing else says how many
+
+
+def size_range(simgen: SimGen) -> tuple[int, int]:
+    """Fewest and most new heavy atoms: as given, or of the formula, the fragments, the shape, in this order."""
+    limits = simgen.limits
+    if str(simgen.n_heavy_atoms) != AUTO:
+        low, high = parse_range(simgen.n_heavy_atoms, "generator.n_heavy_atoms")
+    elif simgen.formula is not None:
+        low, high = limits.total
+    elif simgen.frame is not None:
+        low, high = simgen.frame.sizes()
+    else:
+        low = high = getattr(getattr(simgen.prior, "shape", None), "n_heavy_atoms", USUAL)
+    if limits is not None:
+        fewest, most = limits.total
+        if low < fewest or high > most:
+            raise UserError(
+                f"generator.n_heavy_atoms={simgen.n_heavy_atoms}: formula or counts allow {fewest} to {most} heavy "
+                f"atoms; leave it {AUTO} or change them"
+            )
+    return low, high
+
+
+def frame(simgen: SimGen) -> Fragments | None:
+    """The fragments to grow on or to link."""
+    attachments = [_index(a) for a in simgen.attachments]
+    if simgen.fragments is None:
+        if attachments:
+            raise UserError(f"generator.attachments={attachments} belong to fragments; give generator.fragments")
+        return None
+    if simgen.formula is not None:
+        raise UserError(
+            "generator.formula and generator.fragments are both given; limit the new atoms by generator.counts"
+        )
+    return Fragments(simgen.fragments, attachments)
+
+
+def patterns(forbidden: Sequence[str]) -> list[Chem.Mol]:
+    """Substructures that no molecule may contain."""
+    found = []
+    for text in map(str, forbidden):
+        found.append(Chem.MolFromSmarts(text))
+        if found[-1] is None:
+            raise UserError(f"generator.forbidden holds {text!r}, which is no SMARTS; mend or remove it")
+    return found
+
+
+def priors(simgen: SimGen) -> list[Score]:
+    """Of the fragments, then of the shape; without either, Gaussians with the shapes of the references.
+
+    Reference skeletons of at least five atoms count, or all.
+    """
+    found: list[Score] = [] if simgen.frame is None else [Joining.of(simgen.frame)]
+    found += [] if simgen.prior is None else [simgen.prior]
+    if found:
+        return found
+    large = [a for a in simgen.skeletons if len(a) >= 5]
+    return [GaussianPrior(shapes_of(large or simgen.skeletons))]
+
+
+def walls(simgen: SimGen) -> list[Score]:
+    """What keeps molecules off a host, and off that of a pocket."""
+    host = read_structures([simgen.host])[0].atoms if isinstance(simgen.host, str) else simgen.host
+    hosts = [host, getattr(getattr(simgen.prior, "shape", None), "host", None)]
+    return [HostRepulsion.of(atoms) for atoms in hosts if atoms is not None]
+
+
+def _index(given: int | str) -> int:
+    try:
+        return int(given)
+    except ValueError:
+        raise UserError(
+            f"generator.attachments holds {given!r}; give the numbers of hydrogens, counted from 0"
+        ) from None
