@@ -97,7 +97,8 @@ def test_every_target_takes_its_keys():
         section = OmegaConf.to_container(OmegaConf.load(path))
         if "_target_" in section:
             module, name = section.pop("_target_").rsplit(".", 1)
-            section = {key: value for key, value in section.items() if not isinstance(value, dict)}
+            groups = [name for entry in section.pop("defaults", []) if isinstance(entry, dict) for name in entry]
+            section = dict.fromkeys([key for key, value in section.items() if not isinstance(value, dict)] + groups)
             known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
             assert section.keys() <= known.keys(), path
 

@@ -44,6 +44,7 @@ class Sparrow(Calculator):
         import scine_utilities as scine
 
         self._scine = scine
+        self._method = method
         self._engine = scine.core.ModuleManager.get_instance().get("calculator", method)
         self._engine.log = scine.core.Log.silent()
         self._engine.settings["spin_multiplicity"] = multiplicity
@@ -63,8 +64,8 @@ class Sparrow(Calculator):
             self._engine.set_required_properties([scine.Property.Energy, scine.Property.Gradients])
             result = self._engine.calculate()
         except RuntimeError as error:
-            raise CalculationFailed(f"PM6 failed: {error}") from error
+            raise CalculationFailed(f"{self._method} failed: {error}") from error
         if not result.successful_calculation or not np.isfinite(result.gradients).all():
-            raise CalculationFailed("PM6 failed: the self-consistent field did not converge")
+            raise CalculationFailed(f"{self._method} failed: the self-consistent field did not converge")
         self.results["energy"] = float(result.energy) * units.Hartree
         self.results["forces"] = -np.asarray(result.gradients) * units.Hartree / units.Bohr

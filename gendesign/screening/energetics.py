@@ -10,6 +10,7 @@ from ase.calculators.calculator import CalculationFailed, SCFError
 from ase.optimize import LBFGS
 
 from gendesign.structure.bonds import connectivity
+from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
@@ -77,14 +78,3 @@ def measure(before: Atoms, after: Atoms, start: float, end: float, converged: bo
     if connectivity(before) != connectivity(after):
         return Strain(energy, rmsd, "the bond graph changed")
     return Strain(energy, rmsd, "" if converged else f"not converged in {max_steps} steps")
-
-
-def aligned_rmsd(first: np.ndarray, second: np.ndarray) -> float:
-    """Root mean square distance of paired points (n, 3) after the best rotation and translation (Kabsch 1976)."""
-    if len(first) == 0:
-        return 0.0
-    a, b = first - first.mean(0), second - second.mean(0)
-    u, singular, vt = np.linalg.svd(a.T @ b)
-    singular[-1] *= np.sign(np.linalg.det(u @ vt))
-    square = ((a**2).sum() + (b**2).sum() - 2 * singular.sum()) / len(a)
-    return float(np.sqrt(max(square, 0.0)))

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from matplotlib.figure import Figure
-from scipy.spatial.transform import Rotation
 
 from gendesign.structure.bonds import connectivity
+from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Row
 from gendesign.validation.methods import Method
 from gendesign.validation.picture import OWN, grid
@@ -20,13 +20,7 @@ GRAPH_KEPT, MEDIAN_RMSD = "minima that keep their bond graph", "median heavy-ato
 def heavy_rmsd(first: Atoms, second: Atoms) -> float:
     """RMSD (Angstrom) of the heavy atoms, atom by atom, after the best rotation and translation; 0 without any."""
     heavy = first.numbers > 1
-    if heavy.sum() < 2:
-        return 0.0
-    a, b = (atoms.positions[heavy] - atoms.positions[heavy].mean(0) for atoms in (first, second))
-    # two points leave a free rotation about their axis, which changes nothing but makes SciPy warn
-    if len(a) == 2:
-        return float(abs(np.linalg.norm(a[0]) - np.linalg.norm(b[0])))
-    return float(Rotation.align_vectors(a, b)[1] / np.sqrt(len(a)))
+    return aligned_rmsd(first.positions[heavy], second.positions[heavy])
 
 
 def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Make the files of docs/examples: what docs/conditional.md asks for conditions with.
 
-    python scripts/conditional/examples.py docs/examples
+python scripts/conditional/examples.py docs/examples
 """
 
 import sys

@@ -7,7 +7,7 @@ from ase.build import molecule
 from ase.calculators.calculator import CalculationFailed
 
 from gendesign.potential.reference import gfn2_calculator, pm6_calculator
-from gendesign.screening.energetics import aligned_rmsd
+from gendesign.structure.superposition import aligned_rmsd
 
 
 def energy(atoms, calculator):

@@ -16,6 +16,7 @@ from gendesign.generate.simgen.skeleton import VALENCE, Given
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
+from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import UserError
 
 BOND = 1.5  # Angstrom from an attachment to the first new atom
@@ -241,8 +242,4 @@ class Joining:
 
 def displacement(atoms: Atoms, given: Given) -> float:
     """RMSD (Angstrom) of the fragments' heavy atoms, the first of `atoms`, from where they were given, superposed."""
-    x, y = atoms.positions[: len(given.numbers)], given.positions
-    x, y = x - x.mean(0), y - y.mean(0)
-    u, s, vt = np.linalg.svd(x.T @ y)
-    s[-1] *= np.sign(np.linalg.det(u @ vt))
-    return float(np.sqrt(max(0.0, (x**2).sum() + (y**2).sum() - 2 * s.sum()) / len(x)))
+    return aligned_rmsd(atoms.positions[: len(given)], given.positions)
