@@ -1,13 +1,11 @@
 """Advantages by hand, the clipped loss by hand, and a policy of two choices that learns the better one."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from gendesign.generate.rl.canvas import Action, Canvas
-from gendesign.generate.rl.ppo import PPO, Rollout, advantages, joined, loss, rows, update
+from gendesign.generate.rl.ppo import PPO, Rollout, advantages, loss, update
 from gendesign.structure.types import UserError
 
 
@@ -74,12 +72,6 @@ def test_the_better_choice_is_learned():
             rollout = Rollout(canvas(128), action(element), chance[element].log(), reward - policy.worth, reward)
         logged = update(policy, optimizer, rollout, settings, generator)
     assert torch.softmax(policy.logits, -1)[1] > 0.9 and 1 <= logged["epochs"] <= settings.epochs
-
-
-def test_rows_and_joined_are_inverse():
-    whole = replace(canvas(5), bag=torch.arange(10.0).view(5, 2))
-    again = joined([rows(whole, torch.tensor([0, 1])), rows(whole, torch.tensor([2, 3, 4]))])
-    assert torch.equal(again.bag, whole.bag) and again.elements == whole.elements
 
 
 @pytest.mark.parametrize("wrong", [{"gamma": 1.5}, {"clip": 0.0}, {"epochs": 0}, {"learning_rate": -1.0}])

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
-from gendesign.generate.rl.canvas import Action, Canvas
 from torch import Tensor, nn
 
+from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.structure.types import UserError
 
 TINY = 1e-8
@@ -59,21 +59,7 @@ class Rollout:
         return len(self.log_prob)
 
     def __getitem__(self, chosen: Tensor) -> "Rollout":
-        parts = (rows(self.canvas, chosen), rows(self.action, chosen))
-        return Rollout(*parts, self.log_prob[chosen], self.advantage[chosen], self.target[chosen])
-
-
-def rows(batch: Canvas | Action, chosen: Tensor) -> Canvas | Action:
-    """Some environments of a batch."""
-    tensors = {f.name: getattr(batch, f.name) for f in fields(batch) if isinstance(getattr(batch, f.name), Tensor)}
-    return replace(batch, **{name: value[chosen] for name, value in tensors.items()})
-
-
-def joined(batches: list[Canvas] | list[Action]) -> Canvas | Action:
-    """Batches end to end."""
-    first = batches[0]
-    names = [f.name for f in fields(first) if isinstance(getattr(first, f.name), Tensor)]
-    return replace(first, **{name: torch.cat([getattr(batch, name) for batch in batches]) for name in names})
+        return Rollout(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 def advantages(reward: Tensor, value: Tensor, done: Tensor, last: Tensor, settings: PPO) -> Tensor:
