@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from gendesign.structure.journal import read_log
 from gendesign.train.dataset import Dataset
-from gendesign.train.journal import read_log
 
 UNITS = {"energy": ("energy", "eV/atom"), "forces": ("force", "eV/Angstrom")}
 

@@ -15,9 +15,9 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.potential import mace
+from gendesign.structure.journal import Journal
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
-from gendesign.train.journal import Journal
 from gendesign.train.loss import deviations, loss
 from gendesign.train.muon import Muon
 

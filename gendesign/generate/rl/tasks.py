@@ -4,7 +4,6 @@ Simm et al., ICLR 2021 (arXiv 2011.12747), section 5: single, several and stocha
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -135,7 +134,8 @@ class StochasticBag(Task):
             if z not in VALENCES:
                 known = " ".join(chemical_symbols[k] for k in sorted(VALENCES))
                 raise UserError(
-                    f"task.formula={self.formula}: the valence of {chemical_symbols[z]} is not known; allowed are {known}"
+                    f"task.formula={self.formula}: the valence of {chemical_symbols[z]} is not known; "
+                    f"allowed are {known}"
                 )
         self.range  # noqa: B018
         for size in self.range:
@@ -318,9 +318,7 @@ def has_closed_shell(bag: Bag) -> bool:
 
     The sum of valences is even, no atom has more than all others together, and n atoms have at least 2(n - 1).
     """
-    valences = Counter({min(VALENCES[z]): 0 for z in bag})
-    for z, count in bag.items():
-        valences[min(VALENCES[z])] += count
-    total, n = sum(v * count for v, count in valences.items()), sum(bag.values())
+    n, lowest = sum(bag.values()), {z: min(VALENCES[z]) for z in bag}
+    total = sum(lowest[z] * count for z, count in bag.items())
     most = sum(max(VALENCES[z]) * count for z, count in bag.items())  # as sulfur in SF6
-    return n > 0 and total % 2 == 0 and 2 * max(valences) <= max(total, most) and most >= 2 * (n - 1)
+    return n > 0 and total % 2 == 0 and 2 * max(lowest.values()) <= total and most >= 2 * (n - 1)

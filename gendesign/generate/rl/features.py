@@ -1,0 +1,285 @@
+"""What the agent knows of every atom on the canvas: invariant and equivariant features, by one of two extractors.
+
+`MessagePassing` learns them all; `PotentialFeatures` starts from the frozen potential's descriptors. Both then expand
+the neighbourhood in radial functions and spherical harmonics (atomic cluster expansion, Drautz, PRB 99, 014104, 2019,
+as MACE does, arXiv 2206.07697) and multiply these densities as functions on the sphere, which couples degrees without
+Clebsch-Gordan sums (Gaunt products, arXiv 2401.10216). All parities are those of the harmonics, (-1)^l, so reflections
+are respected too. Canvases are small: pairs are dense tensors, without edge lists.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from scipy.integrate import lebedev_rule
+from torch import Tensor, nn
+
+from gendesign.generate.rl.canvas import Canvas
+from gendesign.generate.rl.sphere import LEBEDEV, harmonics
+from gendesign.potential import Potential, mace
+from gendesign.structure.graph import Batch, neighbours
+from gendesign.structure.types import UserError
+
+N_ELEMENTS = 119  # rows of tables that are looked up by atomic number
+
+
+@dataclass(frozen=True)
+class Features:
+    """invariants (environments, slots, channels), zero where empty; equivariants ((max_l + 1)^2, environments, slots,
+    channels), in the order of e3nn's 0e + 1o + 2e + ...; bag (environments, channels); filled (environments, slots).
+
+    There are only as many slots as the fullest canvas needs.
+    """
+
+    invariants: Tensor
+    equivariants: Tensor
+    bag: Tensor
+    filled: Tensor
+
+
+@dataclass(frozen=True)
+class MessagePassing:
+    """Settings of features that are all learned. `cutoff` in Angstrom; `layers` rounds of messages; `max_l` degree of
+    the harmonics; `channels` a multiple of `n_radial`."""
+
+    layers: int = 2
+    channels: int = 32
+    max_l: int = 4
+    n_radial: int = 8
+    cutoff: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def build(self, potential: Potential | None = None) -> "Extractor":
+        """The network, untrained; the potential plays no part."""
+        return Extractor(Embedding(self.channels), self)
+
+
+@dataclass(frozen=True)
+class PotentialFeatures:
+    """Settings of features that start from the potential's descriptors, which stay as they are.
+
+    `described` layers of the potential give the descriptors; `layers` of our own make equivariants of them. The other
+    keys as in MessagePassing.
+    """
+
+    described: int = 2
+    layers: int = 1
+    channels: int = 32
+    max_l: int = 4
+    n_radial: int = 8
+    cutoff: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.described < 1:
+            raise UserError(f"policy.features.described={self.described}: give 1 or more layers of the potential")
+        _check(self)
+
+    def build(self, potential: Potential | None = None) -> "Extractor":
+        """The network, untrained; raises UserError without a potential."""
+        if potential is None:
+            raise UserError("these features describe atoms by a potential, and none was given; give one")
+        return Extractor(DescriptorEmbedding(self.channels, potential, self.described), self)
+
+
+def _check(settings: MessagePassing | PotentialFeatures) -> None:
+    for key in ("layers", "channels", "max_l", "n_radial"):
+        if getattr(settings, key) < 1:
+            raise UserError(f"policy.features.{key}={getattr(settings, key)}: give a whole number of 1 or more")
+    if not settings.cutoff > 0:
+        raise UserError(f"policy.features.cutoff={settings.cutoff}: give a length above 0, in Angstrom")
+    if settings.channels % settings.n_radial:
+        raise UserError(
+            f"policy.features.channels={settings.channels} is no multiple of n_radial={settings.n_radial}; give one"
+        )
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """One hidden layer."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+class Embedding(nn.Module):
+    """First invariants of atoms, from their elements and the bag.
+
+    Tables by atomic number, so that a policy learned with one set of elements goes on with another.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.element = nn.Embedding(N_ELEMENTS, channels)
+        self.count = nn.Embedding(N_ELEMENTS, channels)
+        self.presence = nn.Embedding(N_ELEMENTS, channels)
+        self.mix = mlp(channels, channels, channels)
+        self.share = nn.Linear(channels, channels)
+
+    def bag(self, canvas: Canvas) -> Tensor:
+        """Bag features (environments, channels)."""
+        elements = torch.tensor(canvas.elements, device=canvas.bag.device)
+        left = canvas.bag.to(self.element.weight.dtype)
+        return self.mix(0.3 * left @ self.count(elements) + (left > 0).to(left) @ self.presence(elements))
+
+    def forward(self, canvas: Canvas, bag: Tensor) -> Tensor:
+        """Invariants (environments, slots, channels)."""
+        return self.element(canvas.numbers) + self.share(bag)[:, None]
+
+
+class DescriptorEmbedding(Embedding):
+    """The same with the descriptors of a potential, whose weights are neither trained nor saved here."""
+
+    def __init__(self, channels: int, potential: Potential, described: int) -> None:
+        super().__init__(channels)
+        self.potential, self.described = potential, described
+        one = Batch(
+            torch.zeros(1, 3, dtype=potential.dtype, device=potential.device),
+            potential.net.atomic_numbers[:1],
+            torch.zeros(1, dtype=torch.long, device=potential.device),
+            1,
+        )
+        size = potential.descriptors(one, layers=described).shape[1]
+        self.read = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, channels))
+
+    def forward(self, canvas: Canvas, bag: Tensor) -> Tensor:
+        """Invariants (environments, slots, channels); raises UserError for elements that the potential cannot know."""
+        filled = canvas.filled
+        with torch.no_grad():
+            described = self._describe(canvas, filled).to(bag)
+        start = super().forward(canvas, bag)
+        return start.index_put(filled.nonzero(as_tuple=True), self.read(described), accumulate=True)
+
+    def _describe(self, canvas: Canvas, filled: Tensor) -> Tensor:
+        """Descriptors (atoms, features) of all filled slots."""
+        net, home = self.potential.net, self.potential.device
+        numbers = canvas.numbers[filled].to(home)
+        known = (numbers[:, None] == net.atomic_numbers).any(1)
+        if not known.all():
+            from ase.data import chemical_symbols
+
+            self.potential.require_elements({chemical_symbols[z] for z in numbers[~known].tolist()})
+        if not len(numbers):
+            return torch.zeros(0, self.read[0].normalized_shape[0])
+        system = torch.arange(len(filled), device=filled.device)[:, None].expand_as(filled)[filled].to(home)
+        positions = canvas.positions[filled].to(home, self.potential.dtype)
+        batch = Batch(positions, numbers, system, len(filled))
+        return mace.descriptors(net, positions, numbers, neighbours(batch, self.potential.cutoff), self.described)
+
+
+class Extractor(nn.Module):
+    """Features of canvases: an embedding of the atoms, then layers of messages between them."""
+
+    def __init__(self, embedding: Embedding, settings: MessagePassing | PotentialFeatures) -> None:
+        super().__init__()
+        self.settings = settings
+        self.embedding = embedding
+        self.layers = nn.ModuleList(
+            Layer(settings.channels, settings.max_l, settings.n_radial, first=k == 0) for k in range(settings.layers)
+        )
+
+    def forward(self, canvas: Canvas) -> Features:
+        """Features of every atom; translations change nothing, rotations turn the equivariants by Wigner matrices."""
+        canvas = _cropped(canvas)
+        positions = canvas.positions.to(self.embedding.element.weight.dtype)
+        vectors = positions[:, None] - positions[:, :, None]  # [n, i, j] from i to j
+        lengths = vectors.square().sum(-1).sqrt()
+        filled = canvas.filled
+        alone = torch.eye(filled.shape[1], dtype=torch.bool, device=filled.device)
+        pairs = filled[:, :, None] & filled[:, None] & ~alone
+        radial = _radial(lengths, self.settings.cutoff, self.settings.n_radial) * pairs[..., None]
+        y = harmonics(vectors, self.settings.max_l).transpose(2, 3).contiguous()  # (n, i, harmonics, j)
+        bag = self.embedding.bag(canvas)
+        invariants, equivariants = self.embedding(canvas, bag), None
+        for layer in self.layers:
+            invariants, equivariants = layer(invariants, equivariants, radial, y)
+        return Features(invariants * filled[..., None], equivariants, bag, filled)
+
+
+def _cropped(canvas: Canvas) -> Canvas:
+    """Without the slots that are empty on every canvas, but one slot at least."""
+    used = canvas.filled.any(0).nonzero()
+    slots = int(used.max()) + 1 if len(used) else 1
+    return Canvas(canvas.positions[:, :slots], canvas.numbers[:, :slots], canvas.bag, canvas.elements)
+
+
+def _radial(lengths: Tensor, cutoff: float, count: int) -> Tensor:
+    """Gaussians of the length (..., count), evenly spaced from 0.5 Angstrom to the cutoff, where they end smoothly."""
+    centres = torch.linspace(0.5, cutoff, count + 1, dtype=lengths.dtype, device=lengths.device)[:-1]
+    width = (cutoff - 0.5) / count
+    bumps = torch.exp(-0.5 * ((lengths[..., None] - centres) / width).square())
+    return bumps * (0.5 * (torch.cos(math.pi * (lengths / cutoff).clamp(max=1.0)) + 1))[..., None]
+
+
+@cache
+def _sphere_grid(max_l: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Y_lm at points (points, harmonics), and back (harmonics, points): exact for products of two functions."""
+    # degree 13 has negative weights, which cost digits
+    degree = next(d for d in LEBEDEV if d >= 3 * max_l and d != 13)
+    points, weights = (torch.as_tensor(part) for part in lebedev_rule(degree))
+    values = harmonics(points.T, max_l)
+    return values.to(device, dtype), (values * weights[:, None]).T.contiguous().to(device, dtype)
+
+
+class DegreeLinear(nn.Module):
+    """One matrix for each degree, on the channels of ((max_l + 1)^2, ..., channels)."""
+
+    def __init__(self, max_l: int, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(max_l + 1, inputs, outputs) / math.sqrt(inputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = x.split([2 * degree + 1 for degree in range(len(self.weight))])
+        return torch.cat([part @ matrix for part, matrix in zip(parts, self.weight, strict=True)])
+
+
+class Layer(nn.Module):
+    """One round of messages and one product of them with themselves at every atom.
+
+    A_i,lm = sum_j R_l(r_ij) Y_lm(r_ij) (W x_j), to which later layers add sum_j B(r_ij) (W h_j)_lm; h_i gains A and
+    the product of A with itself, gated by invariants, and the invariants x_i what has l = 0.
+    """
+
+    def __init__(self, channels: int, max_l: int, n_radial: int, *, first: bool) -> None:
+        super().__init__()
+        self.max_l, self.channels = max_l, channels
+        self.send = nn.Linear(channels, channels)
+        self.radial = nn.Linear(n_radial, (max_l + 1) * channels, bias=False)
+        self.carry = None if first else DegreeLinear(max_l, channels, channels)
+        self.left = DegreeLinear(max_l, channels, channels)
+        self.out = DegreeLinear(max_l, 2 * channels, channels)
+        self.update = mlp(3 * channels, 2 * channels, (max_l + 2) * channels)
+
+    def forward(self, x: Tensor, h: Tensor | None, radial: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Invariants (n, slots, channels) and equivariants (harmonics, n, slots, channels), from the same, the radial
+        functions (n, slots, slots, n_radial) and the harmonics (n, slots, harmonics, slots) of pairs."""
+        density = self._densities(x, radial, y)
+        if self.carry is not None:
+            density = density + self._carried(h, radial)
+        # an invariant factor that keeps crowded atoms in range
+        density = density * torch.rsqrt(1 + density.square().mean((0, -1), keepdim=True))
+        to_grid, back = _sphere_grid(self.max_l, x.dtype, x.device)
+        on_grid = (to_grid @ self.left(density).flatten(1)).square()
+        product = (back @ on_grid).view_as(density)
+        both = torch.cat([density, product], -1)
+        change, gates = self.update(torch.cat([x, both[0]], -1)).split(
+            [self.channels, (self.max_l + 1) * self.channels], -1
+        )
+        gates = gates.unflatten(-1, (self.max_l + 1, self.channels)).movedim(-2, 0)
+        repeats = torch.tensor([2 * degree + 1 for degree in range(self.max_l + 1)], device=x.device)
+        new = self.out(both) * gates.repeat_interleave(repeats, 0, output_size=len(density))
+        return x + change, new if h is None else h + new
+
+    def _densities(self, x: Tensor, radial: Tensor, y: Tensor) -> Tensor:
+        weights = self.radial(radial).unflatten(-1, (self.max_l + 1, self.channels)) * self.send(x)[:, None, :, None]
+        parts = y.split([2 * degree + 1 for degree in range(self.max_l + 1)], 2)
+        found = [part @ weights[..., degree, :] for degree, part in enumerate(parts)]
+        return torch.cat(found, 2).movedim(2, 0)
+
+    def _carried(self, h: Tensor, radial: Tensor) -> Tensor:
+        """Channels in as many groups as there are radial functions, each carried by one of them."""
+        size, n, slots, channels = h.shape
+        groups = radial.shape[-1]
+        sent = self.carry(h).view(size, n, slots, groups, channels // groups).permute(1, 3, 2, 0, 4).flatten(3)
+        moved = radial.permute(0, 3, 1, 2) @ sent  # (n, groups, slots, harmonics * channels / groups)
+        moved = moved.view(n, groups, slots, size, channels // groups).permute(3, 0, 2, 1, 4)
+        return moved.reshape(size, n, slots, channels)

@@ -1,0 +1,142 @@
+"""Conditions in the generator as a whole, with a tiny untrained potential: they combine, and refuse in one line."""
+
+import ase.io
+import numpy as np
+import pytest
+import tiny
+import torch
+from ase import Atoms
+from ase.build import molecule
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from gendesign.generate.simgen import SimGen
+from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose
+from gendesign.generate.simgen.guidance import guidances
+from gendesign.generate.simgen.random import keys
+from gendesign.generate.simgen.restraints import RadiusOfGyration
+from gendesign.generate.simgen.shape import Circle
+from gendesign.generate.simgen.shape_prior import ShapePrior
+from gendesign.objective import Objective
+from gendesign.structure.files import read_structures
+from gendesign.structure.types import UserError
+
+FEW = Finish(finalists=1, rough_steps=1, sweeps=1)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reference") / "reference.extxyz"
+    ase.io.write(path, [molecule(name) for name in ("CH3CH2OH", "CH3CONH2", "CH3NO2", "C2H6", "CH3CH2NH2", "C6H6")])
+    return str(path)
+
+
+def simgen(known, **changes) -> SimGen:
+    usual = dict(
+        n_heavy_atoms="3-4", reference=known, steps=8, particles=4, families=2, swap_every=2, finishing=FEW
+    )
+    return SimGen(tiny.potential(), **{**usual, **changes})
+
+
+def nitrobenzene() -> Atoms:
+    mol = Chem.AddHs(Chem.MolFromSmiles("c1ccccc1[N+](=O)[O-]"))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=1)
+    return Atoms([a.GetSymbol() for a in mol.GetAtoms()], mol.GetConformer().GetPositions())
+
+
+def test_all_conditions_together(reference):
+    ring, guest = nitrobenzene(), molecule("CH4")
+    guest.translate([0.0, 0.0, 6.0])
+    generator = simgen(
+        reference,
+        fragments=[ring],
+        attachments=[9],
+        prior=ShapePrior(Circle(radius=5.0)),
+        host=guest,
+        counts="N0-1",
+        forbidden=["[F]"],
+        guidance=guidances(RadiusOfGyration(target=2.0)),
+        objective=Objective(["qed"]),
+        likeness=0.5,
+        importance="N2",
+    )
+    sizes = torch.tensor([12, 13])
+    swarm, exploded, wanted = generator.sample(sizes, keys(3, torch.arange(2)))
+    given = generator.conditions.given
+    assert len(generator.priors) == 2 and len(generator.walls) == 1 and not exploded.all()
+    fixed = swarm.positions[~swarm.free].numpy().reshape(-1, len(given), 3)
+    assert (fixed[~np.repeat(exploded.numpy(), 2)] == given.positions).all()
+    counts = swarm.composition(torch.tensor(generator.numbers))
+    assert (
+        torch.equal(counts, wanted[:, None].expand_as(counts)) and (counts[..., 1] <= 2).all()
+    )  # one N is the nitro's
+    for candidate in generator.generate(range(2), seed=3):
+        assert candidate.history and (candidate.failure is None or isinstance(candidate.failure, str))
+
+
+def test_an_exact_formula_is_drawn_and_kept(reference):
+    generator = simgen(reference, n_heavy_atoms="auto", formula="C2H5NO")
+    swarm, _, _ = generator.sample(torch.tensor([4, 4]), keys(5, torch.arange(2)))
+    assert generator.size_range == (4, 4) and generator.heavy_elements == ["C", "N", "O"]
+    counts = swarm.composition(torch.tensor([6, 7, 8]))
+    assert (counts == torch.tensor([2.0, 1.0, 1.0])).all()
+    for candidate in generator.generate(range(3), seed=1):
+        wrong = candidate.atoms.get_chemical_formula(mode="hill") != "C2H5NO"
+        assert not wrong or candidate.failure is not None
+
+
+def test_a_trajectory_ends_at_the_molecule(reference, tmp_path):
+    seen = []
+    generator = simgen(reference, trajectory=str(tmp_path / "way"))
+    done = list(generator.generate(range(2), seed=2, progress=lambda *numbers: seen.append(numbers)))
+    assert seen == [(1, 2), (2, 2)]
+    for candidate in done:
+        if candidate.failure is None or not candidate.failure.startswith("no molecule"):
+            frames = read_structures([tmp_path / "way" / f"{candidate.index:06d}.extxyz"])
+            assert len(frames) == 8 + 2 and frames[0].info["sigma"] == 1.0 and frames[-2].info["sigma"] == 0.0
+            np.testing.assert_allclose(frames[-1].atoms.positions, candidate.atoms.positions, atol=1e-6)
+
+
+def test_smiles_are_references_and_sets_mix(reference, tmp_path):
+    (tmp_path / "own.smi").write_text("CCO ethanol\nCCN\n")
+    generator = simgen(reference, reference=[reference, str(tmp_path / "own.smi")], reference_weights=[1, 3])
+    weights = np.array(generator.references.weights)
+    assert len(generator.skeletons) == 8 and weights[-2:].sum() == pytest.approx(3 * weights[:-2].sum())
+
+
+def test_forbidden_and_reward_decide_the_choice():
+    ethanol, ether = (
+        Proposal(molecule(name), 3, 0, energy, "x") for name, energy in (("CH3CH2OH", 0.0), ("CH3OCH3", 0.2))
+    )
+    goal, cno = Goal(np.array([2, 0, 1]), 0.0), [6, 7, 8]
+    cold = Finish(temperature=1e-3)
+    assert choose([ethanol, ether], goal, cno, cold, 0.5) is ethanol
+    paid = Conditions(reward=lambda structures: np.array([0.0, 1.0]))
+    assert choose([ethanol, ether], goal, cno, cold, 0.5, paid) is ether
+    broken = Proposal(ethanol.atoms, 3, 0, 0.0, "x", "contains [OH]")
+    assert choose([broken, ether], goal, cno, cold, 0.5) is ether
+    assert (
+        Conditions(forbidden=[Chem.MolFromSmarts("[OX2H]")]).broken_by(
+            ethanol.atoms, Chem.AddHs(Chem.MolFromSmiles("CCO"))
+        )
+        == "contains [O&X2&H1]"
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"formula": "C2H6O", "counts": "N0"}, "both given"),
+        ({"formula": "C2H6O", "n_heavy_atoms": 9}, "allow 3 to 3 heavy atoms"),
+        ({"attachments": [3]}, "belong to fragments"),
+        ({"fragments": [molecule("C6H6")], "attachments": ["x"]}, "give the numbers of hydrogens"),
+        ({"forbidden": ["C("]}, "is no SMARTS"),
+        ({"likeness": 0.0}, "must be above zero"),
+        ({"reference_weights": [1, 2]}, "one number above zero for each of the 1"),
+        ({"reference": ["missing.smi"]}, "does not exist"),
+        ({"objective": Objective(["qed"], memory="scaffold")}, "leave memory out"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(reference, wrong, said):
+    with pytest.raises(UserError, match=said):
+        simgen(reference, **wrong)
