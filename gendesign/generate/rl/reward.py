@@ -60,9 +60,9 @@ class Reward:
         apart = np.linalg.norm(atoms.positions - position, axis=1)
         if not apart.min() >= self.nearest:  # also where the position is not finite
             return CLOSE
-        several = ~np.isin(atoms.numbers, SINGLE_BONDED)
-        if number in SINGLE_BONDED and not (apart[several] <= self.farthest).any():
-            return STRAY
+        if number in SINGLE_BONDED:
+            holds = np.array([z not in SINGLE_BONDED for z in atoms.numbers.tolist()])
+            return "" if (apart[holds] <= self.farthest).any() else STRAY
         return ""
 
     def ask(self, structures: Sequence[Atoms]) -> np.ndarray:

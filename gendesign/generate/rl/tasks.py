@@ -163,10 +163,10 @@ class StochasticBag(Task):
         return self._draw(rng, int(rng.integers(low, high + 1))), Atoms()
 
     def _draw(self, rng: np.random.Generator, size: int) -> Bag:
-        numbers = np.array(self.elements)
         share = np.array([self.proportions[z] for z in self.elements], float)
-        for counts in rng.multinomial(size, share / share.sum(), DRAWS):
-            bag = {int(z): int(k) for z, k in zip(numbers, counts, strict=True) if k}
+        for _ in range(DRAWS):
+            counts = rng.multinomial(size, share / share.sum())
+            bag = {z: int(k) for z, k in zip(self.elements, counts, strict=True) if k}
             if has_closed_shell(bag):
                 return bag
         raise UserError(
