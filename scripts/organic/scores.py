@@ -1,17 +1,18 @@
 """Keep the reference molecules' own scores beside the checkpoint, to be shown beside those of generated molecules.
 
-gendesign benchmark molecules && python scripts/organic/scores.py      # reads results/benchmark
+gendesign benchmark molecules && python scripts/organic/scores.py [results/benchmark]
 """
 
 import json
+import sys
 from pathlib import Path
 
 # Shares that say nothing of references: they are their own references and the potential was trained on them.
 OWN = ("novel", "unique")
 
 
-def main() -> None:
-    rows = json.loads(Path("results/benchmark/references-sample/summary.json").read_text())["table"]
+def main(folder: str = "results/benchmark") -> None:
+    rows = json.loads(Path(folder) / "references-sample/summary.json".read_text())["table"]
     kept = [
         {key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)
     ]
@@ -20,4 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
