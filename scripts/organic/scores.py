@@ -12,7 +12,7 @@ OWN = ("novel", "unique")
 
 
 def main(folder: str = "results/benchmark") -> None:
-    rows = json.loads(Path(folder) / "references-sample/summary.json".read_text())["table"]
+    rows = json.loads((Path(folder) / "references-sample" / "summary.json").read_text())["table"]
     kept = [
         {key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)
     ]
