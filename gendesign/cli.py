@@ -58,6 +58,8 @@ def dispatch(arguments: list[str]) -> int:
         print(__version__)
         return 0
     name, rest = arguments[0], arguments[1:]
+    if name == "train" and AGENT in rest:  # one verb for all training; an agent's settings are its own
+        name, rest = "agent", [word for word in rest if word != AGENT]
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
@@ -114,6 +116,27 @@ def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
         stages, n = build_stages(config, files, potential)
         with open_folder(output, identity) as folder, Bar(n, config.shard_size, stages.names) as bar:
             summary = run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
+    except UserError as error:
+        raise SettingsError(str(error)) from error
+    print_table(summary, output)
+
+
+def agent_verb(verb: str, files: list[str], config: DictConfig) -> None:
+    """train generator=agent: an agent, and the best molecules it built."""
+    output = Path(config.output)
+    identity = {"verb": "train agent", **identify(files, config), "weights": None}
+    check_folder(output, identity)
+    with quiet():
+        from gendesign.run.agents import train_agent
+        from gendesign.run.build import load
+        from gendesign.structure.types import UserError
+
+    try:
+        potential = load(config)
+        identity["weights"] = potential.weights_hash
+        check_folder(output, identity)
+        with open_folder(output, identity, "state.pt") as folder:
+            summary = train_agent(config, potential, folder)
     except UserError as error:
         raise SettingsError(str(error)) from error
     print_table(summary, output)
@@ -255,6 +278,7 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
 # Settings that name a file whose content makes a run another one.
 FILE_KEYS = ("generator.fragments", "generator.host", "shape.path", "shape.ligand", "shape_target")
 OWN_CODE = re.compile(r"([^\s'\"\[]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
+AGENT = "generator=agent"
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {
     "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),
@@ -262,6 +286,7 @@ VERBS = {
     "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
     "label": Verb("label structures from files by a teacher (xTB, DFT, ...), to train on", train_verb, STRUCTURE_FILES),
     "train": Verb("fit a potential to labelled extxyz files", train_verb, STRUCTURE_FILES),
+    "agent": Verb("train an agent that builds molecules: gendesign train generator=agent ...", agent_verb),
     "validate": Verb("measure a potential: errors, physical tests, a card", validate_verb, POTENTIAL_AND_FILES),
     "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
 }

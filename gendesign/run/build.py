@@ -49,9 +49,13 @@ def load(config: DictConfig) -> Potential:
     )
 
 
-def build_stages(config: DictConfig, files: Sequence[str], potential: Potential) -> tuple[Stages, int]:
-    """The stages that `config` names, and how many candidates there are to be."""
-    if files:
+def build_stages(
+    config: DictConfig, files: Sequence[str], potential: Potential, found: Structures | None = None
+) -> tuple[Stages, int]:
+    """The stages that `config` names, and how many candidates there are to be; `found` ones need no generator."""
+    if found is not None:
+        generator, n = found, len(found.candidates)
+    elif files:
         generator = Structures(read_structures([Path(name) for name in files]))
         n = len(generator.candidates)
         potential.require_elements({symbol for c in generator.candidates for symbol in c.atoms.get_chemical_symbols()})

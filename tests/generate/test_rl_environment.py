@@ -1,8 +1,8 @@
 """Building atom by atom: tasks, rewards by hand, floors, one environment and many, seeds, and going on exactly."""
 
-import json
 import warnings
 from dataclasses import replace
+from io import BytesIO
 
 import gymnasium
 import numpy as np
@@ -194,7 +194,7 @@ def test_many_are_as_single_ones_with_one_call_a_step():
 
 def test_going_on_is_as_not_having_stopped():
     def make():
-        reward = Reward(Pairs(broken=6), objective=Objective(["qed"]))
+        reward = Reward(Pairs(broken=6), objective=Objective(["qed"], memory="scaffold"))
         return VectorBuilding(StochasticBag("CH4O", "3-6"), reward, 4, seed=1)
 
     def walk(env, rng, steps):
@@ -206,7 +206,9 @@ def test_going_on_is_as_not_having_stopped():
 
     whole, rng = make(), RNG(5)
     walk(whole, rng, 7)
-    kept, random = json.loads(json.dumps(whole.state_dict())), rng.bit_generator.state
+    buffer, random = BytesIO(), rng.bit_generator.state
+    torch.save(whole.state_dict(), buffer)
+    kept = torch.load(BytesIO(buffer.getvalue()), weights_only=True)  # plain values only
     rest = walk(whole, rng, 15)
     other, rng = make(), RNG()
     other.load_state_dict(kept)
@@ -226,6 +228,26 @@ def test_an_episode_without_energy_ends_and_is_counted():
     assert done.tolist() == [True, True] and env.failures == 1
     assert rewards[1] == pytest.approx(-0.6) and infos[1]["reason"] == "no energy"
     assert rewards[0] == pytest.approx(-0.1 / 1.2) and infos[0]["reason"] == ""
+
+
+@pytest.mark.parametrize(
+    ("at_end", "ceiling", "reason"),
+    [(False, 1.0, "unlikely energy"), (True, 2.9, ""), (True, 1.0, "unlikely energy"), (False, None, "")],
+)
+def test_holes_of_a_potential_do_not_pay(at_end, ceiling, reason):
+    def hole(structures):  # 5 Hartree below where two atoms are nearer than 0.7 Angstrom
+        return np.array([-5.0 * (len(a) == 2 and a.get_distance(0, 1) < 0.7) for a in structures])
+
+    env = VectorBuilding(SingleBag("CO"), Reward(hole, at_end=at_end, ceiling=ceiling), 1)
+    for x in ([0, 0, 0], [0.65, 0, 0]):
+        step = towards(x, [0, 0, 0], 0, int(x[0] == 0))
+        _, rewards, _, infos = env.step(batch(step))
+    assert infos[0]["reason"] == reason and env.failures == bool(reason)
+    assert rewards[0] == pytest.approx(-0.6 if reason else 5.0)
+    shut = VectorBuilding(SingleBag("CO"), Reward(hole, contact=0.7), 1)  # carbon and oxygen: 0.7 (0.76 + 0.66)
+    for x in ([0, 0, 0], [0.99, 0, 0]):
+        infos = shut.step(batch(towards(x, [0, 0, 0], 0, int(x[0] == 0))))[3]
+    assert infos[0]["reason"] == "too close"
 
 
 def test_water_by_the_teacher_is_water_by_tblite():
@@ -392,6 +414,7 @@ def test_scaffold_regions(tmp_path):
         (lambda: MoleculeBuilding(SingleBag("UO2"), Reward(teacher_energies("gfn2"))), "GFN2-xTB does not know U"),
         (lambda: Reward(Pairs(), floor=0.6), "reward.floor=0.6"),
         (lambda: Reward("gfn2"), "cannot be called"),
+        (lambda: Reward(Pairs(), contact=2), "reward.contact=2"),
     ],
 )
 def test_what_cannot_be_is_one_line(make, said):

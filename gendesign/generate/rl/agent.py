@@ -41,7 +41,9 @@ class Agent:
 
             names = ", ".join(chemical_symbols[z] for z in unknown)
             known = " ".join(chemical_symbols[z] for z in self.policy.elements)
-            raise UserError(f"generator.formula={self.formula}: agent {self.agent} builds with {known}, not with {names}")
+            raise UserError(
+                f"generator.formula={self.formula}: agent {self.agent} builds with {known}, not with {names}"
+            )
 
     @cached_property
     def task(self) -> SingleBag:

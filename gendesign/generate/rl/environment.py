@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gendesign.generate.rl.canvas import Action, Canvas, placed
 from gendesign.generate.rl.episode import Episode, Placement, advance, begin, check
-from gendesign.generate.rl.reward import NO_ENERGY, Reward
+from gendesign.generate.rl.reward import NO_ENERGY, UNLIKELY, Reward
 from gendesign.generate.rl.tasks import Task
 from gendesign.structure.types import UserError
 
@@ -92,8 +92,8 @@ class VectorBuilding:
     """`n` environments side by side: each step asks for all its energies in one call, and what ended starts anew.
 
     Each environment draws from a stream of its own, of `seed` and its number; formulas that come by turns start shifted
-    by that number. `failures` counts episodes that ended for want of an energy. Canvas and rewards have `dtype` and
-    lie on `device`; positions are kept in double precision all the same.
+    by that number. `failures` counts episodes that ended for want of an energy, or of one to believe. Canvas and
+    rewards have `dtype` and lie on `device`; positions are kept in double precision all the same.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class VectorBuilding:
         canvas = observed(self._episodes, self.elements, self.slots)
         outcomes = advance(self._episodes, placements(canvas, action), self.task, self.reward, self.slots)
         infos = [{**o.info, "canvas": self._shown([o.episode])} if o.done else {} for o in outcomes]
-        self.failures += sum(outcome.reason == NO_ENERGY for outcome in outcomes)
+        self.failures += sum(outcome.reason in (NO_ENERGY, UNLIKELY) for outcome in outcomes)
         self._episodes = [self._begin(i) if o.done else o.episode for i, o in enumerate(outcomes)]
         rewards = torch.tensor([o.reward for o in outcomes], dtype=self.dtype, device=self.device)
         done = torch.tensor([o.done for o in outcomes], device=self.device)

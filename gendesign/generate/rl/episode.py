@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from gendesign.generate.rl.reward import FLOOR, FULL, IMPOSSIBLE, NO_ENERGY, OUTSIDE, Reward
+from gendesign.generate.rl.reward import FLOOR, FULL, IMPOSSIBLE, OUTSIDE, Reward
 from gendesign.generate.rl.tasks import Bag, Task
 from gendesign.structure.types import UserError
 
@@ -117,12 +117,14 @@ def advance(
     due = [i for i, end in enumerate(ends) if not faults[i] and (end or not reward.at_end)]
     gains = [0.0] * len(after)
     for i, gain, energy in zip(due, *_gains([after[i] for i in due], reward), strict=True):
-        gains[i], after[i] = gain, replace(after[i], energy=energy, settled=len(after[i].atoms))
+        size = len(after[i].atoms)
+        gains[i], faults[i] = gain, reward.doubt(gain, size - after[i].settled)
+        after[i] = replace(after[i], energy=energy, settled=size)
     outcomes = []
     for new, placement, fault, end, gain in zip(after, placements, faults, ends, gains, strict=True):
         paid = reward.floor if fault else gain - task.penalty(placement.position)
-        if math.isnan(paid) or paid < reward.floor:
-            paid, fault = reward.floor, NO_ENERGY if math.isnan(paid) else FLOOR
+        if paid < reward.floor:
+            paid, fault = reward.floor, FLOOR
         full = end and not fault and bool(new.bag)
         new = replace(new, gained=new.gained + paid)
         outcomes.append(Outcome(new, paid, bool(fault) or (end and not full), full, fault or (FULL if full else "")))

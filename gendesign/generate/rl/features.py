@@ -41,11 +41,11 @@ class Features:
 @dataclass(frozen=True)
 class MessagePassing:
     """Settings of features that are all learned. `cutoff` in Angstrom; `layers` rounds of messages; `max_l` degree of
-    the harmonics; `channels` a multiple of `n_radial`."""
+    the harmonics; `channels` features per atom and degree, an even number and a multiple of half of `n_radial`."""
 
     layers: int = 2
-    channels: int = 32
-    max_l: int = 4
+    channels: int = 24
+    max_l: int = 3
     n_radial: int = 8
     cutoff: float = 5.0
 
@@ -67,8 +67,8 @@ class PotentialFeatures:
 
     described: int = 2
     layers: int = 1
-    channels: int = 32
-    max_l: int = 4
+    channels: int = 24
+    max_l: int = 3
     n_radial: int = 8
     cutoff: float = 5.0
 
@@ -90,9 +90,10 @@ def _check(settings: MessagePassing | PotentialFeatures) -> None:
             raise UserError(f"policy.features.{key}={getattr(settings, key)}: give a whole number of 1 or more")
     if not settings.cutoff > 0:
         raise UserError(f"policy.features.cutoff={settings.cutoff}: give a length above 0, in Angstrom")
-    if settings.channels % settings.n_radial:
+    if settings.channels % 2 or 2 * settings.channels % settings.n_radial:
         raise UserError(
-            f"policy.features.channels={settings.channels} is no multiple of n_radial={settings.n_radial}; give one"
+            f"policy.features.channels={settings.channels} must be even, and twice that a multiple of "
+            f"n_radial={settings.n_radial}; give such numbers"
         )
 
 
@@ -187,11 +188,13 @@ class Extractor(nn.Module):
         alone = torch.eye(filled.shape[1], dtype=torch.bool, device=filled.device)
         pairs = filled[:, :, None] & filled[:, None] & ~alone
         radial = _radial(lengths, self.settings.cutoff, self.settings.n_radial) * pairs[..., None]
-        y = harmonics(vectors, self.settings.max_l).transpose(2, 3).contiguous()  # (n, i, harmonics, j)
+        radial = radial.movedim(3, 1).contiguous()
+        y = math.sqrt(4 * math.pi) * harmonics(vectors, self.settings.max_l).movedim(3, 1)
+        edges = (radial[:, :, None] * y[:, None]).flatten(1, 3)
         bag = self.embedding.bag(canvas)
         invariants, equivariants = self.embedding(canvas, bag), None
         for layer in self.layers:
-            invariants, equivariants = layer(invariants, equivariants, radial, y)
+            invariants, equivariants = layer(invariants, equivariants, radial, edges)
         return Features(invariants * filled[..., None], equivariants, bag, filled)
 
 
@@ -235,51 +238,45 @@ class DegreeLinear(nn.Module):
 class Layer(nn.Module):
     """One round of messages and one product of them with themselves at every atom.
 
-    A_i,lm = sum_j R_l(r_ij) Y_lm(r_ij) (W x_j), to which later layers add sum_j B(r_ij) (W h_j)_lm; h_i gains A and
-    the product of A with itself, gated by invariants, and the invariants x_i what has l = 0.
+    A_i,gk,lm = sum_j B_g(r_ij) Y_lm(r_ij) (W x_j)_k, to which later layers add sum_j B_g(r_ij) (W' h_j)_gk,lm: the
+    matrices that mix channels afterwards make of the fixed radial functions g learned ones for each degree. h_i gains
+    A and the product of A with itself, gated by invariants; the invariants x_i gain what has l = 0.
     """
 
     def __init__(self, channels: int, max_l: int, n_radial: int, *, first: bool) -> None:
         super().__init__()
-        self.max_l, self.channels = max_l, channels
-        self.send = nn.Linear(channels, channels)
-        self.radial = nn.Linear(n_radial, (max_l + 1) * channels, bias=False)
-        self.carry = None if first else DegreeLinear(max_l, channels, channels)
-        self.left = DegreeLinear(max_l, channels, channels)
-        self.out = DegreeLinear(max_l, 2 * channels, channels)
-        self.update = mlp(3 * channels, 2 * channels, (max_l + 2) * channels)
+        self.channels, self.n_radial = channels, n_radial
+        self.sizes = [2 * degree + 1 for degree in range(max_l + 1)]
+        wide, narrow = 2 * channels, channels // 2
+        self.send = nn.Linear(channels, wide // n_radial)
+        self.carry = None if first else DegreeLinear(max_l, channels, wide)
+        self.left = DegreeLinear(max_l, wide, narrow)
+        self.out = DegreeLinear(max_l, wide + narrow, channels)
+        self.update = mlp(channels + wide + narrow, 2 * channels, (max_l + 2) * channels)
 
-    def forward(self, x: Tensor, h: Tensor | None, radial: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, h: Tensor | None, radial: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """Invariants (n, slots, channels) and equivariants (harmonics, n, slots, channels), from the same, the radial
-        functions (n, slots, slots, n_radial) and the harmonics (n, slots, harmonics, slots) of pairs."""
-        density = self._densities(x, radial, y)
+        functions B (n, n_radial, slots, slots) and B Y (n, n_radial * harmonics * slots, slots) of pairs i, j."""
+        density = self._expanded(x, edges)
         if self.carry is not None:
             density = density + self._carried(h, radial)
         # an invariant factor that keeps crowded atoms in range
         density = density * torch.rsqrt(1 + density.square().mean((0, -1), keepdim=True))
-        to_grid, back = _sphere_grid(self.max_l, x.dtype, x.device)
-        on_grid = (to_grid @ self.left(density).flatten(1)).square()
-        product = (back @ on_grid).view_as(density)
+        to_grid, back = _sphere_grid(len(self.sizes) - 1, x.dtype, x.device)
+        left = self.left(density)
+        product = (back @ (to_grid @ left.flatten(1)).square()).view_as(left)
         both = torch.cat([density, product], -1)
-        change, gates = self.update(torch.cat([x, both[0]], -1)).split(
-            [self.channels, (self.max_l + 1) * self.channels], -1
-        )
-        gates = gates.unflatten(-1, (self.max_l + 1, self.channels)).movedim(-2, 0)
-        repeats = torch.tensor([2 * degree + 1 for degree in range(self.max_l + 1)], device=x.device)
-        new = self.out(both) * gates.repeat_interleave(repeats, 0, output_size=len(density))
+        change, gates = self.update(torch.cat([x, both[0]], -1)).tensor_split([self.channels], -1)
+        gates = 1 + gates.unflatten(-1, (len(self.sizes), self.channels)).movedim(-2, 0)
+        new = torch.cat([part * gate for part, gate in zip(self.out(both).split(self.sizes), gates, strict=True)])
         return x + change, new if h is None else h + new
 
-    def _densities(self, x: Tensor, radial: Tensor, y: Tensor) -> Tensor:
-        weights = self.radial(radial).unflatten(-1, (self.max_l + 1, self.channels)) * self.send(x)[:, None, :, None]
-        parts = y.split([2 * degree + 1 for degree in range(self.max_l + 1)], 2)
-        found = [part @ weights[..., degree, :] for degree, part in enumerate(parts)]
-        return torch.cat(found, 2).movedim(2, 0)
+    def _expanded(self, x: Tensor, edges: Tensor) -> Tensor:
+        n, slots, _ = x.shape
+        found = (edges @ self.send(x)).view(n, self.n_radial, sum(self.sizes), slots, -1)
+        return found.permute(2, 0, 3, 1, 4).flatten(3)
 
     def _carried(self, h: Tensor, radial: Tensor) -> Tensor:
-        """Channels in as many groups as there are radial functions, each carried by one of them."""
-        size, n, slots, channels = h.shape
-        groups = radial.shape[-1]
-        sent = self.carry(h).view(size, n, slots, groups, channels // groups).permute(1, 3, 2, 0, 4).flatten(3)
-        moved = radial.permute(0, 3, 1, 2) @ sent  # (n, groups, slots, harmonics * channels / groups)
-        moved = moved.view(n, groups, slots, size, channels // groups).permute(3, 0, 2, 1, 4)
-        return moved.reshape(size, n, slots, channels)
+        size, n, slots, _ = h.shape
+        sent = self.carry(h).view(size, n, slots, self.n_radial, -1).permute(1, 3, 2, 0, 4).flatten(3)
+        return (radial @ sent).view(n, self.n_radial, slots, size, -1).permute(3, 0, 2, 1, 4).flatten(3)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.data import covalent_radii
 
 from gendesign.generate.rl.energies import Energies
 from gendesign.objective import Objective
@@ -15,7 +16,7 @@ from gendesign.structure.types import UserError
 
 SINGLE_BONDED = (1, 9, 17, 35)  # H, F, Cl, Br: alone they would only find each other
 CLOSE, STRAY, OUTSIDE, IMPOSSIBLE = "too close", "stray", "outside", "impossible"
-NO_ENERGY, FLOOR, FULL = "no energy", "floor", "canvas full"
+NO_ENERGY, UNLIKELY, FLOOR, FULL = "no energy", "unlikely energy", "floor", "canvas full"
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,11 @@ class Reward:
     ends the episode: for atoms nearer than `nearest` to another, for H, F, Cl, Br farther than `farthest` from every
     atom that is none of these (Angstrom), and for energies that rise by more. A finished molecule is paid its
     `objective`, 0..1, times `weight` Hartree as well; its components carry their own weights.
+
+    Two rules are not the paper's, and keep an agent from the holes of a learned potential: gains above `ceiling`
+    Hartree for each new atom are not believed (None: all are), and atoms nearer than `contact` times the sum of the
+    covalent radii are too close. In 530 random fragments the bundled potential lay up to 4.3 Hartree below its teacher
+    where atoms were nearer than 0.6 such sums, up to 0.5 at 0.6 to 0.7, at most 0.13 beyond: 0.7 suits it.
     """
 
     energies: Energies
@@ -33,6 +39,8 @@ class Reward:
     floor: float = -0.6
     nearest: float = 0.6
     farthest: float = 2.0
+    contact: float = 0.0
+    ceiling: float | None = 1.0
     objective: Objective | None = None
     weight: float = 1.0
 
@@ -42,6 +50,10 @@ class Reward:
         for key in ("nearest", "farthest"):
             if not getattr(self, key) > 0:
                 raise UserError(f"reward.{key}={getattr(self, key)}: give a distance above 0 Angstrom")
+        if not 0 <= self.contact < 1:
+            raise UserError(f"reward.contact={self.contact}: give a share of covalent distances from 0 to below 1")
+        if self.ceiling is not None and not self.ceiling > 0:
+            raise UserError(f"reward.ceiling={self.ceiling}: give a number above 0, in Hartree, or None")
         if not callable(self.energies):
             raise UserError(
                 f"reward.energies={self.energies!r} cannot be called; give potential_energies(potential), "
@@ -58,12 +70,19 @@ class Reward:
         if not len(atoms):
             return ""
         apart = np.linalg.norm(atoms.positions - position, axis=1)
-        if not apart.min() >= self.nearest:  # also where the position is not finite
+        least = np.maximum(self.nearest, self.contact * (covalent_radii[atoms.numbers] + covalent_radii[number]))
+        if (apart < least).any():
             return CLOSE
         if number in SINGLE_BONDED:
             holds = np.array([z not in SINGLE_BONDED for z in atoms.numbers.tolist()])
             return "" if (apart[holds] <= self.farthest).any() else STRAY
         return ""
+
+    def doubt(self, gain: float, atoms: int) -> str:
+        """Why the energy gained (Hartree) with so many new atoms cannot be, or nothing."""
+        if not np.isfinite(gain):
+            return NO_ENERGY
+        return UNLIKELY if self.ceiling is not None and gain > self.ceiling * atoms else ""
 
     def ask(self, structures: Sequence[Atoms]) -> np.ndarray:
         """Energies (n,) in Hartree, asked in one call, or in none for no structures; NaN where there is none."""

@@ -82,13 +82,22 @@ class State:
 
 
 def train(
-    policy: Policy, environments: VectorBuilding, judging: VectorBuilding, folder: Path, settings: Training, ppo: PPO
+    policy: Policy,
+    environments: VectorBuilding,
+    judging: VectorBuilding,
+    folder: Path,
+    settings: Training,
+    ppo: PPO,
+    kept: int = 200,
 ) -> State:
-    """Train `policy` in place; `folder` gets state.pt, log.csv and TensorBoard's files after every update."""
+    """Train `policy` in place; `folder` gets state.pt, log.csv and TensorBoard's files after every update.
+
+    The best `kept` molecules of every formula stay in the state's archive.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=ppo.learning_rate)
     generator = torch.Generator().manual_seed(settings.seed)
-    state = State(policy, optimizer, environments, generator, Archive())
+    state = State(policy, optimizer, environments, generator, Archive(kept))
     if (folder / STATE).exists():
         state.load(folder / STATE)
     journal = Journal(folder, state.step)

@@ -1,0 +1,63 @@
+"""Trained agents as folders: weights.safetensors and config.yaml."""
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import yaml
+from ase.data import chemical_symbols
+
+from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
+from gendesign.generate.rl.policy import Policy, PolicySettings
+from gendesign.potential import Potential
+from gendesign.potential.zoo import checkpoints_folder, hash_of
+from gendesign.structure.types import UserError
+
+FEATURES = {"MessagePassing": MessagePassing, "PotentialFeatures": PotentialFeatures}
+
+
+def save_agent(policy: Policy, folder: Path, **more: Any) -> None:
+    """Write the policy so that `load_agent` restores it; `more` says how it was trained."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in policy.state_dict().items()}
+    partial = folder / "weights.partial"
+    partial.write_bytes(safetensors.torch.save(state))
+    os.replace(partial, folder / "weights.safetensors")
+    settings = asdict(policy.settings) | {"features": {
+        "kind": type(policy.settings.features).__name__, **asdict(policy.settings.features)}}  # fmt: skip
+    config = {
+        "kind": "agent",
+        "elements": [chemical_symbols[z] for z in policy.elements],
+        "weights_sha256": hash_of(folder / "weights.safetensors"),
+        "policy": settings,
+        **more,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def load_agent(agent: str, potential: Potential | None = None) -> Policy:
+    """The policy of a bundled agent or of a folder; one that reads the potential's features needs `potential`.
+
+    Raises UserError for a folder that is no agent's, damaged weights, and other potential than it was trained with.
+    """
+    folder = Path(agent) if Path(agent).is_dir() else checkpoints_folder() / agent
+    if not (folder / "config.yaml").is_file() or not (folder / "weights.safetensors").is_file():
+        raise UserError(
+            f"agent {agent!r} is neither bundled nor the folder of one; train one: gendesign train generator=agent"
+        )
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    if config.get("kind") != "agent":
+        raise UserError(
+            f"{folder} holds a potential, not an agent; give the folder that gendesign train generator=agent wrote"
+        )
+    if hash_of(folder / "weights.safetensors") != config["weights_sha256"]:
+        raise UserError(f"{folder}: the weights do not match their hash; copy the folder again")
+    given = dict(config["policy"])
+    features = dict(given.pop("features"))
+    kind = FEATURES[features.pop("kind")]
+    elements = [chemical_symbols.index(symbol) for symbol in config["elements"]]
+    policy = Policy(PolicySettings(features=kind(**features), **given), elements, potential)
+    policy.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    return policy.eval()

@@ -1,0 +1,75 @@
+"""Train an agent into a folder: its checkpoint, its log, and its best molecules relaxed, screened and reported."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ase.data import atomic_numbers, chemical_symbols
+from omegaconf import DictConfig
+
+from gendesign.generate.rl.checkpoint import load_agent, save_agent
+from gendesign.generate.rl.energies import potential_energies, teacher_energies
+from gendesign.generate.rl.environment import VectorBuilding
+from gendesign.generate.rl.policy import Policy
+from gendesign.generate.rl.tasks import Task
+from gendesign.generate.rl.training import train
+from gendesign.potential import Potential
+from gendesign.run.build import Structures, build_stages, make
+from gendesign.run.folder import Folder
+from gendesign.run.pipeline import run
+from gendesign.run.progress import Bar
+from gendesign.structure.types import UserError
+
+
+def train_agent(config: DictConfig, potential: Potential, folder: Folder) -> dict[str, Any]:
+    """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`, return the summary of the latter."""
+    task = _task(config)
+    ppo, settings = make(config.ppo), make(config.training)
+    energies = potential_energies(potential) if config.energies == "potential" else teacher_energies(config.energies)
+    reward = make(config.reward, energies=energies)
+    policy = _policy(config, task, potential, settings.seed)
+
+    def building(n: int, seed: int) -> VectorBuilding:
+        return VectorBuilding(task, reward, n, seed, elements=policy.elements)
+
+    state = train(
+        policy, building(settings.environments, settings.seed), building(settings.judged, settings.seed), folder.path,
+        settings, ppo, config.kept,
+    )  # fmt: skip
+    save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,
+               energies=config.energies, steps=state.step)  # fmt: skip
+    found = state.archive.candidates("agent")
+    if not found:
+        raise UserError(
+            f"{state.archive.seen} molecules were finished in {state.step} placements and none is valid; train longer "
+            "(training.steps)"
+        )
+    stages, _ = build_stages(config, [], potential, Structures(found, "agent"))
+    with Bar(len(found), config.shard_size, stages.names) as bar:
+        return run(stages, folder, n=len(found), seed=config.seed, shard_size=config.shard_size, progress=bar)
+
+
+def _task(config: DictConfig) -> Task:
+    formula = config.generator.formula
+    if formula is None:
+        return make(config.task)
+    if "formula" not in config.task:
+        raise UserError(f"generator.formula={formula}: this task has no formula; set its own keys, task.*")
+    return make(config.task, formula=str(formula))
+
+
+def _policy(config: DictConfig, task: Task, potential: Potential, seed: int) -> Policy:
+    wanted: Sequence[int] = task.elements
+    if config.generator.elements is not None:
+        text = str(config.generator.elements).strip("[]").replace(",", " ").split()
+        unknown = [symbol for symbol in text if symbol not in atomic_numbers]
+        if unknown:
+            raise UserError(f"generator.elements: {unknown[0]} is no element; write symbols such as [C,H,N,O]")
+        wanted = sorted({*wanted, *(atomic_numbers[symbol] for symbol in text)})
+    if config.init is None:
+        potential.require_elements([chemical_symbols[z] for z in wanted])
+        return Policy(make(config.policy), wanted, potential, seed)
+    policy = load_agent(config.init, potential).train()
+    if not set(wanted) <= set(policy.elements):
+        known = " ".join(chemical_symbols[z] for z in policy.elements)
+        raise UserError(f"init={config.init} builds with {known} only; begin a new agent, or choose another task")
+    return policy
