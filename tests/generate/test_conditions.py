@@ -32,9 +32,7 @@ def reference(tmp_path_factory):
 
 
 def simgen(known, **changes) -> SimGen:
-    usual = dict(
-        n_heavy_atoms="3-4", reference=known, steps=8, particles=4, families=2, swap_every=2, finishing=FEW
-    )
+    usual = dict(n_heavy_atoms="3-4", reference=known, steps=8, particles=4, families=2, swap_every=2, finishing=FEW)
     return SimGen(tiny.potential(), **{**usual, **changes})
 
 

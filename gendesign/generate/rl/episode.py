@@ -136,7 +136,7 @@ def _fault(episode: Episode, placement: Placement, task: Task, reward: Reward) -
         return IMPOSSIBLE
     if not task.allows(placement.position):
         return OUTSIDE
-    return reward.fault(episode.atoms, placement.number, placement.position)
+    return reward.fault(episode.atoms, placement.number, placement.position, episode.bag)
 
 
 def _place(episode: Episode, placement: Placement, task: Task) -> Episode:

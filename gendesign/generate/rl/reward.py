@@ -3,7 +3,7 @@
 Simm et al., ICLR 2021 (arXiv 2011.12747), section 3 and appendix: r = E(canvas) + E(atom) - E(canvas + atom).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,8 +65,11 @@ class Reward:
         if hasattr(self.energies, "require_elements"):
             self.energies.require_elements(symbols)
 
-    def fault(self, atoms: Atoms, number: int, position: np.ndarray) -> str:
-        """Why element `number` must not go to `position` (3,) beside `atoms`, or nothing."""
+    def fault(self, atoms: Atoms, number: int, position: np.ndarray, bag: Collection[int] = (6,)) -> str:
+        """Why element `number` must not go to `position` (3,) beside `atoms`, or nothing; `bag` holds what is left.
+
+        Where neither canvas nor bag has an element that bears others, as in HF, halogens and hydrogens bear each other; H2 and F2 fail all the same.
+        """
         if not len(atoms):
             return ""
         apart = np.linalg.norm(atoms.positions - position, axis=1)
@@ -75,6 +78,8 @@ class Reward:
             return CLOSE
         if number in SINGLE_BONDED:
             holds = np.array([z not in SINGLE_BONDED for z in atoms.numbers.tolist()])
+            if not holds.any() and set(bag) <= set(SINGLE_BONDED):
+                holds = (atoms.numbers == 1) != (number == 1)
             return "" if (apart[holds] <= self.farthest).any() else STRAY
         return ""
 
