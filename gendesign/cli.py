@@ -237,11 +237,13 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
+    (settings.get("generator") or {}).pop("trajectory", None)  # a folder of its own, which changes no molecule
     also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
     also += [*settings.get("test", ()), *settings.get("replay", ())]
     also += (settings.get("generator") or {}).get("reference") or []
     also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
-    read = [*files, *(file for file in also if file and Path(file).is_file())]  # who reads them names missing ones
+    also = [Path(str(file)).expanduser() for file in also if file]
+    read = [*files, *(file for file in also if file.is_file())]  # who reads them names missing ones
     digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
 
@@ -277,7 +279,7 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
 
 # Settings that name a file whose content makes a run another one.
 FILE_KEYS = ("generator.fragments", "generator.host", "shape.path", "shape.ligand", "shape_target")
-OWN_CODE = re.compile(r"([^\s'\"\[]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
+OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 AGENT = "generator=agent"
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {

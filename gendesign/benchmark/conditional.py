@@ -4,6 +4,7 @@ A try counts when, after the full relaxation, the molecule is strictly valid and
 tries are kept in the output folder; the same command goes on.
 """
 
+import hashlib
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -64,8 +65,9 @@ def run(config: DictConfig) -> None:
     """Make every try, print the table, write conditional.json to `record`, cost.png beside it."""
     settings, folder = config.conditional, record.check_record(config.record)
     for key in ("pairs", "scaffolds", "formulas", "macrocycles", "shapes", "likeness", "tries"):
-        if settings[key] is None or settings[key] < 0:
-            raise UserError(f"conditional.{key}={settings[key]}: give 0 or more")
+        least = 1 if key == "tries" else 0
+        if settings[key] is None or settings[key] < least:
+            raise UserError(f"conditional.{key}={settings[key]}: give {least} or more")
     potential = load(config)
     cases = {
         "linker": linkers(settings.pairs),
@@ -94,8 +96,10 @@ def run(config: DictConfig) -> None:
 def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> list[Try]:
     """`count` attempts at a case, from its file in the output folder where they were made already."""
     path = Path(config.output) / "conditional" / f"{case.name}.json"
-    identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed,
-                "settings": OmegaConf.to_container(config.generator, resolve=True)}  # fmt: skip
+    identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed, "dtype": config.dtype,
+                "relaxation": OmegaConf.to_container(config.relaxation, resolve=True),
+                "settings": OmegaConf.to_container(config.generator, resolve=True),
+                "case": _digest(case.settings)}  # fmt: skip
     if path.is_file() and (kept := json.loads(path.read_text()))["identity"] == identity:
         return [Try(**one) for one in kept["tries"]]
     generator = simgen(config, potential, **case.settings)
@@ -106,6 +110,20 @@ def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> l
     write_atomically(path, json.dumps({"identity": identity, "tries": [vars(one) for one in found]}, indent=1) + "\n")
     write_extxyz(done, path.with_suffix(".extxyz"))
     return found
+
+
+def _digest(settings: Mapping[str, Any]) -> str:
+    """What a case asks for, and the files it reads, as a hash."""
+    text = []
+    for key, value in sorted(settings.items()):
+        if key == "fragments":
+            value = [[a.numbers.tolist(), np.round(a.positions, 6).tolist()] for a in value]
+        elif isinstance(value, str) and Path(value).is_file():
+            value = Path(value).read_text()
+        elif isinstance(value, ShapePrior):
+            value = np.round(value.shape.points(settings["n_heavy_atoms"]), 6).tolist()
+        text.append(f"{key}={value}")
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
 def simgen(config: DictConfig, potential: Potential, **settings: Any) -> SimGen:
@@ -221,7 +239,7 @@ def rows_of(kind: str, found: Sequence[Sequence[Try]]) -> list[Row]:
         return [
             Row(f"{cases} in {len(found[0])} tries", hit, record.SHARE, len(found), target),
             Row(f"{kind}: intact and valid, per try", share, record.SHARE, n),
-            Row(f"{kind}: valid, per try", valid, record.SHARE, n),
+            Row(f"{kind}: valid after relaxation, moved or not, per try", valid, record.SHARE, n),
         ]
     if kind == "shape":
         over_all = [one.value if one.reason is None else 0.0 for one in flat]

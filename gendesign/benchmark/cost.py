@@ -27,6 +27,7 @@ VARIED: dict[str, Sequence[int]] = {
 def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
     """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
     found = {}
+    _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
     for name, values in tqdm(VARIED.items(), desc="cost", unit="series"):
         found[name] = [_seconds({**USUAL, name: value}, config.seed, potential)[0] for value in values]
     usual = _seconds(USUAL, config.seed, potential)

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 
 ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64")}
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
-OUTSIDE = r",(?![^\[(]*[\])])"  # commas outside brackets
 NUMBERS = {int: "a whole number", float: "a number"}
 
 
@@ -49,8 +48,30 @@ def expand(overrides: Sequence[str]) -> list[list[str]]:
     choices = []
     for override in overrides:
         key, _, text = override.partition("=")
-        choices.append([f"{key}={part}" for part in re.split(OUTSIDE, text)])
+        choices.append([f"{key}={part}" for part in split_outside(text)])
     return [list(combination) for combination in itertools.product(*choices)]
+
+
+def split_outside(text: str) -> list[str]:
+    """Parts of a text between the commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += (letter in "([") - (letter in ")]")
+        if letter == "," and depth <= 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
+
+
+def _unwrapped(text: str) -> str:
+    """Without the brackets around the whole of it: [a,b] is a,b, but [#7]-[#7] stays."""
+    depth = 0
+    for place, letter in enumerate(text):
+        depth += (letter == "[") - (letter == "]")
+        if depth == 0:
+            return text[1:-1] if letter == "]" and place == len(text) - 1 and text[0] == "[" else text
+    return text
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -128,8 +149,14 @@ def _compose(verb: str, choices: list[tuple[str, str]]) -> DictConfig:
         if name != "null" and name not in _options(group):
             raise SettingsError(f"{group}={name} is unknown; allowed: {', '.join(_options(group))} or null")
     with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="gendesign"):
-        words = [f"{group}={name}" if name != "null" else f"~{group}" for group, name in choices if name != used[group]]
-        return compose(verb, overrides=words)
+        # an experiment may have chosen otherwise, so that with one even the usual choice is said
+        said = [(group, name) for group, name in choices if name != used[group] or "experiment" in dict(choices)]
+        nothing = [group for group, name in said if name == "null" and "/" in group]
+        words = [f"{group}={name}" if name != "null" else f"~{group}" for group, name in said if group not in nothing]
+        config = compose(verb, overrides=words)
+    for group in nothing:
+        OmegaConf.update(config, group.replace("/", "."), None, force_add=True)
+    return config
 
 
 def _default(verb: str, config: DictConfig, key: str) -> Any:
@@ -160,8 +187,7 @@ def _value(key: str, text: str, default: Any) -> Any:
         except ValueError:
             raise SettingsError(f"{key}={text}: {NUMBERS[type(default)]} is needed, such as {default}") from None
     if isinstance(default, list):
-        inside = text.strip()[1:-1] if re.fullmatch(r"\s*\[.*\]\s*", text) else text
-        items = [item.strip().strip("'\"") for item in re.split(OUTSIDE, inside)]
+        items = [item.strip().strip("'\"") for item in split_outside(_unwrapped(text.strip()))]
         return [_value(key, item, default[0] if default else "") for item in items if item]
     if default is None:
         return _number_or_text(text)

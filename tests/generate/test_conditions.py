@@ -32,7 +32,7 @@ def reference(tmp_path_factory):
 
 
 def simgen(known, **changes) -> SimGen:
-    usual = dict(n_heavy_atoms="3-4", reference=known, steps=8, particles=4, families=2, swap_every=2, finishing=FEW)
+    usual = dict(n_heavy_atoms="3-4", reference=known, steps=25, particles=4, families=2, swap_every=2, finishing=FEW)
     return SimGen(tiny.potential(), **{**usual, **changes})
 
 
@@ -78,7 +78,9 @@ def test_an_exact_formula_is_drawn_and_kept(reference):
     assert generator.size_range == (4, 4) and generator.heavy_elements == ["C", "N", "O"]
     counts = swarm.composition(torch.tensor([6, 7, 8]))
     assert (counts == torch.tensor([2.0, 1.0, 1.0])).all()
-    for candidate in generator.generate(range(3), seed=1):
+    done = list(generator.generate(range(6), seed=1))
+    assert not all((c.failure or "").startswith("no molecule") for c in done)
+    for candidate in done:
         wrong = candidate.atoms.get_chemical_formula(mode="hill") != "C2H5NO"
         assert not wrong or candidate.failure is not None
 
@@ -87,11 +89,11 @@ def test_a_trajectory_ends_at_the_molecule(reference, tmp_path):
     seen = []
     generator = simgen(reference, trajectory=str(tmp_path / "way"))
     done = list(generator.generate(range(2), seed=2, progress=lambda *numbers: seen.append(numbers)))
-    assert seen == [(1, 2), (2, 2)]
+    assert seen == [(1, 2), (2, 2)] and len(list((tmp_path / "way").iterdir())) > 0
     for candidate in done:
         if candidate.failure is None or not candidate.failure.startswith("no molecule"):
             frames = read_structures([tmp_path / "way" / f"{candidate.index:06d}.extxyz"])
-            assert len(frames) == 8 + 2 and frames[0].info["sigma"] == 1.0 and frames[-2].info["sigma"] == 0.0
+            assert len(frames) == 25 + 2 and frames[0].info["sigma"] == 1.0 and frames[-2].info["sigma"] == 0.0
             np.testing.assert_allclose(frames[-1].atoms.positions, candidate.atoms.positions, atol=1e-6)
 
 
@@ -138,3 +140,63 @@ def test_forbidden_and_reward_decide_the_choice():
 def test_what_makes_no_sense_is_refused(reference, wrong, said):
     with pytest.raises(UserError, match=said):
         simgen(reference, **wrong)
+
+
+def test_a_candidate_with_limits_depends_on_its_index_alone(reference):
+    generator, index = simgen(reference, counts="N1-2"), torch.arange(3)
+    sizes = torch.tensor([5, 20, 8])
+    together, exploded, _ = generator.sample(sizes, keys(7, index))
+    single, _, _ = generator.sample(sizes[:1], keys(7, index[:1]))
+    own = together.molecule // generator.families == 0
+    assert not exploded.any() and torch.equal(together.numbers[own], single.numbers)
+    assert torch.allclose(together.positions[own], single.positions, rtol=0, atol=1e-6)
+
+
+def test_settings_of_the_command_line_reach_the_generator(reference, tmp_path):
+    from gendesign.run.build import make
+    from gendesign.run.settings import resolve
+
+    (tmp_path / "own.smi").write_text("CCO\nCCN\n")
+    words = [f"generator.reference=[{reference},{tmp_path / 'own.smi'}]", "generator.reference_weights=[3,1]",
+             "generator.counts=N0-1", "generator.forbidden=[[#7]-[#7],[$([OX2]),$([SX2])]F]",
+             "generator/guidance=distance", "generator.guidance.function.target=3.5"]  # fmt: skip
+    generator = make(resolve("generate", words).generator, potential=tiny.potential())
+    assert generator.references.weights[-1] == 0.5 and len(generator.conditions.forbidden) == 2
+    assert generator.limits.high.tolist()[1] == 1 and len(generator.guidance) == 1
+    assert make(resolve("generate", ["generator.forbidden=[#7]-[#7]"]).generator, potential=tiny.potential()).forbidden
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (["experiment=compact", "generator/guidance=none"], "guidance"),
+        (["experiment=druglike", "generator/objective=none"], "objective"),
+        (["experiment=macrocycle", "generator/prior=null"], "prior"),
+    ],
+)
+def test_a_choice_undoes_an_experiment(words, key):
+    from gendesign.run.settings import resolve
+
+    chosen = resolve("generate", words).generator.get(key)
+    assert chosen is None or not (chosen.get("function") or chosen.get("components"))
+
+
+def test_forbidden_patterns_see_no_hydrogen_atoms():
+    ethanol = molecule("CH3CH2OH")
+    mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+    assert Conditions(forbidden=[Chem.MolFromSmarts("[!#6]~[!#6]")]).broken_by(ethanol, mol) == ""
+
+
+def test_amine_oxides_and_many_attachments(reference):
+    mol = Chem.AddHs(Chem.MolFromSmiles("C[N+](C)(C)[O-]"))
+    rdDistGeom.EmbedMolecule(mol, randomSeed=3)
+    oxide = Atoms([a.GetSymbol() for a in mol.GetAtoms()], mol.GetConformer().GetPositions())
+    generator = simgen(reference, fragments=[oxide], attachments=[5], n_heavy_atoms="auto")
+    done = list(generator.generate(range(4), seed=2))
+    assert not any("no bond orders" in (c.failure or "") for c in done)
+    with pytest.raises(UserError, match="3 attachments need one new atom each"):
+        simgen(reference, fragments=[molecule("C6H6")], attachments=[6, 8, 10], n_heavy_atoms=2)
+    assert simgen(
+        reference, fragments=[molecule("C6H6")], attachments=[6, 7, 8, 9], n_heavy_atoms="auto"
+    ).size_range == (4, 9)
+    assert simgen(reference, counts="C12-14 N2 O0", n_heavy_atoms="auto").size_range == (14, 14)

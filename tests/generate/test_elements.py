@@ -65,6 +65,7 @@ def test_the_fitter_particle_survives():
         references=refs,
         potential=SimpleNamespace(dtype=torch.float64),
         energies=lambda swarm, positions, sigma: (swarm.particle != 2).double(),
+        weights=lambda swarm: 1.0,
     )
     swarm = new_swarm(torch.tensor([4, 4]), keys(3, torch.arange(2)), 3)
     swarm.numbers[(swarm.particle == 2) & (swarm.slot == 1)] = 7

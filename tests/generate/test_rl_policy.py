@@ -36,7 +36,7 @@ def coefficients(batch: int, max_l: int, seed: int = 0) -> torch.Tensor:
 def product_rule() -> tuple[torch.Tensor, torch.Tensor]:
     """Gauss-Legendre in z times trapezoids in phi: knows nothing of Lebedev."""
     z, weights = np.polynomial.legendre.leggauss(160)
-    phi = np.arange(320) * (2 * math.pi / 320)
+    phi = (np.arange(320) + 0.5) * (2 * math.pi / 320)
     z, phi = (grid.ravel() for grid in np.meshgrid(z, phi, indexing="ij"))
     points = np.stack([np.sqrt(1 - z * z) * np.cos(phi), np.sqrt(1 - z * z) * np.sin(phi), z], 1)
     return torch.tensor(points), torch.tensor(np.repeat(weights, 320) * (2 * math.pi / 320))
@@ -91,8 +91,8 @@ def test_the_mode_is_the_densest_direction():
 
 @pytest.mark.parametrize("peaked", [False, True])
 def test_drawn_directions_follow_the_density(peaked):
-    n, bands, sectors = 20_000, 8, 8
-    a = harmonics(torch.tensor([[0.6, 0.0, 0.8]], dtype=torch.float64), 4) if peaked else coefficients(1, 4)
+    n, bands, sectors = 6_000, 8, 8
+    a = harmonics(torch.tensor([[0.48, 0.36, 0.8]], dtype=torch.float64), 4) if peaked else coefficients(1, 4)
     one = Directions(a, 10.0, 10.0)
     x = many(one, n)
     assert torch.allclose(x.norm(dim=1), torch.ones(n, dtype=torch.float64))
@@ -110,8 +110,8 @@ def test_drawn_directions_follow_the_density(peaked):
     error = (found - expected)[likely].square() / (expected + (0.02 * expected).square())[likely]
     assert float(error.sum()) < float(likely.sum()) + 4 * math.sqrt(2 * float(likely.sum()))
     moments = torch.einsum("p,pi,pj->ij", mass, points, points)
-    assert torch.allclose(x.T @ x / n, moments, atol=0.015)
-    assert torch.allclose(x.mean(0), mass @ points, atol=0.02)
+    assert torch.allclose(x.T @ x / n, moments, atol=0.025)
+    assert torch.allclose(x.mean(0), mass @ points, atol=0.04)
 
 
 def test_no_preference_is_the_uniform_distribution():
@@ -173,7 +173,7 @@ def canvases(slots: int = 10, dtype=torch.float64) -> Canvas:
     structures = [
         ethanol,
         ethanol[[0, 1, 2]],
-        tiny.rattled("CH3NH2", 1)[[0, 1, 4]],
+        tiny.rattled("H3CNH2", 1)[[0, 1, 4]],
         molecule("H2O"),
         Atoms("C"),
         Atoms(),
@@ -206,7 +206,9 @@ def test_probabilities_respect_the_symmetries_of_space(features):
 
 
 def test_the_deterministic_agent_turns_with_the_canvas():
-    policy, canvas = make(), canvases()[[0, 1, 2]]  # no symmetric ones, whose modes are many
+    # no planar ones, where a direction and its mirror image are equally probable
+    structures = [tiny.rattled(name) for name in ("CH3CH2OH", "H3CNH2", "C2H6", "CH3OH")]
+    policy, canvas = make(), Canvas.build(structures, [{1: 2, 8: 1}] * 4, ELEMENTS, 10)
     turn = o3.rand_matrix().double()
     before = policy.act(canvas, None, deterministic=True)[0]
     after = policy.act(replace(canvas, positions=canvas.positions @ turn.T), None, deterministic=True)[0]

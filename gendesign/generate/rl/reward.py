@@ -68,7 +68,8 @@ class Reward:
     def fault(self, atoms: Atoms, number: int, position: np.ndarray, bag: Collection[int] = (6,)) -> str:
         """Why element `number` must not go to `position` (3,) beside `atoms`, or nothing; `bag` holds what is left.
 
-        Where neither canvas nor bag has an element that bears others, as in HF, halogens and hydrogens bear each other; H2 and F2 fail all the same.
+        Where neither canvas nor bag has an element that bears others, as in HF, halogens and hydrogens bear each other;
+        H2 and F2 fail all the same.
         """
         if not len(atoms):
             return ""

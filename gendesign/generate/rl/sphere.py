@@ -62,12 +62,13 @@ def lebedev_degree(max_l: int, sharpest: float) -> int:
     """
     terms = (2 * np.arange(max_l + 1) + 1) / (math.sqrt(4 * math.pi) * (max_l + 1))
     nodes, weights = legendre.leggauss(400)
-    exact = 2 * math.pi * weights @ np.exp(sharpest * legendre.legval(nodes, terms) ** 2)
+    top = sharpest * (max_l + 1) ** 2 / (4 * math.pi)  # the peak's exponent, taken out of both integrals
+    exact = 2 * math.pi * weights @ np.exp(sharpest * legendre.legval(nodes, terms) ** 2 - top)
     poles = np.random.default_rng(0).normal(size=(64, 3))
     poles /= np.linalg.norm(poles, axis=1, keepdims=True)
     for degree in LEBEDEV:
         points, area = lebedev_rule(degree)
-        found = np.exp(sharpest * legendre.legval(poles @ points, terms) ** 2) @ area
+        found = np.exp(sharpest * legendre.legval(poles @ points, terms) ** 2 - top) @ area
         if np.abs(found / exact - 1).max() < ACCURACY:
             return degree
     raise UserError(

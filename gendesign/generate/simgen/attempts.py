@@ -70,7 +70,7 @@ def _goals(simgen: SimGen, sizes: Tensor, key: Tensor, compositions: np.ndarray)
         known = dict(zip(simgen.heavy_elements, limits.low.tolist(), strict=True)) | {"H": limits.hydrogens}
         rings = composition.unsaturation_of(known)
         return [finish.Goal(c, rings, True, limits.hydrogens) for c in compositions]
-    row = drawn_reference(key, len(molecules)).tolist()
+    row = drawn_reference(key, simgen.references.weights).tolist()
     per_atom = [finish.unsaturation(molecules[k].numbers) / len(simgen.skeletons[k]) for k in row]
     base = 0.0 if simgen.frame is None else simgen.frame.unsaturation
     return [

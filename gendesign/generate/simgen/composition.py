@@ -11,7 +11,7 @@ from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.types import UserError
 
-HYPERVALENT = {"S": 2, "N": 0}  # how far below zero one atom may bring the count of rings and pi bonds
+HYPERVALENT = {"S": 2}  # how far below zero one atom may bring the count of rings and pi bonds
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ def limits_of(formula: str | None, counts: str | None, elements: Sequence[str]) 
     """
     if formula is None and counts is None:
         return None
+    formula, counts = (None if text is None else str(text) for text in (formula, counts))
     low, high = np.zeros(len(elements), int), np.full(len(elements), 10**6)
     if formula is not None:
         exact = parse_formula(formula)
@@ -68,7 +69,7 @@ def limits_of(formula: str | None, counts: str | None, elements: Sequence[str]) 
 
 def elements_of(formula: str) -> list[str]:
     """Heavy elements of a formula, carbon first."""
-    heavy = sorted(e for e in parse_formula(formula) if e != "H")
+    heavy = sorted(e for e in parse_formula(str(formula)) if e != "H")
     return sorted(heavy, key=lambda e: e != "C")
 
 
@@ -89,6 +90,7 @@ def weights_of(text: str | None, elements: Sequence[str]) -> dict[int, float]:
     """Weights by atomic number of a text such as "N2 O0.5"; raises UserError for anything else."""
     if text is None:
         return {}
+    text = str(text)
     found = re.findall(r"([A-Z][a-z]?)(\d*\.?\d+)", text)
     if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*\.?\d+[\s,]*)+", text) or any(e not in elements for e, _ in found):
         raise UserError(

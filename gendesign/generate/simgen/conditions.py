@@ -10,7 +10,7 @@ from rdkit import Chem
 from gendesign.generate.simgen.fragments import Fragments, Joining
 from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
 from gendesign.generate.simgen.shape_prior import HostRepulsion
-from gendesign.structure.files import read_structures
+from gendesign.structure.clouds import heavy_atoms
 from gendesign.structure.formula import parse_range
 from gendesign.structure.types import Score, UserError
 
@@ -23,8 +23,8 @@ USUAL = 9  # heavy atoms where nothing else says how many
 
 def size_range(simgen: SimGen) -> tuple[int, int]:
     """Fewest and most new heavy atoms: as given, or of the formula, the fragments, the shape, in this order."""
-    limits = simgen.limits
-    if str(simgen.n_heavy_atoms) != AUTO:
+    limits, given = simgen.limits, str(simgen.n_heavy_atoms) != AUTO
+    if given:
         low, high = parse_range(simgen.n_heavy_atoms, "generator.n_heavy_atoms")
     elif simgen.formula is not None:
         low, high = limits.total
@@ -34,11 +34,19 @@ def size_range(simgen: SimGen) -> tuple[int, int]:
         low = high = getattr(getattr(simgen.prior, "shape", None), "n_heavy_atoms", USUAL)
     if limits is not None:
         fewest, most = limits.total
+        if not given:
+            low, high = (min(max(n, fewest), most) for n in (low, high))
         if low < fewest or high > most:
             raise UserError(
                 f"generator.n_heavy_atoms={simgen.n_heavy_atoms}: formula or counts allow {fewest} to {most} heavy "
                 f"atoms; leave it {AUTO} or change them"
             )
+    alone = simgen.frame is not None and len(simgen.frame.molecules) == 1
+    if alone and low < len(simgen.frame.anchors):
+        raise UserError(
+            f"generator.n_heavy_atoms={simgen.n_heavy_atoms}: {len(simgen.frame.anchors)} attachments need one "
+            "new atom each at least"
+        )
     return low, high
 
 
@@ -76,12 +84,12 @@ def priors(simgen: SimGen) -> list[Score]:
     if found:
         return found
     large = [a for a in simgen.skeletons if len(a) >= 5]
-    return [GaussianPrior(shapes_of(large or simgen.skeletons))]
+    return [GaussianPrior(shapes_of(large or simgen.skeletons), simgen.steps)]
 
 
 def walls(simgen: SimGen) -> list[Score]:
     """What keeps molecules off a host, and off that of a pocket."""
-    host = read_structures([simgen.host])[0].atoms if isinstance(simgen.host, str) else simgen.host
+    host = heavy_atoms(simgen.host) if isinstance(simgen.host, str) else simgen.host
     hosts = [host, getattr(getattr(simgen.prior, "shape", None), "host", None)]
     return [HostRepulsion.of(atoms) for atoms in hosts if atoms is not None]
 

@@ -1,6 +1,5 @@
 """Which element sits where: particles mutate, the fitter survive (the evolutionary part of SiMGen)."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -44,7 +43,7 @@ class ElementSwaps:
             return swarm
         with torch.no_grad():
             atom = self.score.energies(swarm, swarm.positions.to(self.score.potential.dtype), sigma).double()
-            atom = self.score.references.surprise(atom, swarm.numbers, sigma)
+            atom = self.score.references.surprise(atom, swarm.numbers, sigma) * self.score.weights(swarm)
         draw = 1000 + 4 * step
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         off = (swarm.composition(allowed) - self.wanted[:, None]).abs().sum(-1) / 2
@@ -75,12 +74,14 @@ class ElementSwaps:
         logit = atom_energy.clamp(-50, 50)
         may = swarm.padded((swarm.free & (swarm.particle > 0)).long()) > 0
         numbers, row = swarm.padded(swarm.numbers), torch.arange(swarm.n_systems, device=swarm.numbers.device)
-        rounds = max(1, math.ceil(self.share * int((swarm.sizes - swarm.n_fixed).max()) / 2))
-        for k in range(rounds):
-            u = uniform(swarm.key, draw, 2 * rounds)[:, 2 * k : 2 * k + 2]
+        # as many exchanges as the molecule's own size asks for, whatever else is in the batch
+        rounds = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed) / 2).clamp_min(1)
+        rounds = rounds.repeat_interleave(swarm.n_particles)
+        for k in range(int(rounds.max())):
+            u = uniform(swarm.key, draw + 1000 * k, 2)
             noisy = swarm.padded(logit[:, None] - torch.log(-torch.log(u)))
             first = noisy[..., 0].masked_fill(~may, -torch.inf).argmax(-1)
-            unlike = may & (numbers != numbers[row, first][:, None])
+            unlike = may & (numbers != numbers[row, first][:, None]) & (k < rounds)[:, None]
             second = noisy[..., 1].masked_fill(~unlike, -torch.inf).argmax(-1)
             second = torch.where(unlike.any(-1), second, first)
             numbers[row, first], numbers[row, second] = numbers[row, second], numbers[row, first]
@@ -96,7 +97,13 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
     return rank
 
 
-def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms], elements: Sequence[int]) -> Tensor:
+def drawn_elements(
+    swarm: Swarm,
+    molecule_key: Tensor,
+    skeletons: Sequence[Atoms],
+    elements: Sequence[int],
+    weights: Sequence[float] | None = None,
+) -> Tensor:
     """An atomic number for every atom (atoms,): the composition of a random skeleton per molecule, scaled to its size.
 
     Fractions are rounded at random in one draw (systematic sampling), so counts stray by less than one atom; drawn
@@ -108,7 +115,7 @@ def drawn_elements(swarm: Swarm, molecule_key: Tensor, skeletons: Sequence[Atoms
         [(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]
     ).double()
     share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
-    row = drawn_reference(molecule_key, len(share))
+    row = drawn_reference(molecule_key, weights or [1.0] * len(share))
     new, count = swarm.slot - swarm.n_fixed, (swarm.sizes - swarm.n_fixed)[swarm.molecule]
     u = ((new + uniform(molecule_key, 6, 1)[swarm.molecule, 0]) / count).clamp(1e-9, 1 - 1e-9)
     drawn = kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
@@ -127,6 +134,8 @@ def placed_elements(swarm: Swarm, molecule_key: Tensor, numbers: Sequence[Sequen
     return torch.where(swarm.free, table[swarm.molecule, order], swarm.numbers)
 
 
-def drawn_reference(molecule_key: Tensor, count: int) -> Tensor:
-    """Which of `count` references each molecule takes its element shares and its unsaturation from (molecules,)."""
-    return (uniform(molecule_key, 5, 1)[:, 0] * count).long()
+def drawn_reference(molecule_key: Tensor, weights: Sequence[float]) -> Tensor:
+    """Which reference, drawn by `weights` (references,), each molecule takes its element shares and its unsaturation
+    from (molecules,)."""
+    share = torch.tensor(weights, dtype=torch.float64, device=molecule_key.device).cumsum(0)
+    return torch.searchsorted(share / share[-1], uniform(molecule_key, 5, 1)[:, 0]).clamp_max(len(weights) - 1)

@@ -87,8 +87,9 @@ class Conditions:
 
     def broken_by(self, atoms: Atoms, mol: Chem.Mol) -> str:
         """Which condition a finished molecule breaks, in words; '' for none."""
+        bare = Chem.RemoveHs(mol) if self.forbidden else mol  # SMARTS as usual, without atoms of hydrogen
         for pattern in self.forbidden:
-            if mol.HasSubstructMatch(pattern):
+            if bare.HasSubstructMatch(pattern):
                 return f"contains {Chem.MolToSmarts(pattern)}"
         if self.given is None:
             return ""
@@ -122,7 +123,9 @@ def hydrogenated(
     found: dict[str, tuple[float, Unplaced, int, int]] = {}
     reason = "no particle"
     for k, (own, x) in enumerate(zip(numbers, positions, strict=True)):
-        piece = components(own, x, given)[0]
+        pieces = components(own, x, given)
+        # with fragments the piece that holds them counts, however large others are
+        piece = pieces[0] if given is None else next(p for p in pieces if p[0] == 0)
         if given is not None and not np.array_equal(piece[: len(given)], np.arange(len(given))):
             reason = "the fragments are not joined"
             continue
@@ -208,7 +211,7 @@ def choose(
 ) -> Proposal:
     """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid, unbroken and complete ones first."""
     rank = [(p.smiles is None, bool(p.broken), goal.missed_by(p.atoms.numbers, elements), p.dropped) for p in group]
-    best = [p for p, r in zip(group, rank, strict=False) if r == min(rank)]
+    best = [p for p, r in zip(group, rank, strict=True) if r == min(rank)]
     cost = np.array(
         [
             p.formation
@@ -243,7 +246,7 @@ def swept(
     """
     fixed = 0 if conditions.given is None else len(conditions.given)
     groups = []
-    for proposal, goal in zip(chosen, goals, strict=False):
+    for proposal, goal in zip(chosen, goals, strict=True):
         options: list[Atoms] = []
         if proposal is not None and proposal.smiles is not None:
             now = mismatch(proposal.atoms.numbers, goal.composition, elements)
@@ -260,7 +263,7 @@ def swept(
         )
     out = []
     for proposal, group, goal, u in zip(
-        chosen, judged(groups, potential, settings.rough_steps, conditions), goals, draws, strict=False
+        chosen, judged(groups, potential, settings.rough_steps, conditions), goals, draws, strict=True
     ):
         valid = [p for p in group if p.smiles is not None]
         out.append(choose([proposal, *valid], goal, elements, settings, u, conditions) if valid else proposal)

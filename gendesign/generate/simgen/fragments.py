@@ -89,9 +89,11 @@ class Fragments:
         return float(sum(1 + sum(_valence(a) - 2 for a in mol.GetAtoms()) / 2 for mol in self.molecules))
 
     def sizes(self) -> tuple[int, int]:
-        """Fewest and most new atoms that suit: a little more than a straight chain between the anchors; 3 to 8 else."""
+        """Fewest and most new atoms that suit: a little more than a straight chain between the anchors of several
+        fragments; 3 to 8 on one, or more where it has many attachments."""
         if len(self.molecules) == 1:
-            return 3, 8
+            n = len(self.anchors)
+            return max(3, n), max(8, n + 5)
         apart = np.linalg.norm(self.anchors[:, None] - self.anchors[None], axis=-1)
         straight = 1 + round(float(apart.max()) * (len(apart) / 2) / STEP)  # a star from the middle, for more than two
         return max(1, straight), straight + 2

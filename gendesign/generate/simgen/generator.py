@@ -21,7 +21,7 @@ from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
-from gendesign.generate.simgen.trajectory import Track
+from gendesign.generate.simgen.trajectory import Track, prepare
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.memory import in_batches, is_out_of_memory
@@ -96,6 +96,10 @@ class SimGen:
         given = [] if self.conditions.given is None else [chemical_symbols[z] for z in self.conditions.given.numbers]
         self.potential.require_elements(["H", *self.heavy_elements, *given])
         self.skeletons, self.importances, self.walls  # noqa: B018
+        if self.objective is not None:
+            self.paying  # noqa: B018
+        if self.trajectory is not None:
+            prepare(self.trajectory)
 
     @cached_property
     def heavy_elements(self) -> list[str]:
@@ -175,13 +179,16 @@ class SimGen:
     @cached_property
     def judge(self) -> Potential:
         """The potential with chemical potentials of the allowed elements: its own, or fitted to the references."""
-        if {"H", *self.heavy_elements} <= set(self.potential.chemical_potentials):
+        given = () if self.frame is None else {chemical_symbols[z] for z in self.frame.given.numbers}
+        if {"H", *self.heavy_elements, *given} <= set(self.potential.chemical_potentials):
             return self.potential
         molecules = [a for a in self.references.molecules if set(a.symbols) <= set(self.potential.elements)]
         energies = [
             e for few in in_batches(molecules, self.max_atoms) for e in self.potential.evaluate(few).energy.tolist()
         ]
-        return replace(self.potential, chemical_potentials=fit_chemical_potentials(molecules, energies))
+        # atoms of fragments are the same in all candidates, so that theirs may be anything
+        fitted = dict.fromkeys(given, 0.0) | fit_chemical_potentials(molecules, energies)
+        return replace(self.potential, chemical_potentials=fitted)
 
     @cached_property
     def priors(self) -> list[Score]:
@@ -202,6 +209,8 @@ class SimGen:
         while the others are not yet begun; `progress(done, all)` is called after each.
         """
         index = torch.as_tensor(list(indices), dtype=torch.long)
+        if not len(index):
+            return
         key = keys(seed, index)
         low, high = self.size_range
         sizes = low + (uniform(key, 0, 1)[:, 0] * (high - low + 1)).long() + self.n_fixed
@@ -249,9 +258,9 @@ class SimGen:
         """An atomic number for every atom (atoms,), alike in all families and particles of a molecule."""
         own = key.repeat_interleave(self.families).to(swarm.numbers.device)
         if self.limits is None:
-            return drawn_elements(swarm, own, self.skeletons, self.numbers)
+            return drawn_elements(swarm, own, self.skeletons, self.numbers, self.references.weights)
         counts = np.array([[int((a.numbers == z).sum()) for z in self.numbers] for a in self.skeletons])
-        rows, u = drawn_reference(key, len(counts)).tolist(), uniform(key, 6, 1)[:, 0].tolist()
+        rows, u = drawn_reference(key, self.references.weights).tolist(), uniform(key, 6, 1)[:, 0].tolist()
         drawn = [
             self.limits.drawn(counts[row] / counts[row].sum(), n - self.n_fixed, v)
             for row, n, v in zip(rows, sizes.tolist(), u, strict=True)
@@ -273,7 +282,7 @@ class SimGen:
         return None
 
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
-        track = None if self.trajectory is None else Track(Path(self.trajectory), self.particles // self.families)
+        track = None if self.trajectory is None else Track(Path(str(self.trajectory)), self.particles // self.families)
         sampled = self._sample_if_it_fits(sizes, key, track)
         if sampled is None:
             if len(index) == 1:

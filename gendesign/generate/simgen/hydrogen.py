@@ -83,8 +83,10 @@ class Unplaced:
     def placed(self) -> Saturated:
         """With hydrogens; hydrogens that clash cost likelihood."""
         symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
-        counts = self.assignment.hydrogens
-        known = {} if self.given is None else dict(enumerate(self.given.hydrogen_positions))
+        counts, known = self.assignment.hydrogens, {}
+        if self.given is not None:  # what is known counts, in S(H) of a sulfone too, which valences alone do not tell
+            known = dict(enumerate(self.given.hydrogen_positions))
+            counts = (*map(len, self.given.hydrogen_positions), *counts[len(self.given) :])
         hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known)
         parents = [a for a, count in enumerate(counts) for _ in range(count)]
         atoms = Atoms(self.numbers, self.positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ase import Atoms
 from rdkit import Chem, RDLogger
-from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
 
 from gendesign.potential import Potential
 from gendesign.potential.zoo import checkpoints_folder
@@ -35,7 +35,8 @@ def read_references(
 
     Of a SMILES file conformers are made, and settled by the potential. Raises UserError for a file that holds none.
     """
-    files = [Path(p) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
+    weights = [_number(w) for w in weights]
+    files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
     if len(weights) not in (0, len(files)) or any(not w > 0 for w in weights):
         raise UserError(
             f"generator.reference_weights={list(weights)}: give one number above zero for each of the {len(files)} "
@@ -57,6 +58,13 @@ def read_references(
     return References(molecules, shares)
 
 
+def _number(given: float | str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        raise UserError(f"generator.reference_weights holds {given!r}; give numbers above zero") from None
+
+
 def _structures(path: Path) -> list[Atoms]:
     return [c.atoms for c in read_structures([path]) if c.failure is None]
 
@@ -72,6 +80,10 @@ def _conformers(path: Path, potential: Potential) -> list[Atoms]:
         mol = Chem.MolFromSmiles(text[0])
         if mol is None:
             raise UserError(f"{path}, line {number}: {text[0]!r} is no SMILES; mend or remove it")
+        if Chem.GetFormalCharge(mol) or len(Chem.GetMolFrags(mol)) > 1 or Descriptors.NumRadicalElectrons(mol):
+            raise UserError(
+                f"{path}, line {number}: {text[0]!r} is charged, a radical or several molecules; give neutral ones"
+            )
         full = Chem.AddHs(mol)
         if rdDistGeom.EmbedMolecule(full, randomSeed=7) == 0:
             if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):

@@ -222,14 +222,15 @@ def states(geometry: Geometry, atom: int) -> list[tuple[int, ...]]:
     """Every choice of one order per incident edge that the element's valences allow."""
     symbol, edges = geometry.symbols[atom], geometry.incident[atom]
     ends = [geometry.symbols[geometry.other(e, atom)] for e in edges]
-    highest = {"S": 6, "N": 5}.get(symbol, VALENCE[symbol])
+    given = geometry.given is not None and atom < len(geometry.given)
+    highest = 9 if given else {"S": 6, "N": 5}.get(symbol, VALENCE[symbol])
     out: list[tuple[int, ...]] = [()]
     for edge in edges:
         out = [(*done, o) for done in out for o in _options(geometry, edge) if sum(done) + o <= highest]
-    if geometry.given is not None and atom < len(geometry.given):
+    if given:  # known to be right, as the N-oxides are whose nitrogen has four neighbours
         further = [geometry.edges[e] not in geometry.given.orders for e in edges]
         wanted = geometry.given.open_bonds[atom]
-        out = [s for s in out if sum(o for o, new in zip(s, further, strict=True) if new) == wanted]
+        return [s for s in out if sum(o for o, new in zip(s, further, strict=True) if new) == wanted]
     return [s for s in out if _allowed(symbol, [(o, end) for o, end in zip(s, ends, strict=True) if o])]
 
 

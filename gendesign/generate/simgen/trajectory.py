@@ -8,7 +8,17 @@ from ase import Atoms
 
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.types import Candidate
+from gendesign.structure.types import Candidate, UserError
+
+
+def prepare(folder: str) -> None:
+    """Make the folder for trajectories; raises UserError before anything is sampled when that fails."""
+    try:
+        Path(str(folder)).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"generator.trajectory={folder} cannot be made ({error.strerror}); give another folder"
+        ) from None
 
 
 @dataclass
@@ -38,5 +48,4 @@ class Track:
             Candidate(Atoms(numbers[own], positions[own]), index, "simgen", info={"sigma": float(sigma)})
             for sigma, numbers, positions in self.seen
         ]
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_extxyz([*frames, Candidate(finished, index, "simgen")], self.folder / f"{index:06d}.extxyz")
