@@ -4,6 +4,7 @@
     python scripts/organic/structures.py test 0 15       # the frozen test set
     python scripts/organic/structures.py wide 0 300      # more molecules, larger and stranger, fewer labels of each
     python scripts/organic/structures.py builds 0 20     # random atom-by-atom builds
+    python scripts/organic/structures.py turned 0 200    # conformers far from minima: bonds turned by any angle
 Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
 """
 
@@ -24,6 +25,7 @@ from ase.md.langevin import Langevin  # noqa: E402
 from ase.md.velocitydistribution import thermalize_momenta  # noqa: E402
 from ase.optimize import LBFGS  # noqa: E402
 from molecules import embed, graph_key, molecule  # noqa: E402
+from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
@@ -255,6 +257,8 @@ def modes_shard(index: int) -> list[Atoms]:
     return out
 
 
+ROTATABLE = Chem.MolFromSmarts("[!#1;!D1;!$(*#*)]-&!@[!#1;!D1;!$(*#*)]")  # between atoms with other neighbours
+
 WIDE_PER_SHARD = 20
 WIDE_SIZES = (4, 30)
 WIDE_WEIGHTS = (2, 3, 4, 5, 6, 8, 10, 10, 10, 9, 8, 6, 4, *[0.6] * 14)
@@ -293,6 +297,49 @@ def wide_shard(index: int) -> list[Atoms]:
                 if other is not None and len(base) + len(other) <= 40 and rng.random() < 0.4:
                     out += labelled([pair(base, other, rng)], "pair", key)
                 other = base
+    return out
+
+
+TURNED_PER_SHARD = 20
+
+
+def turned(full, rng) -> np.ndarray | None:
+    """Positions (atoms, 3) with one rotatable bond at a random angle and all else relaxed by the force field.
+
+    The tops of rotational barriers are found here, which no sample of a well holds. None without such a bond.
+    """
+    ends = full.GetSubstructMatches(ROTATABLE)
+    if not ends or not rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
+        return None
+    b, c = ends[rng.integers(len(ends))]
+    a, d = (
+        rng.choice([n.GetIdx() for n in full.GetAtomWithIdx(i).GetNeighbors() if n.GetIdx() != j])
+        for i, j in ((b, c), (c, b))
+    )
+    angle = float(rng.uniform(-180, 180))
+    field = rdForceFieldHelpers.MMFFGetMoleculeForceField(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
+    field.MMFFAddTorsionConstraint(int(a), int(b), int(c), int(d), False, angle, angle, 300.0)
+    field.Initialize()
+    field.Minimize(maxIts=200)
+    return np.array(field.Positions())
+
+
+def turned_shard(index: int) -> list[Atoms]:
+    """Twenty molecules with bonds turned, four angles each, half of them with noise."""
+    rng = np.random.default_rng([index, 16])
+    out = []
+    for k in range(index * TURNED_PER_SHARD, (index + 1) * TURNED_PER_SHARD):
+        mol = molecule("turned", k, (4, 16), (2, 3, 4, 6, 8, 10, 10, 10, 9, 7, 5, 3, 2))
+        key = graph_key(mol)
+        full = None if in_test(key) and mol.GetNumHeavyAtoms() >= 9 else embed(mol, k)
+        if full is None:
+            continue
+        numbers = as_atoms(full).numbers
+        for number in range(4):
+            x = turned(full, rng)
+            if x is not None:
+                x = x + rng.normal(0, 0.04, x.shape) * (number % 2)
+                out += labelled([Atoms(numbers, x)], "turned", key)
     return out
 
 
@@ -337,7 +384,7 @@ def dimer_shard(index: int) -> list[Atoms]:
 if __name__ == "__main__":
     kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}
-    make |= {"wide": wide_shard, "builds": builds_shard}
+    make |= {"wide": wide_shard, "builds": builds_shard, "turned": turned_shard}
     label_shards(
         partial(make[kind]), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2"))
     )

@@ -34,7 +34,7 @@ def main(name: str, *pairs: str) -> None:
         sorted(
             f
             for d in ROOT.iterdir()
-            if d.name in ("train", "modes", "wide", "builds", "dimer") or d.name.startswith("visited")
+            if d.name in ("train", "modes", "wide", "turned", "builds", "dimer") or d.name.startswith("visited")
             for f in d.glob("shard-*.extxyz")
         )
     )
