@@ -321,7 +321,7 @@ def turned(full, rng) -> np.ndarray | None:
     field.MMFFAddTorsionConstraint(int(a), int(b), int(c), int(d), False, angle, angle, 300.0)
     field.Initialize()
     field.Minimize(maxIts=200)
-    return np.array(field.Positions())
+    return np.array(field.Positions()).reshape(-1, 3)
 
 
 def turned_shard(index: int) -> list[Atoms]:
