@@ -25,6 +25,11 @@ ELEMENTS = (1, 6, 7, 8)
 EXTRACTORS = [MessagePassing(), PotentialFeatures(described=1, channels=8, max_l=2)]
 
 
+@pytest.fixture(autouse=True)
+def same_rotations():
+    torch.manual_seed(0)
+
+
 def draws(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
