@@ -27,13 +27,11 @@ BASE = {"cutoff": 4.5, "channels": 96, "max_ell": 2, "max_l": 0, "correlation": 
 CHANGES = {
     "as organic": {},
     "64 channels": {"channels": 64},
-    "128 channels": {"channels": 128},
     "correlation 2": {"correlation": 2},
     "l_max 1": {"max_ell": 1},
     "l_max 3": {"max_ell": 3},
     "vectors between layers": {"max_l": 1, "channels": 64},
     "3 layers": {"layers": 3},
-    "cutoff 4.0": {"cutoff": 4.0},
     "cutoff 5.0": {"cutoff": 5.0},
 }
 TRIAL = 25  # steps that are timed first
