@@ -77,15 +77,15 @@ def main(attempts: str = "4") -> None:
                 "n_heavy_atoms": n}, None, known  # fmt: skip
 
     panels: dict[str, Callable[[], tuple]] = {
-        "circle, 24 heavy atoms": lambda: shaped(Circle(), 24),
-        "heart, 30": lambda: shaped(Heart(), 30),
-        "inside of a mesh, 20": lambda: shaped(ellipsoid, 20),
+        "circle, 18 heavy atoms": lambda: shaped(Circle(), 18),
+        "heart, 24": lambda: shaped(Heart(), 24),
+        "inside of a mesh, 14": lambda: shaped(ellipsoid, 14),
         "shape of another molecule": lambda: shaped(target, target.n_heavy_atoms),
         "grown on a scaffold": lambda: joined(scaffold, [19], "4"),
         "two fragments linked": lambda: joined(pair, [6, 18], "auto"),
         "C7H8N2O2": lambda: ({"formula": "C7H8N2O2"}, None, None),
         "ring around benzene, two N at most,\nlike given molecules": lambda: shaped(
-            Circle(), 26, host=guest, counts="N0-2", reference=alike
+            Circle(), 24, host=guest, counts="N0-2", reference=alike
         ),
     }
     figure = Figure(figsize=(13, 6.6), layout="constrained")
