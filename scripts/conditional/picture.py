@@ -91,7 +91,8 @@ def main(attempts: str = "4") -> None:
     figure = Figure(figsize=(13, 6.6), layout="constrained")
     for axis, (title, make) in zip(figure.subplots(2, 4).flat, panels.items(), strict=True):
         settings, points, known = make()
-        draw(axis, first(potential, int(attempts), **settings), points, known, title)
+        tries = int(attempts) * (4 if known is not None else 1)  # fragments often move further than they may
+        draw(axis, first(potential, tries, **settings), points, known, title)
         print(title, flush=True)
     figure.savefig("docs/conditional.png", dpi=110)
 
