@@ -15,7 +15,7 @@ from gendesign.generate.simgen.random import keys
 from gendesign.potential import Potential
 
 STEPS = 50
-USUAL = {"heavy atoms": 9, "batch": 10, "particles": 10, "references": 2000}
+USUAL = {"heavy atoms": 9, "batch": 4, "particles": 10, "references": 2000}
 VARIED: dict[str, Sequence[int]] = {
     "heavy atoms": (5, 9, 15, 30, 60),
     "batch": (1, 2, 5, 10, 20, 40),
