@@ -99,44 +99,22 @@ def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
 
 
 def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
-    """generate, relax, screen: one run into a results folder."""
+    """generate, relax, screen, and the training of an agent: one run into a results folder."""
     output = Path(config.output)
     identity = {"verb": verb, **identify(files, config), "weights": None}
     check_folder(output, identity)
     with quiet():
-        from gendesign.run.build import build_stages, load
-        from gendesign.run.pipeline import run
-        from gendesign.run.progress import Bar
-        from gendesign.structure.types import UserError
-
-    try:
-        potential = load(config)
-        identity["weights"] = potential.weights_hash
-        check_folder(output, identity)
-        stages, n = build_stages(config, files, potential)
-        with open_folder(output, identity) as folder, Bar(n, config.shard_size, stages.names) as bar:
-            summary = run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
-    except UserError as error:
-        raise SettingsError(str(error)) from error
-    print_table(summary, output)
-
-
-def agent_verb(verb: str, files: list[str], config: DictConfig) -> None:
-    """train generator=agent: an agent, and the best molecules it built."""
-    output = Path(config.output)
-    identity = {"verb": "train agent", **identify(files, config), "weights": None}
-    check_folder(output, identity)
-    with quiet():
         from gendesign.run.agents import train_agent
-        from gendesign.run.build import load
+        from gendesign.run.build import load, make_run
         from gendesign.structure.types import UserError
 
+    act, kept = (train_agent, "state.pt") if verb == "agent" else (make_run, "shards/[0-9]*")
     try:
         potential = load(config)
         identity["weights"] = potential.weights_hash
         check_folder(output, identity)
-        with open_folder(output, identity, "state.pt") as folder:
-            summary = train_agent(config, potential, folder)
+        with open_folder(output, identity, kept) as folder:
+            summary = act(config, files, potential, folder)
     except UserError as error:
         raise SettingsError(str(error)) from error
     print_table(summary, output)
@@ -288,7 +266,7 @@ VERBS = {
     "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
     "label": Verb("label structures from files by a teacher (xTB, DFT, ...), to train on", train_verb, STRUCTURE_FILES),
     "train": Verb("fit a potential to labelled extxyz files", train_verb, STRUCTURE_FILES),
-    "agent": Verb("train an agent that builds molecules: gendesign train generator=agent ...", agent_verb),
+    "agent": Verb("train an agent that builds molecules: gendesign train generator=agent ...", run_verb),
     "validate": Verb("measure a potential: errors, physical tests, a card", validate_verb, POTENTIAL_AND_FILES),
     "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
 }

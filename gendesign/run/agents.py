@@ -13,14 +13,12 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.tasks import Task
 from gendesign.generate.rl.training import train
 from gendesign.potential import Potential
-from gendesign.run.build import Structures, build_stages, make
+from gendesign.run.build import Structures, make, make_run
 from gendesign.run.folder import Folder
-from gendesign.run.pipeline import run
-from gendesign.run.progress import Bar
 from gendesign.structure.types import UserError
 
 
-def train_agent(config: DictConfig, potential: Potential, folder: Folder) -> dict[str, Any]:
+def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:
     """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`, return the summary of the latter."""
     task = _task(config)
     ppo, settings = make(config.ppo), make(config.training)
@@ -43,9 +41,7 @@ def train_agent(config: DictConfig, potential: Potential, folder: Folder) -> dic
             f"{state.archive.seen} molecules were finished in {state.step} placements and none is valid; train longer "
             "(training.steps)"
         )
-    stages, _ = build_stages(config, [], potential, Structures(found, "agent"))
-    with Bar(len(found), config.shard_size, stages.names) as bar:
-        return run(stages, folder, n=len(found), seed=config.seed, shard_size=config.shard_size, progress=bar)
+    return make_run(config, files, potential, folder, Structures(found, "agent"))
 
 
 def _task(config: DictConfig) -> Task:

@@ -17,6 +17,9 @@ from omegaconf import DictConfig
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import check_relaxable, relax
+from gendesign.run.folder import Folder
+from gendesign.run.pipeline import run
+from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.validity import convergence
@@ -74,6 +77,15 @@ def build_stages(
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential)
     return stages, n
+
+
+def make_run(
+    config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
+) -> dict[str, Any]:
+    """Run the stages of `config` into `folder`; the content of summary.json."""
+    stages, n = build_stages(config, files, potential, found)
+    with Bar(n, config.shard_size, stages.names) as bar:
+        return run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
 
 
 def make(section: DictConfig, **arguments: Any) -> Any:

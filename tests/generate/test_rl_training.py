@@ -4,10 +4,12 @@ import csv
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from ase import Atoms
 from ase.build import molecule
 
+from gendesign.generate.rl.agent import Agent
 from gendesign.generate.rl.archive import Archive
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import teacher_energies
@@ -36,7 +38,7 @@ def spring(structures):
 def trained(folder, formula: str, energies, steps: int, **more):
     task, reward = SingleBag(formula), Reward(energies)
     policy = Policy(SMALL, task.elements, seed=1)
-    settings = Training(steps=steps, environments=16, horizon=4, judge_every=steps, judged=4, **more)
+    settings = Training(**{"steps": steps, "environments": 16, "horizon": 4, "judge_every": steps, "judged": 4, **more})
     vectors = (VectorBuilding(task, reward, 16, 0), VectorBuilding(task, reward, 4, 0))
     return train(policy, *vectors, folder, settings, FAST)
 
@@ -61,8 +63,8 @@ def test_a_resumed_run_is_the_identical_one(tmp_path):
 
 
 def test_a_target_ends_the_stage(tmp_path):
-    state = trained(tmp_path, "CH4", spring, 4096, target=-10.0)
-    assert state.reached and state.step == 4096  # judged once, at the end
+    state = trained(tmp_path, "CH4", spring, 4096, judge_every=256, target=-10.0)
+    assert state.reached and state.step == 256  # any return reaches it at the first judgement
     task = SingleBag("CH4")
     found = judge(state.policy, VectorBuilding(task, Reward(spring), 4, 0), 4)
     assert found["judged_worst"] <= found["judged_return"] <= found["judged_best"]
@@ -75,6 +77,20 @@ def test_the_archive_keeps_the_best_of_each_graph():
     assert (archive.seen, archive.valid, row[0]) == (4, 3, 1.2)
     (candidate,) = Archive.from_state(archive.state_dict()).candidates("agent")
     assert candidate.info["return"] == 1.2 and candidate.atoms == ethanol
+
+
+def test_a_saved_agent_generates_each_candidate_for_itself(tmp_path):
+    save_agent(trained(tmp_path / "run", "H2O", spring, 256).policy, tmp_path / "agent")
+    agent = Agent(tiny.potential(), "H2O", str(tmp_path / "agent"))
+    done = list(agent.generate(range(6), seed=3))
+    (alone,) = agent.generate([4], seed=3)
+    assert alone.atoms == done[4].atoms and alone.failure == done[4].failure
+    assert len({c.atoms.positions.tobytes() for c in done}) == 6
+    for candidate in done:
+        whole = candidate.atoms.get_chemical_formula() == "H2O"
+        assert whole if candidate.failure is None else candidate.failure.startswith("the episode ended: ")
+    with pytest.raises(UserError, match="builds with H O, not with C"):
+        Agent(tiny.potential(), "CH4", str(tmp_path / "agent"))
 
 
 def test_agents_are_saved_and_refused(tmp_path):

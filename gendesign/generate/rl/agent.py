@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from gendesign.generate.rl.checkpoint import load_agent
 from gendesign.generate.rl.energies import potential_energies
@@ -17,19 +18,21 @@ from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
 from gendesign.structure.types import Candidate, UserError
 
+CONTACT = 0.7  # of the covalent radii: closer, a potential may take a collision for a bond
+
 
 @dataclass(frozen=True)
 class Agent:
     """Generator that plays episodes of a trained policy.
 
-    agent: a bundled name or a folder that `gendesign train generator=agent` wrote; formula: the atoms of every
+    agent: a folder that `gendesign train generator=agent` wrote; formula: the atoms of every
     molecule; deterministic: always the most probable placement, hence one molecule only. Raises UserError for
     elements that the agent or the potential does not know.
     """
 
     potential: Potential
     formula: str
-    agent: str = "builder"
+    agent: str
     deterministic: bool = False
     name: str = "agent"
 
@@ -37,8 +40,6 @@ class Agent:
         self.task  # noqa: B018  what is wrong is said before anything runs
         unknown = sorted(set(self.task.elements) - set(self.policy.elements))
         if unknown:
-            from ase.data import chemical_symbols
-
             names = ", ".join(chemical_symbols[z] for z in unknown)
             known = " ".join(chemical_symbols[z] for z in self.policy.elements)
             raise UserError(
@@ -58,7 +59,7 @@ class Agent:
     @cached_property
     def reward(self) -> Reward:
         """What ends episodes that went wrong; energies are asked at the end only."""
-        return Reward(potential_energies(self.potential), at_end=True)
+        return Reward(potential_energies(self.potential), at_end=True, contact=CONTACT)
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index; one that depends on (seed, index) alone plays its episode by itself."""

@@ -118,7 +118,7 @@ def update(
         seen += recent
         if torch.stack([one["kl"] for one in recent]).mean() > 1.5 * settings.target_kl:
             break
-    return {key: float(torch.stack([one[key] for one in seen]).mean()) for key in seen[0]} | {"epochs": float(epochs)}
+    return {key: float(torch.stack([one[key].detach() for one in seen]).mean()) for key in seen[0]} | {"epochs": float(epochs)}
 
 
 def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
