@@ -345,8 +345,15 @@ def test_a_potential_that_fails_on_one_molecule():
     assert found.values["energy"].tolist()[::2] == [1, 1] and found.failed.tolist() == [False, True, False]
 
 
+def test_a_memory_of_molecules_counts_each_by_itself():
+    objective = Objective(["valid"], memory=Memory("molecule", bucket=2))
+    ethanol, ether, broken = molecule("CH3CH2OH"), molecule("CH3OCH3"), Atoms("CH", [[0, 0, 0], [0, 0, 1.1]])
+    assert objective([ethanol, ether, ethanol, broken, ethanol]).total.tolist() == [1, 1, 1, 0, 0]
+
+
 def test_every_named_score_has_a_sensible_default_or_asks():
-    assert {name for name, known in NAMED.items() if known.transform is not None} == {"qed", "sa_score", "similarity"}
+    shaped = {name for name, known in NAMED.items() if known.transform is not None}
+    assert shaped == {"qed", "sa_score", "similarity", "valid"}
 
 
 def test_keys_of_the_command_line():

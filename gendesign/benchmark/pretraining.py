@@ -59,15 +59,21 @@ def _measured(
     way: str, frames: list[Atoms], tests: dict[str, list[Atoms]], init: Potential, out: Path, settings: Any, seed: int
 ) -> dict[str, Any]:
     """Errors by test file and when each trajectory broke (ps); read from `out` where they are there already."""
-    done = out / "measured.json"
+    done, pretrained = out / "measured.json", way == "pretrained"
+    kind = "finetune_" if pretrained else ""
+    steps, rate = settings[f"{kind}steps"], settings[f"{kind}learning_rate"]
+    made_by = {"steps": steps, "learning_rate": rate, "seed": seed, "init": init.weights_hash,
+               **{key: settings[key] for key in ("batch_size", "molecules", "temperature", "time")}}  # fmt: skip
     if done.is_file():
-        return json.loads(done.read_text())
-    pretrained = way == "pretrained"
+        kept = json.loads(done.read_text())
+        if kept["made_by"] != made_by:
+            raise UserError(f"{out} was made with other settings; give another output, or the same settings again")
+        return kept
     architecture, weights = begin_from(
         init, shifted_energies(init, frames, set()) if pretrained else atomic_energies(frames, set())
     )
-    plan = Fit(steps=settings.steps, batch_size=min(settings.batch_size, len(frames)), seed=seed, decay_from=0.2,
-               learning_rate=settings.learning_rate, save_every=max(1, settings.steps // 5))  # fmt: skip
+    plan = Fit(steps=steps, batch_size=min(settings.batch_size, len(frames)), seed=seed, decay_from=0.2,
+               learning_rate=rate, save_every=max(1, steps // 5))  # fmt: skip
     net = fit(architecture, Dataset.from_frames(frames), out, plan, weights if pretrained else None)
     table = {}
     for name, held in tests.items():
@@ -77,7 +83,7 @@ def _measured(
     fitted = Potential(net.eval().requires_grad_(False), way, "", "", "")
     starts = next(iter(tests.values()))[: settings.molecules]
     ends = explosions(starts, fitted, temperature=settings.temperature, time=settings.time, seed=seed)
-    found = {"errors": table, "apart_after": ends}
+    found = {"errors": table, "apart_after": ends, "made_by": made_by}
     write_atomically(done, json.dumps(found, indent=1) + "\n")
     return found
 

@@ -11,17 +11,17 @@ from rdkit.Chem.Scaffolds import MurckoScaffold
 from gendesign.objective.scores import Molecule, fingerprint
 from gendesign.structure.types import UserError
 
-KINDS, FALLS = ("scaffold", "cluster"), ("step", "linear")
+KINDS, FALLS = ("scaffold", "cluster", "molecule"), ("step", "linear")
 
 
 @dataclass
 class Memory:
     """Counts hits per group of molecules; after Blaschke et al., J. Cheminform. 12, 68 (2020).
 
-    `kind`: scaffold (Murcko; a molecule without rings is its own) or cluster (Tanimoto similarity of Morgan bits to
-    a first member of at least `similarity`, the nearest of them); `bucket`: hits that a group may have;
-    `least`: total below which a molecule is neither counted nor lowered; `fall`: how the total falls with the hits,
-    step (0 once the bucket is full) or linear (1 - hits/bucket).
+    `kind`: scaffold (Murcko; a molecule without rings is its own), cluster (Tanimoto similarity of Morgan bits to
+    a first member of at least `similarity`, the nearest of them) or molecule (each its own); `bucket`: hits that a
+    group may have; `least`: total below which a molecule is neither counted nor lowered; `fall`: how the total falls
+    with the hits, step (0 once the bucket is full) or linear (1 - hits/bucket).
     """
 
     kind: str = "scaffold"
@@ -58,6 +58,8 @@ class Memory:
         return factors
 
     def _key(self, molecule: Molecule) -> str:
+        if self.kind == "molecule":
+            return molecule.smiles
         if self.kind == "scaffold":
             return MurckoScaffold.MurckoScaffoldSmiles(mol=molecule.graph) or molecule.smiles
         near = DataStructs.BulkTanimotoSimilarity(fingerprint(molecule.graph), self._prints)

@@ -110,6 +110,7 @@ NAMED = {
     "energy": Named(partial(_physical, lambda: physics.energy, "energy"), geometry=True),
     "strain": Named(_strain, None, "STEPS", geometry=True),
     "uncertainty": Named(partial(_physical, physics.Uncertainty, "uncertainty"), geometry=True),
+    "valid": _of_graph("valid", lambda graph: 1.0, Transform()),  # whatever is no molecule scores 0 in any objective
 }
 
 

@@ -1,37 +1,49 @@
 """Train an agent into a folder: its checkpoint, its log, and its best molecules relaxed, screened and reported."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from omegaconf import DictConfig
 
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
-from gendesign.generate.rl.energies import potential_energies, teacher_energies
+from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
+from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Task
 from gendesign.generate.rl.training import train
 from gendesign.potential import Potential
+from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import Structures, make, make_run
 from gendesign.run.folder import Folder
-from gendesign.structure.types import UserError
+from gendesign.structure.types import Candidate, UserError
+
+ROUGH = Relaxation(fmax=0.3, max_steps=50)  # lessons need bonds of the right length, no minima
 
 
 def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:
     """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`, return the summary of the latter."""
     task = _task(config)
     ppo, settings = make(config.ppo), make(config.training)
+    practice = make(config.practice) if config.get("practice") else None
     energies = potential_energies(potential) if config.energies == "potential" else teacher_energies(config.energies)
     reward = make(config.reward, energies=energies)
+    if reward.objective is not None:
+        reward = replace(reward, objective=reward.objective.under(potential))
     policy = _policy(config, task, potential, settings.seed)
 
     def building(n: int, seed: int) -> VectorBuilding:
         return VectorBuilding(task, reward, n, seed, elements=policy.elements)
 
+    # given atoms have to stay where they are
+    relaxing = None if len(task.given) else partial(roughly_relaxed, reward, potential)
     state = train(
         policy, building(settings.environments, settings.seed), building(settings.judged, settings.seed), folder.path,
-        settings, ppo, config.kept,
+        settings, ppo, practice, config.kept, relaxing,
     )  # fmt: skip
     save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,
                energies=config.energies, steps=state.step)  # fmt: skip
@@ -42,6 +54,13 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
             "(training.steps)"
         )
     return make_run(config, files, potential, folder, Structures(found, "agent"))
+
+
+def roughly_relaxed(reward: Reward, potential: Potential, structures: Sequence[Atoms]) -> list[tuple[Atoms, float]]:
+    """`structures` after a rough relaxation, and the returns (Hartree) that they would have had like this."""
+    candidates = [Candidate(atoms, k, "agent") for k, atoms in enumerate(structures)]
+    done = [Atoms(c.atoms.numbers, c.atoms.positions) for c in relax(candidates, potential, ROUGH)]
+    return list(zip(done, returned(done, reward.energies).tolist(), strict=True))
 
 
 def _task(config: DictConfig) -> Task:

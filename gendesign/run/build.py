@@ -22,6 +22,7 @@ from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
+from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
@@ -104,6 +105,10 @@ def make(section: DictConfig, **arguments: Any) -> Any:
 
 def _with_screening(stages: Stages, config: DictConfig, potential: Potential) -> Stages:
     settings = make(config.screening)
+    if isinstance(settings, PerovskiteScreening):
+        each = partial(settings.screen_each, potential=potential)
+        own = dict(screen_set=settings.screen_set, summarise=settings.summarise, files=settings.files)
+        return replace(stages, screen=each, **own)
     # One set of worker processes for the whole run; starting them takes seconds.
     workers = Workers(settings.workers, settings.time_limit)
     atexit.register(workers.close)

@@ -43,6 +43,8 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path))
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
+    for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
+        folder.replace(name, lambda path, text=text: path.write_text(text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
     return {**summary, "timings": timings}
 

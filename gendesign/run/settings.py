@@ -128,6 +128,8 @@ def _options(group: str) -> list[str]:
 def _groups(verb: str, choices: Mapping[str, str]) -> dict[str, str]:
     """The groups of a verb and of the options chosen in them, and the option each starts with."""
     own = _defaults(conf_folder() / f"{verb}.yaml")
+    if "generator" in own:  # a generator may bring the relaxation and the screening of its kind of structures
+        own |= _brought(conf_folder() / "generator" / f"{choices.get('generator', own['generator'])}.yaml", own)
     chosen = {group: choices.get(group, start) for group, start in own.items() if group != "experiment"}
     files = {group: conf_folder() / group / f"{option}.yaml" for group, option in chosen.items()}
     within = {f"{group}/{sub}": start for group, path in files.items() for sub, start in _defaults(path).items()}
@@ -136,6 +138,12 @@ def _groups(verb: str, choices: Mapping[str, str]) -> dict[str, str]:
 
 def _defaults(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^  - (\w+): (\w+)", path.read_text(), re.MULTILINE)) if path.is_file() else {}
+
+
+def _brought(path: Path, groups: Mapping[str, str]) -> dict[str, str]:
+    text = path.read_text() if path.is_file() else ""
+    found = dict(re.findall(r"^  - override /(\w+)@\S+: (\w+)", text, re.MULTILINE))
+    return {group: option for group, option in found.items() if group in groups}
 
 
 def _compose(verb: str, choices: list[tuple[str, str]]) -> DictConfig:

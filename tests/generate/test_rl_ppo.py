@@ -46,14 +46,14 @@ class Bandit(nn.Module):
 
     def judge(self, canvas: Canvas, action: Action):
         chance = torch.log_softmax(self.logits, -1)
-        entropy = -(chance.exp() * chance).sum().expand(len(action.element))
+        entropy = -(chance.exp() * chance).sum() * torch.tensor([1.0, 0.0]).expand(len(action.element), 2)
         return chance[action.element], entropy, self.worth.expand(len(action.element))
 
 
 def test_loss_by_hand():
     part = Rollout(canvas(2), action(torch.tensor([0, 1])), torch.tensor([0.25, 0.9]).log(),
                    torch.tensor([1.0, -2.0]), torch.tensor([1.0, 3.0]))  # fmt: skip
-    total, logged = loss(Bandit(), part, PPO(clip=0.2, value=0.5, entropy=0.1))
+    total, logged = loss(Bandit(), part, PPO(clip=0.2, value=0.5, entropy=5.0, choice=0.1))
     # ratios 2 and 0.5556; gains min(2, 1.2) * 1 and min(-1.111, -1.6) = -1.6
     surrogate, error, entropy = -(1.2 - 1.6) / 2, (1 + 9) / 2, 0.693147
     assert total.item() == pytest.approx(surrogate + 0.5 * error - 0.1 * entropy, rel=1e-5)
@@ -62,7 +62,7 @@ def test_loss_by_hand():
 
 def test_the_better_choice_is_learned():
     policy, generator = Bandit(), torch.Generator().manual_seed(1)
-    settings = PPO(learning_rate=0.05, batch_size=64, entropy=0.0)
+    settings = PPO(learning_rate=0.05, batch_size=64, choice=0.0)
     optimizer = torch.optim.Adam(policy.parameters(), lr=settings.learning_rate)
     for _ in range(20):
         with torch.no_grad():

@@ -10,16 +10,19 @@ from ase import Atoms
 from ase.build import molecule
 
 from gendesign.generate.rl.agent import Agent
-from gendesign.generate.rl.archive import Archive
+from gendesign.generate.rl.archive import Archive, name_of
+from gendesign.generate.rl.canvas import placed
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.features import MessagePassing
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.ppo import PPO
+from gendesign.generate.rl.practice import Practice, buildable, placements_of, practise
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.generate.rl.training import Training, judge, train
+from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import UserError
 
 SMALL = PolicySettings(features=MessagePassing(layers=1, channels=8, max_l=2), width=16)
@@ -40,7 +43,7 @@ def trained(folder, formula: str, energies, steps: int, **more):
     policy = Policy(SMALL, task.elements, seed=1)
     settings = Training(**{"steps": steps, "environments": 16, "horizon": 4, "judge_every": steps, "judged": 4, **more})
     vectors = (VectorBuilding(task, reward, 16, 0), VectorBuilding(task, reward, 4, 0))
-    return train(policy, *vectors, folder, settings, FAST)
+    return train(policy, *vectors, folder, settings, FAST, Practice(steps=1, batch_size=8))
 
 
 @pytest.mark.parametrize(("formula", "least"), [("HF", 0.15), ("H2O", 0.30)])  # relaxed: 0.22 and 0.38 Hartree
@@ -77,6 +80,59 @@ def test_the_archive_keeps_the_best_of_each_graph():
     assert (archive.seen, archive.valid, row[0]) == (4, 3, 1.2)
     (candidate,) = Archive.from_state(archive.state_dict()).candidates("agent")
     assert candidate.info["return"] == 1.2 and candidate.atoms == ethanol
+
+
+def test_what_is_new_is_relaxed_once_and_kept_as_a_lesson_if_its_graph_stays():
+    asked = []
+
+    def relax(structures):
+        asked.append(len(structures))
+        return [(built if "O" in built.get_chemical_formula() else molecule("CH4"), 2.0) for built in structures]
+
+    archive, ethanol, ethene = Archive(10), molecule("CH3CH2OH"), molecule("C2H4")
+    archive.add([ethanol, ethene, ethanol], [1.0, 0.5, 1.2], relax)
+    archive.add([ethanol], [1.3], relax)
+    assert asked == [2] and (archive.relaxed, archive.stable) == (2, 1)  # what was ethene is methane now
+    assert archive.lessons["C2H6O"]["CCO"][0] == 2.0 and not archive.lessons.get("C2H4")
+    again = Archive.from_state(archive.state_dict())
+    assert again == archive
+
+
+def test_clusters_are_named_by_their_molecules():
+    pair = molecule("H2O")
+    pair.extend(Atoms("OH2", molecule("H2O").positions + [0, 0, 3.0]))
+    assert name_of(pair) is None and name_of(pair, 2) == "O.O" and name_of(pair, 3) is None
+    del pair[-1]
+    assert name_of(pair, 2) is None
+
+
+def test_lessons_are_the_placements_that_built_the_molecule():
+    task, numbers, positions = SingleBag("CH4O"), *(getattr(molecule("CH3OH"), k) for k in ("numbers", "positions"))
+    row = (1.0, numbers.tolist(), positions.tolist())
+    like = VectorBuilding(task, Reward(spring), 1, 0).canvas
+    canvas, action = placements_of([row] * 6, range(6), like)
+    assert canvas.counts.tolist() == list(range(6)) and canvas.bag.sum(1).tolist() == [6, 5, 4, 3, 2, 1]
+    built = placed(canvas, action).numpy()
+    assert np.allclose(built[1:], positions[1:], atol=1e-5)
+    assert [like.elements[k] for k in action.element] == numbers.tolist()
+    bonded = connectivity(molecule("CH3OH"))
+    assert all((min(k, f), max(k, f)) in bonded for k, f in list(enumerate(action.focus.tolist()))[1:])
+    far = (1.0, [8, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]])
+    assert buildable(row, 0, 0.8, 1.8) and not buildable(far, 0, 0.8, 1.8)
+
+
+def test_practice_makes_lessons_probable():
+    task = SingleBag("H2O")
+    policy = Policy(SMALL, task.elements, seed=1)
+    like = VectorBuilding(task, Reward(spring), 1, 0).canvas
+    optimizer, rng = torch.optim.Adam(policy.parameters(), lr=0.003), torch.Generator().manual_seed(0)
+    archive = Archive(10)
+    settings, ppo = Practice(steps=5), PPO(choice=0.0, entropy=0.0)
+    assert np.isnan(practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng))
+    water = molecule("H2O")
+    archive.add([water], [0.3])
+    first, *_, last = [practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng) for _ in range(20)]
+    assert last > first + 1.0
 
 
 def test_a_saved_agent_generates_each_candidate_for_itself(tmp_path):

@@ -13,12 +13,10 @@ from gendesign.generate.rl.checkpoint import load_agent
 from gendesign.generate.rl.energies import potential_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
-from gendesign.generate.rl.reward import Reward
+from gendesign.generate.rl.reward import CONTACT, Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
 from gendesign.structure.types import Candidate, UserError
-
-CONTACT = 0.7  # of the covalent radii: closer, a potential may take a collision for a bond
 
 
 @dataclass(frozen=True)

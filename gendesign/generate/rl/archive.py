@@ -1,44 +1,74 @@
 """The best molecules an agent has built, by formula and graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from ase import Atoms
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from gendesign.structure.bonds import perceive
+from gendesign.structure.bonds import connectivity, perceive
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate
 
 Row = tuple[float, list[int], list[list[float]]]  # return in Hartree, atomic numbers, positions
+Rows = dict[str, dict[str, Row]]  # by formula and graph
+# relaxed structures and their returns in Hartree
+Relax = Callable[[Sequence[Atoms]], Sequence[tuple[Atoms, float]]]
 
 
 @dataclass
 class Archive:
     """For every formula the `most` valid molecules of highest return, one structure each; `seen` counts the finished.
 
-    `valid` counts those that were valid molecules, whatever became of them.
+    `valid` counts valid molecules, or clusters of so many `molecules`, whatever became of them. `lessons`
+    are the same molecules relaxed, atoms in the order in which they were placed, as far as they kept their graph
+    (`stable` of `relaxed` did).
     """
 
     most: int = 200
-    kept: dict[str, dict[str, Row]] = field(default_factory=dict)
+    molecules: int = 1
+    kept: Rows = field(default_factory=dict)
+    lessons: Rows = field(default_factory=dict)
     seen: int = 0
     valid: int = 0
+    relaxed: int = 0
+    stable: int = 0
 
-    def add(self, structures: Sequence[Atoms], returns: Sequence[float]) -> None:
-        """Finished structures and their returns (Hartree)."""
+    def add(self, structures: Sequence[Atoms], returns: Sequence[float], relax: Relax | None = None) -> None:
+        """Finished structures and their returns (Hartree); what is new is relaxed once, or else learned as it is."""
+        new: dict[tuple[str, str], Atoms] = {}
         for atoms, gained in zip(structures, returns, strict=True):
             self.seen += 1
-            mol = perceive(atoms).mol
-            if mol is None:
+            key = name_of(atoms, self.molecules)
+            if key is None:
                 continue
             self.valid += 1
-            own = self.kept.setdefault(atoms.get_chemical_formula(), {})
-            key = smiles(mol)
+            formula = atoms.get_chemical_formula()
+            own = self.kept.setdefault(formula, {})
+            if key not in own:
+                new[formula, key] = atoms
             if key not in own or own[key][0] < gained:
-                own[key] = (float(gained), atoms.numbers.tolist(), atoms.positions.tolist())
+                own[key] = _row(atoms, gained)
             if len(own) > self.most:
-                del own[min(own, key=lambda k: own[k][0])]
+                worst = min(own, key=lambda k: own[k][0])
+                del own[worst]
+                self.lessons.get(formula, {}).pop(worst, None)
+                new.pop((formula, worst), None)
+        self._learn(new, relax)
+
+    def _learn(self, new: dict[tuple[str, str], Atoms], relax: Relax | None) -> None:
+        if relax is None or not new:
+            found = [(atoms, self.kept[formula][key][0]) for (formula, key), atoms in new.items()]
+        else:
+            found = relax(list(new.values()))
+            self.relaxed += len(found)
+        for (formula, key), (atoms, gained) in zip(new, found, strict=True):
+            if name_of(atoms, self.molecules) == key:
+                self.stable += relax is not None
+                self.lessons.setdefault(formula, {})[key] = _row(atoms, gained)
 
     def candidates(self, name: str) -> list[Candidate]:
         """All that is kept, formula by formula, the best first."""
@@ -50,10 +80,32 @@ class Archive:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values."""
-        kept = {formula: {k: list(row) for k, row in own.items()} for formula, own in self.kept.items()}
-        return {"most": self.most, "kept": kept, "seen": self.seen, "valid": self.valid}
+        return {key: _plain(value) if isinstance(value, dict) else value for key, value in vars(self).items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Archive":
-        kept = {formula: {k: tuple(row) for k, row in own.items()} for formula, own in state["kept"].items()}
-        return cls(state["most"], kept, state["seen"], state["valid"])
+        return cls(**{key: _rows(value) if isinstance(value, dict) else value for key, value in state.items()})
+
+
+def name_of(atoms: Atoms, molecules: int = 1) -> str | None:
+    """SMILES of a valid molecule, or of a cluster of so many valid `molecules`; None for anything else."""
+    if molecules == 1:
+        mol = perceive(atoms).mol
+        return None if mol is None else smiles(mol)
+    pairs = np.array(sorted(connectivity(atoms)), dtype=int).reshape(-1, 2)
+    bonds = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(atoms),) * 2)
+    count, piece = connected_components(bonds, directed=False)
+    names = [name_of(atoms[piece == k]) for k in range(count if count == molecules else 0)]
+    return ".".join(sorted(names)) if names and None not in names else None
+
+
+def _row(atoms: Atoms, gained: float) -> Row:
+    return float(gained), atoms.numbers.tolist(), atoms.positions.tolist()
+
+
+def _plain(rows: Rows) -> dict[str, dict[str, list]]:
+    return {formula: {key: list(row) for key, row in own.items()} for formula, own in rows.items()}
+
+
+def _rows(plain: dict[str, dict[str, list]]) -> Rows:
+    return {formula: {key: tuple(row) for key, row in own.items()} for formula, own in plain.items()}

@@ -37,12 +37,9 @@ def save_agent(policy: Policy, folder: Path, **more: Any) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-def load_agent(agent: str, potential: Potential | None = None) -> Policy:
-    """The policy of a bundled agent or of a folder; one that reads the potential's features needs `potential`.
-
-    Raises UserError for a folder that is no agent's, damaged weights, and other potential than it was trained with.
-    """
-    folder = Path(agent) if Path(agent).is_dir() else checkpoints_folder() / agent
+def read_config(agent: str) -> dict[str, Any]:
+    """How a bundled agent or that of a folder was made; raises UserError for a folder that is no agent's."""
+    folder = _folder(agent)
     if not (folder / "config.yaml").is_file() or not (folder / "weights.safetensors").is_file():
         raise UserError(
             f"agent {agent!r} is neither bundled nor the folder of one; train one: gendesign train generator=agent"
@@ -52,11 +49,29 @@ def load_agent(agent: str, potential: Potential | None = None) -> Policy:
         raise UserError(
             f"{folder} holds a potential, not an agent; give the folder that gendesign train generator=agent wrote"
         )
+    return config
+
+
+def _folder(agent: str) -> Path:
+    return Path(agent) if Path(agent).is_dir() else checkpoints_folder() / agent
+
+
+def load_agent(agent: str, potential: Potential | None = None) -> Policy:
+    """The policy of a bundled agent or of a folder; one that reads the potential's features needs `potential`.
+
+    Raises UserError for a folder that is no agent's, damaged weights, and another potential than it was trained with.
+    """
+    folder, config = _folder(agent), read_config(agent)
     if hash_of(folder / "weights.safetensors") != config["weights_sha256"]:
         raise UserError(f"{folder}: the weights do not match their hash; copy the folder again")
     given = dict(config["policy"])
     features = dict(given.pop("features"))
     kind = FEATURES[features.pop("kind")]
+    if kind is PotentialFeatures and potential is not None and config.get("potential_sha256") != potential.weights_hash:
+        raise UserError(
+            f"agent {agent} reads the features of the potential {config.get('potential')} it was trained with, and "
+            f"{potential.name} has other weights; give that potential, or train the agent again with this one"
+        )
     elements = [chemical_symbols.index(symbol) for symbol in config["elements"]]
     policy = Policy(PolicySettings(features=kind(**features), **given), elements, potential)
     policy.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))

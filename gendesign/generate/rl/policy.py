@@ -30,7 +30,7 @@ class PolicySettings:
     `learn_sharpness` lets move between 0 and twice that.
     """
 
-    features: MessagePassing | PotentialFeatures = field(default_factory=MessagePassing)
+    features: MessagePassing | PotentialFeatures = field(default_factory=PotentialFeatures)
     width: int = 64
     shortest: float = 0.8
     longest: float = 1.8
@@ -141,22 +141,21 @@ class Policy(nn.Module):
         return action, self._judged(canvas, heads, action)[0], heads.value
 
     def judge(self, canvas: Canvas, action: Action) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probability, entropy and value (environments,) of placements, differentiable in the parameters.
+        """Log-probability (environments,), entropies (environments, 2) and value (environments,) of placements.
 
-        The entropy is that of the focus plus those of the other heads given the choices made, whose mean over
-        actions is the entropy of the placement; distances in Angstrom, directions in steradian. What has no
-        effect on an empty canvas (focus, distance, direction) is not counted.
+        All are differentiable in the parameters. The first entropy is that of the choices, focus plus element given the
+        focus, the second that of the place given these: distance (in Angstrom) plus direction (in steradian); their
+        means over actions add up to the entropy of the placement. What has no effect on an empty canvas (focus,
+        distance, direction) is not counted.
         """
         heads = self(canvas)
         like = heads.value
         action = replace(action, distance=action.distance.to(like), direction=action.direction.to(like))
-        log_prob, parts = self._judged(canvas, heads, action)
-        entropy = heads.focus.entropy()
+        log_prob, (element, distance, direction) = self._judged(canvas, heads, action)
         placed = heads.features.filled.any(1)
-        for k, part in enumerate(parts):
-            # the element alone counts everywhere
-            entropy = entropy + (part.entropy() if k == 0 else torch.where(placed, part.entropy(), 0.0))
-        return log_prob, entropy, heads.value
+        place = torch.where(placed, distance.entropy() + direction.entropy(), 0.0)
+        choices = heads.focus.entropy() + element.entropy()
+        return log_prob, torch.stack([choices, place], 1), heads.value
 
     def _judged(
         self, canvas: Canvas, heads: Heads, action: Action

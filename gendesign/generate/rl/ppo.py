@@ -16,7 +16,8 @@ TINY = 1e-8
 class PPO:
     """How a policy learns from what it did.
 
-    `gamma` discount; `trace` lambda of the advantages; `clip` of the probability ratio; weights of value and entropy;
+    `gamma` discount; `trace` lambda of the advantages; `clip` of the probability ratio; weights of the `value`, of the
+    `entropy` of distances and directions, and of the `choice` entropy of focus and element, which keeps isomers apart;
     `epochs` passes over the steps of an update, in batches of `batch_size`, ended early once the mean divergence from
     the old policy passes 1.5 times `target_kl`.
     """
@@ -25,12 +26,13 @@ class PPO:
     trace: float = 0.97
     clip: float = 0.2
     value: float = 0.5
-    entropy: float = 0.01
+    entropy: float = 0.02
+    choice: float = 0.1
     learning_rate: float = 3e-4
     gradient_clip: float = 0.5
     target_kl: float = 0.01
     epochs: int = 7
-    batch_size: int = 128
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
         for key in ("gamma", "trace"):
@@ -76,6 +78,11 @@ def advantages(reward: Tensor, value: Tensor, done: Tensor, last: Tensor, settin
     return out
 
 
+def bonus(entropy: Tensor, settings: PPO) -> Tensor:
+    """What entropies (steps, 2) of choices and places are worth."""
+    return settings.choice * entropy[:, 0].mean() + settings.entropy * entropy[:, 1].mean()
+
+
 def loss(policy: nn.Module, part: Rollout, settings: PPO) -> tuple[Tensor, dict[str, Tensor]]:
     """Clipped surrogate, value and entropy terms of a batch, and what is logged of them."""
     log_prob, entropy, value = policy.judge(part.canvas, part.action)
@@ -84,13 +91,14 @@ def loss(policy: nn.Module, part: Rollout, settings: PPO) -> tuple[Tensor, dict[
     bounded = ratio.clamp(1 - settings.clip, 1 + settings.clip)
     surrogate = -torch.minimum(ratio * gain, bounded * gain).mean()
     error = (value - part.target).square().mean()
-    total = surrogate + settings.value * error - settings.entropy * entropy.mean()
+    total = surrogate + settings.value * error - bonus(entropy, settings)
     with torch.no_grad():
         change = log_prob - part.log_prob
         logged = {
             "policy_loss": surrogate,
             "value_loss": error,
-            "entropy": entropy.mean(),
+            "choice_entropy": entropy[:, 0].mean(),
+            "entropy": entropy[:, 1].mean(),
             "kl": (change.exp() - 1 - change).mean(),  # unbiased and never negative (Schulman, 2020)
             "clipped": (ratio != bounded).float().mean(),
         }
@@ -118,7 +126,9 @@ def update(
         seen += recent
         if torch.stack([one["kl"] for one in recent]).mean() > 1.5 * settings.target_kl:
             break
-    return {key: float(torch.stack([one[key].detach() for one in seen]).mean()) for key in seen[0]} | {"epochs": float(epochs)}
+    return {key: float(torch.stack([one[key].detach() for one in seen]).mean()) for key in seen[0]} | {
+        "epochs": float(epochs)
+    }
 
 
 def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

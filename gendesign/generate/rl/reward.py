@@ -14,6 +14,7 @@ from gendesign.generate.rl.energies import Energies
 from gendesign.objective import Objective
 from gendesign.structure.types import UserError
 
+CONTACT = 0.7  # of the covalent radii: closer, a potential may take a collision for a bond
 SINGLE_BONDED = (1, 9, 17, 35)  # H, F, Cl, Br: alone they would only find each other
 CLOSE, STRAY, OUTSIDE, IMPOSSIBLE = "too close", "stray", "outside", "impossible"
 NO_ENERGY, UNLIKELY, FLOOR, FULL = "no energy", "unlikely energy", "floor", "canvas full"

@@ -49,6 +49,11 @@ class Task(ABC):
         """The atoms that every episode starts from."""
         return Atoms()
 
+    @property
+    def molecules(self) -> int:
+        """Of how many molecules a finished structure consists."""
+        return 1
+
     def refill(self, completed: int) -> Bag:
         """The bag that follows after `completed` emptied ones; an empty one ends the episode."""
         return {}
@@ -213,6 +218,10 @@ class Solvation(Task):
     def sizes(self) -> tuple[int, int]:
         one = sum(self.bag.values())
         return len(self.given) + one, len(self.given) + self.n * one
+
+    @property
+    def molecules(self) -> int:
+        return 1 + self.n
 
     def start(self, rng: np.random.Generator, episode: int = 0) -> tuple[Bag, Atoms]:
         return dict(self.bag), self.given.copy()

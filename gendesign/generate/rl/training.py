@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gendesign.generate.rl.archive import Archive
+from gendesign.generate.rl.archive import Archive, Relax
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.ppo import PPO, Rollout, advantages, update
+from gendesign.generate.rl.practice import Practice, practise
 from gendesign.structure.journal import Journal
 from gendesign.structure.types import UserError
 
@@ -31,7 +32,7 @@ class Training:
     """
 
     steps: int = 40_000
-    environments: int = 64
+    environments: int = 32
     horizon: int = 8
     judge_every: int = 4_000
     judged: int = 16
@@ -88,16 +89,19 @@ def train(
     folder: Path,
     settings: Training,
     ppo: PPO,
+    practice: Practice | None = None,
     kept: int = 200,
+    relax: Relax | None = None,
 ) -> State:
     """Train `policy` in place; `folder` gets state.pt, log.csv and TensorBoard's files after every update.
 
-    The best `kept` molecules of every formula stay in the state's archive.
+    The best `kept` molecules of every formula stay in the state's archive; with `practice` they are learned, too, as
+    `relax` leaves them.
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=ppo.learning_rate)
     generator = torch.Generator().manual_seed(settings.seed)
-    state = State(policy, optimizer, environments, generator, Archive(kept))
+    state = State(policy, optimizer, environments, generator, Archive(kept, environments.task.molecules))
     if (folder / STATE).exists():
         state.load(folder / STATE)
     journal = Journal(folder, state.step)
@@ -105,7 +109,7 @@ def train(
     with tqdm(initial=state.step, total=settings.steps, desc="agent", unit="step", dynamic_ncols=True) as bar:
         while state.step < settings.steps and not state.reached:
             before = state.step // settings.judge_every
-            row = improve(state, settings, ppo)
+            row = improve(state, settings, ppo, practice, relax)
             state.step += per_update
             if state.step // settings.judge_every > before or state.step >= settings.steps:
                 row |= judge(policy, judging, settings.judged)
@@ -117,9 +121,11 @@ def train(
     return state
 
 
-def improve(state: State, settings: Training, ppo: PPO) -> dict[str, float]:
+def improve(
+    state: State, settings: Training, ppo: PPO, practice: Practice | None = None, relax: Relax | None = None
+) -> dict[str, float]:
     """One update: what it was fed, what it learned, and where the time went."""
-    clocks = {"policy": 0.0, "energy": 0.0, "update": 0.0}
+    clocks = {"policy": 0.0, "energy": 0.0, "update": 0.0, "practice": 0.0}
     canvases: list[Canvas] = []
     actions: list[Action] = []
     columns: dict[str, list[torch.Tensor]] = {"log_prob": [], "value": [], "reward": [], "done": []}
@@ -149,8 +155,14 @@ def improve(state: State, settings: Training, ppo: PPO) -> dict[str, float]:
                       (gain + value).flatten())  # fmt: skip
     learned = update(state.policy, state.optimizer, rollout, ppo, state.generator)
     clocks["update"] = time.perf_counter() - start
+    start = time.perf_counter()
     finished = [info for info in ended if not info["reason"]]
-    state.archive.add([info["atoms"] for info in finished], [info["return"] for info in finished])
+    state.archive.add([info["atoms"] for info in finished], [info["return"] for info in finished], relax)
+    if practice is not None:
+        given = state.environments.task.given
+        learned["practised"] = practise(state.policy, state.optimizer, state.archive, given, canvas, practice,
+                                        ppo, state.generator)  # fmt: skip
+    clocks["practice"] = time.perf_counter() - start
     returns = [info["return"] for info in ended]
     return {
         "return": float(np.mean(returns)) if returns else 0.0,

@@ -1,0 +1,242 @@
+"""`gendesign benchmark agent`: what agents learn to build, under the potential and under its teacher, per placement.
+
+Every agent is trained into the output folder by its usual settings, whatever the bag; the same command goes on.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from matplotlib.figure import Figure
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from gendesign.benchmark import building, record
+from gendesign.benchmark.record import Row
+from gendesign.generate.rl.archive import Archive
+from gendesign.generate.rl.checkpoint import load_agent, read_config
+from gendesign.generate.rl.environment import VectorBuilding
+from gendesign.generate.rl.policy import Policy
+from gendesign.generate.rl.tasks import SingleBag, Solvation
+from gendesign.potential import Potential
+from gendesign.run.build import load
+from gendesign.structure.bonds import connectivity
+from gendesign.structure.formula import parse_formula
+from gendesign.structure.types import UserError
+
+ISOMERS = Path(__file__).parent / "cases" / "isomers.json"
+UNSEEN = ("C2H4O2", "C3H7N", "C4H8O", "C3H7NO", "C4H6O", "C2H6N2O", "C5H8", "C4H9N", "C3H6O2", "C5H10O")
+LONGEST, SHARPER = 2.0, 4  # Angstrom of S-F, degree that tells an octahedron
+SOLVENT_REACH = 2.8  # Angstrom
+BEST = 10  # molecules of highest return that the teacher relaxes
+STEPS = 400  # placements on which rewards are compared
+TIMED = 30  # updates that are timed
+CLOSE = 0.3  # kcal/mol per atom
+HYDROGEN_BOND = 2.3  # Angstrom between a hydrogen and the oxygen it is not bonded to
+
+
+def run(config: DictConfig) -> None:
+    """Train what is missing, print the table, write agent.json and agent.png to `record`."""
+    settings, folder = config.building, record.check_record(config.record)
+    for key, least in (("seeds", 1), ("symmetric_steps", 1), ("bag_steps", 1), ("episodes", 1), ("unseen", 0)):
+        if settings[key] is None or settings[key] < least:
+            raise UserError(f"building.{key}={settings[key]}: give {least} or more")
+    references = json.loads(ISOMERS.read_text())
+    for key, known in (("symmetric", building.KNOWN), ("bags", references)):
+        if unknown := [name for name in settings[key] if name not in known]:
+            raise UserError(f"building.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(known)}")
+    potential, output = load(config), Path(config.output) / "agent"
+    curves: dict[str, list[list[tuple[int, float]]]] = {}
+    rows = []
+    for formula in settings.symmetric:
+        rows += symmetric(formula, settings, potential, output, curves)
+    for formula in settings.bags:
+        rows += bag(formula, references[formula], settings, potential, output, curves)
+    if settings.agent is not None:
+        rows += several(settings, potential, output)
+    if settings.solvation_steps:
+        rows += solvation(settings, potential, output)
+    if settings.speed:
+        rows += speed(potential)
+    record.write(rows, folder / "agent.json", potential.device)
+    picture(curves, folder / "agent.png")
+    print(record.table(rows))
+    print(f"rows: {folder / 'agent.json'}; learning curves: {folder / 'agent.png'}")
+
+
+def symmetric(formula: str, settings: DictConfig, potential: Potential, output: Path, curves: dict) -> list[Row]:
+    """Returns of structures whose optimum is known, over several seeds."""
+    task, reward, best = SingleBag(formula), building.reward_of(potential), building.optimum(formula, potential)
+    shares: dict[str, list[float]] = {"potential": [], "teacher": [], "sampled": []}
+    for seed in range(settings.seeds):
+        agent = building.trained(output / f"{formula}-{seed}", task, potential, settings.symmetric_steps, seed,
+                                 longest=LONGEST, max_l=SHARPER)  # fmt: skip
+        curves.setdefault(formula, []).append(agent.curve)
+        made = building.played(agent.policy, task, reward, 1, deterministic=True)
+        own, judged = building.both_returns(made.finished, potential) if made.finished else (np.zeros(1),) * 2
+        shares["potential"].append(float(own[0]) / best["potential"])
+        shares["teacher"].append(float(judged[0]) / best["teacher"])
+        drawn = building.played(agent.policy, task, reward, settings.episodes)
+        shares["sampled"].append(sum(drawn.returns) / drawn.episodes / best["potential"])
+    n = settings.seeds
+    return [
+        Row(f"{formula}: most probable molecule, return over the optimum, potential",
+            float(np.mean(shares["potential"])), "", n, ">= 0.97"),
+        Row(f"{formula}: the same, teacher", float(np.mean(shares["teacher"])), "", n, ">= 0.97"),
+        Row(f"{formula}: range over seeds", float(np.ptp(shares["potential"])), "", n, "<= 0.03"),
+        Row(f"{formula}: drawn molecules, failures as zero, over the optimum", float(np.mean(shares["sampled"])), "",
+            n * settings.episodes),
+        Row(f"{formula}: optimum, potential", best["potential"], "Hartree", 1),
+        Row(f"{formula}: optimum, teacher", best["teacher"], "Hartree", 1),
+    ]  # fmt: skip
+
+
+def bag(
+    formula: str, reference: dict[str, Any], settings: DictConfig, potential: Potential, output: Path, curves: dict
+) -> list[Row]:
+    """What an agent of one organic bag finds."""
+    task, reward = SingleBag(formula), building.reward_of(potential)
+    agent = building.trained(output / formula, task, potential, settings.bag_steps, diverse=True)
+    curves.setdefault(formula, []).append(agent.curve)
+    drawn = building.played(agent.policy, task, reward, settings.episodes)
+    found = sum(len(own) for own in building.valid(drawn.finished).values())
+    isomers = agent.archive.kept.get(next(iter(agent.archive.kept), ""), {})
+    known = set(reference["smiles"])
+    lowest = min((building.teacher_minimum(atoms)[1] for atoms in best_of(agent.archive)), default=float("nan"))
+    gap = building.kcal_per_atom(lowest - reference["lowest_energy_eV"], sum(parse_formula(formula).values()))
+    own, judged = building.both_returns(best_of(agent.archive)[:1], potential) if isomers else ([np.nan], [np.nan])
+    kind = "all isomers" if reference["complete"] else "a fixed sample of isomers"
+    return [
+        Row(f"{formula}: best, relaxed by the teacher, above the lowest isomer", gap, "kcal/mol per atom",
+            reference["count"], f"<= {CLOSE}"),
+        Row(f"{formula}: distinct valid isomers in training", len(isomers), "molecules", agent.archive.seen),
+        Row(f"{formula}: share of {kind} found", len(known & set(isomers)) / len(known), record.SHARE, len(known)),
+        Row(f"{formula}: isomers that keep their graph when relaxed",
+            agent.archive.stable / agent.archive.relaxed if agent.archive.relaxed else None, record.SHARE,
+            agent.archive.relaxed),
+        Row(f"{formula}: valid, of molecules drawn afterwards", found / drawn.episodes, record.SHARE, drawn.episodes),
+        Row(f"{formula}: best return, potential", float(own[0]), "Hartree", 1),
+        Row(f"{formula}: the same, teacher", float(judged[0]), "Hartree", 1),
+    ]  # fmt: skip
+
+
+def best_of(archive: Archive) -> list[Atoms]:
+    """The molecules of highest return, relaxed ones where there are some."""
+    rows = [row for own in (archive.lessons or archive.kept).values() for row in own.values()]
+    return [Atoms(row[1], row[2]) for row in sorted(rows, key=lambda row: -row[0])[:BEST]]
+
+
+def several(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
+    """An agent of several bags on formulas it never saw, beside agents of these alone that share as many placements."""
+    policy = load_agent(settings.agent, potential)
+    reward, rows, steps, moved = building.reward_of(potential), [], [], 0.0
+    spent = read_config(settings.agent)["steps"] // max(1, settings.unseen)
+    totals = {"several": [0, 0], "single": [0, 0]}
+    for formula in tqdm(UNSEEN[: settings.unseen], desc="formulas"):
+        task = SingleBag(formula)
+        alone = building.trained(output / f"single-{formula}", task, potential, spent, diverse=True).policy
+        for name, one in (("several", policy), ("single", alone)):
+            drawn = building.played(one, task, reward, settings.episodes)
+            names = building.valid(drawn.finished)
+            found = sum(map(len, names.values()))
+            totals[name][0] += found
+            totals[name][1] += len(names)
+            rows += [
+                Row(f"{formula}: valid, agent of {name}", found / drawn.episodes, record.SHARE, drawn.episodes),
+                Row(f"{formula}: distinct isomers, agent of {name}", len(names), "molecules", drawn.episodes),
+            ]
+            steps += drawn.steps if name == "several" else []
+        moved = max(moved, symmetry(policy, task, reward))
+    if not steps:
+        return []
+    n = settings.unseen * settings.episodes
+    chosen = [steps[k] for k in np.random.default_rng(0).choice(len(steps), min(STEPS, len(steps)), replace=False)]
+    errors = building.reward_errors(chosen, potential)
+    known = errors[np.isfinite(errors)]
+    return [
+        *rows,
+        Row("unseen formulas: valid, agent of several bags", totals["several"][0] / n, record.SHARE, n),
+        Row(f"unseen formulas: valid, agents of one bag, {spent} placements each", totals["single"][0] / n,
+            record.SHARE, n),
+        Row("unseen formulas: distinct isomers, agent of several bags", totals["several"][1], "molecules", n),
+        Row("unseen formulas: distinct isomers, agents of one bag", totals["single"][1], "molecules", n),
+        Row("reward, potential against teacher, MAE", float(np.abs(known).mean()), "Hartree", len(known), "<= 0.02"),
+        Row("reward, potential against teacher, median", float(np.median(np.abs(known))), "Hartree", len(known)),
+        Row("log-probabilities under rotation, shift, renumbering: largest change", moved, "", settings.unseen,
+            "<= 0.0001"),
+    ]  # fmt: skip
+
+
+def symmetry(policy: Policy, task: SingleBag, reward: Any) -> float:
+    """Largest change of a log-probability along one round of episodes."""
+    vectors, rng, worst = VectorBuilding(task, reward, 8, 0, elements=policy.elements), torch.Generator(), 0.0
+    rng.manual_seed(0)
+    policy = policy.double()
+    for _ in range(task.sizes[0]):
+        canvas = vectors.canvas.to(torch.float64)
+        action = policy.act(canvas, rng)[0]
+        worst = max(worst, building.asymmetry(policy, canvas, action))
+        vectors.step(action)
+    policy.float()
+    return worst
+
+
+def solvation(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
+    """Formaldehyde among five waters: hydrogen bonds and energies of the best clusters."""
+    task = Solvation("H2CO", "H2O", 5)
+    agent = building.trained(output / "solvation", task, potential, settings.solvation_steps, longest=SOLVENT_REACH)
+    drawn = building.played(agent.policy, task, building.reward_of(potential), settings.episodes)
+    whole = building.valid(drawn.finished, task.molecules)
+    clusters = [atoms for own in whole.values() for atoms in own]
+    made = len(clusters) / drawn.episodes
+    clusters += best_of(agent.archive)
+    rows = [Row("solvation: six whole molecules, of clusters drawn", made, record.SHARE, drawn.episodes)]
+    if not clusters:
+        return rows
+    minima = building.relaxed(clusters, potential)
+    own, judged = building.binding(minima, task, potential)
+    best = int(np.argmin(own))
+    return [
+        *rows,
+        Row("solvation: hydrogen bonds of the best cluster", hydrogen_bonds(minima[best]), "", 1, ">= 4"),
+        Row("solvation: mean hydrogen bonds of relaxed clusters", float(np.mean([*map(hydrogen_bonds, minima)])), "",
+            len(minima)),
+        Row("solvation: binding energy per water, best cluster, potential", float(own[best]) / task.n, "kcal/mol", 1),
+        Row("solvation: the same, GFN2-xTB", float(judged[best]) / task.n, "kcal/mol", 1),
+    ]  # fmt: skip
+
+
+def hydrogen_bonds(atoms: Atoms) -> int:
+    """Pairs of a hydrogen and an oxygen of another molecule nearer than 2.3 Angstrom."""
+    bonded = connectivity(atoms)
+    apart = atoms.get_all_distances()
+    pairs = [(h, o) for h in np.flatnonzero(atoms.numbers == 1) for o in np.flatnonzero(atoms.numbers == 8)]
+    return sum(apart[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded for h, o in pairs)
+
+
+def speed(potential: Potential) -> list[Row]:
+    """Placements per second at ten atoms, all included, and the shares of the time."""
+    found = building.speed(SingleBag("C3H6O"), potential, TIMED)
+    rows = [Row("placements of ten atoms, update included", found.pop("steps_per_second"), "1/s", TIMED, ">= 100")]
+    return rows + [Row(f"share of the time: {name}", share, "", TIMED) for name, share in found.items()]
+
+
+def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], path: Path) -> None:
+    """Mean returns of episodes in training, against placements."""
+    columns = min(3, max(1, len(curves)))
+    lines = -(-len(curves) // columns) or 1
+    figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).flat
+    panels = iter(panels)
+    for formula, runs in curves.items():
+        panel = next(panels)
+        for curve in runs:
+            panel.plot(*zip(*curve, strict=True), lw=0.8)
+        panel.set(title=formula, xlabel="placements", ylabel="return, Hartree")
+    for panel in panels:
+        panel.axis("off")
+    figure.savefig(path, dpi=120)
