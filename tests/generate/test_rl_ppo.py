@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gendesign.generate.rl.canvas import Action, Canvas
-from gendesign.generate.rl.ppo import PPO, Rollout, advantages, loss, update
+from gendesign.generate.rl.ppo import PPO, Rollout, advantages, learning_rate, loss, update
 from gendesign.structure.types import UserError
 
 
@@ -48,6 +48,12 @@ class Bandit(nn.Module):
         chance = torch.log_softmax(self.logits, -1)
         entropy = -(chance.exp() * chance).sum() * torch.tensor([1.0, 0.0]).expand(len(action.element), 2)
         return chance[action.element], entropy, self.worth.expand(len(action.element))
+
+
+def test_the_learning_rate_falls_to_zero():
+    settings = PPO(learning_rate=0.01, decay_from=0.5)
+    assert [learning_rate(settings, done) for done in (0, 0.5, 0.75, 1)] == pytest.approx([0.01, 0.01, 0.005, 0])
+    assert learning_rate(PPO(learning_rate=0.01, decay_from=1.0), 1.0) == 0.01
 
 
 def test_loss_by_hand():

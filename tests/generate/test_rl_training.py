@@ -57,8 +57,16 @@ def test_small_bags_are_learned_under_gfn2(tmp_path, formula, least):
 
 
 def test_a_resumed_run_is_the_identical_one(tmp_path):
+    def stopped(structures, calls=[]):  # noqa: B006  counts over the run
+        calls.append(len(structures))
+        if len(calls) == 22:  # four calls an update
+            raise KeyboardInterrupt
+        return spring(structures)
+
     whole = trained(tmp_path / "whole", "CH4", spring, 512)
-    trained(tmp_path / "parts", "CH4", spring, 256)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", "CH4", stopped, 512)
+    assert (tmp_path / "parts" / "state.pt").exists()
     again = trained(tmp_path / "parts", "CH4", spring, 512)
     for a, b in zip(whole.policy.parameters(), again.policy.parameters(), strict=True):
         assert torch.equal(a, b)

@@ -18,6 +18,7 @@ class PPO:
 
     `gamma` discount; `trace` lambda of the advantages; `clip` of the probability ratio; weights of the `value`, of the
     `entropy` of distances and directions, and of the `choice` entropy of focus and element, which keeps isomers apart;
+    the `learning_rate` falls linearly to zero after the share `decay_from` of the training;
     `epochs` passes over the steps of an update, in batches of `batch_size`, ended early once the mean divergence from
     the old policy passes 1.5 times `target_kl`.
     """
@@ -29,13 +30,14 @@ class PPO:
     entropy: float = 0.02
     choice: float = 0.1
     learning_rate: float = 3e-4
+    decay_from: float = 0.5
     gradient_clip: float = 0.5
     target_kl: float = 0.01
     epochs: int = 7
     batch_size: int = 64
 
     def __post_init__(self) -> None:
-        for key in ("gamma", "trace"):
+        for key in ("gamma", "trace", "decay_from"):
             if not 0 <= getattr(self, key) <= 1:
                 raise UserError(f"ppo.{key}={getattr(self, key)}: give a number from 0 to 1")
         for key in ("clip", "learning_rate", "gradient_clip", "target_kl"):
@@ -44,6 +46,12 @@ class PPO:
         for key in ("epochs", "batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"ppo.{key}={getattr(self, key)}: give 1 or more")
+
+
+def learning_rate(settings: PPO, done: float) -> float:
+    """What Adam takes after the share `done` of the training."""
+    left = 1.0 if settings.decay_from == 1 else (1 - done) / (1 - settings.decay_from)
+    return settings.learning_rate * min(1.0, max(0.0, left))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gendesign.generate.rl.archive import Archive, Relax
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
-from gendesign.generate.rl.ppo import PPO, Rollout, advantages, update
+from gendesign.generate.rl.ppo import PPO, Rollout, advantages, learning_rate, update
 from gendesign.generate.rl.practice import Practice, practise
 from gendesign.structure.journal import Journal
 from gendesign.structure.types import UserError
@@ -109,6 +109,7 @@ def train(
     with tqdm(initial=state.step, total=settings.steps, desc="agent", unit="step", dynamic_ncols=True) as bar:
         while state.step < settings.steps and not state.reached:
             before = state.step // settings.judge_every
+            optimizer.param_groups[0]["lr"] = learning_rate(ppo, state.step / settings.steps)
             row = improve(state, settings, ppo, practice, relax)
             state.step += per_update
             if state.step // settings.judge_every > before or state.step >= settings.steps:
