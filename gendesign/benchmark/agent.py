@@ -215,7 +215,7 @@ def hydrogen_bonds(atoms: Atoms) -> int:
     bonded = connectivity(atoms)
     apart = atoms.get_all_distances()
     pairs = [(h, o) for h in np.flatnonzero(atoms.numbers == 1) for o in np.flatnonzero(atoms.numbers == 8)]
-    return sum(apart[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded for h, o in pairs)
+    return sum(bool(apart[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded) for h, o in pairs)
 
 
 def speed(potential: Potential) -> list[Row]:

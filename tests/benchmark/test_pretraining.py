@@ -29,7 +29,8 @@ def test_both_ways_at_every_size(tmp_path, capsys):
     words += ["experiment=pretraining", f"pretraining.init={tmp_path / 'cheap'}"]
     assert cli.main(words) == 2 and "pretraining.files is empty" in capsys.readouterr().err
     words += [f"pretraining.files=[{tmp_path / 'some.extxyz'}]", f"pretraining.test=[{tmp_path}/te*.extxyz]",
-              "pretraining.steps=4", "pretraining.finetune_steps=3", "pretraining.time=0.01", "pretraining.molecules=1"]  # fmt: skip
+              "pretraining.steps=4", "pretraining.finetune_steps=3", "pretraining.time=0.01",
+              "pretraining.molecules=1"]  # fmt: skip
     assert cli.main([*words, "pretraining.sizes=[4,80]"]) == 2
     assert "give numbers from 2 to 8" in capsys.readouterr().err
     assert cli.main([*words, "pretraining.sizes=[3,6]"]) == 0
