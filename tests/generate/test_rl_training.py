@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from gendesign.generate.rl.agent import Agent
-from gendesign.generate.rl.archive import Archive, name_of
+from gendesign.generate.rl.archive import BETTER, Archive, name_of
 from gendesign.generate.rl.canvas import placed
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import teacher_energies
@@ -90,7 +90,7 @@ def test_the_archive_keeps_the_best_of_each_graph():
     assert candidate.info["return"] == 1.2 and candidate.atoms == ethanol
 
 
-def test_what_is_new_is_relaxed_once_and_kept_as_a_lesson_if_its_graph_stays():
+def test_what_is_new_or_much_better_is_relaxed_and_kept_as_a_lesson_if_its_graph_stays():
     asked = []
 
     def relax(structures):
@@ -98,10 +98,18 @@ def test_what_is_new_is_relaxed_once_and_kept_as_a_lesson_if_its_graph_stays():
         return [(built if "O" in built.get_chemical_formula() else molecule("CH4"), 2.0) for built in structures]
 
     archive, ethanol, ethene = Archive(10), molecule("CH3CH2OH"), molecule("C2H4")
-    archive.add([ethanol, ethene, ethanol], [1.0, 0.5, 1.2], relax)
-    archive.add([ethanol], [1.3], relax)
+    archive.add([ethanol, ethene, ethanol], [1.0, 0.5, 1.2])
+    archive.learn(relax)
+    archive.add([ethanol], [1.2 + BETTER / 2])
+    archive.learn(relax)
     assert asked == [2] and (archive.relaxed, archive.stable) == (2, 1)  # what was ethene is methane now
     assert archive.lessons["C2H6O"]["CCO"][0] == 2.0 and not archive.lessons.get("C2H4")
+    archive.add([ethanol], [1.3])  # built much better than before: it may lie in another minimum
+    archive.learn(lambda structures: [(ethanol, 1.9)])
+    assert archive.lessons["C2H6O"]["CCO"][0] == 2.0 and archive.relaxed == 2
+    archive.add([ethanol], [1.4])
+    archive.learn(lambda structures: [(ethanol, 2.1)])
+    assert archive.lessons["C2H6O"]["CCO"][0] == 2.1
     again = Archive.from_state(archive.state_dict())
     assert again == archive
 
@@ -139,6 +147,7 @@ def test_practice_makes_lessons_probable():
     assert np.isnan(practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng))
     water = molecule("H2O")
     archive.add([water], [0.3])
+    archive.learn()
     first, *_, last = [practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng) for _ in range(20)]
     assert last > first + 1.0
 

@@ -17,29 +17,31 @@ Row = tuple[float, list[int], list[list[float]]]  # return in Hartree, atomic nu
 Rows = dict[str, dict[str, Row]]  # by formula and graph
 # relaxed structures and their returns in Hartree
 Relax = Callable[[Sequence[Atoms]], Sequence[tuple[Atoms, float]]]
+BETTER = 0.01  # Hartree
 
 
 @dataclass
 class Archive:
     """For every formula the `most` valid molecules of highest return, one structure each; `seen` counts the finished.
 
-    `valid` counts valid molecules, or clusters of so many `molecules`, whatever became of them. `lessons`
-    are the same molecules relaxed, atoms in the order in which they were placed, as far as they kept their graph
-    (`stable` of `relaxed` did).
+    `valid` counts valid molecules, or clusters of so many `molecules`, whatever became of them. `lessons` are the same
+    molecules relaxed, atoms in the order in which they were placed, as far as they kept their graph (`stable` of
+    `relaxed` did at first). `waiting` are those to relax: new ones, and ones built better than before by `BETTER`, which
+    may lie in a deeper minimum.
     """
 
     most: int = 200
     molecules: int = 1
     kept: Rows = field(default_factory=dict)
     lessons: Rows = field(default_factory=dict)
+    waiting: Rows = field(default_factory=dict)
     seen: int = 0
     valid: int = 0
     relaxed: int = 0
     stable: int = 0
 
-    def add(self, structures: Sequence[Atoms], returns: Sequence[float], relax: Relax | None = None) -> None:
-        """Finished structures and their returns (Hartree); what is new is relaxed once, or else learned as it is."""
-        new: dict[tuple[str, str], Atoms] = {}
+    def add(self, structures: Sequence[Atoms], returns: Sequence[float]) -> None:
+        """Finished structures and their returns (Hartree)."""
         for atoms, gained in zip(structures, returns, strict=True):
             self.seen += 1
             key = name_of(atoms, self.molecules)
@@ -48,27 +50,29 @@ class Archive:
             self.valid += 1
             formula = atoms.get_chemical_formula()
             own = self.kept.setdefault(formula, {})
-            if key not in own:
-                new[formula, key] = atoms
             if key not in own or own[key][0] < gained:
+                if key not in own or own[key][0] < gained - BETTER:
+                    self.waiting.setdefault(formula, {})[key] = _row(atoms, gained)
                 own[key] = _row(atoms, gained)
             if len(own) > self.most:
                 worst = min(own, key=lambda k: own[k][0])
-                del own[worst]
-                self.lessons.get(formula, {}).pop(worst, None)
-                new.pop((formula, worst), None)
-        self._learn(new, relax)
+                for rows in (own, self.lessons.get(formula, {}), self.waiting.get(formula, {})):
+                    rows.pop(worst, None)
 
-    def _learn(self, new: dict[tuple[str, str], Atoms], relax: Relax | None) -> None:
-        if relax is None or not new:
-            found = [(atoms, self.kept[formula][key][0]) for (formula, key), atoms in new.items()]
-        else:
-            found = relax(list(new.values()))
-            self.relaxed += len(found)
-        for (formula, key), (atoms, gained) in zip(new, found, strict=True):
-            if name_of(atoms, self.molecules) == key:
-                self.stable += relax is not None
-                self.lessons.setdefault(formula, {})[key] = _row(atoms, gained)
+    def learn(self, relax: Relax | None = None) -> None:
+        """Make lessons of what waits, as `relax` leaves it, or else as it is."""
+        keys = [(formula, key) for formula, own in self.waiting.items() for key in own]
+        structures = [Atoms(*self.waiting[formula][key][1:]) for formula, key in keys]
+        returns = [self.waiting[formula][key][0] for formula, key in keys]
+        found = list(zip(structures, returns, strict=True)) if relax is None or not keys else relax(structures)
+        self.waiting = {}
+        for (formula, key), (atoms, gained) in zip(keys, found, strict=True):
+            own, same = self.lessons.setdefault(formula, {}), name_of(atoms, self.molecules) == key
+            if relax is not None and key not in own:
+                self.relaxed += 1
+                self.stable += same
+            if same and (key not in own or own[key][0] < gained):
+                own[key] = _row(atoms, gained)
 
     def candidates(self, name: str) -> list[Candidate]:
         """All that is kept, formula by formula, the best first."""

@@ -25,16 +25,18 @@ from gendesign.structure.types import UserError
 class Practice:
     """`steps` of the optimizer after each update, on `batch_size` placements of lessons each.
 
+    What is new becomes a lesson at every `every`-th update, so that several molecules are relaxed together.
     A lesson is drawn with a chance that falls e-fold with each `temperature` (Hartree) that its return is below the
     best of its formula; formulas have equal chances.
     """
 
     steps: int = 4
+    every: int = 4
     batch_size: int = 64
     temperature: float = 0.1
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size"):
+        for key in ("steps", "every", "batch_size"):
             if getattr(self, key) < 1:
                 raise UserError(f"practice.{key}={getattr(self, key)}: give 1 or more, or practice=null")
         if not self.temperature > 0:

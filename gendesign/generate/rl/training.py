@@ -55,6 +55,7 @@ class State:
     generator: torch.Generator
     archive: Archive
     step: int = 0
+    updates: int = 0
     reached: bool = False
 
     def save(self, path: Path) -> None:
@@ -66,6 +67,7 @@ class State:
             "generator": self.generator.get_state(),
             "archive": self.archive.state_dict(),
             "step": self.step,
+            "updates": self.updates,
             "reached": self.reached,
         }
         torch.save(content, path.with_suffix(".partial"))
@@ -79,7 +81,7 @@ class State:
         self.environments.load_state_dict(saved["environments"])
         self.generator.set_state(saved["generator"].cpu())
         self.archive = Archive.from_state(saved["archive"])
-        self.step, self.reached = saved["step"], saved["reached"]
+        self.step, self.updates, self.reached = saved["step"], saved["updates"], saved["reached"]
 
 
 def train(
@@ -156,10 +158,13 @@ def improve(
                       (gain + value).flatten())  # fmt: skip
     learned = update(state.policy, state.optimizer, rollout, ppo, state.generator)
     clocks["update"] = time.perf_counter() - start
+    state.updates += 1
     start = time.perf_counter()
     finished = [info for info in ended if not info["reason"]]
-    state.archive.add([info["atoms"] for info in finished], [info["return"] for info in finished], relax)
+    state.archive.add([info["atoms"] for info in finished], [info["return"] for info in finished])
     if practice is not None:
+        if state.updates % practice.every == 0:
+            state.archive.learn(relax)
         given = state.environments.task.given
         learned["practised"] = practise(state.policy, state.optimizer, state.archive, given, canvas, practice,
                                         ppo, state.generator)  # fmt: skip
