@@ -26,7 +26,7 @@ class Archive:
 
     `valid` counts valid molecules, or clusters of so many `molecules`, whatever became of them. `lessons` are the same
     molecules relaxed, atoms in the order in which they were placed, as far as they kept their graph (`stable` of
-    `relaxed` did at first). `waiting` are those to relax: new ones, and ones built better than before by `BETTER`, which
+    `relaxed` did at first). `waiting` are to be relaxed: new ones, and ones built better than before by `BETTER`, which
     may lie in a deeper minimum.
     """
 
