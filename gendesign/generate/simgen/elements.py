@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen.kernel import KernelScore
 from gendesign.generate.simgen.random import pick, uniform
-from gendesign.generate.simgen.state import Swarm
+from gendesign.generate.simgen.state import SLOTS_APART, Swarm
 
 
 def temperature(sigma: float) -> float:
@@ -125,7 +125,7 @@ def drawn_elements(
 def placed_elements(swarm: Swarm, molecule_key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
     """An atomic number for every atom (atoms,): `numbers` of each molecule's free atoms, shuffled by its key."""
     order = _rank_within(
-        uniform(molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf),
+        uniform(molecule_key[swarm.molecule] + swarm.slot * SLOTS_APART, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf),
         swarm,
     )
     table = swarm.numbers.new_zeros(swarm.n_molecules, swarm.largest)

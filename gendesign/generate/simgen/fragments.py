@@ -227,7 +227,7 @@ class Joining:
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3); the particles of a molecule share theirs, fixed atoms stay."""
         goal, held = self.goals(swarm)
-        key = swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787
+        key = swarm.slot_key
         blur = torch.where(held, 0.2, scale * (1.0 if self.linking else 1.6))[:, None] * normal(key, 3, 3)
         return torch.where(swarm.free[:, None], goal + blur, swarm.positions)
 

@@ -54,7 +54,7 @@ class GaussianPrior:
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3); the particles of a molecule share theirs."""
         root = torch.linalg.cholesky(self._of_molecules(swarm))[swarm.molecule]
-        free = normal(swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787, 3, 3)
+        free = normal(swarm.slot_key, 3, 3)
         return scale * torch.einsum("aij,aj->ai", root, free)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:

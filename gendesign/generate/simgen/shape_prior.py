@@ -72,7 +72,7 @@ class ShapePrior:
         neighbour = torch.cdist(x, x).masked_fill(~(present[:, :, None] & present[:, None, :]), torch.inf)
         neighbour.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         blur = (BLUR * neighbour.amin(-1)).clamp(min=0.1 * scale, max=scale)
-        key = swarm.molecule_key[swarm.molecule] + swarm.slot * 7_368_787
+        key = swarm.slot_key
         return x[swarm.molecule, swarm.slot] + blur[swarm.molecule, swarm.slot][:, None] * normal(key, 3, 3)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:

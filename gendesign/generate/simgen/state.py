@@ -7,6 +7,8 @@ from torch import Tensor
 
 from gendesign.structure.graph import all_pairs
 
+PARTICLES_APART, SLOTS_APART = 1_000_003, 7_368_787  # primes, so that no two atoms of a run share a random stream
+
 
 @dataclass(frozen=True)
 class Swarm:
@@ -36,6 +38,11 @@ class Swarm:
     def free(self) -> Tensor:
         """Which atoms (atoms,) may move."""
         return self.slot >= self.n_fixed
+
+    @property
+    def slot_key(self) -> Tensor:
+        """Keys of random streams (atoms,) that all particles of a molecule share, slot by slot."""
+        return self.molecule_key[self.molecule] + self.slot * SLOTS_APART
 
     @property
     def n_molecules(self) -> int:
@@ -97,7 +104,7 @@ def new_swarm(
         particle=particle,
         slot=slot,
         pairs=all_pairs(system, len(per_system)),
-        key=molecule_key[molecule] + particle * 1_000_003 + slot * 7_368_787,
+        key=molecule_key[molecule] + particle * PARTICLES_APART + slot * SLOTS_APART,
         molecule_key=molecule_key,
         sizes=sizes,
         n_particles=n_particles,
