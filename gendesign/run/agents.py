@@ -22,7 +22,7 @@ from gendesign.run.build import Structures, make, make_run
 from gendesign.run.folder import Folder
 from gendesign.structure.types import Candidate, UserError
 
-ROUGH = Relaxation(fmax=0.3, max_steps=50)  # lessons need bonds of the right length, no minima
+ROUGH = Relaxation(fmax=0.1, max_steps=100)  # far enough to fall off saddle points, not down to the minimum
 
 
 def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:

@@ -124,10 +124,8 @@ def drawn_elements(
 
 def placed_elements(swarm: Swarm, molecule_key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
     """An atomic number for every atom (atoms,): `numbers` of each molecule's free atoms, shuffled by its key."""
-    order = _rank_within(
-        uniform(molecule_key[swarm.molecule] + swarm.slot * SLOTS_APART, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf),
-        swarm,
-    )
+    key = molecule_key[swarm.molecule] + swarm.slot * SLOTS_APART
+    order = _rank_within(uniform(key, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf), swarm)
     table = swarm.numbers.new_zeros(swarm.n_molecules, swarm.largest)
     for k, own in enumerate(numbers):
         table[k, swarm.n_fixed : swarm.n_fixed + len(own)] = torch.as_tensor(own)
