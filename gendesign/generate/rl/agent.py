@@ -23,14 +23,14 @@ from gendesign.structure.types import Candidate, UserError
 class Agent:
     """Generator that plays episodes of a trained policy.
 
-    agent: a folder that `gendesign train generator=agent` wrote; formula: the atoms of every
-    molecule; deterministic: always the most probable placement, hence one molecule only. Raises UserError for
-    elements that the agent or the potential does not know.
+    formula: the atoms of every molecule; agent: the bundled `builder`, or a folder that `gendesign train
+    generator=agent` wrote; deterministic: always the most probable placement, hence one molecule only. Raises UserError
+    for elements that the agent or the potential does not know.
     """
 
     potential: Potential
     formula: str
-    agent: str
+    agent: str = "builder"
     deterministic: bool = False
     name: str = "agent"
 

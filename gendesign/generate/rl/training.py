@@ -120,7 +120,10 @@ def train(
             journal.write({"step": state.step, **row})
             state.save(folder / STATE)
             bar.update(per_update)
-            bar.set_postfix({"return": f"{row['return']:.3f}", "isomers": int(row["kept"])}, refresh=False)
+            shown = {"return": f"{row['return']:.3f}", "isomers": int(row["kept"])}
+            bar.set_postfix(
+                shown | ({"no energy": environments.failures} if environments.failures else {}), refresh=False
+            )
     return state
 
 
