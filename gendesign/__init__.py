@@ -15,6 +15,7 @@ _HOMES = {
     "label_files": "gendesign.train",
     "train_files": "gendesign.train",
     "SimGen": "gendesign.generate.simgen",
+    "Agent": "gendesign.generate.rl.agent",
     "Objective": "gendesign.objective",
     "relax": "gendesign.relaxation",
     "Relaxation": "gendesign.relaxation",
