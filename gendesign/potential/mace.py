@@ -191,6 +191,20 @@ def predict(
     return Prediction(energy, force, atom, tension)
 
 
+@torch.no_grad()
+def energies(net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0) -> Tensor:
+    """The energies (systems,) of `predict` in float64, in a third of its time: nothing is differentiated."""
+    if not scalar.supports(net):
+        data = inputs(net, batch, edges)
+        data["head"] = torch.full_like(data["head"], head)
+        return _total(net, batch, net(data, compute_force=False), head)
+    element = elements(net, batch.numbers)
+    interaction = scalar.atom_energies(net, element, scalar.vectors_of(batch.positions, edges), edges, head)
+    isolated = torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[head][element]
+    atom = isolated.double() + interaction.double()
+    return atom.new_zeros(batch.n_systems).index_add(0, batch.system, atom)
+
+
 def _total(net: nn.Module, batch: Batch, out: dict[str, Tensor], head: int) -> Tensor:
     """Energies (systems,) in float64 from the answer of MACE's forward."""
     if "interaction_energy" not in out:

@@ -153,6 +153,14 @@ def test_a_batch_equals_one_by_one(potential):
     close(together.forces, torch.cat([p.forces for p in single]), 1e-10)
 
 
+@pytest.mark.parametrize("max_l", [0, 1])
+def test_energies_alone_are_those_of_evaluate(max_l):
+    potential, structures = tiny.potential(max_l), [tiny.rattled("CH3OH", 1), tiny.rattled("CH4", 2), Atoms("H")]
+    found = potential.energies(structures)
+    assert found.dtype == torch.float64 and not found.requires_grad
+    close(found, potential.evaluate(structures).energy, 1e-10)
+
+
 @pytest.mark.parametrize("cutoff", [2.0, 5.5])
 def test_periodic_neighbours_are_those_of_ase(crystal, cutoff):
     batch = Batch.from_atoms([crystal, crystal], torch.float64, "cpu")

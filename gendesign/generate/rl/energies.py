@@ -23,7 +23,7 @@ class Energies(Protocol):
 
 @dataclass(frozen=True)
 class PotentialEnergies:
-    """Of a potential, in one `Potential.evaluate` for all; lone atoms by its table, to which its labels were fitted."""
+    """Of a potential, in one `Potential.energies` for all; lone atoms by its table, to which its labels were fitted."""
 
     potential: Any
 
@@ -38,8 +38,8 @@ class PotentialEnergies:
             elif len(atoms):
                 asked.append(i)
         if asked:
-            found = self.potential.evaluate([Atoms(structures[i].numbers, structures[i].positions) for i in asked])
-            out[asked] = found.energy.double().cpu().numpy()
+            found = self.potential.energies([Atoms(structures[i].numbers, structures[i].positions) for i in asked])
+            out[asked] = found.cpu().numpy()
         return np.where(np.isfinite(out), out, np.nan) / units.Hartree
 
 
