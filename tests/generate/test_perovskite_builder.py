@@ -1,0 +1,154 @@
+"""The random builder: stoichiometry, network, distances, tilts, and a stream for every start."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.data import vdw_radii
+from ase.neighborlist import neighbor_list
+
+from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.contacts import clash, contact_height
+from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework
+from gendesign.structure.perovskite import cation_fault, network_fault, octahedra
+from gendesign.structure.types import UserError
+
+CASES = {
+    "butylammonium lead iodide": (dict(cation="CCCC[NH3+]"), Draws()),
+    "phenethylammonium lead iodide": (dict(cation="[NH3+]CCc1ccccc1"), Draws(layers=2)),
+    "methylammonium lead iodide": (dict(cation="MA", thickness="3d"), Draws(cells=("1", "sqrt2"))),
+    "thickness 2": (dict(cation="CCCC[NH3+]", thickness=2), Draws()),
+    "Dion-Jacobson": (dict(cation="[NH3+]CCCC[NH3+]", metal="Sn", halide="Br"), Draws(layers=3)),
+    "mixture with tin": (dict(cation="CCCC[NH3+]", metal="Sn", halide="IBr"), Draws(cells=("2x2",))),
+    "caesium in cages": (dict(cation="[NH3+]CCCC[NH3+]", thickness=2, a_site="Cs"), Draws()),
+    "chiral": (dict(cation="C[C@H]([NH3+])c1ccccc1"), Draws(orientations="each")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_starts_are_what_was_asked_for(case):
+    settings, draws = CASES[case]
+    composition = compose(**settings)
+    for index in range(3):
+        start = build_start(composition, draws, seed=1, index=index)
+        assert start.failure is None
+        atoms, info = start.atoms, start.atoms.info
+        assert atoms.pbc.all() and atoms.get_chemical_formula("hill") == composition.formula(info["formula_units"])
+        assert network_fault(atoms, composition.thickness) == ""
+        assert cation_fault(atoms, info["cations"]) == ""
+        assert closest(atoms) >= draws.contact - 0.01
+        molecule = atoms.arrays["molecule"]
+        inorganic = composition.metals + composition.sites
+        assert (molecule[: inorganic * info["formula_units"]] == -1).all()
+        assert (np.diff(molecule[inorganic * info["formula_units"] :]) >= 0).all()
+
+
+def closest(atoms: Atoms) -> float:
+    """Shortest distance over the van der Waals distance between different molecules or a molecule and the rest."""
+    i, j, d, shift = neighbor_list("ijdS", atoms, 4.5)
+    molecule = atoms.arrays["molecule"]
+    apart = (molecule[i] != molecule[j]) | (np.abs(shift).sum(axis=1) > 0)
+    apart &= (molecule[i] >= 0) | (molecule[j] >= 0)
+    # A molecule that reaches over the cell's face is stored whole, so its own image is another molecule.
+    return float((d / (vdw_radii[atoms.numbers[i]] + vdw_radii[atoms.numbers[j]]))[apart].min())
+
+
+def test_a_start_depends_on_seed_and_index_alone():
+    composition, draws = compose("CCCC[NH3+]"), Draws(cells=("1", "sqrt2"))
+    batch = [build_start(composition, draws, 3, index).atoms for index in range(4)]
+    alone = build_start(composition, draws, 3, 2).atoms
+    assert np.array_equal(alone.positions, batch[2].positions) and np.array_equal(alone.cell, batch[2].cell)
+    assert alone.info == batch[2].info
+    other = build_start(composition, draws, 4, 2).atoms
+    assert len(other) != len(alone) or not np.allclose(other.positions, alone.positions)
+
+
+def inorganic(frame: Framework, metal: str, halide: str, cell: np.ndarray) -> Atoms:
+    symbols = [metal] * len(frame.metals) + [halide] * len(frame.halides)
+    return Atoms(symbols, np.vstack([frame.metals, frame.halides]), cell=cell, pbc=True)
+
+
+@pytest.mark.parametrize("angles", [(0, 0, 12.0), (9.0, 0, 0), (0, 0, 0)])
+def test_tilt_measured_is_tilt_built(angles):
+    frame = build_framework("sqrt2", 1, 3.2, Tilt(angles))
+    cell = np.vstack([frame.lattice, [0, 0, 20]])
+    atoms = Atoms(
+        f"Pb{len(frame.metals)}I{len(frame.halides)}", np.vstack([frame.metals, frame.halides]), cell=cell, pbc=True
+    )
+    assert network_fault(atoms, 1) == ""
+    shape = octahedra(atoms)
+    # Corners along the axis of rotation stay straight, the others bend by twice the angle.
+    share = 1.0 if angles[2] else 0.5
+    assert shape.tilt == pytest.approx(max(angles) * share, abs=1e-6)
+    assert shape.lengths == pytest.approx(0, abs=1e-12) and shape.angles == pytest.approx(0, abs=1e-9)
+    assert np.linalg.norm(frame.lattice[0]) <= 3.2 * 2 * np.sqrt(2) + 1e-9
+
+
+@pytest.mark.parametrize("cell", ["sqrt2", "2x2"])
+@pytest.mark.parametrize("depth", [1, 3, None])
+def test_any_alternating_tilt_leaves_octahedra_regular(cell, depth):
+    frame = build_framework(cell, depth, 3.0, Tilt((7.0, -5.0, 10.0)))
+    cell = frame.lattice if depth is None else np.vstack([frame.lattice, [0, 0, 40]])
+    atoms = Atoms(
+        f"Sn{len(frame.metals)}Br{len(frame.halides)}", np.vstack([frame.metals, frame.halides]), cell=cell, pbc=True
+    )
+    shape = octahedra(atoms)
+    assert network_fault(atoms, depth) == "" and shape.lengths < 1e-12 and shape.angles < 1e-9
+
+
+def test_layers_come_down_until_they_touch():
+    lattice = np.array([[5.0, 0, 0], [0, 5.0, 0]])
+    lower, upper = np.array([[0.0, 0, 1.0]]), np.array([[1.0, 0, -2.0]])
+    one = np.array([1.0])
+    assert contact_height(lower, one, upper, one, lattice) == pytest.approx(3 + np.sqrt(3))
+    assert contact_height(lower, one, upper + [4.0, 5.0, 0], one, lattice) == pytest.approx(5.0)  # an image above
+    assert contact_height(lower, one, upper + [1.5, 2.5, 0], one, lattice) == -np.inf  # they pass each other
+
+
+def test_contacts_are_found_across_images():
+    lattice, size = np.array([[6.0, 0, 0], [0, 6.0, 0]]), np.array([1.0])
+    here, there = np.array([[0.5, 0, 0]]), np.array([[5.0, 0, 0]])
+    assert clash(here, size, there, size, lattice)
+    assert not clash(here, size, there - [2, 0, 0], size, lattice)
+    long = np.array([[0.0, 0, 0], [4.5, 0, 0]])  # its own image is 1.5 away from its end
+    assert clash(long, np.ones(2), np.array([[3.0, 3.0, 0]]), 0 * size, lattice)
+
+
+def test_broken_networks_and_cations_are_recognised():
+    atoms = build_start(compose("CCCC[NH3+]"), Draws(), 0, 0).atoms
+    halide, hydrogen = 2, len(atoms) - 1
+    moved = atoms.copy()
+    moved.positions[halide] += [0, 0, 3.0]
+    assert "halide" in network_fault(moved, 1) or "metals" in network_fault(moved, 1)
+    assert "free corners" in network_fault(atoms, 2)
+    moved = atoms.copy()
+    moved.positions[hydrogen] += [0, 1.5, 0]
+    assert "broken" in cation_fault(moved, atoms.info["cations"])
+    moved = atoms.copy()
+    halide = moved.positions[halide]
+    moved.positions[-17:] += halide + [0, 0, 1.6] - moved.positions[hydrogen]
+    assert "close as a bond" in cation_fault(moved, atoms.info["cations"])
+
+
+def test_edge_sharing_octahedra_are_no_layer():
+    a, h = 4.56, 1.8  # one layer of PbI2
+    cell = [[a, 0, 0], [-a / 2, a * np.sqrt(3) / 2, 0], [0, 0, 15]]
+    atoms = Atoms(
+        "PbI2", scaled_positions=[[0, 0, 0], [1 / 3, 2 / 3, h / 15], [2 / 3, 1 / 3, -h / 15]], cell=cell, pbc=True
+    )
+    assert network_fault(atoms, 1) != ""
+
+
+def test_recipes_without_room_are_refused():
+    with pytest.raises(UserError, match="fits no pocket"):
+        bulky = compose("[NH3+]C(c1ccccc1)(c1ccccc1)c1ccccc1", conformers=1)
+        check_recipe(bulky, Draws(contact=1.0, redraws=2, cells=("1",), cap=0), seed=0, tries=1)
+    with pytest.raises(UserError, match="3D"):
+        check_recipe(compose("MA", thickness="3d"), Draws(layers=2), seed=0)
+
+
+@pytest.mark.parametrize("wrong", [{"cells": ("3x3",)}, {"layers": 0}, {"contact": 2}, {"orientations": "some"}])
+def test_wrong_draws_are_refused(wrong):
+    with pytest.raises(UserError) as caught:
+        Draws(**wrong)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,105 @@
+"""Cations and compositions of hybrid perovskites: what is read, and what is refused in one line."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.io import write
+from rdkit import Chem
+
+from gendesign.generate.perovskite.cation import read_cation
+from gendesign.generate.perovskite.composition import compose
+from gendesign.structure.types import UserError
+
+
+def test_butylammonium_is_tethered_by_its_nitrogen():
+    cation = read_cation("CCCC[NH3+]")
+    assert cation.charge == 1 and cation.formula == "C4H12N" and not cation.chiral
+    assert 2 <= len(cation.conformers) <= 5  # butylammonium bends
+    for positions, ends in zip(cation.conformers, cation.ends, strict=True):
+        (end,) = ends
+        assert cation.numbers[end.atom] == 7
+        assert (positions[cation.numbers == 6].mean(axis=0) - positions[end.atom]) @ end.axis > 0
+        lengths = [np.linalg.norm(positions[i] - positions[j]) for i, j in cation.bonds]
+        assert min(lengths) > 0.9 and max(lengths) < 1.6
+
+
+@pytest.mark.parametrize(
+    ("smiles", "ends", "charge"),
+    [
+        ("[NH3+]CCc1ccccc1", 1, 1),  # phenethylammonium
+        ("[NH3+]CCCC[NH3+]", 2, 2),
+        ("[NH3+]CC1CCC(C[NH3+])CC1", 2, 2),
+        ("CC([NH3+])CC", 1, 1),  # its nitrogen is at no end of the long axis
+        ("C[NH3+]", 2, 1),  # nitrogen, and a carbon bonded to it
+        ("[Cs+]", 0, 1),
+    ],
+)
+def test_ends_and_charges(smiles, ends, charge):
+    cation = read_cation(smiles)
+    assert cation.charge == charge and all(len(found) == ends for found in cation.ends)
+
+
+def test_a_cation_from_a_file_keeps_its_geometry(tmp_path):
+    known = read_cation("CCCC[NH3+]")
+    shuffled = np.random.default_rng(0).permutation(len(known.numbers))
+    path = tmp_path / "ba.xyz"
+    write(path, Atoms(known.numbers[shuffled], known.conformers[1][shuffled]))
+    found = read_cation(str(path))
+    assert found.smiles == known.smiles and found.charge == 1 and len(found.conformers) == 1
+    lengths = [np.linalg.norm(found.conformers[0][i] - found.conformers[0][j]) for i, j in found.bonds]
+    wanted = [np.linalg.norm(known.conformers[1][i] - known.conformers[1][j]) for i, j in known.bonds]
+    assert sorted(lengths) == pytest.approx(sorted(wanted), abs=1e-4)
+
+
+def test_a_chiral_cation_is_known():
+    assert read_cation("C[C@H]([NH3+])c1ccccc1").chiral
+
+
+@pytest.mark.parametrize(
+    ("settings", "formula"),
+    [
+        (dict(cation="CCCC[NH3+]"), "C8H24I4N2Pb"),
+        (dict(cation="MA", thickness="3d"), "CH6I3NPb"),
+        (dict(cation="CCCC[NH3+]", thickness=2), "C9H30I7N3Pb2"),
+        (dict(cation="[NH3+]CCCC[NH3+]", metal="Sn", halide="Br"), "C4H14Br4N2Sn"),
+        (dict(cation="CCCC[NH3+]", thickness=3, a_site="Cs", halide="Cl"), "C8H24Cl10Cs2N2Pb3"),
+        (dict(cation="C[NH3+]", halide="I3Br"), "C2H12BrI3N2Pb"),
+    ],
+)
+def test_formulas_are_balanced(settings, formula):
+    assert compose(**settings).formula() == formula
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (dict(cation="CCCCN"), "charge +0"),
+        (dict(cation="[O-]C(=O)C"), "charge -1"),
+        (dict(cation="CCCC[NH3+"), "no SMILES"),
+        (dict(cation="C[NH3+].[I-]"), "several molecules"),
+        (dict(cation="nothing.sdf"), "no such file"),
+        (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb and Sn"),
+        (dict(cation="CCCC[NH3+]", halide="F"), "Cl, Br, I"),
+        (dict(cation="CCCC[NH3+]", thickness="thick"), "1 to 6"),
+        (dict(cation="CCCC[NH3+]", thickness="3d"), "holds 4"),
+        (dict(cation="[NH3+]CC[NH3+]", thickness="3d"), "+1 on A"),
+        (dict(cation="CCCC[NH3+]", thickness=2, a_site="[NH3+]CC[NH3+]"), "+1 on A"),
+        (dict(cation="Cs"), "no nitrogen"),
+    ],
+)
+def test_what_is_refused_is_said_in_one_line(settings, said):
+    with pytest.raises(UserError) as caught:
+        compose(**settings)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_mixture_needs_whole_numbers():
+    with pytest.raises(UserError, match="divisor"):
+        compose("C[NH3+]", halide="I2Br").formula()
+    assert compose("C[NH3+]", halide="I2Br").halide_counts(3) == {"I": 8, "Br": 4}
+
+
+def test_smiles_of_a_cation_reads_back_in_its_own_order():
+    cation = read_cation("NC(N)=[NH2+]")
+    again = Chem.AddHs(Chem.MolFromSmiles(cation.smiles))
+    assert [atom.GetAtomicNum() for atom in again.GetAtoms()] == cation.numbers.tolist()
