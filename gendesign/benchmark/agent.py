@@ -63,7 +63,8 @@ def run(config: DictConfig) -> None:
     if settings.speed:
         rows += speed(potential)
     record.write(rows, folder / "agent.json", potential.device)
-    picture(curves, folder / "agent.png")
+    best = {row.name.split(":")[0]: row.value for row in rows if row.name.endswith("optimum, potential")}
+    picture(curves, best, folder / "agent.png")
     print(record.table(rows))
     print(f"rows: {folder / 'agent.json'}; learning curves: {folder / 'agent.png'}")
 
@@ -225,8 +226,8 @@ def speed(potential: Potential) -> list[Row]:
     return rows + [Row(f"share of the time: {name}", share, "", TIMED) for name, share in found.items()]
 
 
-def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], path: Path) -> None:
-    """Mean returns of episodes in training, against placements."""
+def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], best: dict[str, float], path: Path) -> None:
+    """Mean returns of episodes in training, against placements; dashed the `best` that there can be, where known."""
     columns = min(3, max(1, len(curves)))
     lines = -(-len(curves) // columns) or 1
     figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")
@@ -236,6 +237,8 @@ def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], path: Path
         panel = next(panels)
         for curve in runs:
             panel.plot(*zip(*curve, strict=True), lw=0.8)
+        if formula in best:
+            panel.axhline(best[formula], color="grey", ls="--", lw=0.8)
         panel.set(title=formula, xlabel="placements", ylabel="return, Hartree")
     for panel in panels:
         panel.axis("off")
