@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -50,8 +51,9 @@ def checkpoints_folder() -> Path:
 
 
 def bundled() -> list[str]:
-    """Names of the bundled checkpoints."""
-    return sorted(p.parent.name for p in checkpoints_folder().glob("*/weights.safetensors"))
+    """Names of the bundled potentials; agents lie beside them."""
+    folders = [path.parent for path in checkpoints_folder().glob("*/weights.safetensors")]
+    return sorted(folder.name for folder in folders if _kind(folder / "config.yaml") != "agent")
 
 
 def load_potential(
@@ -124,11 +126,18 @@ def load_folder(folder: Path) -> Potential:
     )
 
 
+def _kind(path: Path) -> str | None:
+    found = re.search(r"^kind: (\w+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return found[1] if found else None
+
+
 def _settings(path: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError):
         config = None
+    if isinstance(config, dict) and config.get("kind") == "agent":
+        raise UserError(f"{path.parent} holds an agent, not a potential; give it as generator.agent={path.parent.name}")
     needed = ("name", "licence", "citation", "weights_sha256", "dtype", "architecture")
     missing = [key for key in needed if not isinstance(config, dict) or key not in config]
     if missing:

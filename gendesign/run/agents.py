@@ -7,7 +7,7 @@ from typing import Any
 
 from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
@@ -45,8 +45,12 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
         policy, building(settings.environments, settings.seed), building(settings.judged, settings.seed), folder.path,
         settings, ppo, practice, config.kept, relaxing,
     )  # fmt: skip
+    given = OmegaConf.to_container(config.task, resolve=True)
+    if config.generator.formula is not None:
+        given["formula"] = str(config.generator.formula)
     save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,
-               energies=config.energies, steps=state.step)  # fmt: skip
+               energies=config.energies, task=given,
+               steps=state.step)  # fmt: skip
     found = state.archive.candidates("agent")
     if not found:
         raise UserError(

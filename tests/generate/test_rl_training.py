@@ -22,6 +22,7 @@ from gendesign.generate.rl.practice import Practice, buildable, placements_of, p
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.generate.rl.training import Training, judge, train
+from gendesign.potential import load_potential
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import UserError
 
@@ -164,6 +165,16 @@ def test_a_saved_agent_generates_each_candidate_for_itself(tmp_path):
         assert whole if candidate.failure is None else candidate.failure.startswith("the episode ended: ")
     with pytest.raises(UserError, match="builds with H O, not with C"):
         Agent(tiny.potential(), "CH4", str(tmp_path / "agent"))
+
+
+def test_the_bundled_agent_builds_what_it_never_saw():
+    agent = Agent(load_potential("organic"), "C3H7NO")
+    done = list(agent.generate(range(12), seed=0))
+    whole = [candidate.atoms for candidate in done if candidate.failure is None]
+    assert all(atoms.get_chemical_formula() == "C3H7NO" for atoms in whole)
+    assert sum(name_of(atoms) is not None for atoms in whole) >= 3  # a quarter, of some half that is usual
+    with pytest.raises(UserError, match="builds with H C N O, not with F"):
+        Agent(load_potential("organic"), "CH3F")
 
 
 def test_agents_are_saved_and_refused(tmp_path):

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from gendesign.potential import load_potential, save_folder
-from gendesign.potential.zoo import bundled, load_folder
+from gendesign.potential.zoo import bundled, checkpoints_folder, load_folder
 from gendesign.structure.types import UserError
 
 
@@ -130,3 +130,9 @@ def test_reference_methods_need_no_torch():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_agents_are_no_potentials():
+    assert "builder" not in bundled() and "organic" in bundled()
+    with pytest.raises(UserError, match="holds an agent, not a potential"):
+        load_potential(str(checkpoints_folder() / "builder"))
