@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -87,7 +88,28 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
         if whole:
             axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        return _svg(figure)
+
+
+def scatter(points: Sequence[tuple[float, float]], across: str, up: str) -> str:
+    """Points (x, y) as an SVG element; a line of words when there is nothing to show."""
+    if not points:
+        return f"<p class='empty'>{escape(up)} against {escape(across)}: nothing to show</p>"
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context({"svg.hashsalt": "gendesign", "font.size": 9, "svg.fonttype": "none"}):
+        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        axes = figure.subplots()
+        axes.scatter(*zip(*points, strict=True), s=14, color="#3b6ea5")
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.spines[["top", "right"]].set_visible(False)
+        return _svg(figure)
+
+
+def _svg(figure: Any) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     svg = buffer.getvalue()
     return re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 import yaml
 
-from gendesign.run.pictures import draw_atoms, draw_smiles, histogram
+from gendesign.run.pictures import draw_atoms, draw_smiles, histogram, scatter
 from gendesign.run.table import VALID, readable, valid
 from gendesign.structure.types import Candidate, Verdict
 
@@ -15,6 +15,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery; the page stays within a few megabytes
 SMILES = "smiles"
 UNITS = {"kcal/mol"}
+RANK, BEST = "rank", {"energy_above_best": "{:+.3f} eV", "space_group": "{}"}  # of crystals, and what is said of them
 
 
 def write_report(
@@ -28,7 +29,8 @@ def write_report(
     of: dict[int, list[Verdict]] = {candidate.index: [] for candidate in candidates}
     for verdict in verdicts:
         of[verdict.candidate].append(verdict)
-    good = valid(candidates, verdicts)
+    ranks = {verdict.candidate: verdict.value for verdict in verdicts if verdict.check == RANK}
+    good = sorted(valid(candidates, verdicts), key=lambda candidate: ranks.get(candidate.index, float("inf")))
     numbers = {candidate.index for candidate in good}
     other = [candidate for candidate in candidates if candidate.index not in numbers]
     judged = any(verdict.check == VALID for verdict in verdicts)
@@ -41,9 +43,12 @@ def write_report(
         model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
         rows=readable(summary["table"], timings),
         sizes=histogram(heavy, "heavy atoms", "", whole=True),
-        distributions=[_distribution(check, verdicts) for check in _strains(verdicts)],
+        distributions=[
+            *(_distribution(check, verdicts) for check in _strains(verdicts)),
+            *([_landscape(verdicts)] if ranks else []),
+        ],
         galleries=[
-            _gallery("Valid molecules" if judged else "Structures", good, of),
+            _gallery("Ranked structures" if ranks else "Valid molecules" if judged else "Structures", good, of),
             *([_gallery("Not valid" if judged else "Failed", other, of)] if other else []),
         ],
         details=yaml.safe_dump({key: summary[key] for key in summary if key != "table"}, sort_keys=False),
@@ -59,6 +64,14 @@ def _strains(verdicts: Sequence[Verdict]) -> list[str]:
 def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:
     values = [v.value for v in verdicts if v.check == check and isinstance(v.value, float)]
     return histogram(values, check.replace("_", " "), next(v.unit for v in verdicts if v.check == check))
+
+
+def _landscape(verdicts: Sequence[Verdict]) -> str:
+    """Energy against density of the ranked crystals."""
+    found = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
+    ranked = [index for index, check in found if check == RANK]
+    points = [(found.get((i, "density")), found.get((i, "energy_above_best"))) for i in ranked]
+    return scatter([p for p in points if None not in p], "density (g/cm3)", "energy above the best (eV/formula unit)")
 
 
 def _gallery(
@@ -82,6 +95,10 @@ def _card(candidate: Candidate, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     smiles = next((v.value for v in verdicts if v.check == SMILES and isinstance(v.value, str)), "")
     strains = [v for v in verdicts if v.check in _strains(verdicts)[:1] and isinstance(v.value, float)]
     notes = [f"strain {v.value:.1f} {v.unit}" for v in strains]
+    values = {v.check: v.value for v in verdicts}
+    if RANK in values:
+        notes.append(f"rank {values[RANK]:.0f}")
+        notes += [text.format(values[check]) for check, text in BEST.items() if values.get(check) is not None]
     if candidate.info.get("converged") is False:
         notes.append("not converged")
     return {

@@ -1,0 +1,247 @@
+"""Organic cations: from SMILES or a file to conformers with the ends that may sit in a pocket of the layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import ase.io
+import numpy as np
+from ase.data import chemical_symbols
+from ase.formula import Formula
+from rdkit import Chem, rdBase
+from rdkit.Chem import AllChem, rdDetermineBonds
+
+from gendesign.structure.superposition import aligned_rmsd
+from gendesign.structure.types import UserError
+
+NAMED = {"MA": "C[NH3+]", "FA": "NC=[NH2+]", "Cs": "[Cs+]"}
+CHARGES = (1, 2)
+WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for good packing
+ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
+MOL_SUFFIXES = {".sdf", ".sd", ".mol"}
+
+
+@dataclass(frozen=True)
+class End:
+    """An end that goes into a pocket: the atom put there and the unit vector (3,) from it into the molecule.
+
+    `other` is the atom at the far end, the second anchor of a cation that bridges two layers.
+    """
+
+    atom: int
+    axis: np.ndarray
+    other: int
+
+
+@dataclass(frozen=True)
+class Cation:
+    """A cation of charge +1 or +2 in the atom order of its SMILES with hydrogens appended.
+
+    numbers (atoms,); conformers: positions (atoms, 3) in Angstrom, centred; ends: for each conformer those that may
+    sit in a pocket, none for a bare ion; bonds: pairs of atoms; chiral: its mirror image is another molecule.
+    """
+
+    smiles: str
+    charge: int
+    numbers: np.ndarray
+    conformers: tuple[np.ndarray, ...]
+    ends: tuple[tuple[End, ...], ...]
+    bonds: tuple[tuple[int, int], ...]
+    chiral: bool = False
+
+    @property
+    def heavy(self) -> int:
+        """Number of atoms but hydrogen."""
+        return int((self.numbers > 1).sum())
+
+    @property
+    def symbols(self) -> list[str]:
+        return [chemical_symbols[z] for z in self.numbers]
+
+    @property
+    def formula(self) -> str:
+        return Formula.from_list(self.symbols).format("hill")
+
+
+def read_cation(text: str, conformers: int = 5) -> Cation:
+    """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
+
+    A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own. Raises UserError
+    for what cannot be read and for charges other than +1 and +2.
+    """
+    text = text.strip()
+    if Path(text).is_file():
+        mol, positions = _from_file(Path(text))
+        return _cation(mol, (positions,))
+    if Path(text).suffix in {*MOL_SUFFIXES, ".xyz"} or text.startswith(("/", "./", "~")):
+        raise UserError(f"cation={text}: no such file; give the path of a structure file or a SMILES like CCCC[NH3+]")
+    mol = _from_smiles(NAMED.get(text, text))
+    return _cation(mol, _embedded(Chem.MolToSmiles(mol), conformers))
+
+
+def _from_smiles(text: str) -> Chem.Mol:
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(text)
+    if mol is None or not mol.GetNumAtoms():
+        raise UserError(f"cation={text!r} is no SMILES that can be read; write one with its charge, such as CCCC[NH3+]")
+    return _checked(mol, text)
+
+
+def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
+    if len(Chem.GetMolFrags(mol)) > 1:
+        raise UserError(
+            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.halide"
+        )
+    if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+        raise UserError(f"cation={text} is a radical; give a closed-shell cation such as CCCC[NH3+]")
+    charge = Chem.GetFormalCharge(mol)
+    if charge not in CHARGES:
+        raise UserError(
+            f"cation={text} has charge {charge:+d}; a perovskite needs +1 or +2: protonate the amine, as in CCCC[NH3+]"
+        )
+    return mol
+
+
+@cache
+def _embedded(smiles: str, most: int) -> tuple[np.ndarray, ...]:
+    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    if mol.GetNumAtoms() == 1:
+        return (np.zeros((1, 3)),)
+    options = AllChem.ETKDGv3()
+    options.randomSeed, options.pruneRmsThresh, options.numThreads = 7, ALIKE, 1
+    found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not found:
+        options.useRandomCoords = True
+        found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not found:
+        raise UserError(f"cation={smiles}: no three-dimensional structure was found; give a file with one")
+    energies = _optimized(mol)
+    heavy = np.array([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
+    kept: list[np.ndarray] = []
+    for i in np.argsort(energies, kind="stable"):
+        positions = mol.GetConformer(found[i]).GetPositions()
+        far = all(aligned_rmsd(positions[heavy], other[heavy]) > ALIKE for other in kept)
+        if energies[i] < min(energies) + WINDOW and len(kept) < most and (far or not kept):
+            kept.append(positions - positions[heavy].mean(axis=0))
+    return tuple(kept)
+
+
+def _optimized(mol: Chem.Mol) -> np.ndarray:
+    """Optimize every conformer in place; energies in kcal/mol.
+
+    Without electrostatics: in vacuum the charge would fold the chain back on itself, in a crystal halides screen it.
+    """
+    with rdBase.BlockLogs():
+        properties = AllChem.MMFFGetMoleculeProperties(mol)
+        energies = []
+        for conformer in mol.GetConformers():
+            number = conformer.GetId()
+            if properties is not None:
+                properties.SetMMFFEleTerm(False)
+                field = AllChem.MMFFGetMoleculeForceField(mol, properties, confId=number)
+            else:
+                field = AllChem.UFFGetMoleculeForceField(mol, confId=number)
+            field.Initialize()
+            field.Minimize(maxIts=500)
+            energies.append(field.CalcEnergy())
+    return np.array(energies)
+
+
+def _from_file(path: Path) -> tuple[Chem.Mol, np.ndarray]:
+    """Molecule without hydrogens and positions in the order of its SMILES with hydrogens appended."""
+    mol = _sdf_molecule(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
+    Chem.AssignStereochemistryFrom3D(mol)
+    smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
+    plain = _checked(Chem.MolFromSmiles(smiles), str(path))
+    match = mol.GetSubstructMatch(Chem.AddHs(plain))
+    if len(match) != mol.GetNumAtoms():
+        raise UserError(f"cation={path}: its hydrogens do not fit its bonds; add all of them to the file")
+    return plain, mol.GetConformer().GetPositions()[list(match)]
+
+
+def _sdf_molecule(path: Path) -> Chem.Mol:
+    with rdBase.BlockLogs():
+        mol = next(iter(Chem.SDMolSupplier(str(path), removeHs=False)), None)
+    if mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+        raise UserError(f"cation={path}: no molecule with three-dimensional coordinates; give one or a SMILES")
+    return mol
+
+
+def _bonds_found(path: Path) -> Chem.Mol:
+    """A file without bonds: the charge under which its atoms have whole bonds and none is left over."""
+    try:
+        atoms = ase.io.read(path)
+    except Exception as error:  # readers raise whatever a malformed file makes them stumble over
+        raise UserError(f"cation={path} cannot be read; give an xyz or SDF file, or a SMILES") from error
+    block = f"{len(atoms)}\n\n" + "\n".join(
+        f"{s} {x:.6f} {y:.6f} {z:.6f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
+    )
+    for charge in CHARGES:
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromXYZBlock(block)
+            try:
+                if len(atoms) > 1:
+                    rdDetermineBonds.DetermineBonds(mol, charge=charge)
+                else:
+                    mol.GetAtomWithIdx(0).SetFormalCharge(charge)
+                Chem.SanitizeMol(mol)
+            except ValueError:
+                continue
+        if not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
+            return mol
+    raise UserError(f"cation={path}: its atoms make no cation of charge +1 or +2; check its hydrogens or give a SMILES")
+
+
+def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
+    full = Chem.AddHs(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
+    charged = {a.GetIdx() for a in full.GetAtoms() if a.GetFormalCharge() > 0 and a.GetAtomicNum() == 7}
+    bonds = tuple((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in full.GetBonds())
+    numbers = np.array([atom.GetAtomicNum() for atom in full.GetAtoms()])
+    charge = Chem.GetFormalCharge(full)
+    return Cation(
+        Chem.MolToSmiles(mol),
+        charge,
+        numbers,
+        tuple(conformers),
+        tuple(find_ends(numbers, positions, bonds, charged, charge) for positions in conformers),
+        bonds,
+        bool(Chem.FindMolChiralCenters(full)),
+    )
+
+
+def find_ends(
+    numbers: np.ndarray, positions: np.ndarray, bonds: Sequence[tuple[int, int]], charged: set[int], charge: int
+) -> tuple[End, ...]:
+    """The tethering ends of one conformer.
+
+    +2: the two charged nitrogens farthest apart. +1: the extreme C or N along the longest axis of the heavy atoms
+    where it is N or bonded to N, those of the charge first; for a nitrogen in the middle, that nitrogen itself.
+    """
+    if charge == 2:
+        pairs = [(i, j) for i in sorted(charged) for j in sorted(charged) if i < j]
+        if not pairs:
+            return ()
+        first, second = max(pairs, key=lambda pair: np.linalg.norm(positions[pair[0]] - positions[pair[1]]))
+        axis = _unit(positions[second] - positions[first])
+        return End(first, axis, second), End(second, -axis, first)
+    heavy = np.flatnonzero(numbers > 1)
+    nitrogens = set(np.flatnonzero(numbers == 7).tolist())
+    if not nitrogens:
+        return ()
+    centre = positions[heavy].mean(axis=0)
+    axis = np.linalg.svd(positions[heavy] - centre)[2][0] if len(heavy) > 1 else np.array([0.0, 0.0, 1.0])
+    skeleton = [i for i in heavy if numbers[i] in (6, 7)]
+    low, high = (int(pick(skeleton, key=lambda i: positions[i] @ axis)) for pick in (min, max))
+    near = {i: {i, *(b for a, b in bonds if a == i), *(a for a, b in bonds if b == i)} for i in (low, high)}
+    ends = [(i, sign * axis, other) for i, sign, other in ((low, 1.0, high), (high, -1.0, low)) if near[i] & nitrogens]
+    ends = [end for end in ends if near[end[0]] & charged] or ends
+    if not ends:
+        middle = min(charged or nitrogens)
+        return (End(middle, _unit(centre - positions[middle]), middle),)
+    return tuple(End(*end) for end in ends)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    length = np.linalg.norm(vector)
+    return vector / length if length > 1e-6 else np.array([0.0, 0.0, 1.0])

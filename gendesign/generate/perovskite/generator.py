@@ -1,0 +1,87 @@
+"""Perovskite: random structure search for hybrid halide perovskites, with successive halving of the starts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+
+from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.composition import Composition, compose
+from gendesign.generate.perovskite.halving import Halving, halve
+from gendesign.generate.perovskite.precursors import precursors_energy
+from gendesign.potential import Potential
+from gendesign.structure.types import Candidate
+
+
+@dataclass(frozen=True)
+class Perovskite:
+    """Generator of relaxed candidates for one composition (Karimitari et al., JACS 146, 27392, 2024).
+
+    cation: SMILES, MA, FA, Cs or a structure file; metal: Pb or Sn; halide: Cl, Br, I or a mixture such as I3Br;
+    thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
+    tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws:
+    see Draws (cell is its cells). rungs, steps, keep, pressure, optimizer, max_atoms: see Halving.
+    Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
+    """
+
+    potential: Potential
+    cation: str
+    metal: str = "Pb"
+    halide: str = "I"
+    thickness: str | int = "1"
+    a_site: str = "MA"
+    conformers: int = 5
+    cell: str | Sequence[str] = ("sqrt2",)
+    layers: int = 1
+    tilt: float = 15.0
+    tilted: float = 0.7
+    distortion: float = 0.05
+    orientations: str = "both"
+    cap: float = 45.0
+    padding: float = 1.5
+    contact: float = 0.7
+    compact: int = 3
+    redraws: int = 100
+    rungs: int = 3
+    steps: int = 40
+    keep: float = 0.5
+    pressure: float = 1.0
+    optimizer: str = "fire"
+    max_atoms: int = 1000
+    name: str = "perovskite"
+
+    def __post_init__(self) -> None:
+        self.halving  # noqa: B018  what is wrong is said before anything runs
+        self.potential.require_elements(self.composition.elements)
+        check_recipe(self.composition, self.draws, seed=0)
+
+    @cached_property
+    def composition(self) -> Composition:
+        """What is searched."""
+        return compose(self.cation, self.metal, self.halide, self.thickness, self.a_site, self.conformers)
+
+    @cached_property
+    def draws(self) -> Draws:
+        """What is drawn for every start."""
+        cells = (self.cell,) if isinstance(self.cell, str | int) else tuple(self.cell)
+        own = {field.name: getattr(self, field.name) for field in fields(Draws) if field.name != "cells"}
+        return Draws(cells=cells, **own)
+
+    @cached_property
+    def halving(self) -> Halving:
+        """How starts are thinned out."""
+        return Halving(**{field.name: getattr(self, field.name) for field in fields(Halving)})
+
+    def start(self, index: int, *, seed: int) -> Candidate:
+        """Start `index` as it is built, before any relaxation; with a failure where no room was found."""
+        start = build_start(self.composition, self.draws, seed, index)
+        info = dict(start.atoms.info)
+        start.atoms.info = {}
+        return Candidate(start.atoms, index, self.name, seed, history=("built",), failure=start.failure, info=info)
+
+    def precursors(self, starts: int) -> float | None:
+        """Energy (eV per formula unit) of what the composition can fall apart into; see precursors_energy."""
+        return precursors_energy(self.composition, self.potential, starts)
+
+    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
+        """A candidate for every index; those of one call compete, and those that lose carry the reason as failure."""
+        yield from halve([self.start(index, seed=seed) for index in indices], self.potential, self.halving)

@@ -1,0 +1,106 @@
+"""Successive halving: all starts are relaxed a little, the best go on (Jamieson and Talwalkar, AISTATS 2016)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ase import units
+
+from gendesign.potential import Potential
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.crystals import duplicates
+from gendesign.structure.perovskite import cation_fault, network_fault
+from gendesign.structure.types import Candidate, UserError
+
+
+@dataclass(frozen=True)
+class Halving:
+    """How the starts of one call are thinned out.
+
+    rungs: how often they are relaxed and compared, 0 for not at all; steps: optimizer steps on each rung; keep: share
+    that goes on after each; pressure (GPa) pushes loose starts together; optimizer and max_atoms as in relaxation.
+    """
+
+    rungs: int = 3
+    steps: int = 40
+    keep: float = 0.5
+    pressure: float = 1.0
+    optimizer: str = "fire"
+    max_atoms: int = 1000
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rungs <= 20:
+            raise UserError(f"generator.rungs={self.rungs}: give 0 (no halving) to 20")
+        if self.steps < 1:
+            raise UserError(f"generator.steps={self.steps}: give 1 or more optimizer steps for each rung")
+        if not 0 < self.keep <= 1:
+            raise UserError(f"generator.keep={self.keep}: give the share that goes on, above 0 and up to 1")
+        if not 0 <= self.pressure <= 20:
+            raise UserError(f"generator.pressure={self.pressure}: give 0 to 20 GPa")
+        self.relaxation  # noqa: B018  an unknown optimizer is said now
+
+    @property
+    def relaxation(self) -> Relaxation:
+        """One rung. Starts are not meant to converge on it."""
+        return Relaxation(self.optimizer, 0.05, self.steps, cell=True, pressure=self.pressure, max_atoms=self.max_atoms)
+
+
+def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halving) -> list[Candidate]:
+    """The candidates in their order: the best relaxed so far, all others with the reason why they ended as failure.
+
+    Compared by enthalpy per formula unit (info: enthalpy, eV), as the cells are under pressure. Ended are broken
+    networks and cations, copies of a better one, and at the end of each rung the upper part.
+    """
+    current = list(candidates)
+    for rung in range(1, settings.rungs + 1):
+        current = relax(current, potential, settings.relaxation)
+        current = [_measured(candidate, settings.pressure, rung) for candidate in current]
+        current = _without_copies(current, rung)
+        alive = sorted((c for c in current if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
+        going = {candidate.index for candidate in alive[: math.ceil(settings.keep * len(alive))]}
+        best = alive[0].info["enthalpy"] if alive else 0.0
+        current = [
+            candidate
+            if candidate.failure is not None or candidate.index in going
+            else candidate.after(f"stopped at rung {rung}", failure=_behind(candidate, best, rung))
+            for candidate in current
+        ]
+    return current
+
+
+def _measured(candidate: Candidate, pressure: float, rung: int) -> Candidate:
+    if candidate.failure is not None:
+        return candidate
+    atoms, info = candidate.atoms, candidate.info
+    fault = network_fault(atoms, depth_of(info["thickness"])) or cation_fault(atoms, info["cations"])
+    if fault:
+        return candidate.after(f"broken at rung {rung}", failure=f"broken at rung {rung}: {fault}")
+    enthalpy = (info["energy"] + pressure * units.GPa * atoms.get_volume()) / info["formula_units"]
+    return candidate.after(f"rung {rung}", enthalpy=float(enthalpy))
+
+
+def depth_of(thickness: int | str) -> int | None:
+    """Octahedra per layer as candidates state it; None for three dimensions."""
+    return None if thickness == "3d" else int(thickness)
+
+
+def _without_copies(candidates: Sequence[Candidate], rung: int) -> list[Candidate]:
+    alive = [candidate for candidate in candidates if candidate.failure is None]
+    first = duplicates(
+        [candidate.atoms for candidate in alive],
+        [candidate.info["enthalpy"] for candidate in alive],
+        [candidate.info["formula_units"] for candidate in alive],
+    )
+    copies = {c.index: alive[k].index for c, k in zip(alive, first, strict=True) if k is not None}
+    return [
+        candidate.after(f"merged at rung {rung}", failure=f"merged at rung {rung}: same as {copies[candidate.index]}")
+        if candidate.index in copies
+        else candidate
+        for candidate in candidates
+    ]
+
+
+def _behind(candidate: Candidate, best: float, rung: int) -> str:
+    return (
+        f"stopped at rung {rung}: enthalpy {candidate.info['enthalpy'] - best:.3f} eV per formula unit above the best"
+    )

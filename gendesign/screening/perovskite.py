@@ -1,0 +1,221 @@
+"""Judge relaxed hybrid perovskites: intact or not, copies, order in energy, and what the crystals look like."""
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import spglib
+from ase import Atoms, units
+from ase.io import write
+
+from gendesign.screening.validity import convergence, distances, unusable
+from gendesign.structure.crystals import duplicates
+from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, layer_spacing, network_fault, octahedra
+from gendesign.structure.types import Candidate, UserError, Verdict
+
+NEEDED = ("thickness", "cations", "formula_units")  # what a candidate must state of itself
+DENSITY = units.kg / units.m**3 * 1000  # g/cm3 in ASE's units
+MEASURES = {
+    "energy_per_formula": "eV",
+    "density": "g/cm3",
+    "volume_per_formula": "Angstrom^3",
+    "layer_spacing": "Angstrom",
+    "tilt": "degrees",
+    "bond_length_distortion": "",
+    "angle_variance": "degrees^2",
+    "hydrogen_bonds": "per formula unit",
+    "space_group": "",
+}
+RELATIVE = ("energy_above_best", "decomposition_energy")
+# How the generator's reasons begin, and what the table calls them.
+ENDED = {"stopped at": "stopped by halving", "merged at": "merged early", "broken at": "broken early"}
+LENGTHS = ("a", "b", "c", "alpha", "beta", "gamma")
+
+
+@dataclass(frozen=True)
+class PerovskiteScreening:
+    """Checks and measurements of hybrid perovskites.
+
+    symprec: how far atoms may be from their symmetric places, Angstrom (spglib); heavy_symmetry: the space group is
+    that of the heavy atoms, as hydrogens turn freely; decomposition: random crystals tried for each salt among the
+    precursors, 0 for no decomposition energy; kept: best structures that are written as CIF; window: eV per formula
+    unit above the best that the ranked table reaches, None for all. Raises UserError.
+    """
+
+    symprec: float = 0.2
+    heavy_symmetry: bool = True
+    decomposition: int = 0
+    kept: int = 10
+    window: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.symprec <= 2:
+            raise UserError(f"screening.symprec={self.symprec}: give a distance above 0 and up to 2 Angstrom")
+        for key, what in (("kept", "structures to write"), ("decomposition", "starts for each precursor")):
+            if getattr(self, key) < 0:
+                raise UserError(f"screening.{key}={getattr(self, key)}: give 0 or more {what}")
+        if self.window is not None and not self.window >= 0:
+            raise UserError(f"screening.window={self.window}: give 0 or more eV per formula unit, or null for all")
+
+    def screen_each(self, candidates: Sequence[Candidate], *, potential: Any = None) -> list[Verdict]:
+        """`network`, `cations`, `valid` (both, and finished), and measurements of the valid ones (MEASURES)."""
+        return [verdict for candidate in candidates for verdict in self._judge(candidate)]
+
+    def screen_set(
+        self,
+        candidates: Sequence[Candidate],
+        verdicts: Sequence[Verdict],
+        *,
+        precursors: Callable[[int], float | None] | None = None,
+    ) -> list[Verdict]:
+        """`unique`: no copy of one that is lower in energy (heavy atoms, pymatgen's StructureMatcher), `rank` among the
+        unique valid ones, 1 the lowest, `energy_above_best` and `decomposition_energy` (eV per formula unit).
+
+        `precursors(starts)` gives the energy of the balanced precursors of a formula unit, with which the perovskite is
+        compared: negative where it is stable against them.
+        """
+        found = _table(verdicts)
+        sound = [
+            c for c in candidates
+            if _passed(found, c, "valid") and isinstance(_value(found, c, "energy_per_formula"), float)
+        ]  # fmt: skip
+        energies = [float(_value(found, c, "energy_per_formula")) for c in sound]
+        first = duplicates([c.atoms for c in sound], energies, [int(c.info["formula_units"]) for c in sound])
+        out = [
+            Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
+            for c, k in zip(sound, first, strict=True)
+        ]
+        apart = precursors(self.decomposition) if sound and precursors and self.decomposition else None
+        order = sorted((energy, c.index) for energy, c, k in zip(energies, sound, first, strict=True) if k is None)
+        for rank, (energy, index) in enumerate(order, start=1):
+            out.append(Verdict(index, "rank", None, float(rank)))
+            out.append(Verdict(index, "energy_above_best", None, energy - order[0][0], "eV per formula unit"))
+            if apart is not None:
+                out.append(Verdict(index, "decomposition_energy", None, energy - apart, "eV per formula unit"))
+        return out
+
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[dict[str, Any]]:
+        """Rows of the run's table: shares of all starts, then the best one's measurements."""
+        found = _table(verdicts)
+        ended = [v.reason for v in verdicts if v.check == "finished" and v.passed is False]
+        counted = {"relaxed to the end": sum(v.check == "finished" and v.passed is True for v in verdicts)}
+        for start, name in ENDED.items():
+            counted[name] = sum(reason.startswith(start) for reason in ended)
+        counted["failed otherwise"] = len(ended) - sum(counted[name] for name in ENDED.values())
+        for name in ("converged", "valid", "unique"):
+            counted[name] = sum(v.check == name and v.passed is True for v in verdicts)
+        rows = [{"name": k, "value": v / n if n else None, "unit": "fraction", "n": n} for k, v in counted.items()]
+        best = next((v.candidate for v in verdicts if v.check == "rank" and v.value == 1.0), None)
+        for check, unit in {**MEASURES, "decomposition_energy": "eV per formula unit"}.items():
+            verdict = found.get(best, {}).get(check)
+            if verdict is not None and verdict.value is not None:
+                rows.append({"name": f"best: {check.replace('_', ' ')}", "value": verdict.value, "unit": unit, "n": 1})
+        return rows
+
+    def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
+        """ranked.csv, a line for each unique intact structure from the lowest up, and CIFs of the `kept` best."""
+        found, of = _table(verdicts), {candidate.index: candidate for candidate in candidates}
+        order = sorted(
+            (float(rows["rank"].value), index)
+            for index, rows in found.items()
+            if "rank" in rows and (self.window is None or rows["energy_above_best"].value <= self.window)
+        )
+        text = io.StringIO()
+        columns = ["rank", "candidate", *RELATIVE, *MEASURES, "converged", *LENGTHS, "cif"]
+        writer = csv.DictWriter(text, columns, lineterminator="\n")
+        writer.writeheader()
+        made = {}
+        for rank, index in order:
+            name = f"rank{int(rank):03d}.cif" if rank <= self.kept else ""
+            row = {
+                check: _plain(found[index][check].value)
+                for check in ("energy_above_best", *MEASURES)
+                if check in found[index]
+            }
+            lengths = dict(zip(LENGTHS, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
+            converged = of[index].info.get("converged", "")
+            writer.writerow(
+                {"rank": int(rank), "candidate": index, "converged": converged, "cif": name, **lengths, **row}
+            )
+            if name:
+                made[name] = _cif(of[index].atoms)
+        return {"ranked.csv": text.getvalue(), **made}
+
+    def _judge(self, candidate: Candidate) -> list[Verdict]:
+        index = candidate.index
+        fault = unusable(candidate)
+        missing = [key for key in NEEDED if key not in candidate.info]
+        if not fault and (missing or not candidate.atoms.pbc.all()):
+            fault = f"the structure does not state {', '.join(missing) or 'a cell'}; generator=perovskite writes it"
+        if fault:
+            return [Verdict(index, name, False, reason=fault) for name in ("converged", "valid")]
+        thickness = candidate.info["thickness"]
+        network = network_fault(candidate.atoms, None if thickness == "3d" else int(thickness))
+        cations = cation_fault(candidate.atoms, str(candidate.info["cations"]))
+        out = [
+            *distances(candidate),
+            *convergence(candidate),
+            Verdict(index, "formula", None, candidate.atoms.get_chemical_formula("hill")),
+            Verdict(index, "network", not network, reason=network),
+            Verdict(index, "cations", not cations, reason=cations),
+            Verdict(index, "valid", not network and not cations, reason=network or cations),
+        ]
+        return out + (self._measured(candidate) if not network and not cations else [])
+
+    def _measured(self, candidate: Candidate) -> list[Verdict]:
+        atoms, count = candidate.atoms, int(candidate.info["formula_units"])
+        shape = octahedra(atoms)
+        energy, layered = candidate.info.get("energy"), candidate.info["thickness"] != "3d"
+        values = {
+            "energy_per_formula": None if energy is None else float(energy) / count,
+            "density": float(atoms.get_masses().sum() / atoms.get_volume() / DENSITY),
+            "volume_per_formula": float(atoms.get_volume() / count),
+            "layer_spacing": layer_spacing(atoms, int(candidate.info.get("layers", 1))) if layered else None,
+            "tilt": shape.tilt,
+            "bond_length_distortion": shape.lengths,
+            "angle_variance": shape.angles,
+            "hydrogen_bonds": hydrogen_bonds(atoms) / count,
+            "space_group": space_group(atoms, self.symprec, self.heavy_symmetry),
+        }
+        return [Verdict(candidate.index, check, None, values[check], unit) for check, unit in MEASURES.items()]
+
+
+def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
+    """International symbol and number, such as "Pbca (61)", within `symprec` Angstrom (spglib)."""
+    part = atoms[atoms.numbers > 1] if heavy else atoms
+    try:
+        found = spglib.get_spacegroup((part.cell.array, part.get_scaled_positions(), part.numbers), symprec=symprec)
+    except spglib.SpglibError:
+        found = None
+    return found or "unknown"
+
+
+def _cif(atoms: Atoms) -> str:
+    text = io.BytesIO()
+    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
+    write(text, plain, format="cif")
+    return text.getvalue().decode()
+
+
+def _table(verdicts: Sequence[Verdict]) -> dict[int | None, dict[str, Verdict]]:
+    table: dict[int | None, dict[str, Verdict]] = {}
+    for verdict in verdicts:
+        table.setdefault(verdict.candidate, {})[verdict.check] = verdict
+    return table
+
+
+def _passed(table: Mapping, candidate: Candidate, check: str) -> bool:
+    verdict = table.get(candidate.index, {}).get(check)
+    return verdict is not None and verdict.passed is True
+
+
+def _value(table: Mapping, candidate: Candidate, check: str) -> float | str | None:
+    verdict = table.get(candidate.index, {}).get(check)
+    return None if verdict is None else verdict.value
+
+
+def _plain(value: float | str | None) -> str:
+    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value or "")

@@ -1,0 +1,61 @@
+"""The search from the command line into a results folder, with a tiny untrained potential."""
+
+import csv
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from gendesign import cli
+
+WORDS = [
+    "generate", "generator=perovskite", "generator.cation=C[NH3+]", "generator.cell=1", "device=cpu", "seed=1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from gendesign.potential import mace, save_folder
+
+    torch.manual_seed(0)
+    atoms = {1: -1.0, 6: -2.0, 7: -3.0, 53: -4.0, 82: -5.0}
+    net = mace.from_plain(mace.new_mace(atomic_energies=atoms, cutoff=3.5, channels=4, radial_mlp=(8,), readout=4))
+    folder = tmp_path_factory.mktemp("tiny")
+    save_folder(net, folder, name="tiny", licence="MIT", citation="none")
+    return folder
+
+
+def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
+    output = tmp_path / "out"
+    keys = ["n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "relaxation.max_steps=1"]
+    words = [*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]
+    assert cli.main(words) == 0
+    assert "stopped by halving" in capsys.readouterr().out
+    rows = pq.read_table(output / "verdicts.parquet").to_pylist()
+    finished = {row["candidate"]: row["passed"] for row in rows if row["check"] == "finished"}
+    assert sorted(finished) == [0, 1, 2, 3] and sum(finished.values()) == 2
+    ranked = list(csv.DictReader((output / "ranked.csv").open()))
+    assert 1 <= len(ranked) <= 2 and ranked[0]["rank"] == "1" and (output / ranked[0]["cif"]).is_file()
+    report = (output / "report.html").read_text()
+    assert "Ranked structures" in report and "above the best" in report
+    assert cli.main(words) == 0  # the same command again finds it finished
+
+
+def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):
+    output = tmp_path / "out"
+    assert cli.main([*WORDS, "generator.metal=Sn", f"output={output}", f"potential={tiny}"]) == 2
+    error = capfd.readouterr().err
+    assert "Sn" in error and error.count("\n") == 1 and not output.exists()
+
+
+def test_relaxation_and_screening_come_with_the_generator():
+    from gendesign.run.settings import describe, resolve
+
+    config = resolve("generate", ["generator=perovskite"])
+    assert config.relaxation.cell and config.screening._target_.endswith("PerovskiteScreening")
+    other = resolve("generate", ["generator=perovskite", "relaxation=molecules", "screening=null"])
+    assert not other.relaxation.cell and other.get("screening") is None
+    chosen = resolve("generate", ["experiment=perovskite", "generator.thickness=3d"])
+    assert chosen.generator.thickness == "3d" and chosen.relaxation.cell
+    assert resolve("generate").relaxation.cell is False
+    assert "without" not in describe("generate", ["generator=perovskite"]).split("symprec")[1].split("\n")[0]

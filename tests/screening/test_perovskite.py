@@ -1,0 +1,90 @@
+"""Checks, ranking and files of relaxed perovskites."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from gendesign.generate.perovskite.build import Draws, build_start
+from gendesign.generate.perovskite.composition import compose
+from gendesign.screening.perovskite import PerovskiteScreening, space_group
+from gendesign.structure.crystals import duplicates
+from gendesign.structure.types import Candidate, UserError, Verdict
+
+
+def candidate(index: int, energy: float, seed: int = 0, failure: str | None = None, **draws) -> Candidate:
+    atoms = build_start(compose("C[NH3+]"), Draws(**{"cells": ("1",), **draws}), seed, 0).atoms
+    info = {**atoms.info, "energy": energy, "converged": True, "fmax": 0.005}
+    atoms.info = {}
+    return Candidate(atoms, index, failure=failure, info=info)
+
+
+def judged(candidates: list[Candidate]) -> tuple[list[Verdict], dict]:
+    settings = PerovskiteScreening(kept=1)
+    verdicts = [Verdict(c.index, "finished", c.failure is None, reason=c.failure or "") for c in candidates]
+    verdicts += settings.screen_each(candidates)
+    verdicts += settings.screen_set(candidates, verdicts)
+    return verdicts, {(v.candidate, v.check): v for v in verdicts}
+
+
+def test_intact_ones_are_ranked_and_broken_ones_never():
+    best, worse, copy, broken = (
+        candidate(i, e, s) for i, e, s in ((0, -10.0, 0), (1, -9.0, 1), (2, -9.999, 0), (3, -50.0, 2))
+    )
+    broken.atoms.positions[-1] += [0, 0, 1.5]  # a hydrogen has left
+    stopped = candidate(4, -1.0, failure="stopped at rung 1: enthalpy 1.000 eV per formula unit above the best")
+    everyone = [best, worse, copy, broken, stopped]
+    verdicts, found = judged(everyone)
+    assert [found[i, "valid"].passed for i in range(5)] == [True, True, True, False, False]
+    assert "bond" in found[3, "cations"].reason
+    assert found[0, "rank"].value == 1 and found[1, "rank"].value == 2
+    assert (2, "rank") not in found and "same as candidate 0" in found[2, "unique"].reason
+    assert (3, "rank") not in found and (4, "rank") not in found
+    assert found[1, "energy_above_best"].value == pytest.approx(1.0)
+    settings = PerovskiteScreening(kept=1)
+    files = settings.files(everyone, verdicts)
+    rows = list(csv.DictReader(io.StringIO(files["ranked.csv"])))
+    assert [row["candidate"] for row in rows] == ["0", "1"] and set(files) == {"ranked.csv", "rank001.cif"}
+    assert "_cell_length_a" in files["rank001.cif"]
+    table = {row["name"]: row["value"] for row in settings.summarise(verdicts, 5)}
+    assert table["stopped by halving"] == 0.2 and table["valid"] == 0.6 and table["unique"] == 0.4
+    assert table["best: energy per formula"] == -10.0
+
+
+def test_measurements():
+    flat = candidate(0, -10.0, tilt=0.0, distortion=0.0)
+    _, found = judged([flat])
+    assert found[0, "tilt"].value == pytest.approx(0, abs=1e-6)
+    assert found[0, "bond_length_distortion"].value == pytest.approx(0, abs=1e-12)
+    height = np.linalg.det(flat.atoms.cell.array) / 6.4**2
+    assert found[0, "layer_spacing"].value == pytest.approx(height)
+    grams = flat.atoms.get_masses().sum() / flat.atoms.get_volume() * 1.66053907
+    assert found[0, "density"].value == pytest.approx(grams, rel=1e-6)
+
+
+def test_space_group_of_the_cubic_perovskite():
+    atoms = build_start(compose("Cs", thickness="3d"), Draws(cells=("1",), tilt=0, distortion=0), 0, 0).atoms
+    assert space_group(atoms, 0.1) == "Pm-3m (221)"
+
+
+def test_a_doubled_cell_is_a_copy():
+    atoms = candidate(0, -10.0, distortion=0.0).atoms
+    other = atoms.copy()
+    other.positions += [1.0, 2.0, 3.0]
+    other.wrap()
+    assert duplicates([atoms, other, atoms * (2, 1, 1)], [-10.0, -9.9999, -9.9998], [1, 1, 2]) == [None, 0, 0]
+
+
+def test_other_structures_get_a_reason():
+    stranger = candidate(0, -1.0)
+    stranger = Candidate(stranger.atoms, 0)
+    _, found = judged([stranger])
+    assert not found[0, "valid"].passed and "generator=perovskite" in found[0, "valid"].reason
+
+
+@pytest.mark.parametrize("wrong", [{"symprec": 0}, {"kept": -1}, {"window": -0.1}])
+def test_wrong_settings_are_refused(wrong):
+    with pytest.raises(UserError) as caught:
+        PerovskiteScreening(**wrong)
+    assert "\n" not in str(caught.value) and next(iter(wrong)) in str(caught.value)
