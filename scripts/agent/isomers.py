@@ -4,7 +4,7 @@
     python scripts/agent/isomers.py C3H6O C4H7N   # these formulas anew, the others as the file has them
 Each isomer is embedded, relaxed by GFN2-xTB and kept if the relaxed coordinates still read as its graph. Small formulas
 are listed completely. Large ones get a fixed random sample, whose molecules are mostly strained, so that their lowest
-isomer comes from well-known stable molecules and a search over graphs that starts from them and from the sample.
+isomer comes from well-known stable molecules and a search over graphs that starts from them.
 Every relaxed isomer is kept in training/isomers/FORMULA.json, so that a killed run goes on where it was.
 """
 
@@ -41,7 +41,7 @@ SEED = 1
 SAMPLE = 200  # isomers of a sample that survive relaxation
 SEARCH, TOURNAMENT, PARENTS = 150, 6, 20  # relaxations of the search; mutants per relaxation; lowest isomers it mutates
 FINALISTS, CONFORMERS = 10, 6  # the lowest isomers, and how many conformers of each decide between them
-FMAX, STEPS, SAVE_EVERY = 0.02, 800, 25  # eV/Angstrom; LBFGS steps; relaxations between saves
+FMAX, STEPS, SAVE_EVERY = 0.02, 800, 5  # eV/Angstrom; LBFGS steps; relaxations between saves
 # Stable molecules that a chemist would name, so that no search has to stumble on them.
 KNOWN = {
     "C7H10O2": "OC(=O)C1=CCCCC1 OC(=O)C1CCC=CC1 OC(=O)C1CCCC=C1 COC(=O)C1=CCCC1 CC(=O)C=C(C)C(C)=O O=C1CCCCC1C=O "
@@ -204,11 +204,11 @@ def reference(formula: str) -> dict:
         mol = Chem.AddHs(Chem.MolFromSmiles(key))
         if hill_formula(atom.GetSymbol() for atom in mol.GetAtoms()) != hill_formula(parse_formula(formula)):
             raise SystemExit(f"{key} is no isomer of {formula}")
-    kept, dropped = listed(store) if complete else sampled(store)
     for key in tqdm(known, desc=f"{formula} known", unit="isomer"):
         store(key, 1)
     if not complete:
         search(store)
+    kept, dropped = listed(store) if complete else sampled(store)
     for key in tqdm(store.lowest(FINALISTS), desc=f"{formula} lowest", unit="isomer"):
         store(key, CONFORMERS)
     store.save()

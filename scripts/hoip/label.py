@@ -1,0 +1,187 @@
+"""Label the structures from which `hoip` learns, shard by shard; an interrupted run goes on with the first missing one.
+
+    python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
+    python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
+    python scripts/hoip/label.py atoms            # the isolated atoms
+    python scripts/hoip/label.py count            # what there is, by class
+    python scripts/hoip/label.py gather           # train and test files for gendesign train
+Shards are in training/hoip/{rough,dft,atoms}. WORKERS (1) processes, each with one thread.
+"""
+
+import os
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+warnings.filterwarnings("ignore")
+
+import ase.io  # noqa: E402
+import numpy as np  # noqa: E402
+from ase import Atoms, units  # noqa: E402
+from ase.data import ground_state_magnetic_moments  # noqa: E402
+from ase.filters import FrechetCellFilter  # noqa: E402
+from ase.optimize import FIRE  # noqa: E402
+from structures import apart, rattled, strained, structure  # noqa: E402
+from teachers import ELECTRONS, ROUGH, Failed, Rough, cp2k  # noqa: E402
+
+from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
+
+FOLDER = Path("training/hoip")
+LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
+MAX_FORCE = 30.0  # eV/Angstrom
+BOX = 11.0  # Angstrom, of an isolated atom
+
+
+def rough_shard(k: int) -> list[Atoms]:
+    """`_rough`, or the reason why there is none: one structure must not end the run."""
+    try:
+        return _rough(k)
+    except Exception as error:  # neighbour lists and filters raise whatever a torn cell makes them stumble over
+        return [Atoms("H", info={"kind": "none", "stream": k, "failure": f"{type(error).__name__}: {error}"[:200]})]
+
+
+def _rough(k: int) -> list[Atoms]:
+    """The start of structure k, some geometries of its relaxation under pressure, and strained and rattled ones."""
+    rng = np.random.default_rng([k, 32])
+    start = structure(k)
+    found = _labelled(start, "start")
+    work = start.copy()
+    work.calc = Rough()
+    pressure = float(rng.choice([0.0, 0.5, 2.0])) * units.GPa
+    search = FIRE(FrechetCellFilter(work, scalar_pressure=pressure), logfile=None, maxstep=0.12)
+    steps, way = int(rng.choice([6, LONGEST // 2, LONGEST])), []
+    for _ in search.irun(fmax=0.05, steps=steps):
+        way.append(work.copy())
+        way[-1].calc = None
+        way[-1].info["results"] = dict(work.calc.results)
+        if len(way) > 1 and not apart(work, 0.35):
+            return found
+    for i in sorted({len(way) // 3, 2 * len(way) // 3, len(way) - 1} - {0}):
+        found += _with(way[i], way[i].info.pop("results"), "way")
+    last = way[-1]
+    last.info.pop("results", None)
+    for stage, made in (
+        ("rattled", rattled(last, rng)),
+        ("strained", strained(last, rng)),
+        ("both", rattled(strained(last, rng), rng)),
+    ):
+        if apart(made, 0.4):
+            found += _labelled(made, stage)
+    return found
+
+
+def _labelled(atoms: Atoms, stage: str) -> list[Atoms]:
+    work = atoms.copy()
+    work.calc = Rough()
+    work.get_forces()
+    return _with(atoms, work.calc.results, stage)
+
+
+def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3(BJ)") -> list[Atoms]:
+    """The structure with its label, or none where a force is beyond MAX_FORCE."""
+    if not np.linalg.norm(results["forces"], axis=1).max() < MAX_FORCE:
+        return []
+    out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={**atoms.info, "stage": stage})
+    out.info.pop("results", None)
+    out.set_array("rigid", atoms.arrays["rigid"])
+    out.info.update(energy=float(results["energy"]), stress=np.array(results["stress"], dtype=float), teacher=teacher)
+    out.arrays["forces"] = np.array(results["forces"], dtype=float)
+    return [out]
+
+
+def dft_shard(k: int) -> list[Atoms]:
+    """One geometry of structure k, more often a late one; the rough teacher's answer stands beside it."""
+    path = FOLDER / "rough" / f"shard-{k:05d}.extxyz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_frames(path, rough_shard(k))
+    frames = [frame for frame in read_frames([path]) if "failure" not in frame.info]
+    if not frames:
+        return []
+    rng = np.random.default_rng([k, 33])
+    share = np.array([{"start": 0.5, "way": 1.0}.get(frame.info["stage"], 2.0) for frame in frames])
+    chosen = frames[int(rng.choice(len(frames), p=share / share.sum()))]
+    began, held = time.time(), os.times()
+    try:
+        results = cp2k(chosen)
+    except Failed as error:
+        chosen.calc = None
+        chosen.info = {key: chosen.info[key] for key in ("kind", "molecule", "held_out", "stream", "stage")}
+        chosen.info["failure"] = str(error)
+        return [chosen]
+    spent = os.times()
+    done = _with(chosen, results, chosen.info["stage"], str(results["teacher"]))
+    for frame in done:
+        answer = chosen.calc.results
+        frame.info["rough_energy"], frame.info["rough_stress"] = answer["energy"], np.array(answer["stress"])
+        frame.arrays["rough_forces"] = answer["forces"]
+        frame.info["cpu_s"] = spent.children_user + spent.children_system - held.children_user - held.children_system
+        frame.info["wall_s"], frame.info["scf_steps"] = time.time() - began, results["scf_steps"]
+    return done
+
+
+def atom_shard(index: int) -> list[Atoms]:
+    """One isolated atom with the spin of Hund's rule."""
+    symbol = sorted(ELECTRONS)[index]
+    atoms = Atoms([symbol], cell=[BOX] * 3, pbc=True)
+    unpaired = int(ground_state_magnetic_moments[atoms.numbers[0]])
+    try:
+        results = cp2k(atoms, density=0.1, unpaired=unpaired)
+    except Failed as error:
+        return [Atoms([symbol], info={"kind": "atom", "failure": str(error)})]
+    out = Atoms([symbol], info={"kind": "atom", "energy": results["energy"], "teacher": results["teacher"]})
+    out.arrays["forces"] = np.zeros((1, 3))
+    return [out]
+
+
+def frames_of(what: str) -> list[Atoms]:
+    """All labels that there are; failures and broken runs left out."""
+    frames = read_frames(sorted((FOLDER / what).glob("shard-*.extxyz")))
+    return [frame for frame in frames if "failure" not in frame.info]
+
+
+def count() -> None:
+    for what in ("rough", "dft", "atoms"):
+        paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
+        frames = read_frames(paths)
+        good = [frame for frame in frames if "failure" not in frame.info]
+        table = Counter((f.info["kind"], bool(f.info.get("held_out"))) for f in good)
+        print(f"{what}: {len(paths)} shards, {len(good)} labels, {len(frames) - len(good)} failures")
+        for kind in sorted({kind for kind, _ in table}):
+            print(f"  {kind:16s} {table[kind, False]:5d} trained {table[kind, True]:5d} held out")
+        if what == "dft" and good:
+            for low, high in ((0, 15), (15, 30), (30, 45), (45, 80)):
+                cpu = [f.info["cpu_s"] for f in good if low <= len(f) < high]
+                if cpu:
+                    print(f"  {low}-{high} atoms: {len(cpu)} labels, {np.mean(cpu):.0f} s of one core each")
+
+
+def gather() -> None:
+    for what in ("rough", "dft"):
+        frames = frames_of(what)
+        sets = {
+            "train": [f for f in frames if not f.info["held_out"]],
+            "test": [f for f in frames if f.info["held_out"]],
+        }
+        if what == "dft":
+            sets["train"] = frames_of("atoms") + sets["train"]
+        for name, chosen in sets.items():
+            if chosen:
+                for frame in chosen:
+                    for key in ("rough_forces", "rigid"):
+                        frame.arrays.pop(key, None)
+                ase.io.write(FOLDER / f"{what}-{name}.extxyz", chosen, format="extxyz")
+                print(f"{FOLDER}/{what}-{name}.extxyz: {len(chosen)} structures")
+
+
+if __name__ == "__main__":
+    what, *numbers = sys.argv[1:]
+    if what in ("count", "gather"):
+        {"count": count, "gather": gather}[what]()
+    else:
+        make = {"rough": rough_shard, "dft": dft_shard, "atoms": atom_shard}[what]
+        indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
+        label_shards(make, indices, FOLDER / what, workers=int(os.environ.get("WORKERS", "1")))
