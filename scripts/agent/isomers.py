@@ -39,7 +39,7 @@ COMPLETE = (*SMALL, "C4H7N", "C3H5NO3")
 SAMPLED = ("C7H10O2", "C7H8N2O2")
 SEED = 1
 SAMPLE = 200  # isomers of a sample that survive relaxation
-SEARCH, TOURNAMENT, PARENTS = 150, 6, 20  # relaxations of the search; mutants per relaxation; lowest isomers it mutates
+SEARCH, TOURNAMENT, PARENTS = 300, 6, 20  # relaxations of the search; mutants per relaxation; lowest isomers it mutates
 FINALISTS, CONFORMERS = 10, 6  # the lowest isomers, and how many conformers of each decide between them
 FMAX, STEPS, SAVE_EVERY = 0.02, 800, 5  # eV/Angstrom; LBFGS steps; relaxations between saves
 # Stable molecules that a chemist would name, so that no search has to stumble on them.
@@ -56,7 +56,8 @@ KNOWN = {
     "C=CCc1c[nH]c(=O)[nH]c1=O Cc1ccc(C(N)=O)c(=O)[nH]1 CC(=O)Nc1cc[nH]c(=O)c1 CC(=O)Nc1ccc[nH]c1=O "
     "NC(=O)Nc1ccccc1O NC(=O)Nc1ccc(O)cc1 Cc1nc(N)ccc1C(=O)O Cc1cc(N)ncc1C(=O)O Cc1nc(C)nc(C(=O)O)c1 CCc1nccnc1C(=O)O "
     "COC(=O)Nc1ccncc1 COC(=O)Nc1ccccn1 O=C1NC(=O)C2=C(N1)CCC2 "
-    "O=C1CNC(=O)C2=CCCN12 CN1C(=O)C=CC(C(N)=O)=C1 CCOC(=O)c1ccnnc1",
+    "O=C1CNC(=O)C2=CCCN12 CN1C(=O)C=CC(C(N)=O)=C1 CCOC(=O)c1ccnnc1 "
+    "O=c1cc2n(c(=O)[nH]1)CCC2 O=C1CCCc2[nH]c(=O)[nH]c21 O=C1CCCn2c1c[nH]c2=O O=C1NC(=O)C2CCC=C2N1",
     "C3H5NO3": "NC(=O)CC(=O)O COC(=O)C(N)=O CNC(=O)C(=O)O O=CNCC(=O)O CC(=O)OC(N)=O CC(=O)NC(=O)O COC(=O)NC=O",
     "C4H7N": "CCCC#N CC(C)C#N C1CC=NC1 C1C=CCN1 C1=CNCC1 CC1=NCC1 C=CC=NC",
 }
