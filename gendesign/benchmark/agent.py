@@ -231,8 +231,7 @@ def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], best: dict
     columns = min(3, max(1, len(curves)))
     lines = -(-len(curves) // columns) or 1
     figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flat
-    panels = iter(panels)
+    panels = iter(figure.subplots(lines, columns, squeeze=False).flat)
     for formula, runs in curves.items():
         panel = next(panels)
         for curve in runs:

@@ -193,7 +193,7 @@ def predict(
 
 @torch.no_grad()
 def energies(net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0) -> Tensor:
-    """The energies (systems,) of `predict` in float64, in a third of its time: nothing is differentiated."""
+    """The energies (systems,) of `predict` in float64, alone: nothing is differentiated."""
     if not scalar.supports(net):
         data = inputs(net, batch, edges)
         data["head"] = torch.full_like(data["head"], head)
