@@ -31,6 +31,7 @@ from gendesign.train.label import label_shards, read_frames, write_frames  # noq
 
 FOLDER = Path("training/hoip")
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
+EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 BOX = 11.0  # Angstrom, of an isolated atom
 
@@ -59,7 +60,7 @@ def _rough(k: int) -> list[Atoms]:
         way[-1].info["results"] = dict(work.calc.results)
         if len(way) > 1 and not apart(work, 0.35):
             return found
-    for i in sorted({len(way) // 3, 2 * len(way) // 3, len(way) - 1} - {0}):
+    for i in range(len(way) - 1, 0, -EVERY):
         found += _with(way[i], way[i].info.pop("results"), "way")
     last = way[-1]
     last.info.pop("results", None)

@@ -59,8 +59,8 @@ class Archive:
                 for rows in (own, self.lessons.get(formula, {}), self.waiting.get(formula, {})):
                     rows.pop(worst, None)
 
-    def learn(self, relax: Relax | None = None) -> None:
-        """Make lessons of what waits, as `relax` leaves it, or else as it is."""
+    def learn(self, relax: Relax | None = None, fits: Callable[[Row], bool] = lambda row: True) -> None:
+        """Make lessons of what waits and `fits`, as `relax` leaves it, or else as it is."""
         keys = [(formula, key) for formula, own in self.waiting.items() for key in own]
         structures = [Atoms(*self.waiting[formula][key][1:]) for formula, key in keys]
         returns = [self.waiting[formula][key][0] for formula, key in keys]
@@ -71,8 +71,8 @@ class Archive:
             if relax is not None and key not in own:
                 self.relaxed += 1
                 self.stable += same
-            if same and (key not in own or own[key][0] < gained):
-                own[key] = _row(atoms, gained)
+            if same and (key not in own or own[key][0] < gained) and fits(row := _row(atoms, gained)):
+                own[key] = row
 
     def candidates(self, name: str) -> list[Candidate]:
         """All that is kept, formula by formula, the best first."""

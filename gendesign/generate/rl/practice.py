@@ -59,7 +59,7 @@ def practise(
 
     `given` are the atoms every episode starts from; canvases are made like `like`, in slots, elements and dtype.
     """
-    lessons, chances = _lessons(archive, len(given), policy.settings.shortest, policy.settings.longest, settings)
+    lessons, chances = _lessons(archive, settings)
     seen = []
     for _ in range(settings.steps if lessons else 0):
         drawn = torch.multinomial(chances, settings.batch_size, replacement=True, generator=generator)
@@ -75,16 +75,13 @@ def practise(
     return float(np.mean(seen)) if seen else float("nan")
 
 
-def _lessons(
-    archive: Archive, given: int, shortest: float, longest: float, settings: Practice
-) -> tuple[list[Row], Tensor]:
-    """Rows of the archive that the policy can build, and the chance of each (lessons,)."""
+def _lessons(archive: Archive, settings: Practice) -> tuple[list[Row], Tensor]:
+    """All lessons, and the chance of each (lessons,)."""
     lessons, chances = [], []
     for own in archive.lessons.values():
-        rows = [row for row in own.values() if buildable(row, given, shortest, longest)]
-        if rows:
-            returns = torch.tensor([row[0] for row in rows], dtype=torch.float64)
-            lessons += rows
+        if own:
+            returns = torch.tensor([row[0] for row in own.values()], dtype=torch.float64)
+            lessons += own.values()
             chances.append(torch.softmax(returns / settings.temperature, 0))
     return lessons, torch.cat(chances) if chances else torch.zeros(0)
 

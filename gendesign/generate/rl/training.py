@@ -14,7 +14,7 @@ from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.ppo import PPO, Rollout, advantages, learning_rate, update
-from gendesign.generate.rl.practice import Practice, practise
+from gendesign.generate.rl.practice import Practice, buildable, practise
 from gendesign.structure.journal import Journal
 from gendesign.structure.types import UserError
 
@@ -166,9 +166,9 @@ def improve(
     finished = [info for info in ended if not info["reason"]]
     state.archive.add([info["atoms"] for info in finished], [info["return"] for info in finished])
     if practice is not None:
+        given, reach = state.environments.task.given, state.policy.settings
         if state.updates % practice.every == 0:
-            state.archive.learn(relax)
-        given = state.environments.task.given
+            state.archive.learn(relax, lambda row: buildable(row, len(given), reach.shortest, reach.longest))
         learned["practised"] = practise(state.policy, state.optimizer, state.archive, given, canvas, practice,
                                         ppo, state.generator)  # fmt: skip
     clocks["practice"] = time.perf_counter() - start
