@@ -87,7 +87,7 @@ def _policy(config: DictConfig, task: Task, potential: Potential, seed: int) -> 
     if config.init is None:
         potential.require_elements([chemical_symbols[z] for z in wanted])
         return Policy(make(config.policy), wanted, potential, seed)
-    policy = load_agent(config.init, potential).train()
+    policy = load_agent(config.init, potential, moved=True).train()
     if not set(wanted) <= set(policy.elements):
         known = " ".join(chemical_symbols[z] for z in policy.elements)
         raise UserError(f"init={config.init} builds with {known} only; begin a new agent, or choose another task")

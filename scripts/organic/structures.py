@@ -5,6 +5,7 @@
     python scripts/organic/structures.py wide 0 300      # more molecules, larger and stranger, fewer labels of each
     python scripts/organic/structures.py builds 0 20     # random atom-by-atom builds
     python scripts/organic/structures.py turned 0 200    # conformers far from minima: bonds turned by any angle
+    python scripts/organic/structures.py hot 0 40        # where dynamics of the bundled potential at 1500 K leads
 Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
 """
 
@@ -343,6 +344,36 @@ def turned_shard(index: int) -> list[Atoms]:
     return out
 
 
+HOT_PER_SHARD = 20
+
+
+def hot_shard(index: int) -> list[Atoms]:
+    """Twenty molecules, ten snapshots each from 1 ps of the bundled potential's own dynamics at 1500 K.
+
+    Where the potential is too low, its dynamics goes: what falls apart under it alone is labelled on the way.
+    """
+    import torch
+
+    from gendesign.dynamics import molecular_dynamics
+    from gendesign.potential import load_potential
+
+    torch.set_num_threads(1)
+    starts, keys = [], []
+    for k in range(index * HOT_PER_SHARD, (index + 1) * HOT_PER_SHARD):
+        mol = molecule("hot", k, (5, 16), (2, 4, 6, 8, 10, 10, 10, 9, 7, 5, 3, 2), strange=0.35)
+        key = graph_key(mol)
+        full = None if in_test(key) and mol.GetNumHeavyAtoms() >= 9 else embed(mol, k)
+        if full is not None:
+            starts.append(as_atoms(full))
+            keys.append(key)
+    runs = molecular_dynamics(starts, load_potential("organic"), temperature=1500, timestep=0.5, steps=2000, every=200,
+                              seed=index)  # fmt: skip
+    out = []
+    for key, frames in zip(keys, runs, strict=True):
+        out += labelled([Atoms(f.numbers, f.positions) for f in frames[1:]], "hot", key)
+    return out
+
+
 def random_build(rng) -> Atoms:
     """2 to 14 atoms placed one after the other at about bonding distance of a random earlier one."""
     n = int(rng.integers(2, 15))
@@ -384,7 +415,7 @@ def dimer_shard(index: int) -> list[Atoms]:
 if __name__ == "__main__":
     kind, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     make = {"train": train_shard, "test": test_shard, "dimer": dimer_shard, "modes": modes_shard}
-    make |= {"wide": wide_shard, "builds": builds_shard, "turned": turned_shard}
+    make |= {"wide": wide_shard, "builds": builds_shard, "turned": turned_shard, "hot": hot_shard}
     label_shards(
         partial(make[kind]), range(first, last), Path("training") / kind, workers=int(os.environ.get("WORKERS", "2"))
     )

@@ -15,14 +15,14 @@ from gendesign.generate.rl.canvas import placed
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
-from gendesign.generate.rl.features import MessagePassing
+from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.ppo import PPO
 from gendesign.generate.rl.practice import Practice, buildable, placements_of, practise
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.generate.rl.training import Training, judge, train
-from gendesign.potential import load_potential
+from gendesign.potential import Potential, load_potential, mace
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import UserError
 
@@ -191,3 +191,24 @@ def test_agents_are_saved_and_refused(tmp_path):
         handle.write(b"x")
     with pytest.raises(UserError, match="do not match their hash"):
         load_agent(str(tmp_path / "agent"))
+
+
+def fitted_anew(**changes) -> Potential:
+    """A potential like the tiny one, other weights."""
+    torch.manual_seed(2)
+    net = mace.from_plain(tiny.settings(**changes), torch.float64).requires_grad_(False)
+    return Potential(net, "newer", "1", "MIT", "none", chemical_potentials=tiny.CHEMICAL_POTENTIALS)
+
+
+def test_an_agent_goes_on_learning_with_a_newer_fit_of_its_potential(tmp_path):
+    old, newer = tiny.potential(), fitted_anew()
+    described = PolicySettings(features=PotentialFeatures(layers=1, channels=8, max_l=2), width=16)
+    policy = Policy(described, (1, 8), old, seed=2)
+    save_agent(policy, tmp_path / "agent", potential="tiny", potential_sha256=old.weights_hash)
+    agent = str(tmp_path / "agent")
+    with pytest.raises(UserError, match="has other weights"):
+        load_agent(agent, newer)
+    moved = load_agent(agent, newer, moved=True)
+    assert all(torch.equal(a, b) for a, b in zip(policy.parameters(), moved.parameters(), strict=True))
+    with pytest.raises(UserError, match="does not fit the features"):
+        load_agent(agent, fitted_anew(channels=16), moved=True)

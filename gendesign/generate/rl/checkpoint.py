@@ -56,9 +56,10 @@ def _folder(agent: str) -> Path:
     return Path(agent) if Path(agent).is_dir() else checkpoints_folder() / agent
 
 
-def load_agent(agent: str, potential: Potential | None = None) -> Policy:
+def load_agent(agent: str, potential: Potential | None = None, *, moved: bool = False) -> Policy:
     """The policy of a bundled agent or of a folder; one that reads the potential's features needs `potential`.
 
+    moved: it goes on learning, so it may take up another potential with as many features (such as a newer fit).
     Raises UserError for a folder that is no agent's, damaged weights, and another potential than it was trained with.
     """
     folder, config = _folder(agent), read_config(agent)
@@ -67,12 +68,18 @@ def load_agent(agent: str, potential: Potential | None = None) -> Policy:
     given = dict(config["policy"])
     features = dict(given.pop("features"))
     kind = FEATURES[features.pop("kind")]
-    if kind is PotentialFeatures and potential is not None and config.get("potential_sha256") != potential.weights_hash:
+    known = potential is None or config.get("potential_sha256") == potential.weights_hash
+    if kind is PotentialFeatures and not known and not moved:
         raise UserError(
             f"agent {agent} reads the features of the potential {config.get('potential')} it was trained with, and "
-            f"{potential.name} has other weights; give that potential, or train the agent again with this one"
+            f"{potential.name} has other weights; give that potential, or train the agent on with this one (init={agent})"
         )
     elements = [chemical_symbols.index(symbol) for symbol in config["elements"]]
     policy = Policy(PolicySettings(features=kind(**features), **given), elements, potential)
-    policy.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    try:
+        policy.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
+    except RuntimeError:  # of tensors with other sizes
+        raise UserError(
+            f"agent {agent} does not fit the features of potential {potential.name}; train a new one with it"
+        ) from None
     return policy.eval()
