@@ -16,6 +16,7 @@ _HOMES = {
     "train_files": "gendesign.train",
     "SimGen": "gendesign.generate.simgen",
     "Agent": "gendesign.generate.rl.agent",
+    "Perovskite": "gendesign.generate.perovskite.generator",
     "Objective": "gendesign.objective",
     "relax": "gendesign.relaxation",
     "Relaxation": "gendesign.relaxation",

@@ -17,8 +17,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
+from gendesign.run import sweep
 from gendesign.run.folder import check_folder, open_folder
-from gendesign.run.settings import SettingsError, describe, expand, flatten, resolve
+from gendesign.run.settings import SettingsError, describe, flatten, resolve
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -76,13 +77,14 @@ def dispatch(arguments: list[str]) -> int:
             f"unknown option '{unknown[0]}': allowed are --help and --sweep; see gendesign {name} --help"
         )
     check_files(name, verb, files)
-    combinations = expand(overrides) if "--sweep" in flags else [overrides]
-    runs = [(chosen, resolve(name, chosen)) for chosen in combinations]
-    for chosen, config in runs:
-        if len(runs) > 1:
-            varied = [word for word in chosen if word not in overrides]
-            config.output = str(Path(config.output) / re.sub(r"[^\w.=,+-]", "_", ",".join(varied)))
+    runs = sweep.plan(name, overrides, "--sweep" in flags)
+    configs = [resolve(name, run.overrides) for run in runs]  # all of them, before hours are spent on the first
+    for run, config in zip(runs, configs, strict=True):
+        above = Path(config.output)
+        config.output = str(above / run.folder)
         verb.act(name, files, config)
+        if len(runs) > 1 and (table := sweep.write_table(above, runs)):
+            print(f"runs so far: {table}")
     return 0
 
 
@@ -243,7 +245,7 @@ def usage() -> str:
     return (
         f"usage: gendesign VERB [FILE ...] [key=value ...] [--sweep]\n\n{verbs}\n\n"
         "gendesign VERB --help   every key, its value and what it means\n"
-        "--sweep                 key=a,b,c runs once per value, each into a folder of its own below output\n\n"
+        "--sweep                 key=a,b,c runs once per value, each into a folder of its own below output; sweep.csv compares\n\n"
         "example: gendesign generate n=100 seed=7 output=results/run1 generator.n_heavy_atoms=5-12"
     )
 

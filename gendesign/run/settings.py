@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64")}
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
@@ -35,12 +35,21 @@ def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     """The settings of `verb` after `key=value` overrides; raises SettingsError with one line."""
     pairs = [_split(verb, override) for override in overrides]
     config = _compose(verb, [(key, value) for key, value in pairs if _is_group(key)])
+    with open_dict(config):
+        config.pop("sweep", None)
     for key, text in pairs:
         if not _is_group(key):
             value = _value(key, text, _default(verb, config, key))
             _check(key, text, value)
             OmegaConf.update(config, key, value)
     return config
+
+
+def swept(verb: str, overrides: Sequence[str] = ()) -> dict[str, list[str]]:
+    """The values that an experiment's section `sweep` has for its keys; none without such a section."""
+    groups = [pair for pair in (_split(verb, override) for override in overrides) if _is_group(pair[0])]
+    section = _compose(verb, groups).get("sweep") if "experiment" in dict(groups) else None
+    return {key: [str(value) for value in values] for key, values in (section or {}).items()}
 
 
 def expand(overrides: Sequence[str]) -> list[list[str]]:
