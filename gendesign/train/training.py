@@ -162,26 +162,25 @@ def atomic_energies(frames: Sequence[Atoms], also: set[int]) -> dict[int, float]
 def shifted_energies(potential: Potential, frames: Sequence[Atoms], also: set[int]) -> dict[int, float]:
     """Isolated-atom energies (eV) that move `potential` to the reference method of `frames`, for all their elements.
 
-    Those of isolated atoms among the frames, else the potential's own plus the least-squares share of what the labels
-    differ by, else (for new elements) their whole share.
+    Those of isolated atoms among the frames; for all others the potential's own (zero for new elements) plus the
+    least-squares share of what the labels differ by from the potential as the fit begins, new elements included.
     """
-    known = {int(z): e for z, e in zip(potential.net.atomic_numbers, potential.isolated_energies.values(), strict=True)}
-    numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
+    own = {int(z): e for z, e in zip(potential.net.atomic_numbers, potential.isolated_energies.values(), strict=True)}
     alone = {int(f.numbers[0]): labels_of(f)[0] for f in frames if len(f) == 1}
-    usable = [f for f in frames if len(f) > 1 and {int(z) for z in f.numbers} <= set(known)][::1]
-    usable = usable[:: max(1, len(usable) // SEEN)]
-    if not usable:
-        return {**atomic_energies(frames, also), **alone}
-    guess = np.array([float(potential.evaluate([frame]).energy[0]) for frame in usable])
-    counts = np.array([[np.count_nonzero(f.numbers == z) for z in known] for f in usable], dtype=float)
-    wrong = np.array([labels_of(frame)[0] for frame in usable]) - guess
-    shift = dict(zip(known, np.linalg.lstsq(counts, wrong, rcond=None)[0].tolist(), strict=True))
-    own = {z: known[z] + shift[z] for z in numbers if z in known}
-    fresh = [z for z in numbers if z not in known and z not in alone]
-    if fresh:
-        whole = atomic_energies(frames, also)
-        own |= {z: whole[z] for z in fresh}
-    return {**own, **alone}
+    numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
+    begun = {z: alone.get(z, own.get(z, 0.0)) for z in numbers}
+    sample = [frame for frame in frames if len(frame) > 1]
+    sample, free = sample[:: max(1, len(sample) // SEEN)], [z for z in numbers if z not in alone]
+    if not sample or not free:
+        return begun
+    architecture, weights = begin_from(potential, begun)
+    net = mace.from_plain(architecture)
+    net.load_state_dict(weights)
+    grown = Potential(net.requires_grad_(False), potential.name, "", "", "")
+    wrong = np.array([labels_of(frame)[0] - float(grown.evaluate([frame]).energy[0]) for frame in sample])
+    counts = np.array([[np.count_nonzero(frame.numbers == z) for z in free] for frame in sample], dtype=float)
+    shift = np.linalg.lstsq(counts, wrong, rcond=None)[0]
+    return begun | {z: begun[z] + float(move) for z, move in zip(free, shift, strict=True)}
 
 
 def _potentials(frames: Sequence[Atoms]) -> dict[str, float]:

@@ -1,11 +1,12 @@
 """Label the structures from which `hoip` learns, shard by shard; an interrupted run goes on with the first missing one.
 
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
+    python scripts/hoip/label.py visited 0 400    # structure 100,000 + k: way of its relaxation by `hoip`, roughly labelled
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py gather           # train and test files for gendesign train
-Shards are in training/hoip/{rough,dft,atoms}. WORKERS (1) processes, each with one thread.
+Shards are in training/hoip/{rough,visited,dft,atoms}. WORKERS (1) processes, each with one thread.
 """
 
 import os
@@ -33,6 +34,7 @@ FOLDER = Path("training/hoip")
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
+VISITED = 100_000  # structures from here on are relaxed by the checkpoint
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -72,6 +74,40 @@ def _rough(k: int) -> list[Atoms]:
         if apart(made, 0.4):
             found += _labelled(made, stage)
     return found
+
+
+def visited_shard(k: int) -> list[Atoms]:
+    """Where the relaxation of structure 100,000 + k by the checkpoint leads, labelled by the rough teacher.
+
+    Active learning: what the search meets under its own potential, its failures among it, is learned.
+    """
+    import torch
+
+    from gendesign.potential import load_potential
+    from gendesign.relaxation import Relaxation, relax
+
+    torch.set_num_threads(1)
+    rng = np.random.default_rng([k, 34])
+    potential, found = load_potential(os.environ.get("POTENTIAL", "hoip")), []
+    work = structure(VISITED + k)
+    for steps in (12, 40, 100, 250):
+        pressure = float(rng.choice([0.0, 1.0]))
+        (done,) = relax([work], potential, Relaxation("fire", 0.01, steps, cell=True, pressure=pressure))
+        if done.failure is not None or not apart(done.atoms, 0.3):
+            break
+        work.cell, work.positions = done.atoms.cell, done.atoms.positions
+        found += _safely(work, "visited")
+    for made in (rattled(work, rng), strained(work, rng, 0.04)):
+        if found and apart(made, 0.4):
+            found += _safely(made, "about")
+    return found
+
+
+def _safely(atoms: Atoms, stage: str) -> list[Atoms]:
+    try:
+        return _labelled(atoms, stage)
+    except Exception as error:  # as in rough_shard
+        return [Atoms("H", info={"kind": "none", "failure": f"{type(error).__name__}: {error}"[:200]})]
 
 
 def _labelled(atoms: Atoms, stage: str) -> list[Atoms]:
@@ -145,7 +181,7 @@ def frames_of(what: str) -> list[Atoms]:
 
 
 def count() -> None:
-    for what in ("rough", "dft", "atoms"):
+    for what in ("rough", "visited", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]
@@ -161,8 +197,8 @@ def count() -> None:
 
 
 def gather() -> None:
-    for what in ("rough", "dft"):
-        frames = frames_of(what)
+    for what, folders in (("rough", ("rough", "visited")), ("dft", ("dft",))):
+        frames = [frame for folder in folders for frame in frames_of(folder)]
         sets = {
             "train": [f for f in frames if not f.info["held_out"]],
             "test": [f for f in frames if f.info["held_out"]],
@@ -183,6 +219,6 @@ if __name__ == "__main__":
     if what in ("count", "gather"):
         {"count": count, "gather": gather}[what]()
     else:
-        make = {"rough": rough_shard, "dft": dft_shard, "atoms": atom_shard}[what]
+        make = {"rough": rough_shard, "visited": visited_shard, "dft": dft_shard, "atoms": atom_shard}[what]
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
         label_shards(make, indices, FOLDER / what, workers=int(os.environ.get("WORKERS", "1")))

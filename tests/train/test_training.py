@@ -4,6 +4,7 @@ import csv
 import json
 
 import numpy as np
+import pytest
 import tiny
 from ase import Atoms
 from ase.build import bulk
@@ -12,7 +13,9 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 from gendesign import cli
-from gendesign.potential import load_potential, save_folder
+from gendesign.potential import Potential, load_potential, mace, save_folder
+from gendesign.train.start import begin_from
+from gendesign.train.training import shifted_energies
 
 TINY = [
     "architecture.channels=4",
@@ -87,6 +90,23 @@ def test_begin_from_a_checkpoint_with_a_new_element_and_old_data(tmp_path):
     same = dict(before.net.named_parameters())
     moved = {k for k, p in after.net.named_parameters() if p.shape == same[k].shape and not p.equal(same[k])}
     assert moved and not any(k.startswith(("products.0", "interactions.0")) for k in moved)
+
+
+def test_energies_of_atoms_take_up_what_the_methods_differ_by():
+    """Labels are those of the network as the fit begins, each element moved: the moves are found, a new one's too."""
+    begun = {1: -13.5, 6: -1029.5, 8: -2042.0, 35: 0.0}
+    architecture, weights = begin_from(tiny.potential(0, "float32"), begun)
+    net = mace.from_plain(architecture)
+    net.load_state_dict(weights)
+    grown = Potential(net.requires_grad_(False), "grown", "0", "MIT", "none")
+    moves = {1: 0.5, 6: -3.0, 8: 2.0, 35: -350.0}
+    frames = [tiny.rattled(name) for name in ("CH4", "H2O", "CH3OH", "CO2")]
+    frames.append(Atoms("CH3Br", [[0, 0, 0], [0.6, 0.6, 0.6], [-0.6, -0.6, 0.6], [-0.6, 0.6, -0.6], [1.1, -1.1, -1.1]]))
+    for frame in frames:
+        energy = float(grown.evaluate([frame]).energy[0]) + sum(moves[int(z)] for z in frame.numbers)
+        frame.calc = SinglePointCalculator(frame, energy=energy, forces=frame.positions * 0)
+    found = shifted_energies(tiny.potential(0, "float32"), frames, {7})
+    assert found == pytest.approx({**{z: begun[z] + moves[z] for z in begun}, 7: tiny.ENERGIES[7]}, abs=2e-3)
 
 
 def test_vectors_between_the_layers(tmp_path):
