@@ -22,24 +22,28 @@ def begin_from(potential: Potential, atomic_energies: Mapping[int, float]) -> tu
     fit begins from chemistry and not from noise. Energies of known elements are exchanged too: another reference method
     has other atoms. Raises UserError for models with several heads.
     """
+    energies = torch.atleast_2d(potential.net.atomic_energies_fn.atomic_energies)[0].tolist()
+    known = dict(zip(map(int, potential.net.atomic_numbers), energies, strict=True))
+    return with_elements(potential, {**known, **dict(sorted(atomic_energies.items()))})
+
+
+def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(architecture, weights) of `potential` with just the elements of `energies` (eV by atomic number), in that order."""
     net = potential.net
     if len(getattr(net, "heads", None) or [0]) > 1:
         raise UserError(f"init={potential.name} has several heads, and training starts from models with one; give such")
     known = [int(z) for z in net.atomic_numbers]
-    table = dict(zip(known, torch.atleast_2d(net.atomic_energies_fn.atomic_energies)[0].tolist(), strict=True))
-    numbers = known + sorted(set(atomic_energies) - set(known))
     architecture = mace.describe(net)
     architecture |= {
-        "num_elements": len(numbers),
-        "atomic_numbers": numbers,
-        "atomic_energies": [{**table, **atomic_energies}[z] for z in numbers],
+        "num_elements": len(energies),
+        "atomic_numbers": list(energies),
+        "atomic_energies": list(energies.values()),
     }
-    grown = mace.from_plain(architecture, next(net.parameters()).dtype)
-    source = [known.index(z if z in known else likest(z, known)) for z in numbers]
+    changed = mace.from_plain(architecture, next(net.parameters()).dtype)
     with torch.no_grad():
-        _copy(net, grown, source)
+        _copy(net, changed, [known.index(z if z in known else likest(z, known)) for z in energies])
     return architecture, {
-        key: value.float() if value.is_floating_point() else value for key, value in grown.state_dict().items()
+        key: value.float() if value.is_floating_point() else value for key, value in changed.state_dict().items()
     }
 
 

@@ -10,7 +10,7 @@ from ase.build import molecule
 from gendesign.potential import Potential, mace
 from gendesign.structure.types import UserError
 from gendesign.train.fit import freeze
-from gendesign.train.start import begin_from, likest
+from gendesign.train.start import begin_from, likest, with_elements
 
 NAMES = ("CH4", "H2O", "CH3OH")
 
@@ -29,6 +29,17 @@ def test_known_elements_keep_their_energies_and_forces(max_l):
     # begun in float32, as training goes on
     assert torch.allclose(before.energy, after.energy, atol=1e-4)
     assert torch.allclose(before.forces, after.forces, atol=1e-4)
+
+
+@pytest.mark.parametrize("max_l", [0, 1])
+def test_elements_can_be_left_out(max_l):
+    architecture, weights = with_elements(tiny.potential(max_l), {z: tiny.ENERGIES[z] for z in (8, 1)})
+    net = mace.from_plain(architecture, torch.float64)
+    net.load_state_dict(weights)
+    less = Potential(net.double(), "less", "0", "MIT", "none")
+    assert less.elements == ("O", "H")
+    water = tiny.rattled("H2O")
+    assert torch.allclose(less.evaluate([water]).energy, tiny.potential(max_l).evaluate([water]).energy, atol=1e-4)
 
 
 def test_a_new_element_starts_as_the_one_it_resembles():
