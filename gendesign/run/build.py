@@ -107,8 +107,8 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
     settings = make(config.screening)
     if isinstance(settings, PerovskiteScreening):
         each = partial(settings.screen_each, potential=potential)
-        precursors = getattr(stages.generator, "precursors", None)  # costs minutes, once a run
-        own = partial(settings.screen_set, precursors=precursors and cache(precursors))
+        found = getattr(stages.generator, "comparisons", {})  # each costs minutes, once a run
+        own = partial(settings.screen_set, comparisons={key: cache(energy) for key, energy in found.items()})
         return replace(stages, screen=each, screen_set=own, summarise=settings.summarise, files=settings.files)
     # One set of worker processes for the whole run; starting them takes seconds.
     workers = Workers(settings.workers, settings.time_limit)

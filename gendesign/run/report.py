@@ -15,7 +15,8 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery; the page stays within a few megabytes
 SMILES = "smiles"
 UNITS = {"kcal/mol"}
-RANK, BEST = "rank", {"energy_above_best": "{:+.3f} eV", "space_group": "{}"}  # of crystals, and what is said of them
+RANK = "rank"  # of crystals, and what is said of them:
+BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
 
 
 def write_report(

@@ -29,7 +29,10 @@ MEASURES = {
     "hydrogen_bonds": "per formula unit",
     "space_group": "",
 }
-RELATIVE = ("energy_above_best", "decomposition_energy")
+# Energies relative to other crystals, by the setting that says how many random starts these are sought with.
+COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_rivals"}
+RELATIVE = ("energy_above_best", *COMPARED.values())
+PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
 ENDED = {"stopped at": "stopped by halving", "merged at": "merged early", "broken at": "broken early"}
 LENGTHS = ("a", "b", "c", "alpha", "beta", "gamma")
@@ -41,20 +44,23 @@ class PerovskiteScreening:
 
     symprec: how far atoms may be from their symmetric places, Angstrom (spglib); heavy_symmetry: the space group is
     that of the heavy atoms, as hydrogens turn freely; decomposition: random crystals tried for each salt among the
-    precursors, 0 for no decomposition energy; kept: best structures that are written as CIF; window: eV per formula
-    unit above the best that the ranked table reaches, None for all. Raises UserError.
+    precursors, 0 for no decomposition energy; rivals: random starts of chains and single units with the same
+    composition, 0 for no energy above them; kept: best structures that are written as CIF; window: eV per formula unit
+    above the best that the ranked table reaches, None for all. Raises UserError.
     """
 
     symprec: float = 0.2
     heavy_symmetry: bool = True
     decomposition: int = 0
+    rivals: int = 0
     kept: int = 10
     window: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.symprec <= 2:
             raise UserError(f"screening.symprec={self.symprec}: give a distance above 0 and up to 2 Angstrom")
-        for key, what in (("kept", "structures to write"), ("decomposition", "starts for each precursor")):
+        counts = {"kept": "structures to write", "decomposition": "starts for each precursor", "rivals": "starts"}
+        for key, what in counts.items():
             if getattr(self, key) < 0:
                 raise UserError(f"screening.{key}={getattr(self, key)}: give 0 or more {what}")
         if self.window is not None and not self.window >= 0:
@@ -69,13 +75,14 @@ class PerovskiteScreening:
         candidates: Sequence[Candidate],
         verdicts: Sequence[Verdict],
         *,
-        precursors: Callable[[int], float | None] | None = None,
+        comparisons: Mapping[str, Callable[[int], float | None]] | None = None,
     ) -> list[Verdict]:
         """`unique`: no copy of one that is lower in energy (heavy atoms, pymatgen's StructureMatcher), `rank` among the
-        unique valid ones, 1 the lowest, `energy_above_best` and `decomposition_energy` (eV per formula unit).
+        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_rivals` (eV per
+        formula unit).
 
-        `precursors(starts)` gives the energy of the balanced precursors of a formula unit, with which the perovskite is
-        compared: negative where it is stable against them.
+        comparisons: by the name of the setting that holds `starts`, what gives the energy of a formula unit of other
+        crystals (COMPARED) from so many starts, or None where there are none. Negative: the perovskite is lower.
         """
         found = _table(verdicts)
         sound = [
@@ -88,14 +95,19 @@ class PerovskiteScreening:
             Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
             for c, k in zip(sound, first, strict=True)
         ]
-        apart = precursors(self.decomposition) if sound and precursors and self.decomposition else None
+        others = self._others(comparisons or {}) if sound else {}
         order = sorted((energy, c.index) for energy, c, k in zip(energies, sound, first, strict=True) if k is None)
         for rank, (energy, index) in enumerate(order, start=1):
             out.append(Verdict(index, "rank", None, float(rank)))
-            out.append(Verdict(index, "energy_above_best", None, energy - order[0][0], "eV per formula unit"))
-            if apart is not None:
-                out.append(Verdict(index, "decomposition_energy", None, energy - apart, "eV per formula unit"))
+            relative = {"energy_above_best": order[0][0], **others}
+            out += [Verdict(index, check, None, energy - other, PER_FORMULA) for check, other in relative.items()]
         return out
+
+    def _others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
+        """Energies (eV per formula unit) to compare with, by check: those asked for that could be found."""
+        asked = {check: (comparisons[key], getattr(self, key)) for key, check in COMPARED.items() if key in comparisons}
+        found = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
+        return {check: energy for check, energy in found.items() if energy is not None}
 
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[dict[str, Any]]:
         """Rows of the run's table: shares of all starts, then the best one's measurements."""
@@ -109,7 +121,7 @@ class PerovskiteScreening:
             counted[name] = sum(v.check == name and v.passed is True for v in verdicts)
         rows = [{"name": k, "value": v / n if n else None, "unit": "fraction", "n": n} for k, v in counted.items()]
         best = next((v.candidate for v in verdicts if v.check == "rank" and v.value == 1.0), None)
-        for check, unit in {**MEASURES, "decomposition_energy": "eV per formula unit"}.items():
+        for check, unit in {**MEASURES, **dict.fromkeys(COMPARED.values(), PER_FORMULA)}.items():
             verdict = found.get(best, {}).get(check)
             if verdict is not None and verdict.value is not None:
                 rows.append({"name": f"best: {check.replace('_', ' ')}", "value": verdict.value, "unit": unit, "n": 1})
@@ -132,7 +144,7 @@ class PerovskiteScreening:
             name = f"rank{int(rank):03d}.cif" if rank <= self.kept else ""
             row = {
                 check: _plain(found[index][check].value)
-                for check in ("energy_above_best", *MEASURES)
+                for check in (*RELATIVE, *MEASURES)
                 if check in found[index]
             }
             lengths = dict(zip(LENGTHS, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ionic import Ionic
 
-from gendesign.generate.perovskite import precursors
+from gendesign.generate.perovskite import comparison, precursors
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
 from gendesign.relaxation import Relaxation
@@ -14,7 +14,7 @@ from gendesign.structure.perovskite import cation_fault
 @pytest.fixture
 def quick(monkeypatch):
     for name in ("ROUGH", "FINAL"):
-        monkeypatch.setattr(precursors, name, Relaxation("fire", 0.1, 2, cell=True))
+        monkeypatch.setattr(comparison, name, Relaxation("fire", 0.1, 2, cell=True))
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_precursors_balance_the_composition(quick, monkeypatch):
 
 def test_the_lowest_intact_crystal_counts(quick):
     starts = precursors.salt_starts(read_cation("C[NH3+]"), "I", 2)
-    single = [precursors.lowest([atoms.copy()], Ionic()) for atoms in starts]
+    single = [comparison.lowest([atoms.copy()], Ionic()) for atoms in starts]
     again = precursors.salt_starts(read_cation("C[NH3+]"), "I", 2)
-    assert precursors.lowest(again, Ionic()) == pytest.approx(min(single))
-    assert precursors.lowest(precursors.salt_starts(read_cation("Cs"), "Br", 3), Ionic()) is not None
+    assert comparison.lowest(again, Ionic()) == pytest.approx(min(single))
+    assert comparison.lowest(precursors.salt_starts(read_cation("Cs"), "Br", 3), Ionic()) is not None

@@ -28,7 +28,7 @@ def tiny(tmp_path_factory):
 def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
     output = tmp_path / "out"
     keys = ["n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "relaxation.max_steps=1"]
-    words = [*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]
+    words = [*WORDS, *keys, "screening.decomposition=0", "screening.rivals=0", f"output={output}", f"potential={tiny}"]
     assert cli.main(words) == 0
     assert "stopped by halving" in capsys.readouterr().out
     rows = pq.read_table(output / "verdicts.parquet").to_pylist()
@@ -39,6 +39,22 @@ def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
     report = (output / "report.html").read_text()
     assert "Ranked structures" in report and "above the best" in report
     assert cli.main(words) == 0  # the same command again finds it finished
+
+
+def test_rivals_are_sought_once_a_run(tiny, tmp_path, monkeypatch):
+    from gendesign.generate.perovskite import generator
+
+    asked = []
+    monkeypatch.setattr(generator, "rivals_energy", lambda composition, potential, starts: asked.append(starts) or -1.0)
+    output = tmp_path / "out"
+    keys = ["n=4", "shard_size=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.rivals=3"]
+    assert cli.main([*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]) == 0
+    assert asked == [3]
+    rows = pq.read_table(output / "verdicts.parquet").to_pylist()
+    energies = {row["candidate"]: row["value"] for row in rows if row["check"] == "energy_per_formula"}
+    above = {row["candidate"]: row["value"] for row in rows if row["check"] == "energy_above_rivals"}
+    assert above and all(value == pytest.approx(energies[index] + 1.0) for index, value in above.items())
+    assert "eV to rivals" in (output / "report.html").read_text()
 
 
 def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):

@@ -52,6 +52,44 @@ def test_intact_ones_are_ranked_and_broken_ones_never():
     assert table["best: energy per formula"] == -10.0
 
 
+def test_energies_relative_to_other_crystals():
+    everyone = [candidate(0, -10.0, 0), candidate(1, -9.0, 1)]
+    asked = []
+
+    def other(name, energy):
+        return lambda starts: asked.append((name, starts)) or energy
+
+    settings = PerovskiteScreening(decomposition=3, rivals=5)
+    verdicts = settings.screen_each(everyone)
+    comparisons = {"decomposition": other("decomposition", -9.5), "rivals": other("rivals", -10.25)}
+    ranked = settings.screen_set(everyone, verdicts, comparisons=comparisons)
+    found = {(v.candidate, v.check): v.value for v in ranked}
+    assert asked == [("decomposition", 3), ("rivals", 5)]
+    assert [found[i, "decomposition_energy"] for i in (0, 1)] == pytest.approx([-0.5, 0.5])
+    assert [found[i, "energy_above_rivals"] for i in (0, 1)] == pytest.approx([0.25, 1.25])
+    verdicts += ranked
+    rows = list(csv.DictReader(io.StringIO(settings.files(everyone, verdicts)["ranked.csv"])))
+    assert [float(row["energy_above_rivals"]) for row in rows] == [0.25, 1.25]
+    assert [float(row["decomposition_energy"]) for row in rows] == [-0.5, 0.5]
+    table = {row["name"]: (row["value"], row["unit"]) for row in settings.summarise(verdicts, 2)}
+    assert table["best: energy above rivals"] == (0.25, "eV per formula unit")
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        (PerovskiteScreening(), {}),  # 0 starts: not asked for
+        (PerovskiteScreening(rivals=2), {"rivals": lambda starts: None}),  # none found
+        (PerovskiteScreening(rivals=2), {}),  # a generator without any
+    ],
+)
+def test_what_was_not_found_is_left_out(settings, found):
+    everyone = [candidate(0, -10.0)]
+    never = {"decomposition": lambda starts: pytest.fail("not asked for")}
+    verdicts = settings.screen_set(everyone, settings.screen_each(everyone), comparisons={**never, **found})
+    assert {v.check for v in verdicts} == {"unique", "rank", "energy_above_best"}
+
+
 def test_measurements():
     flat = candidate(0, -10.0, tilt=0.0, distortion=0.0)
     _, found = judged([flat])
@@ -83,7 +121,7 @@ def test_other_structures_get_a_reason():
     assert not found[0, "valid"].passed and "generator=perovskite" in found[0, "valid"].reason
 
 
-@pytest.mark.parametrize("wrong", [{"symprec": 0}, {"kept": -1}, {"window": -0.1}])
+@pytest.mark.parametrize("wrong", [{"symprec": 0}, {"kept": -1}, {"rivals": -1}, {"window": -0.1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(UserError) as caught:
         PerovskiteScreening(**wrong)

@@ -18,10 +18,12 @@ from gendesign.generate.perovskite.placement import (
     fill_pockets,
 )
 from gendesign.generate.perovskite.stack import Layer, stack
+from gendesign.generate.perovskite.symmetry import GROUPS, LayerGroup, draw_group, fill_orbits, group_table
 from gendesign.structure.types import UserError
 
 ORIENTATIONS = ("shared", "each", "both")
 DEPTH = 1.25  # of the metal-halide distance: how far the anchor stands from the outermost metals, 4.0 Angstrom for Pb-I
+SYMMETRY = 5  # the random stream of which starts are symmetric
 MISFIT = 2.5  # Angstrom that contacts may push bridged layers apart
 
 
@@ -34,7 +36,8 @@ class Draws:
     every inorganic atom, Angstrom. orientations: one for all cations of a layer but for reflections (shared), one for
     each, or half of the starts so (both). cap: largest angle of the cations' axis to the normal, degrees. padding:
     largest gap above contact between layers, Angstrom. contact: share of the van der Waals distance that atoms keep.
-    compact: arrangements made for a start, the densest of which it is. redraws: those tried before it fails.
+    compact: arrangements made for a start, the densest of which it is. redraws: those tried before it fails. symmetry:
+    share of starts whose layers obey a layer group that moves every cation; only for layers with cations of charge +1.
     """
 
     cells: tuple[str, ...] = ("sqrt2",)
@@ -48,6 +51,7 @@ class Draws:
     contact: float = 0.7
     compact: int = 3
     redraws: int = 100
+    symmetry: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", tuple(str(cell) for cell in self.cells))
@@ -61,6 +65,7 @@ class Draws:
         bounds = {
             "layers": (1, 20), "tilt": (0, 40), "tilted": (0, 1), "distortion": (0, 1), "cap": (0, 90),
             "padding": (0, 20), "contact": (0.3, 1), "compact": (1, 1000), "redraws": (1, 100_000),
+            "symmetry": (0, 1),
         }  # fmt: skip
         for key, (low, high) in bounds.items():
             if not low <= getattr(self, key) <= high:
@@ -79,14 +84,16 @@ def build_start(composition: Composition, draws: Draws, seed: int, index: int) -
     """Draw start `index`: periodic atoms, first metals, then halides, A-site cations and spacers.
 
     The array `molecule` is -1 for the inorganic part and numbers the cations; atoms.info has metal, halide, thickness,
-    cell, layers, formula_units, tilt (degrees about x, y, z), orientations, and cations, which says how many of which
-    SMILES follow the inorganic atoms, in order ("4 CCCC[NH3+]"). After `redraws` arrangements without room the
-    failure says so.
+    cell, layers, formula_units, tilt (degrees about x, y, z), orientations (shared, each, or the layers' groups), and
+    cations, which says how many of which SMILES follow the inorganic atoms, in order ("4 CCCC[NH3+]"). After `redraws`
+    arrangements without room the failure says so.
     """
     rng = np.random.default_rng([seed, index])
+    # Drawn elsewhere, so that the other starts are what they are without such ones.
+    symmetric = np.random.default_rng([seed, index, SYMMETRY]).random() < draws.symmetry
     found: list[Atoms] = []
     for _ in range(draws.redraws):
-        atoms = _attempt(rng, composition, draws)
+        atoms = _attempt(rng, composition, draws, symmetric)
         if atoms is not None:
             found.append(atoms)
         if len(found) == draws.compact:
@@ -102,6 +109,12 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
         composition.halide_counts(units(composition, cell, draws.layers))
     if composition.thickness is None and draws.layers > 1:
         raise UserError(f"generator.layers={draws.layers}: a 3D perovskite has no layers; leave it at 1")
+    if draws.symmetry and (composition.thickness is None or composition.cation.charge != 1):
+        raise UserError(
+            f"generator.symmetry={draws.symmetry}: layer groups are for layers with cations of charge +1; leave it at 0"
+        )
+    if draws.symmetry:
+        group_table(GROUPS[0])  # a missing package is said now
     if all(build_start(composition, draws, seed, index).failure for index in range(tries)):
         raise UserError(
             f"generator.cation={composition.cation.smiles} fits no pocket: {tries} starts of {draws.redraws} draws all "
@@ -114,35 +127,47 @@ def units(composition: Composition, cell: str, layers: int = 1) -> int:
     return CELLS[cell] * (STACKED[cell] if composition.thickness is None else layers)
 
 
-def _attempt(rng: Generator, composition: Composition, draws: Draws) -> Atoms | None:
+def _attempt(rng: Generator, composition: Composition, draws: Draws, symmetric: bool) -> Atoms | None:
     cell = draws.cells[int(rng.integers(len(draws.cells)))]
     tilt = draw_tilt(rng, cell, draws.tilt) if rng.random() < draws.tilted else Tilt()
     framework = build_framework(cell, composition.thickness, composition.bond, tilt)
     each = draws.orientations == "each" or (draws.orientations == "both" and rng.random() < 0.5)
     shared = None if each or composition.thickness is None else draw_orientation(rng, composition.cation, draws.cap)
     count = units(composition, cell, draws.layers)
-    species = _halide_species(rng, composition, count)
+    species = halide_species(rng, composition, count)
     if composition.thickness is None:
         layer = _filled_3d(rng, composition, draws, framework, species)
         layers, origins, third = [layer], np.zeros((1, 3)), framework.lattice[2]
         if layer is None:
             return None
     else:
-        layers = []
+        layers, symbols = [], []
         for number, kinds in enumerate(np.split(species, draws.layers)):
             # The next layer may be turned the other way: the same lattice, the tilts reversed.
             turned = framework if number == 0 or rng.random() < 0.5 else _reversed(cell, composition, tilt)
-            layer = _filled(rng, composition, draws, turned, kinds, shared, number == 0)
+            group = draw_group(rng, turned, composition.cation.chiral) if symmetric else None
+            if symmetric and group is None:
+                return None
+            layer = _filled(rng, composition, draws, turned, kinds, shared, number == 0, group)
             if layer is None:
                 return None
             layers.append(layer)
+            symbols += [group.symbol] if symmetric else []
         stacked = stack(rng, layers, framework.lattice, draws.contact, draws.padding, MISFIT)
         if stacked is None:
             return None
         origins, third = stacked
     caged = composition.caged * count // draws.layers
-    atoms = _joined(layers, origins, np.vstack([framework.lattice[:2], third]), caged)
-    atoms.info = {
+    atoms = joined(layers, origins, np.vstack([framework.lattice[:2], third]), caged)
+    orientations = ", ".join(symbols) if symmetric else "each" if each else "shared"
+    atoms.info = _described(composition, draws, cell, tilt, count, orientations)
+    return atoms
+
+
+def _described(
+    composition: Composition, draws: Draws, cell: str, tilt: Tilt, count: int, orientations: str
+) -> dict[str, str | int]:
+    return {
         "metal": composition.metal,
         "halide": "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in composition.halides),
         "thickness": "3d" if composition.thickness is None else composition.thickness,
@@ -150,10 +175,9 @@ def _attempt(rng: Generator, composition: Composition, draws: Draws) -> Atoms | 
         "layers": draws.layers,
         "formula_units": count,
         "tilt": " ".join(f"{angle:.2f}" for angle in tilt.angles),
-        "orientations": "each" if each else "shared",
+        "orientations": orientations,
         "cations": cations_text(composition, count),
     }
-    return atoms
 
 
 def cations_text(composition: Composition, count: int) -> str:
@@ -164,7 +188,7 @@ def cations_text(composition: Composition, count: int) -> str:
     return " ".join(parts)
 
 
-def _halide_species(rng: Generator, composition: Composition, count: int) -> np.ndarray:
+def halide_species(rng: Generator, composition: Composition, count: int) -> np.ndarray:
     """Atomic numbers of all halides of a cell, a mixture in random order."""
     counts = composition.halide_counts(count)
     species = np.repeat([atomic_numbers[symbol] for symbol in counts], list(counts.values()))
@@ -177,13 +201,19 @@ def _reversed(cell: str, composition: Composition, tilt: Tilt) -> Framework:
 
 
 def _inorganic(
-    rng: Generator, composition: Composition, draws: Draws, framework: Framework, species: np.ndarray
+    rng: Generator,
+    composition: Composition,
+    draws: Draws,
+    framework: Framework,
+    species: np.ndarray,
+    group: LayerGroup | None = None,
 ) -> Arrangement:
     metals, halides = framework.metals, framework.halides
     numbers = np.concatenate([np.full(len(metals), atomic_numbers[composition.metal]), species])
     positions = np.vstack([metals, halides])
     arrangement = Arrangement(framework.lattice, draws.contact)
-    arrangement.add(numbers, positions + rng.normal(0, draws.distortion, positions.shape), tested=False)
+    steps = rng.normal(0, draws.distortion, positions.shape)
+    arrangement.add(numbers, positions + (steps if group is None else group.symmetrized(steps)), tested=False)
     return arrangement
 
 
@@ -195,8 +225,9 @@ def _filled(
     species: np.ndarray,
     shared: Orientation | None,
     first: bool,
+    group: LayerGroup | None,
 ) -> Layer | None:
-    arrangement = _inorganic(rng, composition, draws, framework, species)
+    arrangement = _inorganic(rng, composition, draws, framework, species, group)
     if composition.caged and not fill_cages(rng, composition.a_site, framework.cages, arrangement):
         return None
     up = np.array([0.0, 0.0, DEPTH * composition.bond])
@@ -204,10 +235,14 @@ def _filled(
         reach = fill_bridges(rng, composition.cation, framework.above + up, arrangement, shared, draws.cap)
         # From this layer's middle: up to its pocket, along the cation, and from the next one's pocket to its middle.
         reach = None if reach is None else reach + (framework.above[0] + up) - (framework.below[0] - up)
-        return None if reach is None else _layer(arrangement, reach)
+        return None if reach is None else arrangement.layer(reach)
     pockets = [(site + up, True) for site in framework.above] + [(site - up, False) for site in framework.below]
-    fits = fill_pockets(rng, composition.cation, pockets, arrangement, shared, draws.cap, first)
-    return _layer(arrangement) if fits else None
+    if group is not None:
+        sites = np.array([site for site, _ in pockets])
+        fits = fill_orbits(rng, composition.cation, sites, arrangement, group, draws.cap)
+    else:
+        fits = fill_pockets(rng, composition.cation, pockets, arrangement, shared, draws.cap, first)
+    return arrangement.layer() if fits else None
 
 
 def _filled_3d(
@@ -215,17 +250,10 @@ def _filled_3d(
 ) -> Layer | None:
     arrangement = _inorganic(rng, composition, draws, framework, species)
     fits = fill_cages(rng, composition.cation, framework.cages, arrangement)
-    return _layer(arrangement) if fits else None
+    return arrangement.layer() if fits else None
 
 
-def _layer(arrangement: Arrangement, reach: np.ndarray | None = None) -> Layer:
-    molecule = [np.full(len(numbers), k - 1) for k, numbers in enumerate(arrangement.numbers)]
-    return Layer(
-        np.concatenate(arrangement.numbers), np.concatenate(arrangement.positions), np.concatenate(molecule), reach
-    )
-
-
-def _joined(layers: list[Layer], origins: np.ndarray, cell: np.ndarray, caged: int) -> Atoms:
+def joined(layers: list[Layer], origins: np.ndarray, cell: np.ndarray, caged: int) -> Atoms:
     """One periodic structure: metals, halides, A-site cations, spacers, each kind of all layers together.
 
     caged: how many molecules of each layer, its first, stand in cages.

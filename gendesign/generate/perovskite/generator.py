@@ -1,6 +1,6 @@
 """Perovskite: random structure search for hybrid halide perovskites, with successive halving of the starts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -8,6 +8,7 @@ from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.generate.perovskite.precursors import precursors_energy
+from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
 from gendesign.structure.types import Candidate
 
@@ -18,8 +19,8 @@ class Perovskite:
 
     cation: SMILES, MA, FA, Cs or a structure file; metal: Pb or Sn; halide: Cl, Br, I or a mixture such as I3Br;
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
-    tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws:
-    see Draws (cell is its cells). rungs, steps, keep, pressure, optimizer, max_atoms: see Halving.
+    tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
+    symmetry: see Draws (cell is its cells). rungs, steps, keep, pressure, optimizer, max_atoms: see Halving.
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -41,6 +42,7 @@ class Perovskite:
     contact: float = 0.7
     compact: int = 3
     redraws: int = 100
+    symmetry: float = 0.0
     rungs: int = 3
     steps: int = 40
     keep: float = 0.5
@@ -81,6 +83,15 @@ class Perovskite:
     def precursors(self, starts: int) -> float | None:
         """Energy (eV per formula unit) of what the composition can fall apart into; see precursors_energy."""
         return precursors_energy(self.composition, self.potential, starts)
+
+    def rivals(self, starts: int) -> float | None:
+        """Energy (eV per formula unit) of the best arrangement in chains or units; see rivals_energy."""
+        return rivals_energy(self.composition, self.potential, starts)
+
+    @property
+    def comparisons(self) -> Mapping[str, Callable[[int], float | None]]:
+        """What the screening compares with, by its settings: energies (eV per formula unit) from a number of starts."""
+        return {"decomposition": self.precursors, "rivals": self.rivals}
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure."""

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from gendesign.generate.perovskite.cation import Cation, End
 from gendesign.generate.perovskite.contacts import clash, radii
+from gendesign.generate.perovskite.stack import Layer
 
 TRIES = 6  # for one molecule before all are drawn anew
 
@@ -30,7 +31,7 @@ class Orientation:
 
 @dataclass
 class Arrangement:
-    """What stands already in a periodic cell, growing molecule by molecule."""
+    """What stands already in a periodic cell, growing molecule by molecule; lattice (k, 3) of up to three."""
 
     lattice: np.ndarray
     contact: float
@@ -50,6 +51,11 @@ class Arrangement:
         self.numbers.append(numbers)
         self.positions.append(positions)
         return True
+
+    def layer(self, reach: np.ndarray | None = None) -> Layer:
+        """All of it as one layer: what was put in first is its inorganic part, then follow the molecules."""
+        molecule = [np.full(len(numbers), k - 1) for k, numbers in enumerate(self.numbers)]
+        return Layer(np.concatenate(self.numbers), np.concatenate(self.positions), np.concatenate(molecule), reach)
 
 
 def draw_orientation(rng: Generator, cation: Cation, cap: float) -> Orientation:

@@ -1,7 +1,5 @@
 """What a perovskite can fall apart into: halide salts of its cations and the metal halide, relaxed by the potential."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
@@ -10,19 +8,15 @@ from ase.spacegroup import crystal
 from numpy.random import Generator
 
 from gendesign.generate.perovskite.cation import Cation
+from gendesign.generate.perovskite.comparison import lowest
 from gendesign.generate.perovskite.composition import BOND, Composition
 from gendesign.generate.perovskite.placement import Arrangement, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
-from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.perovskite import cation_fault
-from gendesign.structure.types import Candidate
 
 STREAM = 17  # salts have a random stream of their own
 WIDTHS = np.arange(4.4, 12.0, 0.2)  # Angstrom, of a salt's square cell, the narrowest with room taken
 CONTACT, CAP, PADDING = 0.7, 40.0, 0.5
-ROUGH = Relaxation("fire", 0.1, 100, cell=True, pressure=1.0)
-FINAL = Relaxation("fire", 0.02, 500, cell=True)
 # Cotunnite, as ZrO2 under pressure has it; relaxation makes it that of the compound.
 COTUNNITE = ((0.246, 0.25, 0.110), (0.360, 0.25, 0.425), (0.025, 0.75, 0.339))
 
@@ -106,17 +100,3 @@ def precursors_energy(composition: Composition, potential: Potential, starts: in
     if any(energy is None for _, energy in energies):
         return None
     return sum(count * energy for count, energy in energies)
-
-
-def lowest(crystals: Sequence[Atoms], potential: Potential) -> float | None:
-    """Lowest energy per formula unit (eV) of relaxed crystals whose cations stayed what they are."""
-    candidates = [Candidate(atoms, i, info=dict(atoms.info)) for i, atoms in enumerate(crystals)]
-    for candidate in candidates:
-        candidate.atoms.info = {}
-    ended = relax(relax(candidates, potential, ROUGH), potential, FINAL)
-    sound = [
-        c.info["energy"] / c.info["formula_units"]
-        for c in ended
-        if c.failure is None and not ("cations" in c.info and cation_fault(c.atoms, c.info["cations"]))
-    ]
-    return min(sound, default=None)

@@ -28,10 +28,13 @@ class Layer:
 
 
 def draw_slide(rng: Generator, lattice: np.ndarray) -> np.ndarray:
-    """A sideways step (3,) in Angstrom: half of the draws one of the special ones, the others anywhere."""
+    """A sideways step (3,) in Angstrom: half of the draws one of the special ones, the others anywhere.
+
+    lattice (2, 3) of layers, (1, 3) of chains that lie side by side, (0, 3) of what repeats in no direction yet.
+    """
     special = rng.random() < 0.5
     steps = SPECIAL[int(rng.integers(len(SPECIAL)))] if special else rng.random(2)
-    return np.asarray(steps) @ lattice
+    return np.asarray(steps)[: len(lattice)] @ lattice
 
 
 def stack(

@@ -1,0 +1,103 @@
+"""Starts with the symmetry of a layer group: spglib finds what was drawn, and every start is as others are."""
+
+import sys
+
+import numpy as np
+import pytest
+import spglib
+
+from gendesign.generate.perovskite import symmetry
+from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.layer import Tilt, build_framework
+from gendesign.structure.perovskite import cation_fault, network_fault
+from gendesign.structure.types import UserError
+
+ALL = dict(symmetry=1.0, compact=1)
+# Orders of the layer groups met below, and the space groups they are where layers are far apart (Kopsky and Litvin).
+KNOWN = {
+    "p-1 (2)": (2, 2), "p112 (3)": (2, 3), "p11m (4)": (2, 6), "p211 (8)": (2, 3), "p2111 (9)": (2, 4),
+    "pb11 (12)": (2, 7), "p21/b11 (17)": (4, 14), "p2122 (20)": (4, 17), "p-4 (50)": (4, 81), "p4/m (51)": (8, 83),
+}  # fmt: skip
+
+
+def test_refusals_need_no_package():
+    for wrong in (dict(cation="[NH3+]CCCC[NH3+]"), dict(cation="MA", thickness="3d")):
+        with pytest.raises(UserError, match="symmetry") as caught:
+            check_recipe(compose(**wrong), Draws(symmetry=0.5), seed=0)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_package_is_one_line(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyxtal.symmetry", None)
+    symmetry.group_table.cache_clear()
+    with pytest.raises(UserError, match=r"pip install 'gendesign\[symmetry\]'") as caught:
+        check_recipe(compose("C[NH3+]"), Draws(symmetry=0.01), seed=0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "cells"),
+    [
+        (dict(cation="CCCC[NH3+]"), ("sqrt2",)),
+        (dict(cation="C[NH3+]", halide="Br"), ("1", "2x2")),
+        (dict(cation="C[C@H]([NH3+])c1ccccc1"), ("sqrt2",)),
+    ],
+)
+def test_spglib_finds_the_group_that_was_drawn(settings, cells):
+    pytest.importorskip("pyxtal")
+    composition, met = compose(**settings), set()
+    for index in range(6):
+        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
+        assert atoms.get_chemical_formula("hill") == composition.formula(atoms.info["formula_units"])
+        assert network_fault(atoms, 1) == "" and cation_fault(atoms, atoms.info["cations"]) == ""
+        met.add(atoms.info["orientations"])
+        slab = np.vstack([atoms.cell[:2], [0, 0, 80]])
+        found = spglib.get_symmetry_dataset((slab, np.linalg.solve(slab.T, atoms.positions.T).T, atoms.numbers), 1e-3)
+        turns = found.rotations
+        assert len(turns) > 1
+        if atoms.info["orientations"] in KNOWN:
+            assert (len(turns), found.number) == KNOWN[atoms.info["orientations"]]
+        if composition.cation.chiral:
+            assert (np.linalg.det(turns) > 0).all()
+    assert len(met) > 1 and met & KNOWN.keys()
+
+
+def test_the_square_net_has_the_groups_it_must_have():
+    pytest.importorskip("pyxtal")
+    flat, chiral = (
+        {symmetry.draw_group(np.random.default_rng(i), build_framework("sqrt2", 1, 3.2, Tilt()), flag).symbol
+         for i in range(60)}
+        for flag in (False, True)
+    )  # fmt: skip
+    # The layers of (butylammonium)2PbI4 and of (phenethylammonium)2PbI4 are p21/b11 and p-1.
+    assert {"p-1 (2)", "p21/b11 (17)"} <= flat
+    assert chiral and not chiral & {"p-1 (2)", "p21/b11 (17)", "p11m (4)"}
+    group = symmetry.draw_group(np.random.default_rng(0), build_framework("2x2", 1, 3.2, Tilt((8, -5, 9))), False)
+    for turn in group.rotations:
+        assert np.allclose(turn @ turn.T, np.eye(3))
+    assert (np.sort(group.pockets, axis=1) == np.arange(8)).all() and (group.pockets[1:] != np.arange(8)).all()
+
+
+def test_symmetric_starts_are_a_share_and_leave_the_others_alone():
+    pytest.importorskip("pyxtal")
+    composition = compose("C[NH3+]")
+    plain, some = Draws(cells=("1",), compact=1), Draws(cells=("1",), compact=1, symmetry=0.5)
+    starts = [build_start(composition, some, 3, index).atoms for index in range(12)]
+    others = [build_start(composition, plain, 3, index).atoms for index in range(12)]
+    symmetric = ["(" in atoms.info["orientations"] for atoms in starts]
+    assert 2 <= sum(symmetric) <= 10
+    for is_symmetric, atoms, other in zip(symmetric, starts, others, strict=True):
+        assert atoms.info.keys() == other.info.keys() and set(atoms.arrays) == set(other.arrays)
+        assert is_symmetric or np.array_equal(atoms.positions, other.positions)
+    index = symmetric.index(True)
+    again = build_start(composition, some, 3, index).atoms
+    assert np.array_equal(again.positions, starts[index].positions) and again.info == starts[index].info
+
+
+def test_layers_with_cages_and_several_layers():
+    pytest.importorskip("pyxtal")
+    composition = compose("CCCC[NH3+]", thickness=2)
+    atoms = build_start(composition, Draws(layers=2, **ALL), 1, 0).atoms
+    assert atoms.info["orientations"].count("(") == 2 and network_fault(atoms, 2) == ""
+    assert atoms.get_chemical_formula("hill") == composition.formula(4)
