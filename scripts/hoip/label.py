@@ -1,7 +1,7 @@
 """Label the structures from which `hoip` learns, shard by shard; an interrupted run goes on with the first missing one.
 
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
-    python scripts/hoip/label.py visited 0 400    # structure 100,000 + k: way of its relaxation by `hoip`, roughly labelled
+    python scripts/hoip/label.py visited 0 400    # relaxation of structure 100,000 + k by `hoip`, roughly labelled
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class

@@ -23,6 +23,9 @@ from gendesign.train.label import read_frames  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
 
 ROOT = Path("training")
+LABELS = ("train", "modes", "wide", "turned", "hot", "builds", "dimer")
+# few beside the molecules, yet what keeps atoms apart and molecules whole: these count several times
+COUNTED = {"dimer": 3, "hot": 4}
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
 
 
@@ -34,7 +37,7 @@ def main(name: str, *pairs: str) -> None:
         sorted(
             f
             for d in ROOT.iterdir()
-            if d.name in ("train", "modes", "wide", "turned", "builds", "dimer") or d.name.startswith("visited")
+            if d.name in LABELS or d.name.startswith("visited")
             for f in d.glob("shard-*.extxyz")
         )
     )
@@ -44,8 +47,8 @@ def main(name: str, *pairs: str) -> None:
         if len(f) == 1 and f.info["kind"] == "atom"
     }
     print(f"{len(frames)} labels; isolated atoms {atoms}")
-    # few beside the molecules, yet what keeps atoms apart: the curves count three times
-    frames += 2 * [f for f in frames if f.info["kind"] == "dimer"]
+    for kind, times in COUNTED.items():
+        frames += (times - 1) * [f for f in frames if f.info["kind"] == kind]
     shape = {key: options.pop(key) for key in ARCHITECTURE if key in options}
     architecture = mace.new_mace(atomic_energies=dict(sorted(atoms.items())), **shape)
     folder = ROOT / f"fit-{name}"

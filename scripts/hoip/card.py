@@ -1,0 +1,101 @@
+"""Write checkpoints/hoip/card.md from what `gendesign benchmark perovskites` measured and from training/hoip.
+
+    python scripts/hoip/card.py
+Label counts are kept in checkpoints/hoip/labels.json, so that the card can be written again without the labels.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import yaml
+from ase.data import chemical_symbols
+
+FOLDER, MEASURED = Path("checkpoints/hoip"), Path("docs/benchmarks/perovskites.json")
+LABELS = Path("training/hoip")
+CAUTION = (
+    "This is a rough teacher: a universal potential that imitates PBE, no density-functional calculation of\n"
+    "  these crystals. Fine-tune it on labels of your own method (`gendesign train ... init=hoip`) to trust its energies."
+)
+EXPERIMENT = re.compile(r"(.*), off experiment \((.*)\)$")
+
+
+def counted() -> dict[str, dict[str, int]]:
+    """Trained labels by folder and class, from training/hoip where it is, else from the file beside the card."""
+    path, found = FOLDER / "labels.json", {}
+    for folder in ("rough", "visited", "dft"):
+        kinds: Counter[str] = Counter()
+        for file in sorted((LABELS / folder).glob("shard-*.extxyz")):
+            lines = [line for line in file.read_text().splitlines() if "Lattice=" in line and "held_out=F" in line]
+            kinds.update(re.findall(r' kind=(?:"([^"]+)"|(\S+))', line)[0] for line in lines)
+        if kinds:
+            found[folder] = {quoted or plain: n for (quoted, plain), n in sorted(kinds.items())}
+    if found:
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    return json.loads(path.read_text())
+
+
+def main() -> None:
+    config, rows = yaml.safe_load((FOLDER / "config.yaml").read_text()), json.loads(MEASURED.read_text())
+    shape, training = config["architecture"], config["training"]
+    text = Path(__file__).with_name("card.md.in").read_text().format(
+        name=config["name"],
+        elements=" ".join(chemical_symbols[z] for z in shape["atomic_numbers"]),
+        teacher=config["teacher"],
+        caution=CAUTION,
+        architecture=f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, cutoff "
+        f"{shape['r_max']} Angstrom, l_max {shape['max_ell']}, correlation {shape['correlation']}, ZBL repulsion",
+        licence=config["licence"],
+        sha=config["weights_sha256"],
+        targets=targets([row for row in rows if row["target"] and ": " not in row["name"]]),
+        errors=errors(rows),
+        lattices=lattices(rows),
+        labels="\n".join(
+            ["| | labels | classes |", "|---|---|---|"]
+            + [f"| {folder} | {sum(kinds.values()):,} | {', '.join(f'{k} {n:,}' for k, n in kinds.items())} |"
+               for folder, kinds in counted().items()]
+        ),
+        training=f"{training['structures']:,} structures, {training['steps']:,} steps, begun from `{training['init']}`",
+    )  # fmt: skip
+    (FOLDER / "card.md").write_text(text)
+    print(f"{FOLDER / 'card.md'} written")
+
+
+def targets(rows: list[dict]) -> str:
+    """The rows that say something of the potential as a whole."""
+    lines = ["| | value | target | n |", "|---|---|---|---|"]
+    for row in rows:
+        value = "not measured" if row["value"] is None else f"{row['value']:.3g}"
+        lines.append(f"| {row['name']} | {value} {row['unit']} | {row['target']} | {row['n']} |")
+    return "\n".join(lines)
+
+
+def errors(rows: list[dict]) -> str:
+    """Energy, force and stress errors by class."""
+    found: dict[str, dict[str, dict]] = {}
+    for row in rows:
+        if match := re.match(r"(energy|force|stress) MAE, (.*)$", row["name"]):
+            found.setdefault(match[2], {})[match[1]] = row
+    unit = next((own["stress"]["unit"] for own in found.values() if "stress" in own), "GPa")
+    heads = ("class", "structures", "energy MAE, meV/atom", "force MAE, meV/Angstrom", f"stress MAE, {unit}")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for kind, own in found.items():
+        cells = [f"{own[k]['value']:.3g}" if k in own and own[k]["value"] is not None else "" for k in
+                 ("energy", "force", "stress")]  # fmt: skip
+        lines.append(f"| {kind} | {own['force']['n'] if 'force' in own else ''} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def lattices(rows: list[dict]) -> str:
+    """Every length that has an experiment, and how far it is off."""
+    values = {row["name"]: row["value"] for row in rows}
+    lines = ["| | value | experiment | off, % |", "|---|---|---|---|"]
+    for row in rows:
+        if (match := EXPERIMENT.match(row["name"])) and row["value"] is not None:
+            lines.append(f"| {match[1]} | {values[match[1]]:.4g} | {match[2]} | {row['value']:.2g} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

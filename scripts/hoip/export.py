@@ -1,0 +1,43 @@
+"""Write checkpoints/hoip from what gendesign train made: its weights without the elements that no label has.
+
+    python scripts/hoip/export.py FIT [FOLDER]      # FIT: the folder of gendesign train
+The card is written by scripts/hoip/card.py from what was measured.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from ase.data import atomic_numbers
+from teachers import ELECTRONS
+
+from gendesign.potential import load_potential, mace, save_folder
+from gendesign.train.start import with_elements
+
+BUNDLED = Path("checkpoints/hoip")
+TEACHER = "the universal potential 7net-mf-0 (SevenNet; PBE) with D3(BJ)"
+
+
+def main(fit: str, out: str = str(BUNDLED)) -> None:
+    potential = load_potential(fit, device="cpu")
+    config = yaml.safe_load((Path(fit) / "config.yaml").read_text())
+    kept = {atomic_numbers[s]: potential.isolated_energies[s] for s in sorted(ELECTRONS, key=atomic_numbers.get)}
+    architecture, weights = with_elements(potential, kept)
+    net = mace.from_plain(architecture, torch.float32)
+    net.load_state_dict(weights)
+    save_folder(
+        net.requires_grad_(False),
+        Path(out),
+        name="hoip",
+        licence="MIT",
+        citation="gendesign (this repository)",
+        chemical_potentials={s: e for s, e in config.get("chemical_potentials", {}).items() if s in ELECTRONS},
+        teacher=TEACHER,
+        training=config["training"],
+    )
+    print(f"exported {fit} to {out}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,77 @@
+"""Make the reference crystals of `gendesign benchmark perovskites`: the best of long independent searches.
+
+    python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
+Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
+has and a seed of its own; the lowest intact crystal is the reference. The searches lie in OUTPUT/perovskites/longer,
+and the same command goes on with them; the file (perovskites.references, or the one in the package) is written after
+every composition, others in it are kept.
+"""
+
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
+from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, settings_for
+from gendesign.run.build import load
+from gendesign.run.settings import SettingsError, resolve
+from gendesign.structure.files import write_extxyz
+from gendesign.structure.types import Candidate, UserError
+
+SEEDS = tuple(range(1001, 1001 + LONGER))
+SHOWN = 10  # energies of the ranked crystals that stand beside a reference
+
+
+def searched(material: Material, config: DictConfig, potential, output: Path) -> list[Found]:
+    """The independent searches of one composition."""
+    cells = fitting_cells(material, config.perovskites.cell, config.perovskites.most_atoms)
+    found = []
+    for seed in SEEDS:
+        settings = settings_for(material, cells, config)
+        settings.seed = seed
+        found.append(Search(settings, output / f"{material.folder}-{seed}").run(potential))
+    return found
+
+
+def reference(material: Material, found: list[Found], potential) -> Candidate:
+    """The best of all searches with where it comes from; raises UserError when none found an intact crystal."""
+    ranked = sorted((candidate for one in found for candidate in one.ranked), key=energy_of)
+    if not ranked:
+        starts = sum(one.starts for one in found)
+        raise UserError(f"{material.text}: no intact crystal among {starts} starts; give more perovskites.starts")
+    lowest = energy_of(ranked[0])
+    each = [None if one.best is None else energy_of(one.best) - lowest for one in found]
+    return ranked[0].after(
+        "reference",
+        composition=material.text,
+        starts=sum(one.starts for one in found),
+        seeds=" ".join(map(str, SEEDS)),
+        potential=potential.name,
+        weights_sha256=potential.weights_hash,
+        energy_per_formula=lowest,
+        # eV per formula unit above the reference: the best of each search, and the lowest of all of them
+        best_of_searches=" ".join("none" if above is None else f"{above:.4f}" for above in each),
+        next_energies=" ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
+    )
+
+
+def main(words: list[str]) -> None:
+    """The references of all compositions that the words ask for."""
+    config = resolve("benchmark", words)
+    path = SHIPPED if config.perovskites.references is None else Path(config.perovskites.references)
+    materials = [Material.parse(text) for text in config.perovskites.compositions]
+    potential, output = load(config), Path(config.output) / "perovskites" / "longer"
+    potential.require_elements({symbol for material in materials for symbol in material.composition.elements})
+    for material in materials:
+        made = reference(material, searched(material, config, potential, output), potential)
+        kept = read_references(str(path)) if path.is_file() else {}
+        write_extxyz({**kept, material.text: made}.values(), path)
+        print(f"{material.text}: {made.info['best_of_searches']} eV per formula unit, the best of each search")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except (UserError, SettingsError) as error:
+        sys.exit(f"references.py: {error}")
