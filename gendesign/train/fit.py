@@ -3,7 +3,7 @@
 import gc
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -109,13 +109,15 @@ def fit(
     *,
     valid: Dataset | None = None,
     replay: Dataset | None = None,
+    settle: Callable[[nn.Module], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
     """Train the network of `architecture` (see `potential.mace.new_mace`); return it with its averaged weights.
 
     With `valid` they are the best of those judged on it. `folder` keeps state.pt (weights, average, optimizer, step: a
     killed run goes on exactly there), log.csv and settings.json. `start` gives weights to begin from, `replay` old data
-    of which a share is in every batch. Under `torchrun` every process takes its part of each batch.
+    of which a share is in every batch. `settle` may change the energies of atoms, which no gradient moves: it is called
+    with the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of each batch.
     """
     rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +145,8 @@ def fit(
             bar.update()
             if state.step % settings.save_every and state.step < settings.steps:
                 continue
+            if settle is not None and state.step <= settings.steps / 3:
+                settle(state.net)
             # every process judges, as all must stop at the same step
             judged = {} if valid is None else _judge(state, valid, settings)
             if journal is not None:

@@ -3,7 +3,7 @@
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms
+from torch import nn
 
 from gendesign.potential import Potential, fit_chemical_potentials, load_potential, mace, save_folder
 from gendesign.potential.zoo import target_device
@@ -90,7 +91,8 @@ def train_files(
         refuse_wrong_units(trained, isolated)
     net = fit_network(plain, Dataset.from_frames(trained), output, settings, start,
                valid=Dataset.from_frames(valid) if valid else None,
-               replay=Dataset.from_frames(old) if old else None, device=target)  # fmt: skip
+               replay=Dataset.from_frames(old) if old else None, settle=settled_by(trained) if start else None,
+               device=target)  # fmt: skip
     sets = {"train": trained[:: math.ceil(len(trained) / SEEN)], "valid": valid, "test": held, **tests}
     data = {key: Dataset.from_frames(found, need_forces=False) for key, found in sets.items() if found}
     wrong = {key: deviations(net, found) for key, found in data.items()}
@@ -169,18 +171,38 @@ def shifted_energies(potential: Potential, frames: Sequence[Atoms], also: set[in
     alone = {int(f.numbers[0]): labels_of(f)[0] for f in frames if len(f) == 1}
     numbers = sorted(also | {int(z) for frame in frames for z in frame.numbers})
     begun = {z: alone.get(z, own.get(z, 0.0)) for z in numbers}
-    sample = [frame for frame in frames if len(frame) > 1]
-    sample, free = sample[:: max(1, len(sample) // SEEN)], [z for z in numbers if z not in alone]
-    if not sample or not free:
-        return begun
     architecture, weights = begin_from(potential, begun)
     net = mace.from_plain(architecture)
     net.load_state_dict(weights)
-    grown = Potential(net.requires_grad_(False), potential.name, "", "", "")
-    wrong = np.array([labels_of(frame)[0] - float(grown.evaluate([frame]).energy[0]) for frame in sample])
+    return begun | {z: begun[z] + move for z, move in shares_of_error(net, frames, set(numbers) - set(alone)).items()}
+
+
+def shares_of_error(net: nn.Module, frames: Sequence[Atoms], elements: set[int]) -> dict[int, float]:
+    """What the energies of `elements` (atomic numbers) should be raised by (eV), least squares over some of the frames."""
+    sample, free = [frame for frame in frames if len(frame) > 1], sorted(elements)
+    sample = sample[:: max(1, len(sample) // SEEN)]
+    if not sample or not free:
+        return {}
+    potential = Potential(net, "", "", "", "")
+    wrong = np.array([labels_of(frame)[0] - float(potential.energies([frame])[0]) for frame in sample])
     counts = np.array([[np.count_nonzero(frame.numbers == z) for z in free] for frame in sample], dtype=float)
-    shift = np.linalg.lstsq(counts, wrong, rcond=None)[0]
-    return begun | {z: begun[z] + float(move) for z, move in zip(free, shift, strict=True)}
+    return dict(zip(free, np.linalg.lstsq(counts, wrong, rcond=None)[0].tolist(), strict=True))
+
+
+def settled_by(frames: Sequence[Atoms]) -> Callable[[nn.Module], None]:
+    """Moves the energies of the atoms that `frames` do not have alone to where the network, as it is, fits them best.
+
+    A network that begins with elements it does not know sets out with nonsense about them, so that what was taken for
+    an element's energy at first is not what the trained network wants.
+    """
+    fixed = {int(frame.numbers[0]) for frame in frames if len(frame) == 1}
+    moving = {int(z) for frame in frames for z in frame.numbers} - fixed
+
+    def settle(net: nn.Module) -> None:
+        table, shares = net.atomic_energies_fn.atomic_energies, shares_of_error(net, frames, moving)
+        table += torch.tensor([shares.get(int(z), 0.0) for z in net.atomic_numbers]).to(table)
+
+    return settle
 
 
 def _potentials(frames: Sequence[Atoms]) -> dict[str, float]:

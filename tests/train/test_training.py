@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 import tiny
+import torch
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
@@ -15,7 +16,7 @@ from ase.io import write
 from gendesign import cli
 from gendesign.potential import Potential, load_potential, mace, save_folder
 from gendesign.train.start import begin_from
-from gendesign.train.training import shifted_energies
+from gendesign.train.training import settled_by, shifted_energies
 
 TINY = [
     "architecture.channels=4",
@@ -107,6 +108,23 @@ def test_energies_of_atoms_take_up_what_the_methods_differ_by():
         frame.calc = SinglePointCalculator(frame, energy=energy, forces=frame.positions * 0)
     found = shifted_energies(tiny.potential(0, "float32"), frames, {7})
     assert found == pytest.approx({**{z: begun[z] + moves[z] for z in begun}, 7: tiny.ENERGIES[7]}, abs=2e-3)
+
+
+def test_energies_of_atoms_settle_where_the_network_fits_them_best():
+    net = mace.from_plain(tiny.settings(), torch.float64)
+    frames = [tiny.rattled(name) for name in ("CH4", "H2O", "CH3OH", "CO2", "C2H6")]
+    rng = np.random.default_rng(0)
+    labels = [float(Potential(net, "", "", "", "").energies([frame])[0]) + rng.normal(0, 5) for frame in frames]
+    for frame, energy in zip(frames, labels, strict=True):
+        frame.calc = SinglePointCalculator(frame, energy=energy, forces=frame.positions * 0)
+    alone = Atoms("H")
+    alone.calc = SinglePointCalculator(alone, energy=-13.5, forces=np.zeros((1, 3)))
+    settled_by([*frames, alone])(net)
+    left = np.array(labels) - [float(Potential(net, "", "", "", "").energies([frame])[0]) for frame in frames]
+    for z in (6, 8):  # what is left has no share of the elements that moved
+        assert left @ [np.count_nonzero(frame.numbers == z) for frame in frames] == pytest.approx(0, abs=1e-6)
+    assert dict(zip(net.atomic_numbers.tolist(), net.atomic_energies_fn.atomic_energies.flatten().tolist(),
+                    strict=True))[1] == tiny.ENERGIES[1]  # fmt: skip
 
 
 def test_vectors_between_the_layers(tmp_path):
