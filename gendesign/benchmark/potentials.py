@@ -71,15 +71,16 @@ def in_order(rows: list[Row]) -> list[Row]:
     return [*aimed, *(row for row in rows if row.name not in TARGETS)]
 
 
-def test_files(patterns: list[str]) -> list[str]:
-    """The files that `potentials.test` names, patterns resolved; UserError for one that matches none."""
+def test_files(
+    patterns: list[str], key: str = "potentials.test", maker: str = "scripts/organic/structures.py test 0 8"
+) -> list[str]:
+    """The files that the setting `key` names, patterns resolved; UserError for one that matches none."""
     found = []
     for pattern in patterns:
         matches = sorted(name for name in glob(pattern) if Path(name).is_file())
         if not matches:
             raise UserError(
-                f"potentials.test={pattern} matches no file; give labelled files, such as those of "
-                "scripts/organic/structures.py test 0 8"
+                f"{key}={pattern} matches no file; give labelled files, such as those of {maker}"
             )
         found += matches
     return found

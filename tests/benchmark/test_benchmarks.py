@@ -72,7 +72,7 @@ def test_speed_table_of_a_tiny_run(place, capsys):
         ("molecules", "references=1", "references=1"),
         ("molecules", "relaxation=null", "relaxation=null"),
         ("speed", "speed.repeats=0", "speed.repeats=0"),
-        ("everything", "seed=1", "molecules, potentials, pretraining, speed"),
+        ("everything", "seed=1", "molecules, perovskites, potentials, pretraining, speed"),
     ],
 )
 def test_bad_input_is_one_line(place, tmp_path, capfd, name, word, said):

@@ -1,0 +1,175 @@
+"""Lattices of perovskites that were measured long ago, beside those that the potential gives."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from itertools import product
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers
+from ase.geometry import minkowski_reduce
+from ase.neighborlist import neighbor_list
+
+from gendesign.benchmark.record import Row
+from gendesign.benchmark.search import Material
+from gendesign.generate.perovskite.composition import BOND
+from gendesign.generate.perovskite.contacts import radii
+from gendesign.relaxation import Relaxation
+from gendesign.structure.files import read_structures
+from gendesign.structure.formula import parse_formula
+from gendesign.structure.perovskite import layer_spacing, metals_of
+from gendesign.structure.types import Candidate, UserError
+
+WITHIN = "<= 5"  # percent
+DRAWN = 8  # starts drawn for each that is relaxed in the published cell
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Of a layered perovskite, Angstrom and Angstrom^2: distance of its layers, area of the plane per metal, and both
+    in-plane lengths of the cell of two metals (sqrt2 x sqrt2)."""
+
+    spacing: float
+    area: float
+    longer: float
+    shorter: float
+
+
+NAMES = {
+    "spacing": ("layer spacing", "Angstrom"),
+    "area": ("area per metal", "Angstrom^2"),
+    "longer": ("longer in-plane length", "Angstrom"),
+    "shorter": ("shorter in-plane length", "Angstrom"),
+}
+# Crystallographic literature: (butylammonium)2PbI4 Pbca, a 8.88 b 8.69 c 27.60 Angstrom with two layers, at room
+# temperature; (phenethylammonium)2PbI4 as given to two digits.
+KNOWN = {
+    "BA2PbI4": (Material("CCCC[NH3+]", "Pb", "I"), Lattice(13.80, 8.88 * 8.69 / 2, 8.88, 8.69)),
+    "PEA2PbI4": (Material("c1ccccc1CC[NH3+]", "Pb", "I"), Lattice(16.4, 8.7 * 8.7 / 2, 8.7, 8.7)),
+}
+CUBIC = {"CsPbI3": 6.29, "CsPbBr3": 5.87}  # Angstrom, above 600 and 403 K
+CUBIC_LIMITS = Relaxation("fire", 0.005, 500, cell=True, max_stress=0.01)  # tight, as five atoms cost nothing
+
+
+def in_plane(vectors: np.ndarray, metals: int) -> tuple[float, float, float]:
+    """Area per metal and both lengths, the longer one first, of the cell of two metals nearest to a square.
+
+    vectors (2, 3) of a planar cell with so many metals (Angstrom): any cell of the same plane, whichever vectors and
+    however many metals, gives the same numbers, as those sit on a lattice that is nearly square.
+    """
+    cell = np.vstack([vectors, np.cross(*vectors) / np.linalg.norm(np.cross(*vectors))])
+    cell = minkowski_reduce(cell, pbc=(True, True, False))[0][:2]
+    # Translations from metal to metal are halves of the vectors where a cell holds more than one.
+    steps = np.arange(-2, 2.1, 1.0 if metals == 1 else 0.5)
+    choices = np.array(list(product(steps, repeat=4))).reshape(-1, 2, 2)
+    choices = choices[np.isclose(np.abs(np.linalg.det(choices)), 2 / metals)]
+    made = choices @ cell
+    lengths = np.linalg.norm(made, axis=-1)
+    cosines = (made[:, 0] * made[:, 1]).sum(-1) / lengths.prod(-1)
+    best = int(np.argmin(np.log(lengths[:, 0] / lengths[:, 1]) ** 2 + cosines**2))
+    area = float(np.linalg.norm(np.cross(*cell))) / metals
+    return area, float(lengths[best].max()), float(lengths[best].min())
+
+
+def lattice_of(atoms: Atoms, layers: int) -> Lattice:
+    """Of a layered crystal whose layers, so many of them, are parallel to its first two vectors."""
+    return Lattice(layer_spacing(atoms, layers), *in_plane(atoms.cell.array[:2], len(metals_of(atoms)) // layers))
+
+
+def deviation(value: float, true: float) -> float:
+    """How far the value is from the true one, in percent, without its sign."""
+    return 100 * abs(value / true - 1)
+
+
+def lattice_rows(title: str, found: Lattice | None, true: Lattice, target: str | None = WITHIN) -> list[Row]:
+    """Every length and its deviation from experiment; None for what was not found."""
+    rows = []
+    for key, (name, unit) in NAMES.items():
+        value, wanted = None if found is None else asdict(found)[key], asdict(true)[key]
+        apart = None if value is None else deviation(value, wanted)
+        n = 0 if value is None else 1
+        rows.append(Row(f"{title}: {name}", value, unit, n))
+        rows.append(Row(f"{title}: {name}, off experiment ({wanted:.4g})", apart, "%", n, target))
+    return rows
+
+
+def into_cell(atoms: Atoms, lattice: Lattice) -> Atoms:
+    """A start of one layer and two metals in a rectangular plane of that lattice, layers that far apart.
+
+    Heights above the layer's middle and the sideways step from layer to layer (as shares of the plane's vectors) stay;
+    molecules, told by the array `molecule`, move as wholes.
+    """
+    old = atoms.cell.array
+    plane = np.diag([lattice.longer, lattice.shorter])
+    middle = atoms.positions.copy()
+    names = atoms.arrays["molecule"]
+    for name in set(names.tolist()) - {-1}:
+        middle[names == name] = atoms.positions[names == name].mean(axis=0)
+    to_new = np.linalg.inv(old[:2, :2]) @ plane
+    out = atoms.copy()
+    out.positions[:, :2] += middle[:, :2] @ to_new - middle[:, :2]
+    cell = np.zeros((3, 3))
+    cell[:2, :2], cell[2] = plane, [*(old[2, :2] @ to_new), lattice.spacing]
+    out.set_cell(cell)
+    return out
+
+
+def crowding(atoms: Atoms) -> float:
+    """Smallest distance between a molecule and what is not of it, as a share of the sum of van der Waals radii."""
+    i, j, distance = neighbor_list("ijd", atoms, 4.0)
+    names, size = atoms.arrays["molecule"], radii(atoms.numbers)
+    share = (distance / (size[i] + size[j]))[names[i] != names[j]]
+    return float(share.min(initial=1.0))
+
+
+def published_starts(
+    start: Callable[[int], Candidate], lattice: Lattice, count: int, drawn: int = DRAWN
+) -> list[Candidate]:
+    """The `count` roomiest of `drawn` times as many starts (each of one layer and two metals) in the published cell."""
+    made = [start(index) for index in range(count * drawn)]
+    moved = [c.after("put into the published cell", into_cell(c.atoms, lattice)) for c in made if c.failure is None]
+    roomy = sorted(moved, key=lambda c: -crowding(c.atoms))[:count]
+    return [replace(c, index=place) for place, c in enumerate(roomy)]
+
+
+def cubic_start(formula: str) -> Atoms:
+    """The cubic perovskite AMX3 of five atoms with the builder's metal-halide distance."""
+    a_site, metal, halide = parse_formula(formula)
+    scaled = [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0, 0], [0, 0.5, 0], [0, 0, 0.5]]
+    numbers = [atomic_numbers[symbol] for symbol in (a_site, metal, halide, halide, halide)]
+    return Atoms(numbers, scaled_positions=scaled, cell=[2 * BOND[metal][halide]] * 3, pbc=True)
+
+
+def cubic_length(atoms: Atoms) -> float:
+    """The cube root of the volume per metal in Angstrom: the lattice constant of a cubic cell or a multiple."""
+    return float(np.cbrt(atoms.get_volume() / len(metals_of(atoms))))
+
+
+def cubic_rows(formula: str, candidate: Candidate, taught: Atoms | None) -> list[Row]:
+    """The lattice constant of a relaxed cubic cell, which its symmetry keeps cubic, and the teacher's."""
+    done = candidate.failure is None and candidate.info["converged"]
+    rows, true = [], CUBIC[formula]
+    for way, atoms in (("cubic", candidate.atoms if done else None), ("cubic, teacher", taught)):
+        value = None if atoms is None else cubic_length(atoms)
+        title, n = f"{formula}, {way}: lattice constant", 0 if value is None else 1
+        rows.append(Row(title, value, "Angstrom", n))
+        rows.append(Row(f"{title}, off experiment ({true:.4g})", value and deviation(value, true), "%", n))
+    return rows
+
+
+def teacher_cells(file: str | None) -> dict[str, Candidate]:
+    """The teacher's relaxed crystals by name, of which a file may hold some; raises UserError.
+
+    Each structure states its name as `material`; a layered one its number of layers, 1 if not said, as `layers`, and
+    these are parallel to its first two vectors.
+    """
+    found = {}
+    for candidate in [] if file is None else read_structures([file]):
+        name, allowed = candidate.info.get("material"), (*KNOWN, *CUBIC)
+        if name not in allowed:
+            raise UserError(
+                f"perovskites.teacher_cells={file}, structure {candidate.index + 1} has material={name}; allowed are "
+                f"{', '.join(allowed)}"
+            )
+        found[name] = candidate
+    return found

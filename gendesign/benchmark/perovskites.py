@@ -1,0 +1,223 @@
+"""`gendesign benchmark perovskites`: errors of a potential, crystals found again, lattices, and relaxing in batches.
+
+Searches, relaxed references and whatever takes minutes lie below `output`; the same command completes them.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from omegaconf import DictConfig, OmegaConf
+
+from gendesign.benchmark import lattices, recovery, relaxing
+from gendesign.benchmark.potentials import test_files
+from gendesign.benchmark.record import Row, check_record, table, write
+from gendesign.benchmark.search import Material, Search, digest, fitting_cells, settings_for
+from gendesign.potential.zoo import hash_of
+from gendesign.relaxation import relax
+from gendesign.run.build import load, make
+from gendesign.run.folder import check_folder, open_folder
+from gendesign.run.validation import run_validation
+from gendesign.structure.files import write_atomically
+from gendesign.structure.formula import parse_formula
+from gendesign.structure.labels import has_label, kind_of
+from gendesign.structure.perovskite import metals_of
+from gendesign.structure.types import Candidate, UserError
+from gendesign.train.teacher import Teacher, label, make_teacher
+from gendesign.validation.errors import ALL
+from gendesign.validation.suite import read_frames
+
+BEST = 5  # of the candidates one must be the reference
+TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
+           "stress MAE, combined": ("GPa", None)}  # fmt: skip
+LEAST = {"starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, "max_steps": 1, "max_atoms": 1,
+         "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A material with its search and, where it is to be found again, the relaxation of its reference."""
+
+    material: Material
+    search: Search
+    reference: Search | None = None
+
+
+def run(config: DictConfig) -> None:
+    """Make what is missing in `output`, print the table, write `record`/perovskites.json."""
+    settings, record = config.perovskites, check_record(config.record)
+    _refuse(settings)
+    files = test_files(settings.test, "perovskites.test", "scripts/hoip/label.py gather")
+    output = Path(config.output) / "perovskites"
+    recovered, known = recovery_plans(config, output / "recovery"), known_plans(config, output / "known")
+    taught = lattices.teacher_cells(settings.teacher_cells)
+    teacher = _teacher(config, recovered)
+    potential = load(config)
+    plans = [*recovered, *known.values()]
+    elements = {symbol for plan in plans for symbol in plan.material.composition.elements}
+    potential.require_elements(elements.union(*map(parse_formula, settings.cubic)))
+    for search in [one for plan in plans for one in (plan.search, plan.reference) if one]:
+        search.check(potential)
+    rows = [
+        *error_rows(files, config, potential, output / "errors"),
+        *recovery_rows(recovered, potential, teacher, output / "teacher"),
+        *known_rows(known, settings.published, potential, taught),
+        *cubic_rows(settings.cubic, potential, taught),
+        *timing_rows(plans, settings, potential, output / "relaxing.json"),
+    ]
+    write(rows, record / "perovskites.json", potential.device)
+    print(table(rows))
+    print(f"ranked crystals: {output}/*/*/report.html; rows: {record / 'perovskites.json'}")
+
+
+def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
+    """The searches for `perovskites.compositions` and their references; raises UserError for what cannot be done."""
+    settings, plans = config.perovskites, []
+    known = recovery.read_references(settings.references) if settings.compositions else {}
+    for text in settings.compositions:
+        material = Material.parse(text)
+        reference = recovery.reference_for(material, known, config)
+        chosen = settings_for(material, fitting_cells(material, settings.cell, settings.most_atoms), config)
+        given = (replace(reference, index=0),)
+        plans.append(Plan(material, Search(chosen, output / material.folder),
+                          Search(chosen, output / f"{material.folder}-reference", given)))  # fmt: skip
+    return plans
+
+
+def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
+    """The searches for crystals whose lattices are known, by name, in the cell that these have."""
+    plans = {}
+    for name in config.perovskites.known:
+        material = lattices.KNOWN[name][0]
+        plans[name] = Plan(material, Search(settings_for(material, ["sqrt2"], config), output / name))
+    return plans
+
+
+def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output: Path) -> list[Row]:
+    """Errors on the labelled files, of all together and by kind; rows without a value where there are none."""
+    if not files:
+        return [Row(name, None, unit, 0, target) for name, (unit, target) in TARGETS.items()]
+    kinds = sorted({kind_of(frame) for frame in read_frames(files) if has_label(frame)})
+    identity = {"verb": "benchmark perovskites", "settings": {"dtype": config.dtype},
+                "files": {file: hash_of(Path(file)) for file in files}, "weights": potential.weights_hash}  # fmt: skip
+    check_folder(output, identity)
+    aims = {name: target for name, (_, target) in TARGETS.items() if target}
+    with open_folder(output, identity, "parts/*.json"):
+        found = run_validation(potential, files, {"tests": ["errors"], "together": kinds}, output, aims)
+    return [row for row in found["errors"] if not row.name.endswith(ALL)]  # these are the combined ones once more
+
+
+def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None, output: Path) -> list[Row]:
+    """Whether each reference was found again, and the shares over all of them."""
+    rows, outcomes = [], []
+    for plan in plans:
+        found, reference = plan.search.run(potential), plan.reference.run(potential)
+        ask = None if teacher is None else _taught(teacher, output / plan.material.folder)
+        outcomes.append(recovery.judged(found, reference, BEST, ask))
+        rows += recovery.recovery_rows(plan.material.text, outcomes[-1], found, BEST)
+    return [*recovery.share_rows(outcomes), *rows]
+
+
+def known_rows(
+    plans: dict[str, Plan], published: int, potential: Any, taught: dict[str, Candidate]
+) -> list[Row]:
+    """Lattices of the best structure found, of the best start in the published cell, and the teacher's own."""
+    rows = []
+    for name, plan in plans.items():
+        true = lattices.KNOWN[name][1]
+        found = {"best of the search": plan.search.run(potential)}
+        if published:
+            generator = make(plan.search.settings.generator, potential=potential)
+            start = partial(generator.start, seed=plan.search.settings.seed)
+            starts = lattices.published_starts(start, true, published)
+            path = plan.search.path.with_name(f"{name}-published")
+            found["from the published cell"] = replace(plan.search, path=path, given=tuple(starts)).run(potential)
+        for way, one in found.items():
+            # one that has not converged has the lattice that it started from
+            rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true)
+        rows += lattices.lattice_rows(f"{name}, teacher", _lattice(taught.get(name)), true, target=None)
+    return rows
+
+
+def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+    """Lattice constants of cubic perovskites."""
+    if not formulas:
+        return []
+    done = relax([lattices.cubic_start(formula) for formula in formulas], potential, lattices.CUBIC_LIMITS)
+    own = {name: None if name not in taught else taught[name].atoms for name in formulas}
+    return [row for name, one in zip(formulas, done, strict=True) for row in lattices.cubic_rows(name, one, own[name])]
+
+
+def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, path: Path) -> list[Row]:
+    """Structures per second of the first material's starts, batched and by ASE."""
+    if not plans or not settings.timed:
+        return relaxing.pace_rows(None, 0, potential.device)
+    search = plans[0].search
+    limits = replace(make(search.settings.relaxation), optimizer="fire", max_steps=settings.timed_steps)
+    generator, starts = make(search.settings.generator, potential=potential), []
+    for index in range(10 * settings.timed):
+        start = generator.start(index, seed=search.settings.seed)
+        if start.failure is None and len(starts) < settings.timed:
+            starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
+    identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
+                "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits)}  # fmt: skip
+    found = kept(path, identity, lambda: relaxing.measured(starts, potential, limits))
+    return relaxing.pace_rows(found, len(starts), potential.device)
+
+
+def kept(path: Path, identity: dict[str, Any], make_it: Callable[[], Any]) -> Any:
+    """What `make_it` gives, as JSON has it; from the file where it was made for the same identity before."""
+    if path.is_file() and (before := json.loads(path.read_text()))["identity"] == identity:
+        return before["found"]
+    found = make_it()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, json.dumps({"identity": identity, "found": found}, indent=1) + "\n")
+    return found
+
+
+def _lattice(crystal: Candidate | None) -> lattices.Lattice | None:
+    return None if crystal is None else lattices.lattice_of(crystal.atoms, int(crystal.info.get("layers", 1)))
+
+
+def _taught(teacher: Teacher, folder: Path) -> Callable[[Atoms, Atoms], float | None]:
+    """Energy of one crystal above another by the teacher, eV per metal, as one formula unit has one."""
+
+    def apart(first: Atoms, second: Atoms) -> float | None:
+        folder.mkdir(parents=True, exist_ok=True)
+        labelled = [label(teacher, atoms, scratch=folder) for atoms in (first, second)]
+        if any("failure" in frame.info for frame in labelled):
+            return None
+        energies = [frame.info["energy"] / len(metals_of(frame)) for frame in labelled]
+        return float(energies[0] - energies[1])
+
+    def remembered(first: Atoms, second: Atoms) -> float | None:
+        identity = {"teacher": teacher.about, "structures": digest([first, second])}
+        return kept(folder.with_suffix(".json"), identity, lambda: apart(first, second))
+
+    return remembered
+
+
+def _teacher(config: DictConfig, plans: Sequence[Plan]) -> Teacher | None:
+    """The teacher that is asked about lower structures; UserError for one that cannot judge these crystals."""
+    if config.get("teacher") is None:
+        return None
+    teacher = make_teacher(OmegaConf.to_container(config.teacher, resolve=True))
+    teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.composition.elements))
+    references: list[Candidate] = [candidate for plan in plans for candidate in plan.reference.given]
+    for reason in filter(None, (teacher.refuse(candidate.atoms) for candidate in references)):
+        raise UserError(f"teacher={teacher.title}: a reference {reason}")
+    return teacher
+
+
+def _refuse(settings: DictConfig) -> None:
+    for key, least in LEAST.items():
+        if settings[key] is None or settings[key] < least:
+            raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
+    for key, allowed in (("known", lattices.KNOWN), ("cubic", lattices.CUBIC)):
+        if unknown := [name for name in settings[key] if name not in allowed]:
+            raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -1,0 +1,161 @@
+"""Whether a search found a reference crystal again: matched, lower, or missed (arXiv 2403.06955 has no such test)."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from omegaconf import DictConfig
+from pymatgen.core import Structure
+
+from gendesign.benchmark.record import SHARE, Row
+from gendesign.benchmark.search import Found, Material, energy_of
+from gendesign.structure.crystals import ENERGY, heavy_structure, matcher
+from gendesign.structure.files import read_structures
+from gendesign.structure.perovskite import metals_of
+from gendesign.structure.types import Candidate, UserError
+
+SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"
+MAKER = "python scripts/hoip/references.py potential=NAME"
+LONGER = 5  # times as many starts stand behind a reference
+MATCHED, LOWER, MISSED, UNKNOWN = "matched", "lower", "missed", "not judged"
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """rank: of the lowest candidate that is the reference, 1 the lowest of all; distance: root mean square between
+    their heavy atoms, Angstrom; match_energy: of that one above the reference; energy: of the lowest of all above the
+    reference, `taught`: the same by the teacher; eV per formula unit."""
+
+    outcome: str
+    rank: int | None = None
+    distance: float | None = None
+    match_energy: float | None = None
+    energy: float | None = None
+    taught: float | None = None
+
+
+def judge(
+    structures: Sequence[Atoms],
+    energies: Sequence[float],
+    reference: Atoms,
+    reference_energy: float,
+    k: int,
+    taught: Callable[[], float | None] | None = None,
+) -> Recovery:
+    """What became of the reference, given unique intact structures from the lowest up; energies in eV per formula unit.
+
+    Matched when one of the first `k` is the reference (heavy atoms, volumes not scaled). Else lower when the first one
+    is another crystal and lies below the reference by more than what still counts as a copy; `taught` then tells
+    the same difference by a teacher, which must be below zero too. Everything else is missed.
+    """
+    if not structures:
+        return Recovery(MISSED)
+    known, match = heavy_structure(reference), matcher()
+    rank = next((i for i, one in enumerate(structures, 1) if match.fit(known, heavy_structure(one))), None)
+    distance = None if rank is None else _distance(known, heavy_structure(structures[rank - 1]))
+    above = [float(energy - reference_energy) for energy in energies]
+    found = Recovery(MISSED, rank, distance, None if rank is None else above[rank - 1], above[0])
+    if rank is not None and rank <= k:
+        return replace(found, outcome=MATCHED)
+    if found.energy >= -ENERGY:
+        return found
+    if taught is None:
+        return replace(found, outcome=LOWER)
+    apart = taught()
+    return replace(found, outcome=LOWER if apart is not None and apart < 0 else MISSED, taught=apart)
+
+
+def _distance(first: Structure, second: Structure) -> float | None:
+    """Root mean square distance in Angstrom; pymatgen gives it in units of the cube root of the volume per atom."""
+    found = matcher().get_rms_dist(first, second)
+    length = np.cbrt(np.mean([s.volume / len(s) for s in (first, second)]))
+    return None if found is None else float(found[0] * length)
+
+
+def read_references(file: str | None) -> dict[str, Candidate]:
+    """References by "CATION METAL HALIDE" from a file, None for the shipped one; raises UserError."""
+    path = SHIPPED if file is None else Path(file).expanduser()
+    if not path.is_file():
+        raise UserError(f"perovskites.references={path} does not exist; make it: {MAKER}")
+    found = {}
+    for candidate in read_structures([path]):
+        if "composition" not in candidate.info or not len(metals_of(candidate.atoms)):
+            raise UserError(
+                f"perovskites.references={path}, structure {candidate.index + 1} does not state its composition, or is "
+                f"no perovskite; make the file: {MAKER}"
+            )
+        found[str(candidate.info["composition"])] = replace(candidate, history=(), failure=None)
+    return found
+
+
+def reference_for(material: Material, known: dict[str, Candidate], config: DictConfig) -> Candidate:
+    """The reference of a material; raises UserError where there is none, or the search would not be independent."""
+    if material.text not in known:
+        raise UserError(
+            f"perovskites.compositions: no reference is known of {material.text}, only of "
+            f"{', '.join(known) or 'none'}; make one: {MAKER}"
+        )
+    found = known[material.text]
+    starts, seeds = found.info.get("starts"), str(found.info.get("seeds", "")).split()
+    if starts is not None and starts < LONGER * config.perovskites.starts:
+        raise UserError(
+            f"perovskites.starts={config.perovskites.starts}: the reference of {material.text} is the best of {starts} "
+            f"starts and must be that of {LONGER} times as many; give at most {int(starts) // LONGER}"
+        )
+    if str(config.seed) in seeds:
+        raise UserError(f"seed={config.seed} was used for the reference of {material.text}; give another than "
+                        f"{', '.join(seeds)}")  # fmt: skip
+    return found
+
+
+def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[Row]:
+    """The rows of one composition; the outcome is the unit of a one."""
+    n, unit = found.starts, "eV per formula unit"
+    measured = recovery.outcome != UNKNOWN
+    return [
+        Row(f"{name}: outcome, best {k}", 1 if measured else None, recovery.outcome, 1),
+        Row(f"{name}: rank of the match", recovery.rank, "", len(found.ranked)),
+        Row(f"{name}: RMS distance of the match", recovery.distance, "Angstrom", 1 if recovery.rank else 0),
+        Row(f"{name}: match above the reference", recovery.match_energy, unit, 1 if recovery.rank else 0),
+        Row(f"{name}: best above the reference", recovery.energy, unit, 1),
+        Row(f"{name}: the same, teacher", recovery.taught, unit, 0 if recovery.taught is None else 1),
+        Row(f"{name}: starts", n, "starts", n),
+        Row(f"{name}: starts that failed or broke", found.failures, "starts", n),
+        Row(f"{name}: unique intact structures", len(found.ranked), "structures", n),
+        Row(f"{name}: model calls", found.calls, "calls", n),
+        Row(f"{name}: structure evaluations", found.evaluations, "structures", n),
+        Row(f"{name}: time", found.minutes, "minutes", n),
+    ]
+
+
+def share_rows(recoveries: Sequence[Recovery]) -> list[Row]:
+    """Shares over all compositions asked for; what could not be judged counts against the target."""
+    n = len(recoveries)
+    close = sum(r.outcome == MATCHED and abs(r.match_energy) < ENERGY for r in recoveries)
+    count = {outcome: sum(r.outcome == outcome for r in recoveries) for outcome in (MATCHED, LOWER, MISSED)}
+
+    def share(number: int) -> float | None:
+        return number / n if n else None
+
+    return [
+        Row("recovered: matched or lower", share(count[MATCHED] + count[LOWER]), SHARE, n, ">= 0.8"),
+        *(Row(f"recovered: {outcome}", share(number), SHARE, n) for outcome, number in count.items()),
+        # the matching of heavy atoms is generous; copies within a search must agree in energy as well
+        Row(f"recovered: matched, energies within {ENERGY:g} eV per formula unit", share(close), SHARE, n),
+    ]
+
+
+def judged(found: Found, reference: Found, k: int, taught: Callable[[Atoms, Atoms], Any] | None) -> Recovery:
+    """`judge` of a search against the reference as this potential relaxed it; taught(best, reference): see `judge`.
+
+    A reference that broke, or that is not relaxed to the end, could make a search look better than it is: not judged.
+    """
+    known = reference.settled
+    if known is None:
+        return Recovery(UNKNOWN)
+    ask = None if taught is None or found.best is None else lambda: taught(found.best.atoms, known.atoms)
+    structures, energies = [c.atoms for c in found.ranked], [energy_of(c) for c in found.ranked]
+    return judge(structures, energies, known.atoms, energy_of(known), k, ask)

@@ -1,0 +1,220 @@
+"""The searches behind the table of perovskites: each one a results folder that the same command completes.
+
+A search is what `gendesign generate generator=perovskite` does, with the benchmark's number of starts and cells; what
+the potential was asked for stands among its verdicts, so that it is known of interrupted runs too.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from omegaconf import DictConfig, OmegaConf
+
+from gendesign.generate.perovskite.build import Draws, units
+from gendesign.generate.perovskite.composition import Composition, compose
+from gendesign.potential.faces import TorchSimModel
+from gendesign.run import pipeline
+from gendesign.run.build import Structures, build_stages, make
+from gendesign.run.folder import check_folder, open_folder
+from gendesign.run.merge import CANDIDATES, VERDICTS
+from gendesign.run.progress import Bar
+from gendesign.run.records import read_candidates, read_verdicts
+from gendesign.run.settings import resolve
+from gendesign.run.stages import Stages
+from gendesign.screening.perovskite import ENDED
+from gendesign.structure.graph import Batch
+from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
+
+CALLS, EVALUATIONS = "model_calls", "structure_evaluations"
+NO_FAILURE = tuple(start for start, name in ENDED.items() if name != "broken early")  # copies, and those left behind
+
+
+class Metered:
+    """A potential that counts how often it was called, and for how many structures."""
+
+    def __init__(self, potential: Any) -> None:
+        self.potential, self.calls, self.structures = potential, 0, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.potential, name)
+
+    def as_torchsim(self, *, stress: bool = False) -> TorchSimModel:
+        """A torch-sim model whose calls count."""
+        return TorchSimModel(self, stress)
+
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        """What the potential says; see Potential.evaluate."""
+        self.calls += 1
+        self.structures += structures.n_systems if isinstance(structures, Batch) else len(structures)
+        return self.potential.evaluate(structures, stress=stress)
+
+    def read(self, index: int) -> list[Verdict]:
+        """Both counts since the last reading, as verdicts on candidate `index`."""
+        counts = {CALLS: self.calls, EVALUATIONS: self.structures}
+        self.calls = self.structures = 0
+        return [Verdict(index, check, None, float(count)) for check, count in counts.items() if count]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A layered perovskite by its cation, metal and halide, as `perovskites.compositions` has it."""
+
+    cation: str
+    metal: str
+    halide: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Material":
+        """From "CATION METAL HALIDE"; raises UserError for anything else."""
+        words = str(text).split()
+        if len(words) != 3:
+            raise UserError(
+                f"perovskites.compositions: '{text}' is not CATION METAL HALIDE; write such as CCCC[NH3+] Pb I"
+            )
+        return cls(*words)
+
+    @property
+    def text(self) -> str:
+        return f"{self.cation} {self.metal} {self.halide}"
+
+    @property
+    def composition(self) -> Composition:
+        return compose(self.cation, self.metal, self.halide)
+
+    @property
+    def folder(self) -> str:
+        """The text as the name of a folder."""
+        return re.sub(r"[^\w.=,+-]", "_", self.text)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One search: settings as of `gendesign generate`, its folder, and the structures if there is nothing to draw."""
+
+    settings: DictConfig
+    path: Path
+    given: tuple[Candidate, ...] | None = None
+
+    def identity(self, weights: str) -> dict[str, Any]:
+        """What makes two searches the same."""
+        keys = ("generator", "relaxation", "screening", "n", "seed", "shard_size", "dtype")
+        settings = OmegaConf.to_container(self.settings, resolve=True)
+        files = {} if self.given is None else {"structures": digest([c.atoms for c in self.given])}
+        chosen = {key: settings[key] for key in keys}
+        return {"verb": "benchmark perovskites", "settings": chosen, "files": files, "weights": weights}
+
+    def check(self, potential: Any) -> None:
+        """Raise, before hours are spent on others, for settings and folders that this search cannot use."""
+        check_folder(self.path, self.identity(potential.weights_hash))
+        if self.given is None:
+            make(self.settings.generator, potential=potential)
+
+    def run(self, potential: Any) -> "Found":
+        """Make what is missing in the folder and read it."""
+        settings, meter = self.settings, Metered(potential)
+        given = None if self.given is None else Structures(self.given, "given")
+        stages, n = build_stages(settings, [], meter, given)
+        print(f"{self.path.parent.name} {self.path.name}: {n} starts into {self.path}", file=sys.stderr)
+        with (
+            open_folder(self.path, self.identity(potential.weights_hash)) as folder,
+            Bar(n, settings.shard_size, stages.names) as bar,
+        ):
+            done = pipeline.run(
+                _counted(stages, meter), folder, n=n, seed=settings.seed, shard_size=settings.shard_size, progress=bar
+            )
+        return Found.read(self.path, done["timings"]["seconds"])
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search found: unique intact structures from the lowest energy up, and what it took.
+
+    starts: drawn; failures: those that broke, exploded or had no room, halving's losers and copies not among them;
+    calls and evaluations: of the model, and of structures in these calls; minutes: of the finished shards.
+    """
+
+    ranked: tuple[Candidate, ...]
+    starts: int
+    failures: int
+    calls: int
+    evaluations: int
+    minutes: float
+
+    @classmethod
+    def read(cls, path: Path, seconds: dict[str, float]) -> "Found":
+        """From a completed results folder and the seconds of its stages."""
+        verdicts = read_verdicts(path / VERDICTS)
+        candidates = {c.index: c for c in read_candidates(path / CANDIDATES, verdicts)}
+        of = {check: {v.candidate: v for v in verdicts if v.check == check} for check in ("rank", "valid", "finished")}
+        ranks = sorted((verdict.value, index) for index, verdict in of["rank"].items() if of["valid"][index].passed)
+        ended = [v.reason for v in of["finished"].values() if not v.passed]
+        broken = sum(v.passed is False and of["finished"][i].passed is True for i, v in of["valid"].items())
+        counts = {check: sum(int(v.value) for v in verdicts if v.check == check) for check in (CALLS, EVALUATIONS)}
+        return cls(
+            tuple(candidates[index] for _, index in ranks),
+            len(candidates),
+            broken + sum(not reason.startswith(NO_FAILURE) for reason in ended),
+            counts[CALLS],
+            counts[EVALUATIONS],
+            sum(seconds.values()) / 60,
+        )
+
+    @property
+    def best(self) -> Candidate | None:
+        """The lowest one."""
+        return self.ranked[0] if self.ranked else None
+
+    @property
+    def settled(self) -> Candidate | None:
+        """The lowest one that is relaxed to convergence."""
+        return next((candidate for candidate in self.ranked if candidate.info["converged"]), None)
+
+
+def energy_of(candidate: Candidate) -> float:
+    """eV per formula unit of a relaxed candidate."""
+    return float(candidate.info["energy"]) / int(candidate.info["formula_units"])
+
+
+def settings_for(material: Material, cells: Sequence[str], config: DictConfig) -> DictConfig:
+    """Settings of `gendesign generate generator=perovskite` for this material with the benchmark's own in place."""
+    own, settings = config.perovskites, resolve("generate", ["generator=perovskite"])
+    changed = {
+        "n": own.starts, "shard_size": own.shard_size, "seed": config.seed, "dtype": config.dtype,
+        "generator": {"cation": material.cation, "metal": material.metal, "halide": material.halide,
+                      "cell": list(cells), "rungs": own.rungs, "steps": own.steps, "max_atoms": own.max_atoms},
+        "relaxation": {key: own[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
+        "screening": {"decomposition": 0, "rivals": 0},  # they cost minutes and change no rank
+    }  # fmt: skip
+    return OmegaConf.merge(settings, changed)
+
+
+def fitting_cells(material: Material, allowed: Sequence[str], most: int) -> list[str]:
+    """Those of the cells that hold at most so many atoms; raises UserError where none does."""
+    composition = material.composition
+    atoms = composition.spacers * len(composition.cation.numbers) + composition.metals + composition.sites
+    Draws(cells=tuple(allowed))  # names of cells that do not exist are said first
+    fitting = [cell for cell in allowed if units(composition, cell) * atoms <= most]
+    if not fitting:
+        raise UserError(
+            f"perovskites.most_atoms={most}: {material.text} has {atoms} atoms per formula unit, which fit into none "
+            f"of the cells {', '.join(allowed)}; give a larger one or leave the composition out"
+        )
+    return fitting
+
+
+def _counted(stages: Stages, meter: Metered) -> Stages:
+    """The same stages, the counts of the model's calls among the verdicts of each shard."""
+    screen = stages.screen
+    return replace(stages, screen=lambda few: [*screen(few), *meter.read(few[0].index)])
+
+
+def digest(structures: Sequence[Atoms]) -> str:
+    parts = [(a.numbers.tolist(), np.round(a.positions, 6).tolist(), np.round(a.cell.array, 6).tolist())
+             for a in structures]  # fmt: skip
+    return hashlib.sha256(repr(parts).encode()).hexdigest()

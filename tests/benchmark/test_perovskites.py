@@ -1,0 +1,281 @@
+"""gendesign benchmark perovskites: its pure parts on cases made by hand, and the whole command on a toy potential."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import make_supercell
+from ionic import Ionic
+from omegaconf import OmegaConf
+from scipy.spatial.transform import Rotation
+
+from gendesign import cli
+from gendesign.benchmark import lattices, perovskites, relaxing
+from gendesign.benchmark.lattices import KNOWN, Lattice, in_plane, into_cell, lattice_rows, published_starts
+from gendesign.benchmark.recovery import (
+    LOWER,
+    MATCHED,
+    MISSED,
+    UNKNOWN,
+    Recovery,
+    judge,
+    read_references,
+    reference_for,
+    share_rows,
+)
+from gendesign.benchmark.search import Material, Metered, fitting_cells
+from gendesign.generate.perovskite.build import Draws, build_start
+from gendesign.generate.perovskite.composition import compose
+from gendesign.potential.faces import AseCalculator
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.files import write_extxyz
+from gendesign.structure.types import Candidate, UserError
+
+REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
+
+
+@pytest.fixture(scope="module")
+def crystals() -> list[Atoms]:
+    """Two different starts of (methylammonium)2PbI4."""
+    made = compose("C[NH3+]")
+    return [build_start(made, Draws(cells=("sqrt2",)), 0, index).atoms for index in (0, 1)]
+
+
+def disguised(atoms: Atoms) -> Atoms:
+    """The same crystal: another cell of it, turned, shifted, its atoms in another order and displaced a little."""
+    copy = make_supercell(atoms, [[1, 1, 0], [-1, 1, 0], [0, 0, 1]])
+    turn = Rotation.from_rotvec([0.3, -1.1, 0.6]).as_matrix()
+    copy.set_cell(copy.cell.array @ turn.T, scale_atoms=True)
+    rng = np.random.default_rng(3)
+    copy.positions += [1.3, 0.2, -2.0] + rng.normal(0, 0.03, copy.positions.shape)
+    copy.wrap()
+    return copy[rng.permutation(len(copy))]
+
+
+def test_a_disguised_copy_is_matched_and_another_crystal_is_not(crystals):
+    first, second = crystals
+    found = judge([second, disguised(first)], [-1.3, -1.0], first, -1.0, k=5)
+    assert found.outcome == MATCHED and found.rank == 2
+    assert 0.01 < found.distance < 0.12  # 0.03 Angstrom along each axis are 0.05
+    assert (found.energy, found.match_energy) == (pytest.approx(-0.3), 0.0)
+    moved = first.copy()  # hydrogens do not count
+    moved.positions[moved.numbers == 1] += 0.4
+    assert judge([moved], [0.0], first, 0.0, k=1).outcome == MATCHED
+
+
+def test_a_match_behind_the_best_k_does_not_count(crystals):
+    first, second = crystals
+    found = judge([second, first], [-0.01, 0.0], first, 0.0, k=1)
+    assert (found.outcome, found.rank) == (MISSED, 2)
+    assert judge([], [], first, 0.0, k=5) == Recovery(MISSED)
+
+
+def test_lower_needs_more_than_the_tolerance_and_the_teacher(crystals):
+    first, second = crystals
+    assert judge([second], [-0.021], first, 0.0, k=5).outcome == LOWER
+    assert judge([second], [-0.019], first, 0.0, k=5).outcome == MISSED
+    for said, outcome in ((-0.001, LOWER), (0.001, MISSED), (None, MISSED)):
+        found = judge([second], [-1.0], first, 0.0, k=5, taught=lambda said=said: said)
+        assert (found.outcome, found.taught) == (outcome, said)
+
+
+def test_shares_count_what_could_not_be_judged():
+    found = [Recovery(MATCHED, 1, 0.1, 0.03), *(Recovery(outcome) for outcome in (LOWER, MISSED, UNKNOWN))]
+    share, matched, lower, missed, close = share_rows(found)
+    assert (share.value, share.n, share.target) == (0.5, 4, ">= 0.8")
+    assert (matched.value, lower.value, missed.value, close.value) == (0.25, 0.25, 0.25, 0.0)
+    assert share_rows([])[0].value is None and share_rows([])[0].met is False
+
+
+def test_planar_cells_reduce_to_that_of_two_metals():
+    a, b = np.array([8.88, 0, 0]), np.array([0, 8.69, 0])
+    one = np.array([(a + b) / 2, (a - b) / 2])  # of one metal
+    for cell, metals in (
+        (np.array([a, b]), 2),
+        (np.array([b, a + 2 * b]), 2),
+        (one, 1),
+        (2 * one, 4),
+        (np.array([one[0], 2 * one[1]]), 2),
+        (np.array([one[0] + one[1], one[1]]), 1),
+        (np.array([a, b + a]) @ Rotation.from_rotvec([0.4, 0.9, -0.3]).as_matrix().T, 2),
+    ):
+        assert in_plane(cell, metals) == pytest.approx((8.88 * 8.69 / 2, 8.88, 8.69))
+
+
+def test_deviations_have_no_sign_and_a_target():
+    true = Lattice(10.0, 40.0, 9.0, 8.0)
+    rows = {row.name: row for row in lattice_rows("x", Lattice(9.0, 42.0, 9.0, 8.0), true)}
+    off = rows["x: layer spacing, off experiment (10)"]
+    assert off.value == pytest.approx(10.0) and off.met is False and rows["x: layer spacing"].value == 9.0
+    assert rows["x: area per metal, off experiment (40)"].value == pytest.approx(5.0)
+    assert all(row.value is None for row in lattice_rows("x", None, true))
+
+
+def test_starts_in_the_published_cell_keep_their_molecules():
+    true, made = KNOWN["BA2PbI4"][1], compose("CCCC[NH3+]", conformers=1)
+
+    def start(index: int) -> Candidate:
+        built = build_start(made, Draws(), 0, index)
+        return Candidate(built.atoms, index, failure=built.failure)
+
+    before = start(0).atoms
+    after = into_cell(before, true)
+    assert lattices.lattice_of(after, 1) == Lattice(*(pytest.approx(value) for value in vars(true).values()))
+    for name in range(4):
+        own = before.arrays["molecule"] == name
+        shift = after.positions[own] - before.positions[own]
+        assert np.ptp(shift, axis=0).max() < 1e-9 and np.abs(shift[:, 2]).max() < 1e-9
+    few = published_starts(start, true, 2, drawn=3)
+    assert [candidate.index for candidate in few] == [0, 1]
+    roomy = [lattices.crowding(candidate.atoms) for candidate in few]
+    assert roomy[0] >= roomy[1] >= sorted(lattices.crowding(into_cell(start(i).atoms, true)) for i in range(6))[-2]
+
+
+def test_cells_of_the_teacher(tmp_path):
+    path, crystal = tmp_path / "cells.extxyz", lattices.cubic_start("CsPbI3")
+    write_extxyz([Candidate(crystal.repeat((2, 2, 1)), 0, info={"material": "CsPbI3"})], path)
+    taught = lattices.teacher_cells(str(path))["CsPbI3"].atoms
+    own, off, teacher, teacher_off = lattices.cubic_rows("CsPbI3", Candidate(crystal, 0, failure="broke"), taught)
+    assert (own.value, off.value) == (None, None) and teacher.value == pytest.approx(6.4)
+    assert teacher_off.value == pytest.approx(100 * (6.4 / 6.29 - 1))
+    write_extxyz([Candidate(crystal, 0, info={"material": "CsSnI3"})], path)
+    with pytest.raises(UserError, match="material=CsSnI3; allowed are BA2PbI4, PEA2PbI4, CsPbI3, CsPbBr3"):
+        lattices.teacher_cells(str(path))
+    assert lattices.teacher_cells(None) == {}
+
+
+def test_materials_and_their_cells():
+    material = Material.parse("C[NH3+] Pb I")
+    assert material.composition.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
+    assert fitting_cells(material, ["1", "sqrt2", "2x2"], 42) == ["1", "sqrt2"]
+    with pytest.raises(UserError, match="21 atoms per formula unit"):
+        fitting_cells(material, ["sqrt2"], 41)
+    with pytest.raises(UserError, match="is not CATION METAL HALIDE"):
+        Material.parse("C[NH3+] PbI")
+
+
+def test_references_must_be_independent_of_the_search(crystals, tmp_path):
+    material, path = Material.parse("C[NH3+] Pb I"), tmp_path / "known.extxyz"
+    info = {"composition": material.text, "starts": 40, "seeds": "1001 1002"}
+    write_extxyz([Candidate(crystals[0], 7, "perovskite", 1002, info=info)], path)
+    known = read_references(str(path))
+
+    def config(seed: int, starts: int):
+        return OmegaConf.create({"seed": seed, "perovskites": {"starts": starts}})
+
+    found = reference_for(material, known, config(0, 8))
+    assert np.allclose(found.atoms.positions, crystals[0].positions) and found.seed == 1002
+    for settings, said in ((config(0, 9), "give at most 8"), (config(1001, 8), "seed=1001")):
+        with pytest.raises(UserError, match=said):
+            reference_for(material, known, settings)
+    with pytest.raises(UserError, match=r"no reference is known of CC\[NH3\+\] Pb I, only of C\[NH3\+\] Pb I"):
+        reference_for(Material.parse("CC[NH3+] Pb I"), known, config(0, 8))
+    with pytest.raises(UserError, match="does not exist; make it"):
+        read_references(str(tmp_path / "none.extxyz"))
+
+
+def test_both_ways_of_relaxing_end_alike(crystals):
+    bare = [Atoms(a.numbers, a.positions, cell=a.cell, pbc=True) for a in crystals]
+    limits = Relaxation("fire", 0.05, 12, cell=True, max_stress=0.5)
+    found = {"batched": relaxing.batched(bare, Ionic(), limits), "single": relaxing.one_by_one(bare, Ionic(), limits)}
+    assert found["batched"].steps == found["single"].steps == 12 and found["single"].converged == 0
+    loose = Relaxation("fire", 1e9, 12, cell=True, max_stress=1e9)
+    assert relaxing.one_by_one(bare, Ionic(), loose).steps == 0
+    assert relaxing.batched(bare, Ionic(), loose).converged == 2
+
+
+def test_calls_are_counted():
+    toy, atoms = Ionic(), lattices.cubic_start("CsPbI3")
+    meter = Metered(toy)
+    assert meter.name == "ionic" and np.allclose(atoms.get_distance(1, 2, mic=True), 3.2)
+    relax([atoms, atoms], meter, Relaxation("fire", 1e-9, 3, cell=True))
+    counts = {verdict.check: verdict.value for verdict in meter.read(4)}
+    assert counts == {"model_calls": toy.calls / 2, "structure_evaluations": toy.calls}  # the toy counts structures
+    assert toy.calls >= 2 * 5 and meter.read(4) == []  # before, three steps, and for the report
+
+
+@pytest.fixture(scope="module")
+def maker():
+    spec = importlib.util.spec_from_file_location("references", REFERENCES)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def labelled(path: Path) -> None:
+    """Two kinds of structures with forces 50 and energies 10 meV per atom off those of the toy."""
+    frames = []
+    for kind, index in (("layered", 0), ("layered", 1), ("cubic", 2)):
+        atoms = build_start(compose("C[NH3+]"), Draws(cells=("1",)), 5, index).atoms
+        atoms.calc = AseCalculator(Ionic())
+        frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={"kind": kind})
+        frame.info.update(energy=atoms.get_potential_energy() + 0.01 * len(atoms), stress=atoms.get_stress())
+        frame.arrays["forces"] = atoms.get_forces() + 0.05
+        frames.append(frame)
+    ase.io.write(path, frames, format="extxyz")
+
+
+def cubic_minimum(formula: str) -> float:
+    """The lattice constant of lowest energy on a fine grid."""
+    lengths, start = np.arange(5.6, 7.2, 0.005), lattices.cubic_start(formula)
+    grid = [Atoms(start.numbers, start.get_scaled_positions() * a, cell=[a] * 3, pbc=True) for a in lengths]
+    return float(lengths[int(Ionic().evaluate(grid, stress=False).energy.argmin())])
+
+
+def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
+    known, record = tmp_path / "known.extxyz", tmp_path / "record"
+    monkeypatch.setattr(perovskites, "load", lambda config: Ionic())
+    monkeypatch.setattr(maker, "load", lambda config: Ionic())
+    labelled(tmp_path / "test.extxyz")
+    keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
+    keys += ["perovskites.starts=4", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
+    keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
+    words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
+    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
+    assert cli.main(words) == 2
+    assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
+    maker.main(keys)
+    (kept,) = read_references(str(known)).values()
+    assert kept.info["starts"] == 20 and kept.info["weights_sha256"] == "0"
+    assert cli.main(words) == 0
+    rows = {row["name"]: row for row in json.loads((record / "perovskites.json").read_text())}
+    assert rows["force MAE, combined"]["value"] == pytest.approx(50) and rows["force MAE, cubic"]["n"] == 1
+    energy = rows["energy MAE, combined"]
+    assert energy["value"] == pytest.approx(10) and energy["target"] == "<= 5" and energy["n"] == 3
+    assert rows["stress MAE, combined"]["value"] < 1e-6
+    name = "C[NH3+] Pb I"
+    assert rows[f"{name}: outcome, best 5"]["unit"] in (MATCHED, LOWER, MISSED)
+    calls, evaluations = rows[f"{name}: model calls"]["value"], rows[f"{name}: structure evaluations"]["value"]
+    assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 4
+    assert rows[f"{name}: match above the reference"]["n"] == (rows[f"{name}: rank of the match"]["value"] is not None)
+    assert rows["BA2PbI4, best of the search: layer spacing"]["value"] > 8
+    assert rows["BA2PbI4, teacher: layer spacing"]["value"] is None
+    assert rows["CsPbBr3, cubic: lattice constant"]["value"] == pytest.approx(cubic_minimum("CsPbBr3"), abs=0.01)
+    assert rows["batches over one by one"]["target"] == ">= 1" and rows["batches over one by one"]["value"] > 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/perovskites/*/*/shards/*")}
+    assert len(before) == 9  # five long searches, one, its reference, two of the known crystal
+    assert cli.main(words) == 0
+    again = {row["name"]: row for row in json.loads((record / "perovskites.json").read_text())}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert again == rows
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("perovskites.known=[MAPbI3]", "nothing is known of MAPbI3; allowed are BA2PbI4, PEA2PbI4"),
+        ("perovskites.starts=0", "perovskites.starts=0: give 1 or more"),
+        ("perovskites.test=[nowhere/*.extxyz]", "perovskites.test=nowhere/*.extxyz matches no file"),
+        ("perovskites.compositions=[]", "does not know Br, Cs"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, word, said):
+    monkeypatch.setattr(perovskites, "load", lambda config: Ionic(("H", "C", "N", "I", "Pb")))
+    words = ["benchmark", "perovskites", "perovskites=quick", word, f"output={tmp_path / 'out'}", f"record={tmp_path}"]
+    assert cli.main(words) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
