@@ -1,7 +1,7 @@
 """Relaxing many crystals in batches against relaxing them one by one with ASE: the same starts, potential, convergence.
 
-Both run FIRE with ASE's parameters on atoms and cell (Frechet filter), until forces and stress are below the same
-limits or the same number of steps is made; relaxation.py tells the rest. What differs: structures in a batch that are
+Both run FIRE with ASE's parameters on atoms and cell (Frechet filter, the cell weighted alike), until forces and stress
+are below the same limits or the same number of steps is made; relaxation.py tells the rest. What differs: structures in a batch that are
 done leave it and others take their place; the batched side evaluates the model once more at the end for its report,
 looks for structures that break, and on its first step already mixes velocities, which are zero.
 """
@@ -58,7 +58,9 @@ def _by_ase(atoms: Atoms, potential: Any, settings: Relaxation) -> tuple[bool, i
     """Whether the structure converged, and the steps it took."""
     work = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
     work.calc = AseCalculator(potential)
-    search = FIRE(FrechetCellFilter(work, scalar_pressure=settings.pressure * units.GPa), logfile=None)
+    # the same weight of the cell as gendesign.relaxation gives it, with which ASE too needs fewer steps
+    cell = FrechetCellFilter(work, exp_cell_factor=len(work) ** 0.5, scalar_pressure=settings.pressure * units.GPa)
+    search = FIRE(cell, logfile=None)
     for _ in search.irun(fmax=0.0, steps=settings.max_steps):  # its own criterion mixes forces and stress
         if done := _relaxed(work, settings):
             break

@@ -68,9 +68,10 @@ def minima() -> list[Atoms]:
 
 
 def trained() -> set[str]:
-    """SMILES, with stereo, of every molecule that gave a label."""
-    out, seen = set(), set()
-    for folder, kind in (("train", "relaxed"), ("modes", "thermal"), ("wide", "path"), ("visited-*", None)):
+    """SMILES, with stereo, of every molecule that gave a label, also to pieces of the fit whose labels are gone."""
+    out, seen = set((OUT / "training.smi").read_text().split()) if (OUT / "training.smi").is_file() else set(), set()
+    kinds = {"train": "relaxed", "modes": "thermal", "wide": "path", "turned": "turned", "hot": None, "visited-*": None}
+    for folder, kind in kinds.items():
         for frame in read_frames(sorted(Path("training").glob(f"{folder}/shard-*.extxyz"))):
             key = str(frame.info.get("molecule", ""))
             if kind is not None and (frame.info["kind"] != kind or (folder, key) in seen):

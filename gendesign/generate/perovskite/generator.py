@@ -47,7 +47,7 @@ class Perovskite:
     steps: int = 40
     keep: float = 0.5
     pressure: float = 1.0
-    optimizer: str = "fire"
+    optimizer: str = "lbfgs"
     max_atoms: int = 1000
     name: str = "perovskite"
 

@@ -25,7 +25,7 @@ class Halving:
     steps: int = 40
     keep: float = 0.5
     pressure: float = 1.0
-    optimizer: str = "fire"
+    optimizer: str = "lbfgs"
     max_atoms: int = 1000
 
     def __post_init__(self) -> None:
