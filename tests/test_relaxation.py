@@ -162,6 +162,16 @@ def test_a_converged_cell_needs_a_converged_stress():
     assert not short.info["converged"] and short.info["fmax"] < 1e-6
 
 
+@pytest.mark.parametrize("optimizer", ["fire", "lbfgs"])
+def test_a_larger_cell_of_the_same_crystal_takes_no_more_steps(optimizer):
+    one = bulk("Ar", "fcc", a=5.26, cubic=True)
+    one.set_cell(one.cell.array @ np.diag([1.05, 0.97, 1.02]), scale_atoms=True)
+    limits = Relaxation(optimizer=optimizer, fmax=1e-3, max_steps=300, cell=True, max_stress=0.002)
+    few, many = relax([one, one.repeat(3)], ToyPotential("lj"), limits)
+    assert few.info["converged"] and many.info["converged"]
+    assert many.info["steps"] <= 1.5 * few.info["steps"]
+
+
 def test_fixed_atoms_stay_also_in_a_batch():
     fixed = cluster(6, 5)
     fixed.set_constraint(FixAtoms([0, 3]))
