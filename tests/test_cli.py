@@ -98,7 +98,7 @@ def test_every_target_takes_its_keys():
         if "_target_" in section:
             module, name = section.pop("_target_").rsplit(".", 1)
             groups = [name for entry in section.pop("defaults", []) if isinstance(entry, dict) for name in entry]
-            groups = [name for name in groups if not name.startswith("override ")]  # groups of the run
+            groups = [name for name in groups if not name.startswith(("override ", "/"))]  # the run's own
             section = dict.fromkeys([key for key, value in section.items() if not isinstance(value, dict)] + groups)
             known = inspect.signature(getattr(importlib.import_module(module), name)).parameters
             assert section.keys() <= known.keys(), path
