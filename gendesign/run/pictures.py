@@ -10,11 +10,13 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
+from ase.neighborlist import neighbor_list
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
 WIDTH, HEIGHT = 190, 140
 MOST_ATOMS = 400  # a projection of more atoms is a blot
+BONDED = 1.25  # sums of covalent radii
 
 
 def draw_smiles(smiles: str) -> str:
@@ -39,9 +41,13 @@ def draw_smiles(smiles: str) -> str:
 
 
 def draw_atoms(atoms: Atoms) -> str:
-    """Balls and sticks seen along the flattest direction, as an SVG element; empty for no atoms or very many."""
+    """Balls and sticks seen along the flattest direction, as an SVG element; empty for no atoms or very many.
+
+    A crystal is its cell and the images that are bonded to a heavier atom of it, so that octahedra are whole.
+    """
     if not 0 < len(atoms) <= MOST_ATOMS or not np.isfinite(atoms.positions).all():
         return ""
+    atoms = with_images(atoms) if atoms.pbc.any() else atoms
     points = atoms.positions - atoms.positions.mean(axis=0)
     axes = np.linalg.svd(points, full_matrices=True)[2]
     x, y, depth = (points @ axes.T).T
@@ -50,7 +56,7 @@ def draw_atoms(atoms: Atoms) -> str:
     left, top = WIDTH / 2 - (x.max() + x.min()) / 2 / span, HEIGHT / 2 - (y.max() + y.min()) / 2 / span
     x, y = left + x / span, top + y / span
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    bonded = np.triu(distances < 1.25 * (radii[:, None] + radii[None]), k=1)
+    bonded = np.triu(distances < BONDED * (radii[:, None] + radii[None]), k=1)
     parts = [
         f"<line x1='{x[i]:.1f}' y1='{y[i]:.1f}' x2='{x[j]:.1f}' y2='{y[j]:.1f}' stroke='#888' stroke-width='2'/>"
         for i, j in zip(*np.nonzero(bonded), strict=True)
@@ -62,6 +68,20 @@ def draw_atoms(atoms: Atoms) -> str:
             f"<circle cx='{x[i]:.1f}' cy='{y[i]:.1f}' r='{size:.1f}' fill='rgb({red},{green},{blue})' stroke='#555'/>"
         )
     return f"<svg width='{WIDTH}px' height='{HEIGHT}px' viewBox='0 0 {WIDTH} {HEIGHT}'>{''.join(parts)}</svg>"
+
+
+def with_images(atoms: Atoms) -> Atoms:
+    """The atoms of a cell and all periodic images that are bonded to a heavier one of them."""
+    i, j, shift = neighbor_list("ijS", atoms, list(BONDED * covalent_radii[atoms.numbers]))
+    outer = shift.any(axis=1) & (atoms.numbers[i] > atoms.numbers[j])
+    images = sorted({(int(k), *map(int, s)) for k, s in zip(j[outer], shift[outer], strict=True)})
+    if not images:
+        return atoms
+    names, shifts = np.array(images)[:, 0], np.array(images)[:, 1:]
+    return Atoms(
+        np.concatenate([atoms.numbers, atoms.numbers[names]]),
+        np.concatenate([atoms.positions, atoms.positions[names] + shifts @ atoms.cell.array]),
+    )
 
 
 def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = False) -> str:

@@ -72,7 +72,7 @@ def _landscape(verdicts: Sequence[Verdict]) -> str:
     found = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
     ranked = [index for index, check in found if check == RANK]
     points = [(found.get((i, "density")), found.get((i, "energy_above_best"))) for i in ranked]
-    return scatter([p for p in points if None not in p], "density (g/cm3)", "energy above the best (eV/formula unit)")
+    return scatter([p for p in points if None not in p], "density (g/cm3)", "above the best (eV/formula)")
 
 
 def _gallery(
