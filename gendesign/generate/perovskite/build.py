@@ -109,7 +109,7 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
         composition.halide_counts(units(composition, cell, draws.layers))
     if composition.thickness is None and draws.layers > 1:
         raise UserError(f"generator.layers={draws.layers}: a 3D perovskite has no layers; leave it at 1")
-    if draws.symmetry and (composition.thickness is None or composition.cation.charge != 1):
+    if draws.symmetry and not has_groups(composition):
         raise UserError(
             f"generator.symmetry={draws.symmetry}: layer groups are for layers with cations of charge +1; leave it at 0"
         )
@@ -120,6 +120,11 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
             f"generator.cation={composition.cation.smiles} fits no pocket: {tries} starts of {draws.redraws} draws all "
             "had atoms in contact; give a lower generator.contact, a larger generator.cell or more generator.redraws"
         )
+
+
+def has_groups(composition: Composition) -> bool:
+    """Whether there are symmetric starts: layers with cations of charge +1 on both faces."""
+    return composition.thickness is not None and composition.cation.charge == 1
 
 
 def units(composition: Composition, cell: str, layers: int = 1) -> int:

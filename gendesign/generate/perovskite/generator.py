@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 
-from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.build import Draws, build_start, check_recipe, has_groups
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.generate.perovskite.precursors import precursors_energy
@@ -20,7 +20,8 @@ class Perovskite:
     cation: SMILES, MA, FA, Cs or a structure file; metal: Pb or Sn; halide: Cl, Br, I or a mixture such as I3Br;
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
-    symmetry: see Draws (cell is its cells). rungs, steps, keep, pressure, optimizer, max_atoms: see Halving.
+    symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
+    keep, pressure, optimizer, max_atoms: see Halving.
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -42,7 +43,7 @@ class Perovskite:
     contact: float = 0.7
     compact: int = 3
     redraws: int = 100
-    symmetry: float = 0.0
+    symmetry: float = 0.5
     rungs: int = 3
     steps: int = 40
     keep: float = 0.5
@@ -66,7 +67,7 @@ class Perovskite:
         """What is drawn for every start."""
         cells = (self.cell,) if isinstance(self.cell, str | int) else tuple(self.cell)
         own = {field.name: getattr(self, field.name) for field in fields(Draws) if field.name != "cells"}
-        return Draws(cells=cells, **own)
+        return Draws(cells=cells, **own | {"symmetry": self.symmetry if has_groups(self.composition) else 0.0})
 
     @cached_property
     def halving(self) -> Halving:

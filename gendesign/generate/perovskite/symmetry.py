@@ -1,6 +1,6 @@
 """Layer groups of a layer of octahedra, and cations that obey one: starts with the symmetry crystals mostly have.
 
-The layer groups come from pyxtal (Fredericks et al., Comput. Phys. Commun. 261, 107810), an optional package. Its own
+The layer groups come from pyxtal (Fredericks et al., Comput. Phys. Commun. 261, 107810). Its own
 random crystals know no octahedra (none of 60 of (butylammonium)2PbI4 had six halides about each metal), so that what is
 taken from it are the operations.
 """
@@ -98,11 +98,11 @@ def group_table(number: int) -> tuple[str, bool, list[list[tuple]]]:
     Raises UserError where pyxtal is missing.
     """
     try:
-        from pyxtal.symmetry import Group  # optional
+        from pyxtal.symmetry import Group
     except ImportError:
         raise UserError(
             "generator.symmetry above 0 needs the package pyxtal, which is not installed; "
-            "run pip install 'gendesign[symmetry]', or give generator.symmetry=0"
+            "run pip install pyxtal, or give generator.symmetry=0"
         ) from None
     group = Group(number, dim=2)
     matrices = np.array([operation.affine_matrix for operation in group[0].ops])
