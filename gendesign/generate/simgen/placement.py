@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 X_H = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34, "F": 0.92, "Cl": 1.28, "Br": 1.41, "I": 1.61}  # Angstrom
+EQUAL = 1e-6  # of costs, which are of the order of one
 # Angle heavy - X - H in degrees of an sp3-like atom with one neighbour.
 ANGLE = {"C": 109.5, "N": 109.0, "O": 107.0, "S": 96.0}
 CONTACT = {"H": 2.2, "C": 2.4, "N": 2.3, "O": 2.2, "F": 2.2, "S": 2.6, "Cl": 2.6, "Br": 2.8, "I": 3.0}  # to hydrogen
@@ -78,7 +79,11 @@ def _frame(symbols, positions, bonds, kinds) -> Frame:
 
 def _best(frame: Frame, atom: int, count: int) -> np.ndarray:
     found = _options(frame, atom, count)
-    return found[0] if len(found) == 1 else found[int(np.argmin(_cost(frame, atom, found)))]
+    if len(found) == 1:
+        return found[0]
+    cost = _cost(frame, atom, found)
+    # The first of those that are as good: turned by a third, three hydrogens change names, and rounding must not choose.
+    return found[int(np.argmax(cost <= cost.min() + EQUAL))]
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
