@@ -245,7 +245,7 @@ def usage() -> str:
     return (
         f"usage: gendesign VERB [FILE ...] [key=value ...] [--sweep]\n\n{verbs}\n\n"
         "gendesign VERB --help   every key, its value and what it means\n"
-        "--sweep                 key=a,b,c runs once per value, each into a folder of its own below output; sweep.csv compares\n\n"
+        "--sweep                 key=a,b,c runs once per value, each into a folder of its own; sweep.csv compares\n\n"
         "example: gendesign generate n=100 seed=7 output=results/run1 generator.n_heavy_atoms=5-12"
     )
 

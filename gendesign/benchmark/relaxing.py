@@ -1,9 +1,9 @@
 """Relaxing many crystals in batches against relaxing them one by one with ASE: the same starts, potential, convergence.
 
 Both run FIRE with ASE's parameters on atoms and cell (Frechet filter, the cell weighted alike), until forces and stress
-are below the same limits or the same number of steps is made; relaxation.py tells the rest. What differs: structures in a batch that are
-done leave it and others take their place; the batched side evaluates the model once more at the end for its report,
-looks for structures that break, and on its first step already mixes velocities, which are zero.
+are below the same limits or the same number of steps is made; relaxation.py tells the rest. What differs: structures
+in a batch that are done leave it and others take their place; the batched side evaluates the model once more at the end
+for its report, looks for structures that break, and on its first step already mixes velocities, which are zero.
 """
 
 import time

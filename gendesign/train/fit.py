@@ -117,7 +117,8 @@ def fit(
     With `valid` they are the best of those judged on it. `folder` keeps state.pt (weights, average, optimizer, step: a
     killed run goes on exactly there), log.csv and settings.json. `start` gives weights to begin from, `replay` old data
     of which a share is in every batch. `settle` may change the energies of atoms, which no gradient moves: it is called
-    with the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of each batch.
+    with the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of each
+    batch.
     """
     rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def begin_from(potential: Potential, atomic_energies: Mapping[int, float]) -> tu
 
 
 def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(architecture, weights) of `potential` with just the elements of `energies` (eV by atomic number), in that order."""
+    """(architecture, weights) of `potential` with just the elements of `energies` (eV by atomic number), in order."""
     net = potential.net
     if len(getattr(net, "heads", None) or [0]) > 1:
         raise UserError(f"init={potential.name} has several heads, and training starts from models with one; give such")

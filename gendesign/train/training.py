@@ -178,7 +178,7 @@ def shifted_energies(potential: Potential, frames: Sequence[Atoms], also: set[in
 
 
 def shares_of_error(net: nn.Module, frames: Sequence[Atoms], elements: set[int]) -> dict[int, float]:
-    """What the energies of `elements` (atomic numbers) should be raised by (eV), least squares over some of the frames."""
+    """What the energies of `elements` (atomic numbers) should be raised by (eV), least squares over some frames."""
     sample, free = [frame for frame in frames if len(frame) > 1], sorted(elements)
     sample = sample[:: max(1, len(sample) // SEEN)]
     if not sample or not free:

@@ -15,8 +15,8 @@ from ase.data import chemical_symbols
 FOLDER, MEASURED = Path("checkpoints/hoip"), Path("docs/benchmarks/perovskites.json")
 LABELS = Path("training/hoip")
 CAUTION = (
-    "It is a rough one: a universal potential that imitates\n  PBE, no density-functional calculation of these crystals. "
-    "Fine-tune it on labels of your own method\n  (`gendesign train ... init=hoip`) to trust its energies."
+    "It is a rough one: a universal potential that imitates\n  PBE, no density-functional calculation of these "
+    "crystals. Fine-tune it on labels of your own method\n  (`gendesign train ... init=hoip`) to trust its energies."
 )
 SHARE = "recovered: matched or lower"
 EXPERIMENT = re.compile(r"(.*), off experiment \((.*)\)$")

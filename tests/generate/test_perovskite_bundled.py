@@ -1,4 +1,4 @@
-"""The bundled potential `hoip` on crystals whose lattices are known from experiment, and on a start of its own search."""
+"""The bundled potential `hoip` on crystals whose lattices are known from experiment, and on a start of a search."""
 
 import numpy as np
 import pytest

@@ -72,7 +72,7 @@ def load_agent(agent: str, potential: Potential | None = None, *, moved: bool = 
     if kind is PotentialFeatures and not known and not moved:
         raise UserError(
             f"agent {agent} reads the features of the potential {config.get('potential')} it was trained with, and "
-            f"{potential.name} has other weights; give that potential, or train the agent on with this one (init={agent})"
+            f"{potential.name} has other weights; give that potential, or train the agent on with it (init={agent})"
         )
     elements = [chemical_symbols.index(symbol) for symbol in config["elements"]]
     policy = Policy(PolicySettings(features=kind(**features), **given), elements, potential)

@@ -82,7 +82,7 @@ def _best(frame: Frame, atom: int, count: int) -> np.ndarray:
     if len(found) == 1:
         return found[0]
     cost = _cost(frame, atom, found)
-    # The first of those that are as good: turned by a third, three hydrogens change names, and rounding must not choose.
+    # The first of those that are as good: turned by a third, three hydrogens change names; rounding must not choose.
     return found[int(np.argmax(cost <= cost.min() + EQUAL))]
 
 
