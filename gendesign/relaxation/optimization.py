@@ -164,9 +164,9 @@ def _initial_state(structures: list[Atoms], group: Group) -> OptimState:
     options: dict[str, Any] = {}
     if group.settings.cell:
         options = dict(cell_filter=ts.CellFilter.frechet, scalar_pressure=group.settings.pressure * units.GPa)
-        # A strain times this counts as a displacement, whose stiffness is volume times bulk modulus over its square: with
-        # the root of the number of atoms about that of a bond, whatever the cell's size. The usual choice, the number
-        # itself, leaves soft crystals with a cell that hardly moves.
+        # A strain times this counts as a displacement, whose stiffness is volume times bulk modulus over its square:
+        # with the root of the number of atoms about that of a bond, whatever the cell's size. The usual choice, the
+        # number itself, leaves soft crystals with a cell that hardly moves.
         sizes = [len(atoms) for atoms in structures]
         options["cell_factor"] = torch.tensor(sizes, device=group.model.device, dtype=group.model.dtype).sqrt()
     if group.settings.optimizer == Optimizer.fire:
