@@ -76,7 +76,7 @@ def train_files(
     tests = {Path(path).name: labelled_frames([path], False, need_forces=False)[0] for path in test}
     _refuse_leaks(trained + valid, tests, split)
     every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
-    start, plain, isolated = None, None, {}
+    start = None
     if init is None:
         isolated = atomic_energies(trained, {int(z) for frame in every for z in frame.numbers})
         plain = mace.new_mace(
@@ -101,13 +101,8 @@ def train_files(
     _write_skipped(skipped, output / "skipped.csv")
     curves.learning_curve(output / "log.csv", output / "curves.png")
     curves.parity(data, wrong, output / "parity.png")
-    facts = {
-        "steps": settings.steps,
-        "structures": len(trained),
-        "held_out": len(held),
-        "files": [Path(file).name for file in files],
-        "init": init,
-    }
+    facts = {"steps": settings.steps, "structures": len(trained), "held_out": len(held),
+             "files": [Path(file).name for file in files], "init": init}  # fmt: skip
     save_folder(
         net.cpu(),
         output,

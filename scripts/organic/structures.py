@@ -29,6 +29,7 @@ from molecules import embed, graph_key, molecule  # noqa: E402
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
+from well import Well  # noqa: E402
 
 from gendesign.potential.reference import lowest_multiplicity  # noqa: E402
 from gendesign.train.label import label_shards  # noqa: E402
@@ -191,48 +192,6 @@ def test_shard(index: int) -> list[Atoms]:
 
 
 MODES_PER_SHARD = 40
-
-
-# eV/Angstrom^2; modes softer than this are torsions, along which a straight line soon leaves the well
-SOFT = 300.0 * units.kcal / units.mol
-
-
-class Well:
-    """The harmonic well of a force field about a molecule's minimum: RDKit's MMFF94, UFF where it lacks parameters.
-
-    Its Hessian, by central differences of gradients, is a thousand times cheaper than the teacher's, and good enough
-    to draw thermal motion from and to precondition steps towards the teacher's own minimum.
-    """
-
-    def __init__(self, full):
-        make = (
-            rdForceFieldHelpers.MMFFGetMoleculeForceField
-            if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full)
-            else lambda mol, *_: rdForceFieldHelpers.UFFGetMoleculeForceField(mol)
-        )
-        field = make(full, rdForceFieldHelpers.MMFFGetMoleculeProperties(full))
-        field.Minimize(maxIts=500)
-        x0, step = np.array(field.Positions()).ravel(), 1e-3
-
-        def gradient(x):
-            field.Initialize()  # or all gradients but the first are wrong (RDKit 2026.9)
-            return np.array(field.CalcGrad(list(x)))
-
-        hessian = np.array([(gradient(x0 + step * e) - gradient(x0 - step * e)) / (2 * step) for e in np.eye(len(x0))])
-        self.minimum = x0.reshape(-1, 3)
-        self.values, self.vectors = np.linalg.eigh((hessian + hessian.T) / 2 * units.kcal / units.mol)
-
-    def samples(self, temperature: float, count: int, rng) -> np.ndarray:
-        """Displacements (count, atoms, 3) in Angstrom of classical normal modes at `temperature` (K)."""
-        soft = np.sqrt(units.kB * temperature / np.maximum(self.values, SOFT))
-        soft[self.values < 1e-4] = 0.0  # translations and rotations
-        return (rng.normal(size=(count, len(soft))) * soft @ self.vectors.T).reshape(count, -1, 3)
-
-    def newton_step(self, forces: np.ndarray, longest: float = 0.1) -> np.ndarray:
-        """Displacement (atoms, 3) towards the minimum of whoever answered `forces` (atoms, 3; eV/Angstrom)."""
-        along = forces.ravel() @ self.vectors / np.maximum(self.values, SOFT)
-        step = (self.vectors @ along).reshape(-1, 3)
-        return step * min(1.0, longest / np.linalg.norm(step, axis=1).max())
 
 
 def modes_shard(index: int) -> list[Atoms]:

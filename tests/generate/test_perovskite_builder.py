@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.data import vdw_radii
-from ase.neighborlist import neighbor_list
+from spacing import closest
 
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import compose
@@ -41,16 +40,6 @@ def test_starts_are_what_was_asked_for(case):
         inorganic = composition.metals + composition.sites
         assert (molecule[: inorganic * info["formula_units"]] == -1).all()
         assert (np.diff(molecule[inorganic * info["formula_units"] :]) >= 0).all()
-
-
-def closest(atoms: Atoms) -> float:
-    """Shortest distance over the van der Waals distance between different molecules or a molecule and the rest."""
-    i, j, d, shift = neighbor_list("ijdS", atoms, 4.5)
-    molecule = atoms.arrays["molecule"]
-    apart = (molecule[i] != molecule[j]) | (np.abs(shift).sum(axis=1) > 0)
-    apart &= (molecule[i] >= 0) | (molecule[j] >= 0)
-    # A molecule that reaches over the cell's face is stored whole, so its own image is another molecule.
-    return float((d / (vdw_radii[atoms.numbers[i]] + vdw_radii[atoms.numbers[j]]))[apart].min())
 
 
 def test_a_start_depends_on_seed_and_index_alone():

@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.data import vdw_radii
 from ase.neighborlist import neighbor_list
 from ionic import Ionic
 from rdkit import Chem
+from spacing import closest
 
 from gendesign.generate.perovskite import comparison, rivals
 from gendesign.generate.perovskite.build import Draws, build_start
@@ -108,15 +108,6 @@ def charge(atoms: Atoms) -> int:
     number, smiles = atoms.info["cations"].split()
     cations = int(number) * Chem.GetFormalCharge(Chem.MolFromSmiles(smiles))
     return cations + 2 * int(np.isin(atoms.numbers, METALS).sum()) - int(np.isin(atoms.numbers, HALIDES).sum())
-
-
-def closest(atoms: Atoms) -> float:
-    """Shortest distance over the van der Waals distance between molecules and from a molecule to the rest."""
-    i, j, d, shift = neighbor_list("ijdS", atoms, 4.5)
-    molecule = atoms.arrays["molecule"]
-    apart = (molecule[i] != molecule[j]) | (np.abs(shift).sum(axis=1) > 0)
-    apart &= (molecule[i] >= 0) | (molecule[j] >= 0)
-    return float((d / (vdw_radii[atoms.numbers[i]] + vdw_radii[atoms.numbers[j]]))[apart].min())
 
 
 def loose(atoms: Atoms) -> float:

@@ -97,6 +97,23 @@ def test_fit_learns_and_a_restart_is_exact(frames, tmp_path, monkeypatch):
     assert table["n"] == 15 and 0 < table["force_mae_mev_a"] <= table["force_rmse_mev_a"]
 
 
+def test_energies_settle_in_the_first_third_alone_and_a_restart_keeps_them(frames, tmp_path):
+    data, calls = Dataset.from_frames(frames), []
+
+    def settle(net):
+        calls.append(1)
+        net.atomic_energies_fn.atomic_energies += 0.5
+
+    def energies(net):
+        return net.atomic_energies_fn.atomic_energies.flatten()
+
+    plan = replace(FEW, save_every=3)  # judged after 3, 6, 9 ... of 20 steps
+    whole = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)
+    assert len(calls) == 2 and energies(whole).tolist() == [e + 1.0 for e in tiny.ENERGIES.values()]
+    again = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)  # finished: nothing is done anew
+    assert len(calls) == 2 and torch.equal(energies(again), energies(whole))
+
+
 def test_a_loss_that_is_not_finite_stops_in_one_line(frames, tmp_path):
     data = replace(Dataset.from_frames(frames), energy=torch.full((15,), torch.inf, dtype=torch.float64))
     with pytest.raises(UserError, match="step 0: the loss is") as refused:
