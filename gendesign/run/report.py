@@ -15,7 +15,7 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery; the page stays within a few megabytes
 SMILES = "smiles"
 UNITS = {"kcal/mol"}
-RANK = "rank"  # of crystals, and what is said of them:
+RANK, VOLUME = "rank", "volume_per_formula"  # of crystals, and what is said of them:
 BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
 
 
@@ -43,7 +43,8 @@ def write_report(
         shards=summary["shards"],
         model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
         rows=readable(summary["table"], timings),
-        sizes=histogram(heavy, "heavy atoms", "", whole=True),
+        # crystals of one composition are of few sizes: what differs is how densely they are packed
+        sizes=_distribution(VOLUME, verdicts) if ranks else histogram(heavy, "heavy atoms", "", whole=True),
         distributions=[
             *(_distribution(check, verdicts) for check in _strains(verdicts)),
             *([_landscape(verdicts)] if ranks else []),

@@ -1,14 +1,17 @@
 """Label the structures from which `hoip` learns, shard by shard; an interrupted run goes on with the first missing one.
 
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
-    python scripts/hoip/label.py visited 0 400    # relaxation of structure 100,000 + k by `hoip`, roughly labelled
+    python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
+    python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
+    python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
     python scripts/hoip/label.py gather           # train and test files for gendesign train
 Shards are in training/hoip/{rough,visited,dft,atoms}. WORKERS (1) processes, each with one thread.
 """
 
+import gzip
 import os
 import sys
 import time
@@ -31,10 +34,11 @@ from teachers import ELECTRONS, ROUGH, Failed, Rough, cp2k  # noqa: E402
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
 FOLDER = Path("training/hoip")
+PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
-VISITED = 100_000  # structures from here on are relaxed by the checkpoint
+VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -77,9 +81,10 @@ def _rough(k: int) -> list[Atoms]:
 
 
 def visited_shard(k: int) -> list[Atoms]:
-    """Where the relaxation of structure 100,000 + k by the checkpoint leads, labelled by the rough teacher.
+    """Where relaxations by the checkpoint lead, of TOGETHER structures from 100,000 + TOGETHER k on, roughly labelled.
 
-    Active learning: what the search meets under its own potential, its failures among it, is learned.
+    Active learning: what the search meets under its own potential, its failures among it, is learned. Relaxed as the
+    search does it: under pressure, then without, and labelled on the way, at its end and about that.
     """
     import torch
 
@@ -88,18 +93,22 @@ def visited_shard(k: int) -> list[Atoms]:
 
     torch.set_num_threads(1)
     rng = np.random.default_rng([k, 34])
-    potential, found = load_potential(os.environ.get("POTENTIAL", "hoip")), []
-    work = structure(VISITED + k)
-    for steps in (12, 40, 100, 250):
-        pressure = float(rng.choice([0.0, 1.0]))
-        (done,) = relax([work], potential, Relaxation("fire", 0.01, steps, cell=True, pressure=pressure))
-        if done.failure is not None or not apart(done.atoms, 0.3):
-            break
-        work.cell, work.positions = done.atoms.cell, done.atoms.positions
-        found += _safely(work, "visited")
-    for made in (rattled(work, rng), strained(work, rng, 0.04)):
-        if found and apart(made, 0.4):
-            found += _safely(made, "about")
+    potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
+    works = [structure(VISITED + TOGETHER * k + i) for i in range(TOGETHER)]
+    going, found = list(range(TOGETHER)), []
+    for steps, pressure in ((20, 1.0), (40, 1.0), (80, 0.0), (100, 0.0)):
+        settings = Relaxation("lbfgs", 0.01, steps, cell=True, pressure=pressure)
+        done = relax([works[i] for i in going], potential, settings)
+        for i, one in zip(tuple(going), done, strict=True):
+            if one.failure is not None or not apart(one.atoms, 0.3):
+                going.remove(i)
+                continue
+            works[i].cell, works[i].positions = one.atoms.cell, one.atoms.positions
+            found += _safely(works[i], "visited")
+    for i in going:
+        for made in (rattled(works[i], rng), strained(works[i], rng, 0.04)):
+            if apart(made, 0.4):
+                found += _safely(made, "about")
     return found
 
 
@@ -196,6 +205,28 @@ def count() -> None:
                     print(f"  {low}-{high} atoms: {len(cpu)} labels, {np.mean(cpu):.0f} s of one core each")
 
 
+def pack() -> None:
+    """The labels of `dft`, failures too, as one file; the same labels make the same file."""
+    paths = sorted((FOLDER / "dft").glob("shard-*.extxyz"))
+    text = "".join(path.read_text() for path in paths)
+    PACKED.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    print(f"{PACKED.name}: {len(paths)} structures, {PACKED.stat().st_size / 1024:.0f} KiB")
+
+
+def unpack() -> None:
+    """Shards of `dft` from that file where there are none."""
+    with gzip.open(PACKED, "rt") as handle:
+        frames = ase.io.read(handle, ":", format="extxyz")
+    (FOLDER / "dft").mkdir(parents=True, exist_ok=True)
+    made = 0
+    for frame in frames:
+        path = FOLDER / "dft" / f"shard-{frame.info['stream']:05d}.extxyz"
+        if not path.exists():
+            write_frames(path, [frame])
+            made += 1
+    print(f"{FOLDER / 'dft'}: {made} of {len(frames)} shards written")
+
+
 def gather() -> None:
     for what, folders in (("rough", ("rough", "visited")), ("dft", ("dft",))):
         frames = [frame for folder in folders for frame in frames_of(folder)]
@@ -216,8 +247,8 @@ def gather() -> None:
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]
-    if what in ("count", "gather"):
-        {"count": count, "gather": gather}[what]()
+    if what in ("count", "gather", "pack", "unpack"):
+        {"count": count, "gather": gather, "pack": pack, "unpack": unpack}[what]()
     else:
         make = {"rough": rough_shard, "visited": visited_shard, "dft": dft_shard, "atoms": atom_shard}[what]
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))

@@ -20,7 +20,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, "Pb": 4, "Cs": 9}
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
-LONG = 11.0  # Angstrom; along such an axis, here always the stacking of layers, bands are flat and one k-point serves
+LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
 ROUGH = "7net-mf-0"  # a third of the time of 7net-l3i5
 
 INPUT = """&GLOBAL
@@ -40,7 +40,7 @@ INPUT = """&GLOBAL
   &END
   &MGRID
    CUTOFF {cutoff}
-   REL_CUTOFF 50
+   REL_CUTOFF 40
   &END
   {kpoints}
   &SCF
@@ -100,17 +100,17 @@ class Failed(Exception):
 
 
 def kpoints(atoms: Atoms, density: float) -> tuple[int, int, int]:
-    """Monkhorst-Pack points per axis, `density` (1/Angstrom) of a reciprocal vector; one along axes that are LONG."""
+    """Monkhorst-Pack points per axis, `density` (1/Angstrom) of a reciprocal vector; one along a LONG third axis."""
     reciprocal = 2 * math.pi * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     counts = [max(1, math.ceil(density * length - 1e-9)) for length in reciprocal]
-    return tuple(1 if 2 * math.pi / r > LONG else n for r, n in zip(reciprocal, counts, strict=True))
+    return counts[0], counts[1], 1 if 2 * math.pi / reciprocal[2] > LONG else counts[2]
 
 
 def cp2k(
     atoms: Atoms,
     *,
-    cutoff: float = 300.0,
-    density: float = 5.0,
+    cutoff: float = 400.0,
+    density: float = 4.0,
     smearing: float = 0.05,
     eps: float = 1e-8,
     converged: float = 1e-5,
