@@ -187,8 +187,7 @@ def settings_for(material: Material, cells: Sequence[str], config: DictConfig) -
     changed = {
         "n": own.starts, "shard_size": own.shard_size, "seed": config.seed, "dtype": config.dtype,
         "generator": {"cation": material.cation, "metal": material.metal, "halide": material.halide,
-                      "cell": list(cells), "rungs": own.rungs, "steps": own.steps, "hops": own.hops,
-                      "max_atoms": own.max_atoms},
+                      "cell": list(cells), "rungs": own.rungs, "steps": own.steps, "max_atoms": own.max_atoms},
         "relaxation": {key: own[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
         "screening": {"decomposition": 0, "rivals": 0},  # they cost minutes and change no rank
     }  # fmt: skip

@@ -1,53 +1,95 @@
-"""Relax crystals by the rough teacher: its own lattices, beside which those of `hoip` are to be seen.
+"""Relax crystals by the density-functional teacher: its own lattices, beside which those of `hoip` are to be seen.
 
     python scripts/hoip/cells.py FILE ...      # structures with info `material` (BA2PbI4, PEA2PbI4, CsPbI3 ...)
 Writes scripts/hoip/teacher_cells.extxyz, which perovskites.teacher_cells takes; those that are in it stay.
-Needs what the rough teacher needs, see README.md.
+POTENTIAL (hoip) leads the way, which saves most of the teacher's calls. Needs CP2K, see README.md.
 """
 
+import os
 import sys
-import warnings
 from pathlib import Path
 
-warnings.filterwarnings("ignore")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import ase.io  # noqa: E402
-import numpy as np  # noqa: E402
-from ase import Atoms, units  # noqa: E402
-from ase.filters import FrechetCellFilter  # noqa: E402
-from ase.optimize import FIRE  # noqa: E402
-from teachers import ROUGH, Rough  # noqa: E402
+import ase.io
+import numpy as np
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.filters import FrechetCellFilter
+from ase.optimize import FIRE
+from teachers import cp2k
+
+from gendesign.potential import load_potential
 
 OUT = Path(__file__).with_name("teacher_cells.extxyz")
-FMAX, STEPS = 0.02, 400
+FMAX, STRESS = 0.05, 0.1  # eV/Angstrom and GPa: what a minimum of the teacher may have left
+CALLS, STEPS = 8, 300  # of the teacher, and of the potential between two of them
+FARTHEST = 0.05  # change of the volume between two calls
 
 
-def relaxed(atoms: Atoms) -> Atoms:
+class Corrected(Calculator):
+    """The potential, its forces and stress moved by what the teacher's differ from them at one geometry.
+
+    Its minimum is where the teacher's would be if both were equally stiff: a Newton step with the potential's Hessian.
+    There is no energy to these forces but to first order, so it is for optimizers that follow forces.
+    """
+
+    implemented_properties = ("energy", "forces", "stress")
+
+    def __init__(self, potential: Calculator, forces: np.ndarray, stress: np.ndarray) -> None:
+        super().__init__()
+        self.potential, self.moved = potential, (forces, stress)
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        super().calculate(atoms, properties, system_changes)
+        self.potential.calculate(self.atoms, ["energy", "forces", "stress"], all_changes)
+        found = self.potential.results
+        self.results = {
+            "energy": found["energy"],
+            "forces": found["forces"] + self.moved[0],
+            "stress": found["stress"] + self.moved[1],
+        }
+
+
+def relaxed(atoms: Atoms, potential: Calculator) -> Atoms:
     """The teacher's minimum near `atoms`, cell and all, with what is left of forces and stress."""
     work = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-    work.calc = Rough()
-    FIRE(FrechetCellFilter(work), logfile=None, maxstep=0.15).run(fmax=FMAX, steps=STEPS)
+    for call in range(1, CALLS + 1):
+        taught = cp2k(work)
+        fmax = float(np.linalg.norm(taught["forces"], axis=1).max())
+        stress = float(np.abs(taught["stress"]).max() / units.GPa)
+        print(f"{atoms.info['material']}, call {call}: {fmax:.3f} eV/Angstrom, {stress:.3f} GPa", flush=True)
+        if (fmax < FMAX and stress < STRESS) or call == CALLS:
+            break
+        potential.calculate(work, ["energy", "forces", "stress"], all_changes)
+        own = potential.results
+        work.calc = Corrected(potential, taught["forces"] - own["forces"], taught["stress"] - own["stress"])
+        before = work.get_volume()
+        for _ in FIRE(FrechetCellFilter(work), logfile=None, maxstep=0.1).irun(fmax=0.01, steps=STEPS):
+            if abs(work.get_volume() / before - 1) > FARTHEST:  # where the teacher should be asked again
+                break
     out = Atoms(work.numbers, work.positions, cell=work.cell, pbc=True)
     out.info = {
         "material": atoms.info["material"],
         "layers": int(atoms.info.get("layers", 1)),
-        "teacher": f"{ROUGH} + D3(BJ)",
-        "energy": float(work.get_potential_energy()),
-        "fmax": float(np.linalg.norm(work.get_forces(), axis=1).max()),
-        "stress_max": float(np.abs(work.get_stress()).max() / units.GPa),
+        "teacher": str(taught["teacher"]),
+        "energy": float(taught["energy"]),
+        "fmax": fmax,
+        "stress_max": stress,
+        "calls": call,
     }
     return out
 
 
 def main(*files: str) -> None:
     """Relax every structure of `files` whose material the output lacks."""
+    potential = load_potential(os.environ.get("POTENTIAL", "hoip"), dtype="float64").as_ase()
     done = {atoms.info["material"]: atoms for atoms in (ase.io.read(OUT, ":") if OUT.is_file() else [])}
     for file in files:
         for atoms in ase.io.read(file, ":"):
             if atoms.info["material"] not in done:
-                done[atoms.info["material"]] = relaxed(atoms)
+                done[atoms.info["material"]] = relaxed(atoms, potential)
                 ase.io.write(OUT, list(done.values()), format="extxyz")
-                print({k: v for k, v in done[atoms.info["material"]].info.items()}, flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from gendesign.potential import load_potential, mace, save_folder
 from gendesign.train.start import with_elements
 
 BUNDLED = Path("checkpoints/hoip")
-TEACHER = "the universal potential 7net-mf-0 (SevenNet; PBE) with D3(BJ)"
+ROUGH = "the universal potential 7net-mf-0 (SevenNet; PBE) with D3(BJ)"
+DFT = "PBE-D3(BJ) by CP2K (DZVP-MOLOPT-SR-GTH, 400 Ry, 4 k-points per 1/Angstrom); many labels before by "
 
 
 def main(fit: str, out: str = str(BUNDLED)) -> None:
@@ -33,7 +34,7 @@ def main(fit: str, out: str = str(BUNDLED)) -> None:
         licence="MIT",
         citation="gendesign (this repository)",
         chemical_potentials={s: e for s, e in config.get("chemical_potentials", {}).items() if s in ELECTRONS},
-        teacher=TEACHER,
+        teacher=DFT + ROUGH if "dft-train.extxyz" in config["training"]["files"] else ROUGH,
         training=config["training"],
     )
     print(f"exported {fit} to {out}")

@@ -39,6 +39,7 @@ LONGEST = 24  # steps of the relaxation, all of which cost the same: some struct
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
+MOST = 42  # atoms of these
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -94,9 +95,9 @@ def visited_shard(k: int) -> list[Atoms]:
     torch.set_num_threads(1)
     rng = np.random.default_rng([k, 34])
     potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
-    works = [structure(VISITED + TOGETHER * k + i) for i in range(TOGETHER)]
+    works = [structure(VISITED + TOGETHER * k + i, MOST) for i in range(TOGETHER)]
     going, found = list(range(TOGETHER)), []
-    for steps, pressure in ((20, 1.0), (40, 1.0), (80, 0.0), (100, 0.0)):
+    for steps, pressure in ((20, 1.0), (60, 1.0), (80, 0.0)):
         settings = Relaxation("lbfgs", 0.01, steps, cell=True, pressure=pressure)
         done = relax([works[i] for i in going], potential, settings)
         for i, one in zip(tuple(going), done, strict=True):

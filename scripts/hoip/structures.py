@@ -26,9 +26,12 @@ HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
 
-def structure(k: int) -> Atoms:
-    """Structure k: periodic atoms with info `kind`, `molecule` (what a split holds out whole) and `held_out`."""
-    limit = next(atoms for before, atoms in LIMITS if k < before)
+def structure(k: int, most: int | None = None) -> Atoms:
+    """Structure k: periodic atoms with info `kind`, `molecule` (what a split holds out whole) and `held_out`.
+
+    most: of atoms, None for what LIMITS has for k.
+    """
+    limit = most or next(atoms for before, atoms in LIMITS if k < before)
     rng = np.random.default_rng([STREAM, k])
     while True:
         kind = str(rng.choice(list(KINDS), p=[share for _, share in KINDS.values()]))

@@ -232,13 +232,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     monkeypatch.setattr(maker, "load", lambda config: Ionic())
     labelled(tmp_path / "test.extxyz")
     keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
-    keys += [
-        "perovskites.starts=4",
-        "perovskites.rungs=1",
-        "perovskites.steps=8",
-        "perovskites.hops=1",
-        "perovskites.max_steps=60",
-    ]
+    keys += ["perovskites.starts=4", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
     words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]

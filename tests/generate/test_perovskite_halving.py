@@ -10,7 +10,7 @@ from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.relaxation import relax
 from gendesign.structure.types import Candidate, UserError
 
-SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2, hops=0)
+SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2)
 
 
 @pytest.fixture(scope="module")

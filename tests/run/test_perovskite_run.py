@@ -27,9 +27,7 @@ def tiny(tmp_path_factory):
 
 def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
     output = tmp_path / "out"
-    keys = [
-        "n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "generator.hops=0", "relaxation.max_steps=1",
-    ]  # fmt: skip
+    keys = ["n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "relaxation.max_steps=1"]
     words = [*WORDS, *keys, "screening.decomposition=0", "screening.rivals=0", f"output={output}", f"potential={tiny}"]
     assert cli.main(words) == 0
     assert "stopped by halving" in capsys.readouterr().out
@@ -49,9 +47,7 @@ def test_rivals_are_sought_once_a_run(tiny, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(generator, "rivals_energy", lambda composition, potential, starts: asked.append(starts) or -1.0)
     output = tmp_path / "out"
-    keys = [
-        "n=4", "shard_size=2", "generator.rungs=0", "generator.hops=0", "relaxation.max_steps=1", "screening.rivals=3",
-    ]  # fmt: skip
+    keys = ["n=4", "shard_size=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.rivals=3"]
     assert cli.main([*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]) == 0
     assert asked == [3]
     rows = pq.read_table(output / "verdicts.parquet").to_pylist()

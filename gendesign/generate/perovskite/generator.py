@@ -21,7 +21,7 @@ class Perovskite:
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
     symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
-    keep, pressure, hops, hop_steps, optimizer, max_atoms: see Halving.
+    keep, pressure, optimizer, max_atoms: see Halving.
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -50,8 +50,6 @@ class Perovskite:
     pressure: float = 1.0
     optimizer: str = "lbfgs"
     max_atoms: int = 1000
-    hops: int = 12
-    hop_steps: int = 80
     name: str = "perovskite"
 
     def __post_init__(self) -> None:

@@ -2,19 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 from ase import units
 
-from gendesign.generate.perovskite.hops import moved
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import duplicates
 from gendesign.structure.perovskite import cation_fault, network_fault
 from gendesign.structure.types import Candidate, UserError
-
-HOPS = 6  # the random stream of hops
 
 
 @dataclass(frozen=True)
@@ -22,9 +18,7 @@ class Halving:
     """How the starts of one call are thinned out.
 
     rungs: how often they are relaxed and compared, 0 for not at all; steps: optimizer steps on each rung; keep: share
-    that goes on after each; pressure (GPa) pushes loose starts together; hops: how often each that is left is moved to
-    a neighbouring packing and relaxed for up to hop_steps, the lower of both going on; optimizer and max_atoms as in
-    relaxation.
+    that goes on after each; pressure (GPa) pushes loose starts together; optimizer and max_atoms as in relaxation.
     """
 
     rungs: int = 3
@@ -33,8 +27,6 @@ class Halving:
     pressure: float = 1.0
     optimizer: str = "lbfgs"
     max_atoms: int = 1000
-    hops: int = 12
-    hop_steps: int = 80
 
     def __post_init__(self) -> None:
         if not 0 <= self.rungs <= 20:
@@ -45,10 +37,6 @@ class Halving:
             raise UserError(f"generator.keep={self.keep}: give the share that goes on, above 0 and up to 1")
         if not 0 <= self.pressure <= 20:
             raise UserError(f"generator.pressure={self.pressure}: give 0 to 20 GPa")
-        if not 0 <= self.hops <= 1000:
-            raise UserError(f"generator.hops={self.hops}: give 0 (none) to 1000 hops for each survivor")
-        if self.hop_steps < 1:
-            raise UserError(f"generator.hop_steps={self.hop_steps}: give 1 or more optimizer steps for each hop")
         self.relaxation  # noqa: B018  an unknown optimizer is said now
 
     @property
@@ -66,8 +54,8 @@ def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halvi
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
         current = relax(current, potential, settings.relaxation)
-        current = [_measured(candidate, settings.pressure, f"rung {rung}") for candidate in current]
-        current = _without_copies(current, f"rung {rung}")
+        current = [_measured(candidate, settings.pressure, rung) for candidate in current]
+        current = _without_copies(current, rung)
         alive = sorted((c for c in current if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
         going = {candidate.index for candidate in alive[: math.ceil(settings.keep * len(alive))]}
         best = alive[0].info["enthalpy"] if alive else 0.0
@@ -77,44 +65,18 @@ def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halvi
             else candidate.after(f"stopped at rung {rung}", failure=_behind(candidate, best, rung))
             for candidate in current
         ]
-    for number in range(1, settings.hops + 1):
-        current = _without_copies(_hopped(current, potential, settings, number), f"hop {number}")
     return current
 
 
-def _hopped(candidates: Sequence[Candidate], potential: Potential, settings: Halving, number: int) -> list[Candidate]:
-    """The candidates, each of which is left moved to a neighbouring packing if that is lower once both are relaxed."""
-    current = list(candidates)
-    alive = [place for place, candidate in enumerate(current) if candidate.failure is None]
-    tried: dict[int, Candidate] = {}
-    for place in alive:
-        candidate = current[place]
-        rng = np.random.default_rng([candidate.seed, candidate.index, HOPS, number])
-        made = moved(candidate.atoms, candidate.info["cations"], candidate.info["layers"], rng)
-        if made is not None:
-            tried[place] = candidate.after(f"hop {number}: {made[0]}", made[1])
-    relaxation = replace(settings.relaxation, max_steps=settings.hop_steps)
-    relaxed = relax([current[p] for p in alive] + list(tried.values()), potential, relaxation)
-    relaxed = [_measured(candidate, settings.pressure, f"hop {number}") for candidate in relaxed]
-    for place, candidate in zip(alive, relaxed, strict=False):
-        current[place] = candidate
-    for place, child in zip(tried, relaxed[len(alive) :], strict=True):
-        if child.failure is None and (
-            current[place].failure is not None or child.info["enthalpy"] < current[place].info["enthalpy"]
-        ):
-            current[place] = child
-    return current
-
-
-def _measured(candidate: Candidate, pressure: float, stage: str) -> Candidate:
+def _measured(candidate: Candidate, pressure: float, rung: int) -> Candidate:
     if candidate.failure is not None:
         return candidate
     atoms, info = candidate.atoms, candidate.info
     fault = network_fault(atoms, depth_of(info["thickness"])) or cation_fault(atoms, info["cations"])
     if fault:
-        return candidate.after(f"broken at {stage}", failure=f"broken at {stage}: {fault}")
+        return candidate.after(f"broken at rung {rung}", failure=f"broken at rung {rung}: {fault}")
     enthalpy = (info["energy"] + pressure * units.GPa * atoms.get_volume()) / info["formula_units"]
-    return candidate.after(stage, enthalpy=float(enthalpy))
+    return candidate.after(f"rung {rung}", enthalpy=float(enthalpy))
 
 
 def depth_of(thickness: int | str) -> int | None:
@@ -122,7 +84,7 @@ def depth_of(thickness: int | str) -> int | None:
     return None if thickness == "3d" else int(thickness)
 
 
-def _without_copies(candidates: Sequence[Candidate], stage: str) -> list[Candidate]:
+def _without_copies(candidates: Sequence[Candidate], rung: int) -> list[Candidate]:
     alive = [candidate for candidate in candidates if candidate.failure is None]
     first = duplicates(
         [candidate.atoms for candidate in alive],
@@ -131,7 +93,7 @@ def _without_copies(candidates: Sequence[Candidate], stage: str) -> list[Candida
     )
     copies = {c.index: alive[k].index for c, k in zip(alive, first, strict=True) if k is not None}
     return [
-        candidate.after(f"merged at {stage}", failure=f"merged at {stage}: same as {copies[candidate.index]}")
+        candidate.after(f"merged at rung {rung}", failure=f"merged at rung {rung}: same as {copies[candidate.index]}")
         if candidate.index in copies
         else candidate
         for candidate in candidates
