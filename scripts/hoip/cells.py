@@ -65,7 +65,7 @@ def relaxed(atoms: Atoms, potential: Calculator) -> Atoms:
         own = potential.results
         work.calc = Corrected(potential, taught["forces"] - own["forces"], taught["stress"] - own["stress"])
         before = work.get_volume()
-        for _ in FIRE(FrechetCellFilter(work), logfile=None, maxstep=0.1).irun(fmax=0.01, steps=STEPS):
+        for _ in FIRE(FrechetCellFilter(work), logfile=None, maxstep=0.1).irun(fmax=0.003, steps=STEPS):
             if abs(work.get_volume() / before - 1) > FARTHEST:  # where the teacher should be asked again
                 break
     out = Atoms(work.numbers, work.positions, cell=work.cell, pbc=True)

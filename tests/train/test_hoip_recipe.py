@@ -80,7 +80,7 @@ def test_lattices_of_the_teacher_are_its_own_minima(recipe, monkeypatch):
         }  # fmt: skip
 
     monkeypatch.setattr(cells, "cp2k", taught)
-    monkeypatch.setattr(cells, "STRESS", 0.04)
+    monkeypatch.setattr(cells, "STRESS", 0.02)
     start = bulk("Ar", "fcc", a=5.2, cubic=True)
     start.rattle(0.05, seed=1)
     start.info["material"] = "argon"
