@@ -20,7 +20,7 @@ from gendesign.structure.formula import parse_formula
 from gendesign.structure.perovskite import layer_spacing, metals_of
 from gendesign.structure.types import Candidate, UserError
 
-WITHIN = "<= 5"  # percent
+WITHIN, FOLLOWED = "<= 5", "<= 3"  # percent of experiment, and of the teacher
 DRAWN = 8  # starts drawn for each that is relaxed in the published cell
 
 
@@ -93,6 +93,16 @@ def lattice_rows(title: str, found: Lattice | None, true: Lattice, target: str |
     return rows
 
 
+def followed_rows(name: str, taught: Lattice, found: Lattice | None) -> list[Row]:
+    """How far the potential's own minimum (None: not converged) has moved from the teacher's crystal, each length."""
+    rows = []
+    for key, (what, _) in NAMES.items():
+        apart = None if found is None else deviation(asdict(found)[key], asdict(taught)[key])
+        title = f"{name}, the teacher's crystal relaxed: {what}, off teacher ({asdict(taught)[key]:.4g})"
+        rows.append(Row(title, apart, "%", int(found is not None), FOLLOWED))
+    return rows
+
+
 def into_cell(atoms: Atoms, lattice: Lattice) -> Atoms:
     """A start of one layer and two metals in a rectangular plane of that lattice, layers that far apart.
 
@@ -154,6 +164,10 @@ def cubic_rows(formula: str, candidate: Candidate, taught: Atoms | None) -> list
         title, n = f"{formula}, {way}: lattice constant", 0 if value is None else 1
         rows.append(Row(title, value, "Angstrom", n))
         rows.append(Row(f"{title}, off experiment ({true:.4g})", value and deviation(value, true), "%", n))
+    if taught is not None:
+        own, teacher = rows[0].value, cubic_length(taught)
+        title = f"{formula}, cubic: lattice constant, off teacher ({teacher:.4g})"
+        rows.append(Row(title, own and deviation(own, teacher), "%", int(done), FOLLOWED))
     return rows
 
 

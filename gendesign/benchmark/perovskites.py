@@ -141,6 +141,10 @@ def known_rows(
             # one that has not converged has the lattice that it started from
             rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true)
         rows += lattices.lattice_rows(f"{name}, teacher", _lattice(taught.get(name)), true, target=None)
+        if name in taught:
+            (own,) = relax([taught[name]], potential, make(plan.search.settings.relaxation))
+            settled = own if own.failure is None and own.info["converged"] else None
+            rows += lattices.followed_rows(name, _lattice(taught[name]), _lattice(settled))
     return rows
 
 

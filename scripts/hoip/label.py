@@ -7,7 +7,7 @@
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
-    python scripts/hoip/label.py gather           # train and test files for gendesign train
+    python scripts/hoip/label.py gather           # files for gendesign train: train, test, replay
 Shards are in training/hoip/{rough,visited,dft,atoms}. WORKERS (1) processes, each with one thread.
 """
 
@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore")
 import ase.io  # noqa: E402
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
+from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
@@ -228,7 +229,36 @@ def unpack() -> None:
     print(f"{FOLDER / 'dft'}: {made} of {len(frames)} shards written")
 
 
+def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
+    """Rough labels with energies that compare with those of `dft`: moved by the best energy of every element.
+
+    For replay while a fit goes on with the few labels of `dft`: forces of the rough teacher beside its own.
+    """
+    numbers = sorted({int(z) for frame in [*rough, *dft] for z in frame.numbers})
+
+    def counts(frames: list[Atoms]) -> np.ndarray:
+        return np.array([[np.count_nonzero(frame.numbers == z) for z in numbers] for frame in frames], dtype=float)
+
+    paired = [frame for frame in dft if "rough_energy" in frame.info]
+    apart = np.array([frame.get_potential_energy() - frame.info["rough_energy"] for frame in paired])
+    share = np.linalg.lstsq(counts(paired), apart, rcond=None)[0]
+    moved = []
+    for frame, move in zip(rough, counts(rough) @ share, strict=True):
+        results = dict(frame.calc.results)
+        out = frame.copy()
+        out.calc = SinglePointCalculator(out, **{**results, "energy": results["energy"] + float(move)})
+        moved.append(out)
+    return moved
+
+
 def gather() -> None:
+    trained = [f for folder in ("rough", "visited") for f in frames_of(folder) if not f.info["held_out"]]
+    taught = [f for f in frames_of("dft") if not f.info["held_out"]]
+    if taught:
+        replay = moved_to_dft(trained, taught)
+        for frame in replay:
+            frame.arrays.pop("rigid", None)
+        ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
     for what, folders in (("rough", ("rough", "visited")), ("dft", ("dft",))):
         frames = [frame for folder in folders for frame in frames_of(folder)]
         sets = {

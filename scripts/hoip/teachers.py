@@ -18,6 +18,8 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from gendesign.structure.perovskite import METALS
+
 ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, "Pb": 4, "Cs": 9}
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
 LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
@@ -110,7 +112,7 @@ def cp2k(
     atoms: Atoms,
     *,
     cutoff: float = 400.0,
-    density: float = 4.0,
+    density: float | None = None,
     smearing: float = 0.05,
     eps: float = 1e-8,
     converged: float = 1e-5,
@@ -118,10 +120,13 @@ def cp2k(
 ) -> dict[str, np.ndarray | float | str | int]:
     """Energy (eV), forces (eV/Angstrom), stress (6,) (eV/Angstrom^3, positive under tension) of periodic atoms.
 
+    density: of k-points, see kpoints; None for 4 where there are metals and 2 in salts, whose bands are flat.
     cutoff: of the density grid, Ry. eps, converged: CP2K's EPS_DEFAULT and EPS_SCF. Raises Failed when the field does
     not converge, after a second try with slower mixing.
     """
     reasons = []
+    if density is None:
+        density = 4.0 if np.isin(atoms.numbers, METALS).any() else 2.0
     for alpha, steps in ((0.4, 50), (0.1, 120)):
         try:
             return _once(atoms, cutoff, density, smearing, eps, converged, unpaired, alpha, steps)

@@ -135,13 +135,24 @@ def test_starts_in_the_published_cell_keep_their_molecules():
     assert roomy[0] >= roomy[1] >= sorted(lattices.crowding(into_cell(start(i).atoms, true)) for i in range(6))[-2]
 
 
+def test_how_far_a_crystal_moves_from_the_teachers():
+    taught, own = Lattice(14.0, 38.0, 9.0, 8.5), Lattice(13.3, 38.0, 9.09, 8.5)
+    rows = lattices.followed_rows("BA2PbI4", taught, own)
+    assert [row.value for row in rows] == pytest.approx([5.0, 0.0, 1.0, 0.0]) and rows[0].target == "<= 3"
+    assert [row.value for row in lattices.followed_rows("BA2PbI4", taught, None)] == [None] * 4
+
+
 def test_cells_of_the_teacher(tmp_path):
     path, crystal = tmp_path / "cells.extxyz", lattices.cubic_start("CsPbI3")
     write_extxyz([Candidate(crystal.repeat((2, 2, 1)), 0, info={"material": "CsPbI3"})], path)
     taught = lattices.teacher_cells(str(path))["CsPbI3"].atoms
-    own, off, teacher, teacher_off = lattices.cubic_rows("CsPbI3", Candidate(crystal, 0, failure="broke"), taught)
-    assert (own.value, off.value) == (None, None) and teacher.value == pytest.approx(6.4)
+    rows = lattices.cubic_rows("CsPbI3", Candidate(crystal, 0, failure="broke"), taught)
+    own, off, teacher, teacher_off, followed = rows
+    assert (own.value, off.value, followed.value) == (None, None, None) and teacher.value == pytest.approx(6.4)
     assert teacher_off.value == pytest.approx(100 * (6.4 / 6.29 - 1))
+    longer = Atoms(crystal.numbers, crystal.positions * 1.01, cell=crystal.cell * 1.01, pbc=True)
+    *_, followed = lattices.cubic_rows("CsPbI3", Candidate(longer, 0, info={"converged": True}), taught)
+    assert followed.value == pytest.approx(1.0) and followed.target == "<= 3" and "off teacher (6.4)" in followed.name
     write_extxyz([Candidate(crystal, 0, info={"material": "CsSnI3"})], path)
     with pytest.raises(UserError, match="material=CsSnI3; allowed are BA2PbI4, PEA2PbI4, CsPbI3, CsPbBr3"):
         lattices.teacher_cells(str(path))

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -56,7 +57,8 @@ def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
     held_out = recipe("cations").HELD_OUT
     with gzip.open(SCRIPTS / "dft.extxyz.gz", "rt") as handle:
         frames = [frame for frame in ase.io.read(handle, ":", format="extxyz") if "failure" not in frame.info]
-    assert len({frame.info["teacher"] for frame in frames}) == 1
+    points = re.compile(r"k [24]/Angstrom")  # salts have half as many
+    assert len({points.sub("", frame.info["teacher"]) for frame in frames}) == 1
     assert len({frame.info["stream"] for frame in frames}) == len(frames)
     for frame in frames:
         forces = frame.get_forces()
