@@ -254,7 +254,7 @@ def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
 def gather() -> None:
     trained = [f for folder in ("rough", "visited") for f in frames_of(folder) if not f.info["held_out"]]
     taught = [f for f in frames_of("dft") if not f.info["held_out"]]
-    if taught:
+    if taught and trained:
         replay = moved_to_dft(trained, taught)
         for frame in replay:
             frame.arrays.pop("rigid", None)

@@ -12,6 +12,7 @@ import pytest
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
+from ase.calculators.singlepoint import SinglePointCalculator
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "hoip"
 
@@ -51,6 +52,28 @@ def test_packed_labels_come_back(recipe, monkeypatch, tmp_path, capsys):
     (back,) = label.read_frames([shards[3]])
     assert back == before[3] and back.get_potential_energy() == before[3].get_potential_energy()
     assert np.array_equal(back.get_forces(), before[3].get_forces())
+
+
+def test_shipped_labels_are_enough_to_measure_by(recipe, monkeypatch, tmp_path, capsys):
+    label = recipe("label")
+    monkeypatch.setattr(label, "FOLDER", tmp_path)
+    label.unpack()
+    label.gather()
+    test, train = (label.read_frames([tmp_path / f"dft-{name}.extxyz"]) for name in ("test", "train"))
+    assert len(test) >= 15 and len(train) >= 70 and not (tmp_path / "rough-replay.extxyz").exists()
+    assert not {f.info["molecule"] for f in test} & {f.info["molecule"] for f in train}
+
+
+def test_replayed_labels_compare_with_those_of_the_teacher(recipe):
+    def frame(symbols: str, energy: float, **info) -> Atoms:
+        atoms = Atoms(symbols, positions=np.arange(3 * len(Atoms(symbols))).reshape(-1, 3), info=info)
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((len(atoms), 3)))
+        return atoms
+
+    # the teacher has 10 eV more for every Cs and 2 less for every I
+    taught = [frame("CsI", 5.0, rough_energy=-3.0), frame("Cs2I", 10.0, rough_energy=-8.0)]
+    (moved,) = recipe("label").moved_to_dft([frame("CsI3", -1.0)], taught)
+    assert moved.get_potential_energy() == pytest.approx(-1.0 + 10 - 6) and moved.get_forces().shape == (4, 3)
 
 
 def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
