@@ -61,5 +61,6 @@ def _readable(row: Row) -> str:
 def _number(value: float, row: Row) -> str:
     if row.get("unit") == "fraction":
         return f"{100 * value:.0f} %"
-    number = f"{value:.3g}" if isinstance(value, float) else str(value)
+    # total energies are large, and what is of interest are their last digits
+    number = (f"{value:.3f}" if abs(value) >= 1000 else f"{value:.3g}") if isinstance(value, float) else str(value)
     return f"{number} {row.get('unit', '')}".strip()

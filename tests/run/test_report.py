@@ -55,3 +55,11 @@ def test_pictures():
     assert "nothing to show" in histogram([], "strain", "kcal/mol")
     assert histogram([1.0, 2.0], "strain", "") == histogram([1.0, 2.0], "strain", "")
     assert "larger" in histogram([1.0] * 50 + [900.0], "strain", "kcal/mol")
+
+
+def test_large_energies_keep_their_last_digits():
+    from gendesign.run.table import readable
+
+    table = [{"name": "energy", "value": -4759.1234, "unit": "eV"}, {"name": "spacing", "value": 13.8123, "unit": "A"}]
+    text = str(readable(table, {"seconds": {}, "candidates": 1}))
+    assert "-4759.123 eV" in text and "13.8 A" in text
