@@ -36,7 +36,6 @@ def write_report(
     other = [candidate for candidate in candidates if candidate.index not in numbers]
     judged = any(verdict.check == VALID for verdict in verdicts)
     model = summary.get("model", {})
-    heavy = [float(sum(z > 1 for z in candidate.atoms.numbers)) for candidate in candidates if len(candidate.atoms)]
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     page = template.render(
         verb=summary["identity"].get("verb", ""),
@@ -44,7 +43,7 @@ def write_report(
         model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
         rows=readable(summary["table"], timings),
         # crystals of one composition are of few sizes: what differs is how densely they are packed
-        sizes=_distribution(VOLUME, verdicts) if ranks else histogram(heavy, "heavy atoms", "", whole=True),
+        sizes=_distribution(VOLUME, verdicts) if ranks else _sizes(candidates),
         distributions=[
             *(_distribution(check, verdicts) for check in _strains(verdicts)),
             *([_landscape(verdicts)] if ranks else []),
@@ -61,6 +60,11 @@ def write_report(
 def _strains(verdicts: Sequence[Verdict]) -> list[str]:
     """Checks that measure a strain energy, in the order of their first verdict."""
     return list(dict.fromkeys(v.check for v in verdicts if "strain" in v.check and v.unit in UNITS))
+
+
+def _sizes(candidates: Sequence[Candidate]) -> str:
+    heavy = [float(sum(z > 1 for z in candidate.atoms.numbers)) for candidate in candidates if len(candidate.atoms)]
+    return histogram(heavy, "heavy atoms", "", whole=True)
 
 
 def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:

@@ -2,7 +2,7 @@
 
     python scripts/hoip/cells.py FILE ...      # structures with info `material` (BA2PbI4, PEA2PbI4, CsPbI3 ...)
 Writes scripts/hoip/teacher_cells.extxyz, which perovskites.teacher_cells takes; those that are in it stay.
-POTENTIAL (hoip) leads the way, which saves most of the teacher's calls. Needs CP2K, see README.md.
+POTENTIAL (hoip) makes the steps between two calls of the teacher. Needs CP2K, see README.md.
 """
 
 import os
