@@ -2,13 +2,15 @@
 
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
     python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
+    python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
     python scripts/hoip/label.py gather           # files for gendesign train: train, test, replay
-Shards are in training/hoip/{rough,visited,dft,atoms}. WORKERS (1) processes, each with one thread.
+Shards are in training/hoip/{rough,visited,tuned,dft,atoms}; structures 20000 on have many more cations
+(structures.WIDE), and 100000 + k of `tuned` is shard k of `visited`. WORKERS (1) processes, each with one thread.
 """
 
 import gzip
@@ -29,14 +31,17 @@ from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from structures import apart, rattled, strained, structure  # noqa: E402
-from teachers import ELECTRONS, ROUGH, Failed, Rough, cp2k  # noqa: E402
+from cations import FRESH  # noqa: E402
+from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
+from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k  # noqa: E402
 
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
 FOLDER = Path("training/hoip")
+TUNED_WEIGHTS = FOLDER / "tuned.pt"
 PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
+THIN = 2  # of labels by the tuned potential, each of which costs twice one of `rough`
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
@@ -58,7 +63,7 @@ def _rough(k: int) -> list[Atoms]:
     start = structure(k)
     found = _labelled(start, "start")
     work = start.copy()
-    work.calc = Rough()
+    work.calc = Universal()
     pressure = float(rng.choice([0.0, 0.5, 2.0])) * units.GPa
     search = FIRE(FrechetCellFilter(work, scalar_pressure=pressure), logfile=None, maxstep=0.12)
     steps, way = int(rng.choice([6, LONGEST // 2, LONGEST])), []
@@ -114,6 +119,20 @@ def visited_shard(k: int) -> list[Atoms]:
     return found
 
 
+def tuned_shard(k: int) -> list[Atoms]:
+    """Every THIN-th structure to train on of a shard of `rough` or `visited`, labelled by the tuned potential."""
+    folder, number = ("visited", k - VISITED) if k >= VISITED else ("rough", k)
+    frames = read_frames([FOLDER / folder / f"shard-{number:05d}.extxyz"])
+    found = []
+    for frame in split([frame for frame in frames if "failure" not in frame.info])["train"][
+        :: 1 if k in WIDE else THIN
+    ]:
+        frame.calc = Universal(TUNED_WEIGHTS)
+        frame.get_forces()
+        found += _with(frame, frame.calc.results, frame.info["stage"], f"{TUNED} tuned to CP2K + D3(BJ)")
+    return found
+
+
 def _safely(atoms: Atoms, stage: str) -> list[Atoms]:
     try:
         return _labelled(atoms, stage)
@@ -123,7 +142,7 @@ def _safely(atoms: Atoms, stage: str) -> list[Atoms]:
 
 def _labelled(atoms: Atoms, stage: str) -> list[Atoms]:
     work = atoms.copy()
-    work.calc = Rough()
+    work.calc = Universal()
     work.get_forces()
     return _with(atoms, work.calc.results, stage)
 
@@ -192,7 +211,7 @@ def frames_of(what: str) -> list[Atoms]:
 
 
 def count() -> None:
-    for what in ("rough", "visited", "dft", "atoms"):
+    for what in ("rough", "visited", "tuned", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]
@@ -251,21 +270,26 @@ def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
     return moved
 
 
+def split(frames: list[Atoms]) -> dict[str, list[Atoms]]:
+    """train, test (cations of HELD_OUT) and fresh (of FRESH, which nobody looks at before the weights are chosen)."""
+    sets: dict[str, list[Atoms]] = {"train": [], "test": [], "fresh": []}
+    for frame in frames:
+        fresh = frame.info["molecule"] in FRESH
+        sets["fresh" if fresh else "test" if frame.info["held_out"] else "train"].append(frame)
+    return sets
+
+
 def gather() -> None:
-    trained = [f for folder in ("rough", "visited") for f in frames_of(folder) if not f.info["held_out"]]
-    taught = [f for f in frames_of("dft") if not f.info["held_out"]]
+    trained = split([frame for folder in ("rough", "visited") for frame in frames_of(folder)])["train"]
+    taught = split(frames_of("dft"))["train"]
     if taught and trained:
         replay = moved_to_dft(trained, taught)
         for frame in replay:
             frame.arrays.pop("rigid", None)
         ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
-    for what, folders in (("rough", ("rough", "visited")), ("dft", ("dft",))):
-        frames = [frame for folder in folders for frame in frames_of(folder)]
-        sets = {
-            "train": [f for f in frames if not f.info["held_out"]],
-            "test": [f for f in frames if f.info["held_out"]],
-        }
-        if what == "dft":
+    for what, folders in (("rough", ("rough", "visited")), ("tuned", ("tuned",)), ("dft", ("dft",))):
+        sets = split([frame for folder in folders for frame in frames_of(folder)])
+        if what != "rough" and sets["train"]:
             sets["train"] = frames_of("atoms") + sets["train"]
         for name, chosen in sets.items():
             if chosen:
@@ -276,11 +300,19 @@ def gather() -> None:
                 print(f"{FOLDER}/{what}-{name}.extxyz: {len(chosen)} structures")
 
 
+MAKERS = {
+    "rough": rough_shard,
+    "visited": visited_shard,
+    "tuned": tuned_shard,
+    "dft": dft_shard,
+    "atoms": atom_shard,
+}
+
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]
     if what in ("count", "gather", "pack", "unpack"):
         {"count": count, "gather": gather, "pack": pack, "unpack": unpack}[what]()
     else:
-        make = {"rough": rough_shard, "visited": visited_shard, "dft": dft_shard, "atoms": atom_shard}[what]
+        make = MAKERS[what]
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
         label_shards(make, indices, FOLDER / what, workers=int(os.environ.get("WORKERS", "1")))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from cations import HELD_OUT, TRAINED
+from cations import BROAD, FRESH, HELD_OUT, TRAINED
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
@@ -19,9 +19,13 @@ from gendesign.generate.perovskite.composition import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
 from gendesign.structure.types import UserError
 
+Named = Callable[[], str]  # draws the SMILES of a cation
+
 STREAM = 31
 HELD_SHARE = 0.2  # of the structures with an organic cation: one that is held out
 LIMITS = ((150, 30), (500, 45), (1 << 30, 70))  # most atoms of the structures before this one
+WIDE = range(20_000, 60_000)  # of these each has the next of BROAD and FRESH, and at most WIDE_MOST atoms
+WIDE_MOST = 34
 HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion that its hydrogen points to
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
@@ -31,17 +35,21 @@ def structure(k: int, most: int | None = None) -> Atoms:
 
     most: of atoms, None for what LIMITS has for k.
     """
-    limit = most or next(atoms for before, atoms in LIMITS if k < before)
     rng = np.random.default_rng([STREAM, k])
+    if k in WIDE:
+        smiles = (BROAD + FRESH)[(k - WIDE.start) % len(BROAD + FRESH)]
+        limit, kinds, named = most or WIDE_MOST, WIDE_KINDS, lambda: smiles
+    else:
+        limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
     while True:
-        kind = str(rng.choice(list(KINDS), p=[share for _, share in KINDS.values()]))
+        kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         try:
-            atoms = KINDS[kind][0](rng)
+            atoms = BUILDERS[kind](rng, named)
         except UserError:  # such as a cation that is too large for the cage, or a mixture that the cell cannot hold
             continue
         if atoms is not None and len(atoms) <= limit:
             name = atoms.info.get("molecule", atoms.get_chemical_formula(empirical=True))
-            held = any(smiles in name.split() for smiles in HELD_OUT)
+            held = any(smiles in name.split() for smiles in HELD_OUT + FRESH)
             out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
             out.info = {"kind": kind, "molecule": name, "held_out": held, "stream": k}
             rigid = atoms.arrays.get("molecule", np.full(len(atoms), -1))
@@ -77,20 +85,20 @@ def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **com
     return start.atoms
 
 
-def layered(rng: Generator) -> Atoms | None:
+def layered(rng: Generator, named: Named) -> Atoms | None:
     """One slab per cell, one or two octahedra in it, one thick; cations of two charges bridge."""
-    smiles = _cation(rng)
+    smiles = named()
     cells = ("1",) if rng.random() < 0.7 else ("sqrt2",)
     return _built(rng, smiles, smiles, cells, halide=_mixture(rng, True), thickness=1)
 
 
-def thick(rng: Generator) -> Atoms | None:
+def thick(rng: Generator, named: Named) -> Atoms | None:
     """Two octahedra thick, with methylammonium, formamidinium or caesium inside."""
-    smiles, a_site = _cation(rng), str(rng.choice(["MA", "FA", "Cs"]))
+    smiles, a_site = named(), str(rng.choice(["MA", "FA", "Cs"]))
     return _built(rng, smiles, smiles, ("1",), halide=_halide(rng), thickness=2, a_site=a_site)
 
 
-def cubic(rng: Generator) -> Atoms | None:
+def cubic(rng: Generator, named: Named) -> Atoms | None:
     """ABX3: caesium in one cell or a tilted one of four, small organic cations."""
     if rng.random() < 0.35:
         cells = ("1",) if rng.random() < 0.4 else ("sqrt2",)
@@ -98,9 +106,9 @@ def cubic(rng: Generator) -> Atoms | None:
         if atoms is not None:
             del atoms.info["molecule"]
         return atoms
-    smiles = str(rng.choice(["MA", "FA"])) if rng.random() < 0.5 else _cation(rng)
-    named = {"MA": TRAINED[0], "FA": "NC=[NH2+]"}.get(smiles, smiles)
-    return _built(rng, smiles, named, ("1",), halide=_mixture(rng, False), thickness="3d")
+    smiles = str(rng.choice(["MA", "FA"])) if rng.random() < 0.5 else named()
+    known = {"MA": TRAINED[0], "FA": "NC=[NH2+]"}.get(smiles, smiles)
+    return _built(rng, smiles, known, ("1",), halide=_mixture(rng, False), thickness="3d")
 
 
 def _salt_unit(rng: Generator, cation: Cation, halide: str, moved: bool) -> Atoms:
@@ -174,9 +182,9 @@ def _packed(rng: Generator, parts: list[Atoms], share: float, loose: float) -> A
     return out
 
 
-def salt(rng: Generator) -> Atoms | None:
+def salt(rng: Generator, named: Named) -> Atoms | None:
     """A salt of one cation, one or two formula units packed at random, from close contact to somewhat loose."""
-    smiles, halide = _cation(rng), _halide(rng)
+    smiles, halide = named(), _halide(rng)
     cation = read_cation(smiles, 4)
     parts = [_salt_unit(rng, cation, halide, moved=rng.random() < 0.1) for _ in range(int(rng.choice([1, 2])))]
     atoms = _packed(rng, parts, float(rng.uniform(0.68, 0.85)), float(rng.choice([1.0, 1.0, 1.05])))
@@ -184,9 +192,9 @@ def salt(rng: Generator) -> Atoms | None:
     return atoms
 
 
-def pair(rng: Generator) -> Atoms | None:
+def pair(rng: Generator, named: Named) -> Atoms | None:
     """A neutral pair almost alone, the proton anywhere between nitrogen and halide."""
-    smiles, halide = _cation(rng), _halide(rng)
+    smiles, halide = named(), _halide(rng)
     cation = read_cation(smiles, 4)
     unit = _salt_unit(rng, cation, halide, moved=rng.random() < 0.6)
     atoms = _packed(rng, [unit], 0.8, float(rng.uniform(1.15, 1.45)))
@@ -194,7 +202,7 @@ def pair(rng: Generator) -> Atoms | None:
     return atoms
 
 
-def metal_halide(rng: Generator) -> Atoms | None:
+def metal_halide(rng: Generator, named: Named) -> Atoms | None:
     """MX2 in layers (as CdI2 and PbI2) or dense (as cotunnite, PbCl2)."""
     metal, halide = _metal(rng), _halide(rng)
     bond = BOND[metal][halide]
@@ -217,7 +225,7 @@ def _pnma(sites: list[tuple[str, float, float, float]], lengths: np.ndarray) -> 
     return Atoms(symbols, scaled_positions=np.array(scaled) % 1.0, cell=lengths, pbc=True)
 
 
-def caesium_halide(rng: Generator) -> Atoms | None:
+def caesium_halide(rng: Generator, named: Named) -> Atoms | None:
     """CsX as CsCl or as rock salt."""
     halide = _halide(rng)
     if rng.random() < 0.6:
@@ -230,9 +238,9 @@ def caesium_halide(rng: Generator) -> Atoms | None:
     return atoms.repeat((2, 1, 1))
 
 
-def chains(rng: Generator) -> Atoms | None:
+def chains(rng: Generator, named: Named) -> Atoms | None:
     """AMX3 of face-sharing octahedra (hexagonal, as the yellow form of formamidinium lead iodide)."""
-    smiles = "Cs" if rng.random() < 0.3 else _cation(rng)
+    smiles = "Cs" if rng.random() < 0.3 else named()
     cation = read_cation(smiles, 4)
     if cation.charge != 1 or cation.heavy > CAGE + 2:
         return None
@@ -264,16 +272,27 @@ def chains(rng: Generator) -> Atoms | None:
     return atoms
 
 
-KINDS: dict[str, tuple[Callable[[Generator], Atoms | None], float]] = {
-    "layered": (layered, 0.42),
-    "thick": (thick, 0.04),
-    "cubic": (cubic, 0.17),
-    "salt": (salt, 0.14),
-    "pair": (pair, 0.05),
-    "metal halide": (metal_halide, 0.07),
-    "caesium halide": (caesium_halide, 0.03),
-    "chains": (chains, 0.08),
+BUILDERS: dict[str, Callable[[Generator, Named], Atoms | None]] = {
+    "layered": layered,
+    "thick": thick,
+    "cubic": cubic,
+    "salt": salt,
+    "pair": pair,
+    "metal halide": metal_halide,
+    "caesium halide": caesium_halide,
+    "chains": chains,
 }
+KINDS = {  # how often
+    "layered": 0.42,
+    "thick": 0.04,
+    "cubic": 0.17,
+    "salt": 0.14,
+    "pair": 0.05,
+    "metal halide": 0.07,
+    "caesium halide": 0.03,
+    "chains": 0.08,
+}
+WIDE_KINDS = {"layered": 0.45, "salt": 0.45, "pair": 0.1}
 
 
 def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:

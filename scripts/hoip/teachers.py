@@ -1,4 +1,4 @@
-"""The two teachers of `hoip`: PBE-D3(BJ) by CP2K, and a universal potential with D3(BJ) for many rough labels.
+"""The teachers of `hoip`: PBE-D3(BJ) by CP2K, and universal potentials with D3(BJ) for the many.
 
 CP2K: Debian packages cp2k and cp2k-data. The universal potential: PyPI sevenn (MIT licence, weights in the package;
 trained on PBE of Materials Project trajectories) and dftd3; sevenn wants another e3nn than mace, so give it an
@@ -24,6 +24,7 @@ ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, 
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
 LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
 ROUGH = "7net-mf-0"  # a third of the time of 7net-l3i5
+TUNED = "7net-l3i5"  # nearer to CP2K than that, before and after it is tuned
 
 INPUT = """&GLOBAL
  PROJECT label
@@ -197,34 +198,56 @@ def parsed(output: str, n: int) -> dict[str, np.ndarray | float | int]:
     }
 
 
-class Rough(Calculator):
-    """The universal potential with D3(BJ) for PBE, two-body terms."""
+def dispersion(atoms: Atoms) -> dict[str, np.ndarray | float]:
+    """D3(BJ) for PBE, two-body terms as CP2K has them: energy, forces and stress in eV and Angstrom."""
+    from dftd3.interface import DispersionModel, RationalDampingParam
+
+    lengths = (atoms.positions / units.Bohr, atoms.cell.array / units.Bohr)
+    model = DispersionModel(atoms.numbers, *lengths, atoms.pbc)
+    model.set_realspace_cutoff(disp2=40.0, disp3=1.0, cn=25.0)
+    found = model.get_dispersion(RationalDampingParam(method="pbe", atm=False), grad=True)
+    return {
+        "energy": float(found["energy"]) * units.Hartree,
+        "forces": -found["gradient"] * units.Hartree / units.Bohr,
+        "stress": full_3x3_to_voigt_6_stress(found["virial"]) * units.Hartree / atoms.get_volume(),
+    }
+
+
+class Universal(Calculator):
+    """A universal potential with `dispersion`: as it was published, or tuned to labels by CP2K (tune.py)."""
 
     implemented_properties = ("energy", "forces", "stress")
 
+    def __init__(self, tuned: Path | None = None):
+        super().__init__()
+        self.inner, self.elements = universal(ROUGH) if tuned is None else tuned_universal(tuned)
+
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
-        from dftd3.interface import DispersionModel, RationalDampingParam
-
-        inner = _universal()
-        inner.calculate(self.atoms, ["energy", "forces", "stress"], all_changes)
-        model = DispersionModel(
-            self.atoms.numbers, self.atoms.positions / units.Bohr, self.atoms.cell.array / units.Bohr, self.atoms.pbc
-        )
-        model.set_realspace_cutoff(disp2=40.0, disp3=1.0, cn=25.0)
-        found = model.get_dispersion(RationalDampingParam(method="pbe", atm=False), grad=True)
-        volume = self.atoms.get_volume()
+        self.inner.calculate(self.atoms, ["energy", "forces", "stress"], all_changes)
+        apart = {"energy": sum(self.elements.get(int(z), 0.0) for z in self.atoms.numbers)}
         self.results = {
-            "energy": inner.results["energy"] + found["energy"] * units.Hartree,
-            "forces": inner.results["forces"] - found["gradient"] * units.Hartree / units.Bohr,
-            "stress": inner.results["stress"] + full_3x3_to_voigt_6_stress(found["virial"]) * units.Hartree / volume,
+            name: self.inner.results[name] + value + apart.get(name, 0.0)
+            for name, value in dispersion(self.atoms).items()
         }
 
 
 @cache
-def _universal():
+def universal(name: str):
+    """SevenNet's calculator for one of its bundled potentials, and no energies of elements."""
     import torch
     from sevenn.calculator import SevenNetCalculator
 
     torch.set_num_threads(1)
-    return SevenNetCalculator(ROUGH, modal="PBE", device="cpu")
+    return SevenNetCalculator(name, modal="PBE" if "mf" in name else None, device="cpu"), {}
+
+
+@cache
+def tuned_universal(path: Path):
+    """That of TUNED with the weights of tune.py, and the energy per atom that makes its energies those of CP2K."""
+    import torch
+
+    calculator, _ = universal(TUNED)
+    kept = torch.load(path, weights_only=True)
+    calculator.model.load_state_dict(kept["weights"])
+    return calculator, kept["elements"]

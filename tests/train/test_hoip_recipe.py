@@ -4,15 +4,18 @@ import gzip
 import importlib
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import ase.io
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
+from rdkit import Chem
 
 SCRIPTS = Path(__file__).parents[2] / "scripts" / "hoip"
 
@@ -77,7 +80,8 @@ def test_replayed_labels_compare_with_those_of_the_teacher(recipe):
 
 
 def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
-    held_out = recipe("cations").HELD_OUT
+    cations = recipe("cations")
+    held_out = cations.HELD_OUT + cations.FRESH
     with gzip.open(SCRIPTS / "dft.extxyz.gz", "rt") as handle:
         frames = [frame for frame in ase.io.read(handle, ":", format="extxyz") if "failure" not in frame.info]
     points = re.compile(r"k [24]/Angstrom")  # salts have half as many
@@ -89,6 +93,65 @@ def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
         # the grid moves nitrogen a little; a net force beyond that would be a label of another structure
         assert np.linalg.norm(forces.sum(0)) < 0.1 * len(frame)
         assert frame.info["held_out"] == any(smiles in frame.info["molecule"].split() for smiles in held_out)
+
+
+def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
+    cations, structures, label = recipe("cations"), recipe("structures"), recipe("label")
+    names = cations.BROAD + cations.FRESH
+    first = structures.WIDE.start
+    picked = (0, 7, len(names) - 1, len(names) + 7)
+    made = [structures.structure(first + i) for i in picked]
+    assert [one.info["molecule"] for one in made] == [names[i % len(names)] for i in picked]
+    assert all(len(one) <= structures.WIDE_MOST for one in made)
+    assert [one.info["held_out"] for one in made] == [False, False, True, False]
+    # what was held out later is neither trained nor in the first measure
+    assert [len(part) for part in label.split(made).values()] == [3, 0, 1]
+
+
+def test_no_cation_is_both_trained_and_held_out(recipe):
+    cations = recipe("cations")
+    names = [*cations.TRAINED, *cations.BROAD, *cations.HELD_OUT, *cations.FRESH]
+    molecules = [Chem.MolFromSmiles(smiles) for smiles in names]
+    assert len({Chem.MolToSmiles(molecule) for molecule in molecules}) == len(names)
+    assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
+
+
+def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe, monkeypatch, tmp_path):
+    label = recipe("label")
+    monkeypatch.setattr(label, "FOLDER", tmp_path)
+    argon = partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0)
+    monkeypatch.setattr(label, "Universal", lambda weights: argon())
+    (tmp_path / "visited").mkdir()
+    frames = []
+    for i in range(2 * label.THIN + 1):
+        atoms = bulk("Ar", "fcc", a=5.2 + 0.1 * i)
+        atoms.set_array("rigid", np.array([-1]))
+        atoms.info = {"kind": "none", "molecule": "Ar", "held_out": False, "stream": 3, "stage": "way"}
+        atoms.info |= {"energy": 0.0, "teacher": "before"}
+        atoms.arrays["forces"] = np.zeros((1, 3))
+        frames.append(atoms)
+    frames[label.THIN].info["held_out"] = True
+    label.write_frames(tmp_path / "visited" / "shard-00003.extxyz", frames)
+    found = label.tuned_shard(label.VISITED + 3)
+    lengths = [frame.cell.lengths()[0] * 2**0.5 for frame in found]
+    taken = [frame for frame in frames if not frame.info["held_out"]][:: label.THIN]
+    assert lengths == pytest.approx([frame.cell.lengths()[0] * 2**0.5 for frame in taken])
+    for frame in found:
+        bare = Atoms(
+            frame.numbers, cell=frame.cell, pbc=True, calculator=LennardJones(sigma=3.4, epsilon=0.0103, rc=6.0)
+        )
+        assert frame.info["energy"] == pytest.approx(bare.get_potential_energy())
+        assert frame.info["stress"] == pytest.approx(bare.get_stress()) and "tuned" in frame.info["teacher"]
+
+
+def test_elements_make_up_for_another_zero_of_energy(recipe, monkeypatch):
+    tune = recipe("tune")
+    monkeypatch.setattr(tune, "predicted", lambda model, cases: (torch.tensor([-1.0 * len(cases[0].numbers)]),))
+    numbers = [[55, 53], [55, 55, 53], [55, 53, 53, 53]]
+    cases = [
+        tune.Case(None, np.array(z), -1.0 * len(z) + 7 * z.count(55) - 2 * z.count(53), None, None) for z in numbers
+    ]
+    assert tune.element_energies(None, cases) == pytest.approx({55: 7.0, 53: -2.0})
 
 
 def test_lattices_of_the_teacher_are_its_own_minima(recipe, monkeypatch):
