@@ -142,10 +142,12 @@ def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
         places = np.arange(step * BATCH, (step + 1) * BATCH)
         orders = {e: np.random.default_rng([5, e]).permutation(len(taught)) for e in set(places // len(taught))}
         batch = [taught[orders[place // len(taught)][place % len(taught)]] for place in places]
+        model.train()  # keeps the graph of the forces
         optimizer.zero_grad()
         loss(differences(model, batch)).backward()
         torch.nn.utils.clip_grad_norm_(learned.values(), 10.0)
         optimizer.step()
+        model.eval()
         decay = min(AVERAGE, (step + 1) / (step + 11))
         with torch.no_grad():
             for name, p in learned.items():
