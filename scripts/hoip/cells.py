@@ -2,7 +2,8 @@
 
     python scripts/hoip/cells.py FILE ...      # structures with info `material` (BA2PbI4, PEA2PbI4, CsPbI3 ...)
 Writes scripts/hoip/teacher_cells.extxyz, which perovskites.teacher_cells takes; those that are in it stay.
-POTENTIAL (hoip) makes the steps between two calls of the teacher. Needs CP2K, see README.md.
+POTENTIAL (hoip) makes the steps between two calls of the teacher; `tuned` is what tune.py made, nearer to the teacher
+and slower. An unconverged crystal (info fmax, stress_max) goes on when it is given again. Needs CP2K, see README.md.
 """
 
 import os
@@ -17,7 +18,8 @@ from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
-from teachers import cp2k
+from label import TUNED_WEIGHTS
+from teachers import Universal, cp2k
 
 from gendesign.potential import load_potential
 
@@ -51,6 +53,11 @@ class Corrected(Calculator):
         }
 
 
+def settled(fmax: float, stress: float) -> bool:
+    """Whether so much force (eV/Angstrom) and stress (GPa) are those of a minimum."""
+    return fmax < FMAX and stress < STRESS
+
+
 def relaxed(atoms: Atoms, potential: Calculator) -> Atoms:
     """The teacher's minimum near `atoms`, cell and all, with what is left of forces and stress."""
     work = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
@@ -59,7 +66,7 @@ def relaxed(atoms: Atoms, potential: Calculator) -> Atoms:
         fmax = float(np.linalg.norm(taught["forces"], axis=1).max())
         stress = float(np.abs(taught["stress"]).max() / units.GPa)
         print(f"{atoms.info['material']}, call {call}: {fmax:.3f} eV/Angstrom, {stress:.3f} GPa", flush=True)
-        if (fmax < FMAX and stress < STRESS) or call == CALLS:
+        if settled(fmax, stress) or call == CALLS:
             break
         potential.calculate(work, ["energy", "forces", "stress"], all_changes)
         own = potential.results
@@ -82,12 +89,14 @@ def relaxed(atoms: Atoms, potential: Calculator) -> Atoms:
 
 
 def main(*files: str) -> None:
-    """Relax every structure of `files` whose material the output lacks."""
-    potential = load_potential(os.environ.get("POTENTIAL", "hoip"), dtype="float64").as_ase()
+    """Relax every structure of `files` whose material the output lacks or has unconverged."""
+    name = os.environ.get("POTENTIAL", "hoip")
+    potential = Universal(TUNED_WEIGHTS) if name == "tuned" else load_potential(name, dtype="float64").as_ase()
     done = {atoms.info["material"]: atoms for atoms in (ase.io.read(OUT, ":") if OUT.is_file() else [])}
     for file in files:
         for atoms in ase.io.read(file, ":"):
-            if atoms.info["material"] not in done:
+            before = done.get(atoms.info["material"])
+            if before is None or not settled(before.info["fmax"], before.info["stress_max"]):
                 done[atoms.info["material"]] = relaxed(atoms, potential)
                 ase.io.write(OUT, list(done.values()), format="extxyz")
 
