@@ -17,6 +17,7 @@ from gendesign.train.start import with_elements
 
 BUNDLED = Path("checkpoints/hoip")
 ROUGH = "the universal potential 7net-mf-0 (SevenNet; PBE) with D3(BJ)"
+TUNED = ", and by 7net-l3i5 tuned to the labels by CP2K"
 DFT = "PBE-D3(BJ) by CP2K (DZVP-MOLOPT-SR-GTH, 400 Ry, 4 k-points per 1/Angstrom); many labels before by "
 
 
@@ -34,7 +35,7 @@ def main(fit: str, out: str = str(BUNDLED)) -> None:
         licence="MIT",
         citation="gendesign (this repository)",
         chemical_potentials={s: e for s, e in config.get("chemical_potentials", {}).items() if s in ELECTRONS},
-        teacher=DFT + ROUGH if "dft-train.extxyz" in config["training"]["files"] else ROUGH,
+        teacher=DFT + ROUGH + TUNED if "dft-train.extxyz" in config["training"]["files"] else ROUGH,
         training=config["training"],
     )
     print(f"exported {fit} to {out}")
