@@ -113,10 +113,8 @@ def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
     if out.exists():
         model.load_state_dict(torch.load(out, weights_only=True)["weights"])
     model.set_is_batch_data(True)
-    sets = {
-        name: [case(frame, calculator.cutoff) for frame in frames] for name, frames in split(frames_of("dft")).items()
-    }
-    taught, held = sets["train"], sets["test"]
+    sets = split(frames_of("dft"))
+    taught, held = ([case(frame, calculator.cutoff) for frame in sets[name]] for name in ("train", "test"))
     kept = torch.load(state, weights_only=True) if state.exists() else {}
     if (kept.get("steps"), kept.get("labels")) != (steps, len(taught)):
         kept = {}
