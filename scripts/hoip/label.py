@@ -8,7 +8,7 @@
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
-    python scripts/hoip/label.py gather           # files for gendesign train: train, test, replay
+    python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
 Shards are in training/hoip/{rough,visited,tuned,dft,atoms}; structures 20000 on have many more cations
 (structures.WIDE), and 100000 + k of `tuned` is shard k of `visited`. WORKERS (1) processes, each with one thread.
 """
@@ -41,7 +41,7 @@ FOLDER = Path("training/hoip")
 TUNED_WEIGHTS = FOLDER / "tuned.pt"
 PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
-THIN = 3  # of labels by the tuned potential, each of which costs twice one of `rough`
+THIN = 3  # of labels by the tuned potential, each of which costs 2.4 times one of `rough`
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch

@@ -2,8 +2,8 @@
 
     python scripts/hoip/tune.py [STEPS]      # 400 unless told; an interrupted run goes on where it was
 
-A tuned.pt of fewer labels is where it begins. Hundreds of labels teach a potential that has seen a hundred million
-forces more than one that begins with few. It is tuned without dispersion, which is added to it afterwards as CP2K adds
+A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen all of chemistry's
+elements than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it afterwards as CP2K adds
 it. A line of errors on the structures whose cations are held out, every EVERY steps: nothing is chosen by them.
 """
 
