@@ -2,9 +2,10 @@
 
     python scripts/hoip/tune.py [STEPS]      # 400 unless told; an interrupted run goes on where it was
 
-A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen all of chemistry's
-elements than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it afterwards as CP2K adds
-it. A line of errors on the structures whose cations are held out, every EVERY steps: nothing is chosen by them.
+A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen most of chemistry
+than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it
+afterwards as CP2K adds it. A line of errors on the structures whose cations are held out, every EVERY steps: nothing is
+chosen by them.
 """
 
 import math
