@@ -1,4 +1,4 @@
-"""The loop that drives torch-sim's optimizers over many structures.
+"""The loops that drive optimizers over many structures: torch-sim's, and the preconditioned one of this package.
 
 torch-sim supplies the optimizers, cell filters and the in-flight batching; the loop here replaces `torch_sim.optimize`
 because that takes structures with forces that are not finite on to the next step (which ends the whole batch), moves
@@ -7,6 +7,7 @@ structures that are relaxed already, tests convergence every few steps only and 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,11 @@ from torch_sim.autobatching import InFlightAutoBatcher
 from torch_sim.models.interface import ModelInterface
 from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
 
+from gendesign.relaxation.preconditioned import Walk, walk
 from gendesign.structure.types import UserError
 
+PRECONDITIONED = "precon_lbfgs"
+OPTIMIZERS = (PRECONDITIONED, *(optimizer.value for optimizer in Optimizer))
 # A cell that grows or shrinks to this factor in volume has left every sensible domain of a potential; shrinking ones
 # would also fill the memory with neighbours.
 MAX_VOLUME_FACTOR = 20.0
@@ -29,8 +33,9 @@ class Relaxation:
     """How to relax: fmax in eV/Angstrom, pressure and max_stress in GPa, max_atoms in atoms per model call.
 
     `cell` relaxes the cells of structures that are periodic in three directions; molecules have none and are relaxed
-    at fixed box. A structure larger than `max_atoms` gets batches of its own size. L-BFGS needs the fewest model calls
-    for distorted molecules. Raises UserError for values that make no sense.
+    at fixed box. A structure larger than `max_atoms` gets batches of its own size. precon_lbfgs (preconditioned.py)
+    needs the fewest model calls, for crystals of molecules a third of those of lbfgs; its linear algebra is meant for
+    structures of up to a thousand atoms. Raises UserError for values that make no sense.
     """
 
     optimizer: str = "lbfgs"
@@ -42,9 +47,10 @@ class Relaxation:
     max_atoms: int = 1000
 
     def __post_init__(self) -> None:
-        names = [optimizer.value for optimizer in Optimizer]
-        if self.optimizer not in names:
-            raise UserError(f"relaxation.optimizer={self.optimizer!r} is unknown; choose one of {', '.join(names)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise UserError(
+                f"relaxation.optimizer={self.optimizer!r} is unknown; choose one of {', '.join(OPTIMIZERS)}"
+            )
         for name in ("fmax", "max_stress", "max_atoms"):
             if not getattr(self, name) > 0:
                 raise UserError(f"relaxation.{name}={getattr(self, name)} must be above zero; give a positive number")
@@ -92,6 +98,9 @@ def optimize(group: Group, report: Callable[[int], None]) -> list[Ending]:
         endings[i].failure = _broken_input(atoms)
         if not endings[i].failure:
             alive.append(i)
+    if group.settings.optimizer == PRECONDITIONED:
+        _walk(alive, endings, group, report)
+        return endings
     states: list[OptimState] = []
     movable: list[int] = []
     for chunk in chunks(alive, group):
@@ -104,6 +113,33 @@ def optimize(group: Group, report: Callable[[int], None]) -> list[Ending]:
     if movable:
         _drive(states, movable, endings, group, report)
     return endings
+
+
+def _walk(alive: list[int], endings: list[Ending], group: Group, report: Callable[[int], None]) -> None:
+    """The preconditioned optimizer over the structures `alive`, their endings filled in."""
+    settings = group.settings
+    pressure = settings.pressure * units.GPa
+    walks = [Walk(group.structures[i], settings.cell, pressure) for i in alive]
+    names = {id(one): i for one, i in zip(walks, alive, strict=True)}
+    left = len(walks)
+    report(len(endings) - left)
+
+    def ended(one: Walk) -> bool:
+        nonlocal left
+        finite = bool(np.isfinite(one.energy) and np.isfinite(one.forces).all())
+        done = one.largest_force < settings.fmax
+        if settings.cell:
+            stress = torch.tensor(one.stress)[None]
+            finite &= bool(torch.isfinite(stress).all())
+            done &= bool(stress_deviation(stress, settings.pressure)[0] < settings.max_stress)
+        place = lambda: (one.atoms.positions, one.atoms.cell.array)  # noqa: E731
+        if not _left(endings[names[id(one)]], finite, one.growth, done, one.steps, settings, place):
+            return False
+        left -= 1
+        report(len(endings) - left)
+        return True
+
+    walk(walks, group.model, _room(group.structures, settings), ended)
 
 
 def _drive(states, movable: list[int], endings: list[Ending], group: Group, report: Callable[[int], None]) -> None:
@@ -199,26 +235,46 @@ def _finished(state, settings: Relaxation, steps: list[int], endings: list[Endin
     # an atom at NaN has no neighbours, and so finite forces
     finite[state.system_idx[~(torch.isfinite(state.forces) & torch.isfinite(state.positions)).all(dim=1)]] = False
     done = ts.system_wise_max_force(state) < settings.fmax
-    intact = torch.ones_like(finite)
+    growth = torch.ones_like(state.energy)
     if settings.cell:
         finite &= torch.isfinite(state.stress).all(dim=(1, 2))
         done &= stress_deviation(state.stress, settings.pressure) < settings.max_stress
         growth = (torch.linalg.det(state.cell) / torch.linalg.det(state.reference_cell)).abs()
-        intact = (growth < MAX_VOLUME_FACTOR) & (growth > 1 / MAX_VOLUME_FACTOR)
-    leaving = []
-    for j, (name, count) in enumerate(zip(names, steps, strict=True)):
-        ending = endings[name]
-        if not finite[j] or not intact[j]:
-            what = "the cell collapsed or blew up" if finite[j] else "forces are not finite"
-            ending.failure = f"exploded in relaxation at step {count}: {what}"
-        elif not done[j] and count < settings.max_steps:
-            continue
-        else:
-            ending.positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
-            ending.cell = state.cell[j].mT.cpu().numpy().astype(float)
-        ending.steps = count
-        leaving.append(j)
-    return leaving
+
+    def place(j: int) -> tuple[np.ndarray, np.ndarray]:
+        positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
+        return positions, state.cell[j].mT.cpu().numpy().astype(float)
+
+    return [
+        j
+        for j, (name, count) in enumerate(zip(names, steps, strict=True))
+        if _left(endings[name], bool(finite[j]), float(growth[j]), bool(done[j]), count, settings, partial(place, j))
+    ]
+
+
+def _left(
+    ending: Ending,
+    finite: bool,
+    growth: float,
+    done: bool,
+    count: int,
+    settings: Relaxation,
+    place: Callable[[], tuple[np.ndarray, np.ndarray]],
+) -> bool:
+    """Whether a structure is done, broken or out of steps after `count` of them; its ending is filled in then.
+
+    growth: of the cell's volume since the start; place: the present positions and lattice vectors.
+    """
+    intact = 1 / MAX_VOLUME_FACTOR < growth < MAX_VOLUME_FACTOR
+    if finite and intact and not done and count < settings.max_steps:
+        return False
+    if finite and intact:
+        ending.positions, ending.cell = place()
+    else:
+        what = "the cell collapsed or blew up" if finite else "forces are not finite"
+        ending.failure = f"exploded in relaxation at step {count}: {what}"
+    ending.steps = count
+    return True
 
 
 def stress_deviation(stress: torch.Tensor, pressure: float) -> torch.Tensor:

@@ -1,0 +1,129 @@
+"""L-BFGS on atoms and cells whose first guess of the Hessian are springs (springs.py), many structures at once.
+
+The model sees a batch; the linear algebra is done structure by structure, as a step of it is cheap beside a model call.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch_sim as ts
+from ase import Atoms
+from ase.constraints import FixAtoms
+from scipy.linalg import cho_factor, cho_solve
+
+from gendesign.relaxation.springs import model_hessian
+
+MEMORY = 20  # steps that the update remembers
+REFRESH = 5  # steps after which the springs are laid anew
+LONGEST = 0.2  # Angstrom that an atom moves in a step at most
+SCALES = (0.3, 5.0)  # between which the whole model is made stiffer or softer, as the last step tells
+
+
+class Walk:
+    """One structure on its way down in the coordinates (y, weight F): positions y F, lattice vectors h0 F, as rows.
+
+    A strain times the weight, the root of the number of atoms, counts as a displacement. pressure in eV/Angstrom^3,
+    of use where `cell` moves.
+    """
+
+    def __init__(self, atoms: Atoms, cell: bool, pressure: float) -> None:
+        self.atoms, self.cell, self.pressure = atoms.copy(), cell, pressure
+        self.fixed = [int(i) for c in atoms.constraints if isinstance(c, FixAtoms) for i in c.get_indices()]
+        self.atoms.set_constraint()
+        self.lattice, self.weight = atoms.cell.array.copy(), len(atoms) ** 0.5
+        self.y, self.deformation = atoms.positions.copy(), np.eye(3)
+        self.moves: list[tuple[np.ndarray, np.ndarray]] = []
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+        self.steps = 0
+
+    def see(self, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> None:
+        """Take what the model says of the present geometry; forces on fixed atoms do not count."""
+        self.energy, self.forces, self.stress = energy, forces.copy(), stress
+        self.forces[self.fixed] = 0.0
+
+    @property
+    def largest_force(self) -> float:
+        """eV/Angstrom on an atom that may move."""
+        return float(np.linalg.norm(self.forces, axis=1).max())
+
+    @property
+    def growth(self) -> float:
+        """Volume over that of the start."""
+        return abs(float(np.linalg.det(self.deformation)))
+
+    def step(self) -> None:
+        """Move downhill by what the springs and the last MEMORY steps say."""
+        place, slope = self._place(), self._slope()
+        if self.last is not None:
+            moved, changed = place - self.last[0], slope - self.last[1]
+            if moved @ changed > 1e-10 * np.linalg.norm(moved) * np.linalg.norm(changed):
+                self.moves = [*self.moves, (moved, changed)][-MEMORY:]
+        if self.steps % REFRESH == 0:
+            self.hessian = self._hessian()
+            self.factor = cho_factor(self.hessian)
+        direction = self._downhill(slope)
+        if not direction @ slope < 0:  # what is remembered has nothing to do with this place any more
+            self.moves = []
+            direction = self._downhill(slope)
+        longest = np.linalg.norm(direction.reshape(-1, 3), axis=1).max()
+        direction *= min(1.0, LONGEST / max(longest, 1e-12))
+        self.last = (place, slope)
+        n = len(self.atoms)
+        self.y += direction[: 3 * n].reshape(n, 3)
+        if self.cell:
+            self.deformation = self.deformation + direction[3 * n :].reshape(3, 3) / self.weight
+            self.atoms.cell = self.lattice @ self.deformation
+        self.atoms.positions = self.y @ self.deformation
+        self.steps += 1
+
+    def _place(self) -> np.ndarray:
+        return np.concatenate([self.y.ravel(), self.weight * self.deformation.ravel()][: 1 + self.cell])
+
+    def _slope(self) -> np.ndarray:
+        """Derivatives of the energy, or of the enthalpy where the cell moves too."""
+        if not self.cell:
+            return -self.forces.ravel()
+        virial = -(self.stress + self.pressure * np.eye(3)) * abs(np.linalg.det(self.atoms.cell.array))
+        pull = np.linalg.inv(self.deformation).T @ (virial + virial.T) / 2
+        return -np.concatenate([(self.forces @ self.deformation.T).ravel(), pull.ravel() / self.weight])
+
+    def _hessian(self) -> np.ndarray:
+        out = model_hessian(self.atoms, self.deformation if self.cell else None, self.weight)
+        rows = [3 * i + axis for i in self.fixed for axis in range(3)]
+        out[rows, :] = out[:, rows] = 0.0
+        out[rows, rows] = 1.0
+        return out
+
+    def _downhill(self, slope: np.ndarray) -> np.ndarray:
+        """Two loops over the remembered moves about the springs (Nocedal, Math. Comput. 35, 773, 1980)."""
+        scale = 1.0
+        if self.moves:
+            moved, changed = self.moves[-1]
+            scale = float(np.clip(moved @ changed / (moved @ self.hessian @ moved), *SCALES))
+        out, shares = -slope, []
+        for moved, changed in reversed(self.moves):
+            shares.append(moved @ out / (moved @ changed))
+            out = out - shares[-1] * changed
+        out = cho_solve(self.factor, out) / scale
+        for (moved, changed), share in zip(self.moves, reversed(shares), strict=True):
+            out = out + moved * (share - changed @ out / (moved @ changed))
+        return out
+
+
+def walk(walks: list[Walk], model, room: int, ended: Callable[[Walk], bool]) -> None:
+    """Step all of them until `ended`, which sees each after every model call; at most `room` atoms in a batch."""
+    waiting, running = walks[::-1], []
+    while waiting or running:
+        held = sum(len(one.atoms) for one in running)
+        while waiting and (not running or held + len(waiting[-1].atoms) <= room):
+            running.append(waiting.pop())
+            held += len(running[-1].atoms)
+        found = model(ts.io.atoms_to_state([one.atoms for one in running], model.device, model.dtype))
+        energy, forces = (found[key].detach().cpu().double() for key in ("energy", "forces"))
+        stress = found["stress"].detach().cpu().double().numpy() if running[0].cell else [None] * len(running)
+        parts = forces.split([len(one.atoms) for one in running])
+        for one, *answer in zip(running, energy.tolist(), (part.numpy() for part in parts), stress, strict=True):
+            one.see(*answer)
+        running = [one for one in running if not ended(one)]
+        for one in running:
+            one.step()
