@@ -4,8 +4,10 @@ The model sees a batch; the linear algebra is done structure by structure, as a 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 import torch_sim as ts
 from ase import Atoms
 from ase.constraints import FixAtoms
@@ -16,7 +18,17 @@ from gendesign.relaxation.springs import model_hessian
 MEMORY = 20  # steps that the update remembers
 REFRESH = 5  # steps after which the springs are laid anew
 LONGEST = 0.2  # Angstrom that an atom moves in a step at most
+OVERSHOT = 0.8  # of the slope down at the beginning of a move, that it may have up at its end
 SCALES = (0.3, 5.0)  # between which the whole model is made stiffer or softer, as the last step tells
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The last place that was not higher than the one before: coordinates, derivatives, energy or enthalpy (eV)."""
+
+    place: np.ndarray
+    slope: np.ndarray
+    height: float
 
 
 class Walk:
@@ -31,9 +43,10 @@ class Walk:
         self.fixed = [int(i) for c in atoms.constraints if isinstance(c, FixAtoms) for i in c.get_indices()]
         self.atoms.set_constraint()
         self.lattice, self.weight = atoms.cell.array.copy(), len(atoms) ** 0.5
-        self.y, self.deformation = atoms.positions.copy(), np.eye(3)
+        self.deformation = np.eye(3)
         self.moves: list[tuple[np.ndarray, np.ndarray]] = []
-        self.last: tuple[np.ndarray, np.ndarray] | None = None
+        self.last: Stop | None = None
+        self.reach = LONGEST
         self.steps = 0
 
     def see(self, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> None:
@@ -51,13 +64,27 @@ class Walk:
         """Volume over that of the start."""
         return abs(float(np.linalg.det(self.deformation)))
 
-    def step(self) -> None:
-        """Move downhill by what the springs and the last MEMORY steps say."""
-        place, slope = self._place(), self._slope()
-        if self.last is not None:
-            moved, changed = place - self.last[0], slope - self.last[1]
+    def step(self, noise: float) -> None:
+        """Move downhill by what the springs and the last MEMORY steps say; back, and less far, from a higher place.
+
+        noise: share of the energy that is the model's rounding, not a rise.
+        """
+        place, slope, height = self._place(), self._slope(), self._height()
+        if self.last is None:
+            self.last = Stop(place, slope, height)
+        else:
+            moved, changed = place - self.last.place, slope - self.last.slope
             if moved @ changed > 1e-10 * np.linalg.norm(moved) * np.linalg.norm(changed):
                 self.moves = [*self.moves, (moved, changed)][-MEMORY:]
+            # where the energies are too close to tell, the slopes along the move do (Hager, Zhang, SIAM J. Optim. 16,
+            # 170, 2005)
+            rise, close = height - self.last.height, noise * abs(height)
+            overshot = moved @ slope > -OVERSHOT * (moved @ self.last.slope)
+            if rise > close or (rise > -close and overshot):
+                place, slope = self.last.place, self.last.slope
+                self.reach = _longest(moved) / 3
+            else:
+                self.last, self.reach = Stop(place, slope, height), min(LONGEST, 1.5 * self.reach)
         if self.steps % REFRESH == 0:
             self.hessian = self._hessian()
             self.factor = cho_factor(self.hessian)
@@ -65,19 +92,22 @@ class Walk:
         if not direction @ slope < 0:  # what is remembered has nothing to do with this place any more
             self.moves = []
             direction = self._downhill(slope)
-        longest = np.linalg.norm(direction.reshape(-1, 3), axis=1).max()
-        direction *= min(1.0, LONGEST / max(longest, 1e-12))
-        self.last = (place, slope)
-        n = len(self.atoms)
-        self.y += direction[: 3 * n].reshape(n, 3)
-        if self.cell:
-            self.deformation = self.deformation + direction[3 * n :].reshape(3, 3) / self.weight
-            self.atoms.cell = self.lattice @ self.deformation
-        self.atoms.positions = self.y @ self.deformation
+        self._go(place + direction * min(1.0, self.reach / max(_longest(direction), 1e-12)))
         self.steps += 1
 
+    def _go(self, place: np.ndarray) -> None:
+        n = len(self.atoms)
+        if self.cell:
+            self.deformation = place[3 * n :].reshape(3, 3) / self.weight
+            self.atoms.cell = self.lattice @ self.deformation
+        self.atoms.positions = place[: 3 * n].reshape(n, 3) @ self.deformation
+
     def _place(self) -> np.ndarray:
-        return np.concatenate([self.y.ravel(), self.weight * self.deformation.ravel()][: 1 + self.cell])
+        y = self.atoms.positions @ np.linalg.inv(self.deformation)
+        return np.concatenate([y.ravel(), self.weight * self.deformation.ravel()][: 1 + self.cell])
+
+    def _height(self) -> float:
+        return self.energy + self.pressure * self.atoms.get_volume() if self.cell else self.energy
 
     def _slope(self) -> np.ndarray:
         """Derivatives of the energy, or of the enthalpy where the cell moves too."""
@@ -113,6 +143,7 @@ class Walk:
 def walk(walks: list[Walk], model, room: int, ended: Callable[[Walk], bool]) -> None:
     """Step all of them until `ended`, which sees each after every model call; at most `room` atoms in a batch."""
     waiting, running = walks[::-1], []
+    noise = 4 * torch.finfo(model.dtype).eps
     while waiting or running:
         held = sum(len(one.atoms) for one in running)
         while waiting and (not running or held + len(waiting[-1].atoms) <= room):
@@ -126,4 +157,9 @@ def walk(walks: list[Walk], model, room: int, ended: Callable[[Walk], bool]) -> 
             one.see(*answer)
         running = [one for one in running if not ended(one)]
         for one in running:
-            one.step()
+            one.step(noise)
+
+
+def _longest(move: np.ndarray) -> float:
+    """The longest displacement of an atom, or row of the cell's deformation, in a move of all coordinates."""
+    return float(np.linalg.norm(move.reshape(-1, 3), axis=1).max())
