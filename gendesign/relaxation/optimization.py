@@ -33,9 +33,9 @@ class Relaxation:
     """How to relax: fmax in eV/Angstrom, pressure and max_stress in GPa, max_atoms in atoms per model call.
 
     `cell` relaxes the cells of structures that are periodic in three directions; molecules have none and are relaxed
-    at fixed box. A structure larger than `max_atoms` gets batches of its own size. precon_lbfgs (preconditioned.py)
-    needs the fewest model calls, for crystals of molecules a third of those of lbfgs; its linear algebra is meant for
-    structures of up to a thousand atoms. Raises UserError for values that make no sense.
+    at fixed box. A structure larger than `max_atoms` gets batches of its own size. precon_lbfgs
+    (preconditioned.py) needs a third of the model calls of lbfgs for crystals of molecules and as many for molecules;
+    its linear algebra is meant for structures of up to a thousand atoms. Raises UserError for values without sense.
     """
 
     optimizer: str = "lbfgs"

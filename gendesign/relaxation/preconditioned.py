@@ -15,8 +15,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from gendesign.relaxation.springs import model_hessian
 
-MEMORY = 20  # steps that the update remembers
-REFRESH = 5  # steps after which the springs are laid anew
+MEMORY = 30  # steps that the update remembers
+REFRESH = 3  # steps after which the springs are laid anew
 LONGEST = 0.2  # Angstrom that an atom moves in a step at most
 OVERSHOT = 0.8  # of the slope down at the beginning of a move, that it may have up at its end
 SCALES = (0.3, 5.0)  # between which the whole model is made stiffer or softer, as the last step tells

@@ -104,7 +104,7 @@ def visited_shard(k: int) -> list[Atoms]:
     works = [structure(VISITED + TOGETHER * k + i, MOST) for i in range(TOGETHER)]
     going, found = list(range(TOGETHER)), []
     for steps, pressure in ((20, 1.0), (60, 1.0), (80, 0.0)):
-        settings = Relaxation("lbfgs", 0.01, steps, cell=True, pressure=pressure)
+        settings = Relaxation("precon_lbfgs", 0.01, steps, cell=True, pressure=pressure)
         done = relax([works[i] for i in going], potential, settings)
         for i, one in zip(tuple(going), done, strict=True):
             if one.failure is not None or not apart(one.atoms, 0.3):

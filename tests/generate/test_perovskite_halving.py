@@ -10,7 +10,7 @@ from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.relaxation import relax
 from gendesign.structure.types import Candidate, UserError
 
-SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2)
+SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2, keep=0.5)
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import cation_fault
 from gendesign.structure.types import Candidate
 
-ROUGH = Relaxation("lbfgs", 0.1, 100, cell=True, pressure=1.0)
-FINAL = Relaxation("lbfgs", 0.02, 500, cell=True)
+ROUGH = Relaxation("precon_lbfgs", 0.1, 100, cell=True, pressure=1.0)
+FINAL = Relaxation("precon_lbfgs", 0.02, 500, cell=True)
 
 
 def lowest(

@@ -44,11 +44,11 @@ class Perovskite:
     compact: int = 3
     redraws: int = 100
     symmetry: float = 0.5
-    rungs: int = 3
-    steps: int = 40
-    keep: float = 0.5
+    rungs: int = 2
+    steps: int = 20
+    keep: float = 0.35
     pressure: float = 1.0
-    optimizer: str = "lbfgs"
+    optimizer: str = "precon_lbfgs"
     max_atoms: int = 1000
     name: str = "perovskite"
 

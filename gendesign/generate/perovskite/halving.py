@@ -21,11 +21,11 @@ class Halving:
     that goes on after each; pressure (GPa) pushes loose starts together; optimizer and max_atoms as in relaxation.
     """
 
-    rungs: int = 3
-    steps: int = 40
-    keep: float = 0.5
+    rungs: int = 2
+    steps: int = 20
+    keep: float = 0.35
     pressure: float = 1.0
-    optimizer: str = "lbfgs"
+    optimizer: str = "precon_lbfgs"
     max_atoms: int = 1000
 
     def __post_init__(self) -> None:
