@@ -1,9 +1,10 @@
-"""Perovskite: random structure search for hybrid halide perovskites, with successive halving of the starts."""
+"""Perovskite: structure search for hybrid halide perovskites: random starts, halved, then children of the best."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
+from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe, has_groups
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.halving import Halving, halve
@@ -21,7 +22,8 @@ class Perovskite:
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
     symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
-    keep, pressure, optimizer, max_atoms: see Halving.
+    keep, pressure, optimizer, max_atoms: see Halving. offspring, parents, generation: see Breeding (children are of
+    layered perovskites; offspring plays no part for thickness=3d).
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -50,10 +52,13 @@ class Perovskite:
     pressure: float = 1.0
     optimizer: str = "precon_lbfgs"
     max_atoms: int = 1000
+    offspring: float = 0.5
+    parents: int = 12
+    generation: int = 16
     name: str = "perovskite"
 
     def __post_init__(self) -> None:
-        self.halving  # noqa: B018  what is wrong is said before anything runs
+        self.halving, self.breeding  # noqa: B018  what is wrong is said before anything runs
         self.potential.require_elements(self.composition.elements)
         check_recipe(self.composition, self.draws, seed=0)
 
@@ -73,6 +78,12 @@ class Perovskite:
     def halving(self) -> Halving:
         """How starts are thinned out."""
         return Halving(**{field.name: getattr(self, field.name) for field in fields(Halving)})
+
+    @cached_property
+    def breeding(self) -> Breeding:
+        """How starts are followed by children of the best."""
+        own = {field.name: getattr(self, field.name) for field in fields(Breeding)}
+        return Breeding(**own | ({"offspring": 0.0} if self.composition.thickness is None else {}))
 
     def start(self, index: int, *, seed: int) -> Candidate:
         """Start `index` as it is built, before any relaxation; with a failure where no room was found."""
@@ -96,4 +107,11 @@ class Perovskite:
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure."""
-        yield from halve([self.start(index, seed=seed) for index in indices], self.potential, self.halving)
+        starts = self.breeding.starts(len(indices))
+        found = halve([self.start(index, seed=seed) for index in indices[:starts]], self.potential, self.halving)
+        children: list[Candidate] = []
+        if starts < len(indices):
+            found, children = breed(
+                found, indices[starts:], self.potential, self.composition, self.breeding, self.halving, seed
+            )
+        yield from (*found, *(replace(child, generator=self.name) for child in children))

@@ -53,30 +53,32 @@ def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halvi
     """
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
-        current = relax(current, potential, settings.relaxation)
-        current = [_measured(candidate, settings.pressure, rung) for candidate in current]
-        current = _without_copies(current, rung)
-        alive = sorted((c for c in current if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
-        going = {candidate.index for candidate in alive[: math.ceil(settings.keep * len(alive))]}
-        best = alive[0].info["enthalpy"] if alive else 0.0
-        current = [
-            candidate
-            if candidate.failure is not None or candidate.index in going
-            else candidate.after(f"stopped at rung {rung}", failure=_behind(candidate, best, rung))
-            for candidate in current
-        ]
+        current = compare(current, potential, settings.relaxation, f"rung {rung}", settings.keep)
     return current
 
 
-def _measured(candidate: Candidate, pressure: float, rung: int) -> Candidate:
+def compare(
+    candidates: Sequence[Candidate], potential: Potential, relaxation: Relaxation, stage: str, keep: float
+) -> list[Candidate]:
+    """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons."""
+    current = [measured(c, relaxation.pressure, stage) for c in relax(candidates, potential, relaxation)]
+    current = without_copies(current, stage)
+    alive = sorted((c for c in current if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
+    best = alive[0].info["enthalpy"] if alive else 0.0
+    ending = {candidate.index for candidate in alive[math.ceil(keep * len(alive)) :]}
+    return [stopped(candidate, best, stage) if candidate.index in ending else candidate for candidate in current]
+
+
+def measured(candidate: Candidate, pressure: float, stage: str) -> Candidate:
+    """With its enthalpy (eV per formula unit) at that pressure (GPa), or a failure where it is broken."""
     if candidate.failure is not None:
         return candidate
     atoms, info = candidate.atoms, candidate.info
     fault = network_fault(atoms, depth_of(info["thickness"])) or cation_fault(atoms, info["cations"])
     if fault:
-        return candidate.after(f"broken at rung {rung}", failure=f"broken at rung {rung}: {fault}")
+        return candidate.after(f"broken at {stage}", failure=f"broken at {stage}: {fault}")
     enthalpy = (info["energy"] + pressure * units.GPa * atoms.get_volume()) / info["formula_units"]
-    return candidate.after(f"rung {rung}", enthalpy=float(enthalpy))
+    return candidate.after(stage, enthalpy=float(enthalpy))
 
 
 def depth_of(thickness: int | str) -> int | None:
@@ -84,7 +86,8 @@ def depth_of(thickness: int | str) -> int | None:
     return None if thickness == "3d" else int(thickness)
 
 
-def _without_copies(candidates: Sequence[Candidate], rung: int) -> list[Candidate]:
+def without_copies(candidates: Sequence[Candidate], stage: str) -> list[Candidate]:
+    """With a failure for each that is a copy of a lower one."""
     alive = [candidate for candidate in candidates if candidate.failure is None]
     first = duplicates(
         [candidate.atoms for candidate in alive],
@@ -93,14 +96,15 @@ def _without_copies(candidates: Sequence[Candidate], rung: int) -> list[Candidat
     )
     copies = {c.index: alive[k].index for c, k in zip(alive, first, strict=True) if k is not None}
     return [
-        candidate.after(f"merged at rung {rung}", failure=f"merged at rung {rung}: same as {copies[candidate.index]}")
+        candidate.after(f"merged at {stage}", failure=f"merged at {stage}: same as {copies[candidate.index]}")
         if candidate.index in copies
         else candidate
         for candidate in candidates
     ]
 
 
-def _behind(candidate: Candidate, best: float, rung: int) -> str:
-    return (
-        f"stopped at rung {rung}: enthalpy {candidate.info['enthalpy'] - best:.3f} eV per formula unit above the best"
-    )
+def stopped(candidate: Candidate, best: float, stage: str) -> Candidate:
+    """With the failure that its enthalpy is too far above the best."""
+    above = candidate.info["enthalpy"] - best
+    reason = f"stopped at {stage}: enthalpy {above:.3f} eV per formula unit above the best"
+    return candidate.after(f"stopped at {stage}", failure=reason)
