@@ -34,7 +34,7 @@ COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_riv
 RELATIVE = ("energy_above_best", *COMPARED.values())
 PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
-ENDED = {"stopped at": "stopped by halving", "merged at": "merged early", "broken at": "broken early"}
+ENDED = {"stopped at": "left behind", "merged at": "merged early", "broken at": "broken early"}
 LENGTHS = ("a", "b", "c", "alpha", "beta", "gamma")
 
 

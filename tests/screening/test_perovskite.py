@@ -48,7 +48,7 @@ def test_intact_ones_are_ranked_and_broken_ones_never():
     assert [row["candidate"] for row in rows] == ["0", "1"] and set(files) == {"ranked.csv", "rank001.cif"}
     assert "_cell_length_a" in files["rank001.cif"]
     table = {row["name"]: row["value"] for row in settings.summarise(verdicts, 5)}
-    assert table["stopped by halving"] == 0.2 and table["valid"] == 0.6 and table["unique"] == 0.4
+    assert table["left behind"] == 0.2 and table["valid"] == 0.6 and table["unique"] == 0.4
     assert table["best: energy per formula"] == -10.0
 
 
