@@ -69,6 +69,17 @@ def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
     assert seen == set(OPERATORS) - ({"slide"} if smiles.count("+") == 2 else set())
 
 
+def test_cations_in_cages_stay_where_they_are():
+    made = parents("CC[NH3+]", "1", thickness=2, a_site="MA")
+    rng = np.random.default_rng(1)
+    spacers = np.concatenate([seat.atoms for seat in made[0].seats])
+    others = np.setdiff1d(np.arange(len(made[0].atoms)), spacers)
+    assert len(made[0].seats) == 2 and len(others) == 2 + 7 + 8
+    for _ in range(8):
+        child, place, _ = draw_child(rng, made, 1, False)
+        assert np.array_equal(child.positions[others], made[place].atoms.positions[others])
+
+
 def _form(atoms, members: np.ndarray, chiral: bool) -> tuple:
     """A molecule's shape, of its mirror image another one where that matters."""
     x = atoms.positions[members]

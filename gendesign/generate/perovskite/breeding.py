@@ -1,6 +1,6 @@
 """An evolutionary search from what is left of random starts: children of the best, of which the best stay."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -50,30 +50,28 @@ def breed(
     settings: Breeding,
     halving: Halving,
     seed: int,
-) -> tuple[list[Candidate], list[Candidate]]:
-    """What halving left of the starts, relaxed further without pressure, and a child for every index.
+) -> Iterator[Candidate]:
+    """What halving left of the starts, relaxed further without pressure, then a child for every index.
 
-    Of the children those are left that were among the `parents` lowest when they came, all others say as failure why
-    they ended. `parent` and the info `orientations` of a child say where it comes from; child `index` depends on
-    (seed, index) and on all that came before it.
+    They come as they are made, in their order. Of the children those are left that were among the `parents` lowest when
+    they came, all others say as failure why they ended. `parent` and the info `orientations` of a child say where it
+    comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    found = compare(found, potential, settling, "settling", 1.0)
-    children: list[Candidate] = []
+    known = compare(found, potential, settling, "settling", 1.0)
+    yield from known
     for number, begin in enumerate(range(0, len(indices), settings.generation), 1):
         stage, few = f"generation {number}", indices[begin : begin + settings.generation]
-        known = [c for c in without_copies([*found, *children], stage) if c.failure is None]
-        parents = _lowest(known, settings.parents)
-        made = _children(parents, few, composition, seed)
+        known = [candidate for candidate in without_copies(known, stage) if candidate.failure is None]
+        made = _children(_lowest(known, settings.parents), few, composition, seed)
         made = compare(made, potential, halving.relaxation, stage, halving.keep)
         made = compare(made, potential, settling, stage, 1.0)
         both = without_copies([*known, *made], stage)
-        kept = {c.index for c in _lowest(both, settings.parents)}
-        best = min((c.info["enthalpy"] for c in both if c.failure is None), default=0.0)
-        children += [
-            c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]
-        ]
-    return list(found), children
+        kept = {candidate.index for candidate in _lowest(both, settings.parents)}
+        best = min((candidate.info["enthalpy"] for candidate in both if candidate.failure is None), default=0.0)
+        made = [c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]]
+        yield from made
+        known = [*known, *made]
 
 
 def _children(

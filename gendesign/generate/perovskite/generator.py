@@ -109,9 +109,9 @@ class Perovskite:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure."""
         starts = self.breeding.starts(len(indices))
         found = halve([self.start(index, seed=seed) for index in indices[:starts]], self.potential, self.halving)
-        children: list[Candidate] = []
-        if starts < len(indices):
-            found, children = breed(
-                found, indices[starts:], self.potential, self.composition, self.breeding, self.halving, seed
-            )
-        yield from (*found, *(replace(child, generator=self.name) for child in children))
+        if starts == len(indices):
+            yield from found
+        else:
+            rest, own = indices[starts:], (self.composition, self.breeding, self.halving, seed)
+            for candidate in breed(found, rest, self.potential, *own):
+                yield replace(candidate, generator=self.name)
