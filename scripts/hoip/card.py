@@ -84,7 +84,8 @@ def main() -> None:
                for folder, kinds in counted().items()]
         ),
         agreement=agreement(),
-        training=f"{training['structures']:,} structures, {training['steps']:,} steps, begun from `{training['init']}`",
+        training=f"{training['structures']:,} structures, {training['steps']:,} steps, begun from `{training['init']}`"
+        + (f"; the average of {len(averaged)} such fits" if (averaged := training.get("average_of")) else ""),
     )  # fmt: skip
     (FOLDER / "card.md").write_text(text)
     print(f"{FOLDER / 'card.md'} written")
