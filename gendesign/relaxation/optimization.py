@@ -132,9 +132,15 @@ def _walk(alive: list[int], endings: list[Ending], group: Group, report: Callabl
             stress = torch.tensor(one.stress)[None]
             finite &= bool(torch.isfinite(stress).all())
             done &= bool(stress_deviation(stress, settings.pressure)[0] < settings.max_stress)
-        place = lambda: (one.atoms.positions, one.atoms.cell.array)  # noqa: E731
+
+        def place() -> tuple[np.ndarray, np.ndarray]:
+            if not done:
+                one.back()
+            return one.atoms.positions, one.atoms.cell.array
+
         if not _left(endings[names[id(one)]], finite, one.growth, done, one.steps, settings, place):
             return False
+        one.forget()
         left -= 1
         report(len(endings) - left)
         return True

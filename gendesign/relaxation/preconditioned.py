@@ -19,12 +19,13 @@ MEMORY = 30  # steps that the update remembers
 REFRESH = 3  # steps after which the springs are laid anew
 LONGEST = 0.2  # Angstrom that an atom moves in a step at most
 OVERSHOT = 0.8  # of the slope down at the beginning of a move, that it may have up at its end
+ABSURD = 10.0  # Angstrom that no step proposes for good reasons
 SCALES = (0.3, 5.0)  # between which the whole model is made stiffer or softer, as the last step tells
 
 
 @dataclass(frozen=True)
 class Stop:
-    """The last place that was not higher than the one before: coordinates, derivatives, energy or enthalpy (eV)."""
+    """The last place taken, no rise from the one before: coordinates, derivatives, energy or enthalpy (eV)."""
 
     place: np.ndarray
     slope: np.ndarray
@@ -83,17 +84,29 @@ class Walk:
             if rise > close or (rise > -close and overshot):
                 place, slope = self.last.place, self.last.slope
                 self.reach = _longest(moved) / 3
+                self._go(place)
             else:
                 self.last, self.reach = Stop(place, slope, height), min(LONGEST, 1.5 * self.reach)
         if self.steps % REFRESH == 0:
             self.hessian = self._hessian()
             self.factor = cho_factor(self.hessian)
         direction = self._downhill(slope)
-        if not direction @ slope < 0:  # what is remembered has nothing to do with this place any more
+        # what is remembered has nothing to do with this place any more
+        if not direction @ slope < 0 or _longest(direction) > ABSURD:
             self.moves = []
             direction = self._downhill(slope)
         self._go(place + direction * min(1.0, self.reach / max(_longest(direction), 1e-12)))
         self.steps += 1
+
+    def back(self) -> None:
+        """Return from a last step that led upwards."""
+        if self.last is not None and self._height() > self.last.height:
+            self._go(self.last.place)
+
+    def forget(self) -> None:
+        """Let go of what takes memory."""
+        self.hessian = self.factor = None
+        self.moves = []
 
     def _go(self, place: np.ndarray) -> None:
         n = len(self.atoms)

@@ -1,11 +1,13 @@
 """Children of layered perovskites: molecules stay what they are, everyone is accounted for, the same again."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase.neighborlist import neighbor_list
 from ionic import Ionic
 
-from gendesign.generate.perovskite.breeding import Breeding
+from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.contacts import radii
@@ -56,6 +58,7 @@ def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
         child, place, operator = drawn
         seen.add(operator)
         parent = made[place].atoms
+        assert not (np.allclose(child.positions, parent.positions) and np.allclose(child.cell, parent.cell))
         assert (child.numbers == parent.numbers).all() and not network_fault(child, 1)
         molecule, forms = child.arrays["molecule"], set()
         for source in made:
@@ -66,7 +69,7 @@ def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
         first, second, length, shift = neighbor_list("ijdS", child, 4.0)
         own = (molecule[first] == molecule[second]) & ((molecule[first] < 0) | (shift == 0).all(axis=1))
         assert (length >= sizes[first] + sizes[second] - 1e-9)[~own].all()
-    assert seen == set(OPERATORS) - ({"slide"} if smiles.count("+") == 2 else set())
+    assert "slide" not in seen if smiles.count("+") == 2 else seen == set(OPERATORS)
 
 
 def test_cations_in_cages_stay_where_they_are():
@@ -117,7 +120,29 @@ def test_the_same_again(bred):
         assert np.array_equal(one.atoms.positions, two.atoms.positions)
 
 
-def test_no_children_of_none_and_in_three_dimensions():
+def test_a_lone_bridging_cation_turns_or_nothing():
+    made, rng = parents("[NH3+]CCCC[NH3+]", "1"), np.random.default_rng(2)
+    drawn = [draw_child(rng, made, 2, False) for _ in range(60)]
+    operators = {one[2] for one in drawn if one is not None}
+    assert None in drawn and "rotation" in operators and operators <= {"rotation", "heredity"}
+    for child, place, _ in (one for one in drawn if one is not None):
+        parent, nitrogen = made[place], np.flatnonzero(made[0].atoms.numbers == 7)
+        apart = child.positions[nitrogen] - parent.atoms.positions[nitrogen]
+        apart -= np.round(apart @ np.linalg.pinv(parent.steps)) @ parent.steps
+        far = np.abs(parent.seats[0].positions[parent.atoms.numbers[parent.seats[0].atoms] == 7, 2]).argmax()
+        assert np.linalg.norm(apart[far]) < 1.5
+
+
+def test_without_parents_there_are_no_children():
+    search = Perovskite(Ionic(), **SMALL | {"steps": 1})
+    broken = [replace(search.start(i, seed=4), failure="broken at rung 1: so it is") for i in range(3)]
+    own = (Ionic(), search.composition, search.breeding, search.halving, 4)
+    found = list(breed(broken, [3, 4], *own))
+    assert [c.failure for c in found[:3]] == ["broken at rung 1: so it is"] * 3
+    assert [c.failure for c in found[3:]] == ["no child: none of the starts is left to have one"] * 2
+
+
+def test_shares_of_children_and_none_in_three_dimensions():
     assert Breeding(offspring=0.5).starts(1) == 1 and Breeding(offspring=0.25).starts(16) == 12
     three = Perovskite(Ionic(), cation="C[NH3+]", thickness="3d", cell="1", rungs=0)
     assert all(c.history == ("built",) for c in three.generate(range(4), seed=0))

@@ -62,7 +62,7 @@ def breed(
     yield from known
     for number, begin in enumerate(range(0, len(indices), settings.generation), 1):
         stage, few = f"generation {number}", indices[begin : begin + settings.generation]
-        known = [candidate for candidate in without_copies(known, stage) if candidate.failure is None]
+        known = [candidate for candidate in known if candidate.failure is None]
         made = _children(_lowest(known, settings.parents), few, composition, seed)
         made = compare(made, potential, halving.relaxation, stage, halving.keep)
         made = compare(made, potential, settling, stage, 1.0)
@@ -71,7 +71,7 @@ def breed(
         best = min((candidate.info["enthalpy"] for candidate in both if candidate.failure is None), default=0.0)
         made = [c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]]
         yield from made
-        known = [*known, *made]
+        known = [*both[: len(known)], *made]
 
 
 def _children(

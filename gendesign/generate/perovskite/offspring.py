@@ -14,14 +14,15 @@ from matscipy.neighbours import neighbour_list
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
+from gendesign.generate.perovskite.build import DEPTH
 from gendesign.generate.perovskite.contacts import radii
 from gendesign.generate.perovskite.stack import draw_slide
 from gendesign.structure.perovskite import TYPICAL, halides_of, metals_of
 
 OPERATORS = {"heredity": 0.4, "rotation": 0.2, "images": 0.25, "slide": 0.15}  # how often
-DEPTH = 1.25  # of the metal-halide distance: where a cation's nitrogen sits above the metals
-CONTACT = 0.62  # share of the van der Waals distance that atoms of children keep; relaxed crystals have down to 0.7
+CONTACT = 0.62  # share of the van der Waals distance that atoms of children keep, or what their parent has if less
 LIFTS = np.arange(0.0, 4.01, 0.25)  # Angstrom by which layers may be lifted to keep it
+ASTRAY = 1.5  # Angstrom by which the far end of a cation that bridges may miss where the one before it had its
 WOBBLE = 0.5  # radian, standard deviation of a rotation
 # In-plane steps from one octahedron to the next, in lattice vectors.
 STEPS = {"1": ((1, 0), (0, 1)), "sqrt2": ((0.5, 0.5), (0.5, -0.5)), "2x2": ((0.5, 0), (0, 0.5))}
@@ -82,9 +83,10 @@ def _seat(atoms: Atoms, members: np.ndarray, steps: np.ndarray, axes: np.ndarray
 
 
 def draw_child(rng: Generator, parents: Sequence[Parent], charge: int, chiral: bool) -> tuple[Atoms, int, str] | None:
-    """A child, the place of its parent and the operator, or None where it has no room; first parents are likelier.
+    """A child, the place of its parent and the operator; first parents are likelier. None: no room, or nothing changed.
 
-    charge: of a spacer; those of +2 hold two layers together, so neither they nor the layers are moved sideways.
+    charge: of a spacer; those of +2 hold two layers together, so layers do not slide and far ends stay where they are.
+    Of several layers in a cell the last one alone is slid and lifted.
     """
     place = int(len(parents) * rng.random() ** 1.5)
     parent = parents[place]
@@ -92,7 +94,6 @@ def draw_child(rng: Generator, parents: Sequence[Parent], charge: int, chiral: b
     share = np.array([OPERATORS[name] for name in allowed])
     operator = str(rng.choice(allowed, p=share / share.sum()))
     child = parent.atoms.copy()
-    child.calc = None
     if operator == "heredity":
         moved = _inherited(rng, parent, parents[int(rng.integers(len(parents)))], chiral)
     elif operator == "rotation":
@@ -102,12 +103,16 @@ def draw_child(rng: Generator, parents: Sequence[Parent], charge: int, chiral: b
     else:
         moved = {}
         lattice = child.cell.array.copy()
-        lattice[2] += draw_slide(rng, parent.steps)
+        lattice[2] += draw_slide(rng, lattice[:2])
         child.set_cell(lattice)
+    if charge == 2:
+        moved = {number: x for number, x in moved.items() if _bridges(parent, parent.seats[number], x)}
     for number, positions in moved.items():
         seat = parent.seats[number]
         child.positions[seat.atoms] = seat.middle + positions @ parent.axes
-    lifted = _lifted(child, parent.axes[2])
+    if np.allclose(child.positions, parent.atoms.positions, atol=1e-3) and np.allclose(child.cell, parent.atoms.cell):
+        return None
+    lifted = _lifted(child, parent.axes[2], min(CONTACT, _closest(parent.atoms)))
     return None if lifted is None else (lifted, place, operator)
 
 
@@ -150,6 +155,16 @@ def _images(rng: Generator, parent: Parent, chiral: bool) -> dict[int, np.ndarra
     return moved
 
 
+def _bridges(parent: Parent, seat: Seat, positions: np.ndarray) -> bool:
+    """Whether the far head of a bridging cation is near a place like the one it had, a pocket of the next layer."""
+    heads = np.flatnonzero(parent.atoms.numbers[seat.atoms] == 7)
+    far = heads[np.abs(seat.positions[heads, 2]).argmax()]
+    apart = (positions[far] - seat.positions[far]) @ parent.axes
+    inverse = np.linalg.pinv(parent.steps)
+    apart = apart - np.round(apart @ inverse) @ parent.steps
+    return bool(np.linalg.norm(apart) < ASTRAY)
+
+
 def _draw_image(rng: Generator, across: bool, chiral: bool) -> np.ndarray:
     """An operation (3, 3) of the square that the octahedra make, to the other side of the layer or not.
 
@@ -161,18 +176,23 @@ def _draw_image(rng: Generator, across: bool, chiral: bool) -> np.ndarray:
     return out @ np.diag([1, 1, -1 if across else 1])
 
 
-def _lifted(atoms: Atoms, up: np.ndarray) -> Atoms | None:
-    """The atoms with their layers as far apart as no two molecules touch, None where lifting does not help."""
-    molecule, sizes = atoms.arrays["molecule"], CONTACT * radii(atoms.numbers)
+def _lifted(atoms: Atoms, up: np.ndarray, contact: float) -> Atoms | None:
+    """The atoms with the last layer as high as no two molecules touch, None where lifting does not help."""
     for lift in LIFTS:
         lattice = atoms.cell.array.copy()
         lattice[2] += lift * up
         out = atoms.copy()
         out.set_cell(lattice)
-        first, second, length, shift = neighbour_list("ijdS", out, 2 * sizes.max())
-        close = length < sizes[first] + sizes[second]
-        own = (molecule[first] == molecule[second]) & (shift == 0).all(axis=1)  # molecules are whole
-        inorganic = (molecule[first] < 0) & (molecule[second] < 0)
-        if not (close & ~own & ~inorganic).any():
+        if _closest(out) >= contact - 1e-9:
             return out
     return None
+
+
+def _closest(atoms: Atoms) -> float:
+    """The least distance between molecules, and of them to the inorganic part, as a share of the van der Waals one."""
+    molecule, sizes = atoms.arrays["molecule"], radii(atoms.numbers)
+    first, second, length, shift = neighbour_list("ijdS", atoms, 2 * CONTACT * sizes.max())
+    own = (molecule[first] == molecule[second]) & (shift == 0).all(axis=1)  # molecules are whole
+    inorganic = (molecule[first] < 0) & (molecule[second] < 0)
+    between = ~own & ~inorganic
+    return float((length / (sizes[first] + sizes[second]))[between].min(initial=np.inf))
