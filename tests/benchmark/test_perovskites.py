@@ -243,7 +243,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     monkeypatch.setattr(maker, "load", lambda config: Ionic())
     labelled(tmp_path / "test.extxyz")
     keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
-    keys += ["perovskites.starts=4", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
+    keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
     words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
@@ -251,7 +251,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
     maker.main(keys)
     (kept,) = read_references(str(known)).values()
-    assert kept.info["starts"] == 20 and kept.info["weights_sha256"] == "0"
+    assert kept.info["starts"] == 40 and kept.info["weights_sha256"] == "0"
     assert cli.main(words) == 0
     rows = {row["name"]: row for row in json.loads((record / "perovskites.json").read_text())}
     assert rows["force MAE, combined"]["value"] == pytest.approx(50) and rows["force MAE, cubic"]["n"] == 1
@@ -261,7 +261,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     name = "C[NH3+] Pb I"
     assert rows[f"{name}: outcome, best 5"]["unit"] in (MATCHED, LOWER, MISSED)
     calls, evaluations = rows[f"{name}: model calls"]["value"], rows[f"{name}: structure evaluations"]["value"]
-    assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 4
+    assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 8
     assert rows[f"{name}: match above the reference"]["n"] == (rows[f"{name}: rank of the match"]["value"] is not None)
     assert rows["BA2PbI4, best of the search: layer spacing"]["value"] > 8
     assert rows["BA2PbI4, teacher: layer spacing"]["value"] is None
