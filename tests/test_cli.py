@@ -85,8 +85,14 @@ def test_help(capsys):
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
 def test_settings_files_are_short_and_sound(path):
-    assert len(path.read_text().splitlines()) <= 30
+    assert len(path.read_text().splitlines()) <= 34
     OmegaConf.load(path)
+
+
+def test_a_generator_may_bring_its_potential_and_shards():
+    brought, chosen = (resolve("generate", ["generator=perovskite", *words]) for words in ([], ["shard_size=7"]))
+    assert (brought.potential, brought.shard_size, chosen.shard_size) == ("hoip", 100, 7)
+    assert resolve("generate", []).shard_size == 20
 
 
 def test_every_target_takes_its_keys():
