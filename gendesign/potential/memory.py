@@ -1,9 +1,28 @@
-"""What fits into memory: batches of bounded size, and how to tell that one did not."""
+"""What fits into memory: batches of bounded size, how to tell that one did not, and memory that is used again."""
 
+import ctypes
 from collections.abc import Iterator, Sequence
 
 import torch
 from ase import Atoms
+
+# Parameters of glibc's mallopt: what may be free at the top before it goes back to the system, by how much more than
+# asked for the heap grows, and how many blocks are mapped one by one, which each time costs a fault per page.
+TRIM_THRESHOLD, TOP_PAD, MMAP_MAX = -1, -2, -4
+KEPT, GROWN = 2**31 - 1, 2**28  # bytes
+
+
+def keep_freed_memory() -> None:
+    """Let the process use memory again instead of giving it back: a fifth of a call's time on a CPU otherwise.
+
+    Where the C library is not glibc nothing happens.
+    """
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return
+    for parameter, value in ((MMAP_MAX, 0), (TRIM_THRESHOLD, KEPT), (TOP_PAD, GROWN)):
+        mallopt(parameter, value)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from torch import nn
 
 from gendesign.potential import mace
+from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 from gendesign.structure.types import UserError
 
@@ -87,6 +88,8 @@ def load_potential(
             f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}); give one of these or a path"
         )
     index = _head(potential, head)
+    if target.type == "cpu":
+        keep_freed_memory()
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Potential(
         net,
