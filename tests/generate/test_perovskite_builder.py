@@ -113,10 +113,17 @@ def test_broken_networks_and_cations_are_recognised():
     moved = atoms.copy()
     moved.positions[hydrogen] += [0, 1.5, 0]
     assert "broken" in cation_fault(moved, atoms.info["cations"])
-    moved = atoms.copy()
-    halide = moved.positions[halide]
-    moved.positions[-17:] += halide + [0, 0, 1.6] - moved.positions[hydrogen]
-    assert "close as a bond" in cation_fault(moved, atoms.info["cations"])
+    for apart in (1.6, 2.1):  # Angstrom; HI has 1.61, N-H...I 2.6
+        moved = atoms.copy()
+        moved.positions[-17:] += moved.positions[halide] + [0, 0, apart] - moved.positions[hydrogen]
+        assert "close as a bond" in cation_fault(moved, atoms.info["cations"])
+
+
+def test_a_proton_between_two_molecules_belongs_to_both():
+    water = Atoms("OH2OH2", [[0, 0, 0], [0, 0, 0.97], [0, 0.94, -0.24], [0, 0, 2.72], [0, 0.94, 2.96], [0, -0.94, 2.96]])
+    assert cation_fault(water, "2 O") == ""  # 1.75 Angstrom from the next: a hydrogen bond
+    water.positions[1, 2], water.positions[3:, 2] = 1.17, water.positions[3:, 2] - 0.36
+    assert "close as a bond" in cation_fault(water, "2 O")
 
 
 def test_edge_sharing_octahedra_are_no_layer():
