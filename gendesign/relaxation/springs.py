@@ -31,20 +31,16 @@ def model_hessian(atoms: Atoms, deformation: np.ndarray | None = None, weight: f
     length = np.linalg.norm(vectors, axis=1)
     unit = vectors / length[:, None]
     along = unit @ deformation.T if cell else unit
-    own = np.einsum("p,pa,pb->pab", stiffness, along, along)
+    own = np.einsum("p,pa,pb->pab", 2 * stiffness, along, along)  # the other direction serves the second atom
     blocks = np.zeros((n, n, 3, 3))
     np.add.at(blocks, (first, first), own)
-    np.add.at(blocks, (second, second), own)
     np.subtract.at(blocks, (first, second), own)
-    np.subtract.at(blocks, (second, first), own)
     out = np.zeros((3 * n + 9 * cell,) * 2)
     out[: 3 * n, : 3 * n] = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
     if cell:
         strain = np.einsum("pa,pb->pab", vectors @ np.linalg.inv(deformation), unit).reshape(-1, 9) / weight
         both = np.zeros((n, 3, 9))
-        pulled = np.einsum("p,pa,pb->pab", stiffness, along, strain)
-        np.add.at(both, second, pulled)
-        np.subtract.at(both, first, pulled)
+        np.subtract.at(both, first, np.einsum("p,pa,pb->pab", 2 * stiffness, along, strain))
         out[: 3 * n, 3 * n :] = both.reshape(3 * n, 9)
         out[3 * n :, : 3 * n] = out[: 3 * n, 3 * n :].T
         out[3 * n :, 3 * n :] = np.einsum("p,pa,pb->ab", stiffness, strain, strain)
