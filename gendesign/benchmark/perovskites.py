@@ -129,7 +129,7 @@ def known_rows(
     """Lattices of the best structure found, of the best start in the published cell, and the teacher's own."""
     rows = []
     for name, plan in plans.items():
-        true = lattices.KNOWN[name][1]
+        true, cold = lattices.KNOWN[name][1], lattices.COLD.get(name)
         found = {"best of the search": plan.search.run(potential)}
         if published:
             generator = make(plan.search.settings.generator, potential=potential)
@@ -139,8 +139,8 @@ def known_rows(
             found["from the published cell"] = replace(plan.search, path=path, given=tuple(starts)).run(potential)
         for way, one in found.items():
             # one that has not converged has the lattice that it started from
-            rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true)
-        rows += lattices.lattice_rows(f"{name}, teacher", _lattice(taught.get(name)), true, target=None)
+            rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true, cold=cold)
+        rows += lattices.lattice_rows(f"{name}, teacher", _lattice(taught.get(name)), true, None, cold)
         if name in taught:
             (own,) = relax([taught[name]], potential, make(plan.search.settings.relaxation))
             settled = own if own.failure is None and own.info["converged"] else None
@@ -169,7 +169,7 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, pat
         if start.failure is None and len(starts) < settings.timed:
             starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
     identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
-                "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits)}  # fmt: skip
+                "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits), "ways": list(relaxing.WAYS)}  # fmt: skip
     found = kept(path, identity, lambda: relaxing.measured(starts, potential, limits))
     return relaxing.pace_rows(found, len(starts), potential.device)
 

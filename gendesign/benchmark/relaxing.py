@@ -9,7 +9,7 @@ for its report, looks for structures that break, and on its first step already m
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,11 @@ from gendesign.relaxation import Relaxation, relax
 
 FASTER = {"cpu": ">= 1", "cuda": ">= 10"}
 WARM_UP = 2  # steps
+WAYS = {
+    "batched": "relaxing in batches",
+    "single": "relaxing one by one, ASE",
+    "own": "relaxing in batches, precon_lbfgs",
+}
 
 
 @dataclass(frozen=True)
@@ -76,22 +81,24 @@ def _relaxed(atoms: Atoms, settings: Relaxation) -> bool:
 
 
 def measured(structures: Sequence[Atoms], potential: Any, settings: Relaxation) -> dict[str, dict[str, float]]:
-    """Both paces as plain values, after a few steps of each that warm up."""
-    first = Relaxation(**{**asdict(settings), "max_steps": WARM_UP})
-    for pace in (batched, one_by_one):
-        pace(structures[:1], potential, first)
-    return {"batched": asdict(batched(structures, potential, settings)),
-            "single": asdict(one_by_one(structures, potential, settings))}  # fmt: skip
+    """Paces of WAYS as plain values, after a few steps of each that warm up.
+
+    Both sides of the comparison run FIRE, which ASE has too; the third is the optimizer that searches use.
+    """
+    own = replace(settings, optimizer="precon_lbfgs")
+    ways = {"batched": (batched, settings), "single": (one_by_one, settings), "own": (batched, own)}
+    for pace, limits in ways.values():
+        pace(structures[:1], potential, replace(limits, max_steps=WARM_UP))
+    return {key: asdict(pace(structures, potential, limits)) for key, (pace, limits) in ways.items()}
 
 
 def pace_rows(found: dict[str, dict[str, float]] | None, n: int, device: torch.device) -> list[Row]:
     """Structures per second both ways and their ratio, which has a target for each kind of device."""
-    names = {"batched": "relaxing in batches", "single": "relaxing one by one, ASE"}
     name, target = "batches over one by one", FASTER.get(device.type, FASTER["cpu"])
     if found is None:
-        return [*(Row(title, None, "structures/s", 0) for title in names.values()), Row(name, None, "", 0, target)]
+        return [*(Row(title, None, "structures/s", 0) for title in WAYS.values()), Row(name, None, "", 0, target)]
     rows = []
-    for key, title in names.items():
+    for key, title in WAYS.items():
         pace = found[key]
         rows.append(Row(title, n / pace["seconds"], "structures/s", n))
         rows.append(Row(f"{title}: converged", pace["converged"] / n, SHARE, n))

@@ -112,7 +112,10 @@ def test_deviations_have_no_sign_and_a_target():
     off = rows["x: layer spacing, off experiment (10)"]
     assert off.value == pytest.approx(10.0) and off.met is False and rows["x: layer spacing"].value == 9.0
     assert rows["x: area per metal, off experiment (40)"].value == pytest.approx(5.0)
-    assert all(row.value is None for row in lattice_rows("x", None, true))
+    assert all(row.value is None for row in lattice_rows("x", None, true, cold=true))
+    cold = {row.name: row for row in lattice_rows("x", Lattice(9.0, 42.0, 9.0, 8.0), true, None, Lattice(9.1, 42, 9, 8))}
+    off = cold["x: layer spacing, off experiment in the cold (9.1)"]
+    assert off.value == pytest.approx(100 / 91) and off.target is None and len(cold) == 12
 
 
 def test_starts_in_the_published_cell_keep_their_molecules():
