@@ -249,7 +249,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
-    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
+    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4", "seed=2"]
     assert cli.main(words) == 2
     assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
     maker.main(keys)

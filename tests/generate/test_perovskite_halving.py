@@ -75,7 +75,7 @@ def test_a_search_without_halving_passes_starts_on():
         (dict(cation="CCO[NH3+]"), "does not know O"),
         (dict(keep=0.0), "generator.keep"),
         (dict(steps=0), "generator.steps"),
-        (dict(optimizer="magic"), "magic"),
+        (dict(max_atoms=0), "max_atoms"),
         (dict(cell="7x7"), "generator.cell"),
         (dict(halide="I2Br"), "divisor"),
     ],

@@ -22,8 +22,8 @@ class Perovskite:
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
     symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
-    keep, pressure, optimizer, max_atoms: see Halving. offspring, parents, generation: see Breeding (children are of
-    layered perovskites; offspring plays no part for thickness=3d).
+    keep, pressure, max_atoms: see Halving. offspring: see Breeding (children are of layered perovskites; offspring
+    plays no part for thickness=3d).
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -50,11 +50,8 @@ class Perovskite:
     steps: int = 20
     keep: float = 0.35
     pressure: float = 1.0
-    optimizer: str = "precon_lbfgs"
     max_atoms: int = 1000
     offspring: float = 0.5
-    parents: int = 12
-    generation: int = 16
     name: str = "perovskite"
 
     def __post_init__(self) -> None:
@@ -82,8 +79,8 @@ class Perovskite:
     @cached_property
     def breeding(self) -> Breeding:
         """How starts are followed by children of the best."""
-        own = {field.name: getattr(self, field.name) for field in fields(Breeding)}
-        return Breeding(**own | ({"offspring": 0.0} if self.composition.thickness is None else {}))
+        share = 0.0 if self.composition.thickness is None else self.offspring
+        return Breeding(share, self.draws.cells, self.cap)
 
     def start(self, index: int, *, seed: int) -> Candidate:
         """Start `index` as it is built, before any relaxation; with a failure where no room was found."""

@@ -18,14 +18,13 @@ class Halving:
     """How the starts of one call are thinned out.
 
     rungs: how often they are relaxed and compared, 0 for not at all; steps: optimizer steps on each rung; keep: share
-    that goes on after each; pressure (GPa) pushes loose starts together; optimizer and max_atoms as in relaxation.
+    that goes on after each; pressure (GPa) pushes loose starts together; max_atoms as in relaxation.
     """
 
     rungs: int = 2
     steps: int = 20
     keep: float = 0.35
     pressure: float = 1.0
-    optimizer: str = "precon_lbfgs"
     max_atoms: int = 1000
 
     def __post_init__(self) -> None:
@@ -37,12 +36,12 @@ class Halving:
             raise UserError(f"generator.keep={self.keep}: give the share that goes on, above 0 and up to 1")
         if not 0 <= self.pressure <= 20:
             raise UserError(f"generator.pressure={self.pressure}: give 0 to 20 GPa")
-        self.relaxation  # noqa: B018  an unknown optimizer is said now
+        self.relaxation  # noqa: B018  a wrong max_atoms is said now
 
     @property
     def relaxation(self) -> Relaxation:
         """One rung. Starts are not meant to converge on it."""
-        return Relaxation(self.optimizer, 0.05, self.steps, cell=True, pressure=self.pressure, max_atoms=self.max_atoms)
+        return Relaxation("precon_lbfgs", 0.05, self.steps, cell=True, pressure=self.pressure, max_atoms=self.max_atoms)
 
 
 def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halving) -> list[Candidate]:
@@ -63,10 +62,15 @@ def compare(
     """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons."""
     current = [measured(c, relaxation.pressure, stage) for c in relax(candidates, potential, relaxation)]
     current = without_copies(current, stage)
-    alive = sorted((c for c in current if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
+    alive = lowest(current)
     best = alive[0].info["enthalpy"] if alive else 0.0
     ending = {candidate.index for candidate in alive[math.ceil(keep * len(alive)) :]}
     return [stopped(candidate, best, stage) if candidate.index in ending else candidate for candidate in current]
+
+
+def lowest(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those that have not ended, from the lowest up."""
+    return sorted((c for c in candidates if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
 
 
 def measured(candidate: Candidate, pressure: float, stage: str) -> Candidate:

@@ -7,25 +7,42 @@ a seat, the pocket between four octahedra on one side of a layer, and what is pa
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from ase import Atoms
+from ase.build import make_supercell
 from matscipy.neighbours import neighbour_list
+from numpy.linalg import matrix_power as power
 from numpy.random import Generator
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from gendesign.generate.perovskite.build import DEPTH
+from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.contacts import radii
+from gendesign.generate.perovskite.layer import IN_PLANE
+from gendesign.generate.perovskite.placement import draw_orientation
 from gendesign.generate.perovskite.stack import draw_slide
-from gendesign.structure.perovskite import TYPICAL, halides_of, metals_of
+from gendesign.structure.perovskite import METALS, TYPICAL, halides_of, metals_of
 
-OPERATORS = {"heredity": 0.4, "rotation": 0.2, "images": 0.25, "slide": 0.15}  # how often
+OPERATORS = {"images": 0.4, "rotation": 0.25, "heredity": 0.15, "redraw": 0.1, "slide": 0.1}  # how often
+ATTEMPTS = 8  # to make a child by one operator
 CONTACT = 0.62  # share of the van der Waals distance that atoms of children keep, or what their parent has if less
-LIFTS = np.arange(0.0, 4.01, 0.25)  # Angstrom by which layers may be lifted to keep it
-ASTRAY = 1.5  # Angstrom by which the far end of a cation that bridges may miss where the one before it had its
+HIGHEST, LIFT = 4.0, 0.25  # Angstrom by which layers may be lifted to keep it, and in which steps
+ASTRAY = 1.5  # Angstrom by which a bridging cation's far end may miss its pocket, and by which its layers may be lifted
 WOBBLE = 0.5  # radian, standard deviation of a rotation
 # In-plane steps from one octahedron to the next, in lattice vectors.
-STEPS = {"1": ((1, 0), (0, 1)), "sqrt2": ((0.5, 0.5), (0.5, -0.5)), "2x2": ((0.5, 0), (0, 0.5))}
+STEPS = {cell: np.linalg.inv(vectors) for cell, (vectors, _) in IN_PLANE.items()}
+LARGER = {"1": "sqrt2", "sqrt2": "2x2"}  # the cell with twice as many octahedra
+# Operations of the square that keep one pair of axes: none, half a turn, and the reflections; two such pairs.
+AXES = [
+    [np.eye(3), np.diag([-1, -1, 1]), np.diag([-1, 1, 1]), np.diag([1, -1, 1])],
+    [np.eye(3), np.diag([-1, -1, 1]), np.eye(3)[[1, 0, 2]], np.diag([-1, -1, 1]) @ np.eye(3)[[1, 0, 2]]],
+]
+FLIP = np.diag([1, 1, -1])  # to the other side of the layer
+NEAREST = 0.4  # chance of the operations that the parent comes nearest to, and of each next if it is not that
 
 
 @dataclass(frozen=True)
@@ -43,77 +60,123 @@ class Seat:
 class Parent:
     """A relaxed perovskite with the seats of its spacers.
 
-    steps (2, 3): in-plane vectors from one octahedron to the next; axes (3, 3): rows along the first step, across it,
-    and up to the next layer.
+    steps (2, 3): in-plane vectors from one octahedron to the next; joined: whether the cell's translations join those
+    that are next but one; axes (3, 3): rows along the first step, across it, and up to the next layer. heads: the atoms
+    of a spacer that may stand in a pocket; depth: how far from the metals they do, Angstrom. closest: see _closest.
     """
 
     atoms: Atoms
     seats: tuple[Seat, ...]
     steps: np.ndarray
+    joined: bool
     axes: np.ndarray
+    heads: np.ndarray
+    depth: float
+    closest: float
 
     @classmethod
-    def of(cls, atoms: Atoms, cell: str, spacers: int) -> "Parent":
-        """From atoms as the builder made them (array `molecule`), the name of their in-plane cell, and how many of the
-        last molecules are spacers."""
-        steps = np.array(STEPS[cell]) @ atoms.cell.array[:2]
+    def of(cls, atoms: Atoms, cell: str, cation: Cation, spacers: int) -> "Parent":
+        """From atoms as the builder made them (array `molecule`), the name of their in-plane cell, and the spacers: so
+        many of the last molecules."""
+        steps = STEPS[cell] @ atoms.cell.array[:2]
         up = np.cross(*steps) / np.linalg.norm(np.cross(*steps))
         up *= np.sign(up @ atoms.cell.array[2])
         first = steps[0] / np.linalg.norm(steps[0])
         axes = np.array([first, np.cross(up, first), up])
         molecule = atoms.arrays["molecule"]
         names = range(molecule.max() + 1 - spacers, molecule.max() + 1)
-        seats = tuple(_seat(atoms, np.flatnonzero(molecule == name), steps, axes) for name in names)
-        return cls(atoms, seats, steps, axes)
+        depth = DEPTH * float(np.mean([TYPICAL[z] for z in atoms.numbers[halides_of(atoms)]]))
+        heads = np.array(sorted({end.atom for ends in cation.ends for end in ends}))
+        seats = tuple(_seat(atoms, np.flatnonzero(molecule == name), heads, steps, axes, depth) for name in names)
+        return cls(atoms, seats, steps, cell != "2x2", axes, heads, depth, min(_closest(atoms)))
 
 
-def _seat(atoms: Atoms, members: np.ndarray, steps: np.ndarray, axes: np.ndarray) -> Seat:
-    heavy = members[atoms.numbers[members] > 1]
-    heads = heavy[atoms.numbers[heavy] == 7]
-    heads = heads if len(heads) else heavy
+def _seat(
+    atoms: Atoms, members: np.ndarray, heads: np.ndarray, steps: np.ndarray, axes: np.ndarray, depth: float
+) -> Seat:
     shifts = np.stack(np.meshgrid(*([np.arange(-2, 3)] * 2), [-1, 0, 1], indexing="ij"), -1).reshape(-1, 3)
     metals = (atoms.positions[metals_of(atoms), None] + shifts @ atoms.cell.array).reshape(-1, 3)
     middles = (metals[:, None] + [(a * steps[0] + b * steps[1]) / 2 for a in (-1, 1) for b in (-1, 1)]).reshape(-1, 3)
-    apart = (atoms.positions[heads, None] - middles) @ axes.T
-    depth = DEPTH * np.mean([TYPICAL[z] for z in atoms.numbers[halides_of(atoms)]])
+    apart = (atoms.positions[members[heads], None] - middles) @ axes.T
     off = np.abs(np.abs(apart[..., 2]) - depth) + np.linalg.norm(apart[..., :2], axis=-1)
     head, best = np.unravel_index(off.argmin(), off.shape)
     side = 1 if apart[head, best, 2] > 0 else -1
     return Seat(members, middles[best], side, (atoms.positions[members] - middles[best]) @ axes.T)
 
 
-def draw_child(rng: Generator, parents: Sequence[Parent], charge: int, chiral: bool) -> tuple[Atoms, int, str] | None:
+def doubled(atoms: Atoms, cell: str) -> Atoms:
+    """The same crystal in the LARGER in-plane cell, its atoms and molecules in the builder's order."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = IN_PLANE[LARGER[cell]][0] @ STEPS[cell]
+    twice, molecule = make_supercell(atoms, matrix, wrap=False), np.tile(atoms.arrays["molecule"], 2)
+    copy = np.repeat([0, 1], len(atoms))
+    kind = np.where(np.isin(twice.numbers, METALS), 0, np.where(molecule < 0, 1, 2))
+    order = np.lexsort([copy, molecule, kind])
+    out = twice[order]
+    out.set_array("molecule", np.where(molecule < 0, -1, 2 * molecule + copy)[order])
+    return out
+
+
+def draw_child(
+    rng: Generator, parents: Sequence[Parent], cation: Cation, cap: float
+) -> tuple[Atoms, int, str] | None:
     """A child, the place of its parent and the operator; first parents are likelier. None: no room, or nothing changed.
 
-    charge: of a spacer; those of +2 hold two layers together, so layers do not slide and far ends stay where they are.
-    Of several layers in a cell the last one alone is slid and lifted.
+    cation: the spacer; those of +2 hold two layers together, so layers do not slide and far ends stay where they are.
+    cap: largest angle of a redrawn cation's axis to the normal, degrees. Of several layers in a cell the last one alone
+    is slid and lifted.
     """
     place = int(len(parents) * rng.random() ** 1.5)
     parent = parents[place]
-    allowed = [name for name in OPERATORS if charge == 1 or name != "slide"]
+    allowed = [name for name in OPERATORS if cation.charge == 1 or name != "slide"]
     share = np.array([OPERATORS[name] for name in allowed])
     operator = str(rng.choice(allowed, p=share / share.sum()))
-    child = parent.atoms.copy()
+    for _ in range(ATTEMPTS):
+        other = parents[int(rng.integers(len(parents)))]
+        child = _changed(rng, operator, parent, other, cation, cap)
+        if child is not None:
+            return child, place, operator
+    return None
+
+
+def _changed(
+    rng: Generator, operator: str, parent: Parent, other: Parent, cation: Cation, cap: float
+) -> Atoms | None:
+    child, moved = parent.atoms.copy(), {}
     if operator == "heredity":
-        moved = _inherited(rng, parent, parents[int(rng.integers(len(parents)))], chiral)
+        moved = _inherited(rng, parent, other, cation.chiral)
     elif operator == "rotation":
-        moved = _rotated(rng, parent, charge)
+        moved = _rotated(rng, parent, cation.charge)
     elif operator == "images":
-        moved = _images(rng, parent, chiral)
+        moved = _images(rng, parent, other, cation, cap)
+    elif operator == "redraw":
+        moved = _redrawn(rng, parent, cation, cap)
     else:
-        moved = {}
         lattice = child.cell.array.copy()
         lattice[2] += draw_slide(rng, lattice[:2])
+        lattice[2] -= np.round(lattice[2] @ np.linalg.pinv(lattice[:2])) @ lattice[:2]  # steep cells relax badly
         child.set_cell(lattice)
-    if charge == 2:
+    if cation.charge == 2:
         moved = {number: x for number, x in moved.items() if _bridges(parent, parent.seats[number], x)}
     for number, positions in moved.items():
         seat = parent.seats[number]
         child.positions[seat.atoms] = seat.middle + positions @ parent.axes
     if np.allclose(child.positions, parent.atoms.positions, atol=1e-3) and np.allclose(child.cell, parent.atoms.cell):
         return None
-    lifted = _lifted(child, parent.axes[2], min(CONTACT, _closest(parent.atoms)))
-    return None if lifted is None else (lifted, place, operator)
+    return _lifted(child, parent, ASTRAY if cation.charge == 2 else HIGHEST)
+
+
+def _fresh(rng: Generator, parent: Parent, cation: Cation, cap: float, side: int) -> np.ndarray:
+    """A cation as starts have them: any conformer and orientation (atoms, 3), its end in the pocket."""
+    x = draw_orientation(rng, cation, cap).positions(cation, np.array([side if cation.chiral else 1, 1, side]))
+    return x + [0, 0, side * parent.depth]
+
+
+def _redrawn(rng: Generator, parent: Parent, cation: Cation, cap: float) -> dict[int, np.ndarray]:
+    """One cation, or half of them, drawn anew."""
+    some = 1 if rng.random() < 0.5 else max(1, len(parent.seats) // 2)
+    drawn = rng.permutation(len(parent.seats))[:some]
+    return {int(number): _fresh(rng, parent, cation, cap, parent.seats[number].side) for number in drawn}
 
 
 def _inherited(rng: Generator, parent: Parent, other: Parent, chiral: bool) -> dict[int, np.ndarray]:
@@ -126,40 +189,83 @@ def _inherited(rng: Generator, parent: Parent, other: Parent, chiral: bool) -> d
 
 
 def _rotated(rng: Generator, parent: Parent, charge: int) -> dict[int, np.ndarray]:
-    """Some cations turned: a little about their head, or anyhow about the normal; bridging ones about their axis."""
-    moved = {}
-    for number in rng.permutation(len(parent.seats))[: int(rng.integers(1, len(parent.seats) + 1))]:
-        seat = parent.seats[number]
-        x, angle = seat.positions, rng.uniform(0, 2 * np.pi)
-        if charge == 2:
-            origin = x.mean(0)
-            turn = angle * np.linalg.svd(x - origin)[2][0]
-        else:
-            heads = np.flatnonzero(parent.atoms.numbers[seat.atoms] == 7)
-            origin = x[heads[np.abs(x[heads, 2]).argmin()]] if len(heads) else x[np.abs(x[:, 2]).argmin()]
-            turn = rng.normal(0, WOBBLE, 3) if rng.random() < 0.6 else np.array([0.0, 0.0, angle])
-        moved[int(number)] = (x - origin) @ Rotation.from_rotvec(turn).as_matrix().T + origin
-    return moved
+    """Some cations turned."""
+    some = rng.permutation(len(parent.seats))[: int(rng.integers(1, len(parent.seats) + 1))]
+    return {int(number): _turned(rng, parent.seats[number].positions, parent.heads, charge) for number in some}
 
 
-def _images(rng: Generator, parent: Parent, chiral: bool) -> dict[int, np.ndarray]:
-    """All cations are images of one of them under two operations that the octahedra nearly have."""
-    chosen = int(rng.integers(len(parent.seats)))
-    pattern = parent.seats[chosen]
-    same, across = _draw_image(rng, False, chiral), _draw_image(rng, True, chiral)
-    moved = {}
-    for number, seat in enumerate(parent.seats):
-        if number != chosen:
-            image = np.eye(3) if seat.side == pattern.side else across
-            moved[number] = pattern.positions @ (image if rng.random() < 0.5 else same @ image).T
-    return moved
+def _turned(rng: Generator, x: np.ndarray, heads: np.ndarray, charge: int) -> np.ndarray:
+    """A cation turned a little about its head, or anyhow about the normal; a bridging one about its axis."""
+    angle = rng.uniform(0, 2 * np.pi)
+    if charge == 2:
+        origin = x.mean(0)
+        turn = angle * np.linalg.svd(x - origin)[2][0]
+    else:
+        origin = x[heads[np.abs(x[heads, 2]).argmin()]]
+        turn = rng.normal(0, WOBBLE, 3) if rng.random() < 0.6 else np.array([0.0, 0.0, angle])
+    return (x - origin) @ Rotation.from_rotvec(turn).as_matrix().T + origin
+
+
+def _images(
+    rng: Generator, parent: Parent, other: Parent, cation: Cation, cap: float
+) -> dict[int, np.ndarray]:
+    """All cations are images of one, under operations that the parent nearly has already.
+
+    That one sits as it does, turned, as one of the other parent does, or as drawn anew.
+    """
+    origin = parent.seats[int(rng.integers(len(parent.seats)))]
+    found = operations(parent, origin, cation.chiral)
+    across, images = found[min(int(rng.geometric(NEAREST)), len(found)) - 1]
+    pattern = str(rng.choice(["own", "turned", "other", "new"]))
+    if pattern == "new":
+        base = _fresh(rng, parent, cation, cap, origin.side)
+    elif pattern == "other":
+        donor = other.seats[int(rng.integers(len(other.seats)))]
+        base = donor.positions @ (np.eye(3) if donor.side == origin.side else across).T
+    else:
+        base = origin.positions if pattern == "own" else _turned(rng, origin.positions, parent.heads, cation.charge)
+    return {number: base @ image.T for number, image in enumerate(images)}
+
+
+def operations(parent: Parent, origin: Seat, chiral: bool) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """Ways to make all cations images of the one at `origin`, those first that move them least.
+
+    Each is what goes to the other side of the layer (3, 3), and the image for every seat (3, 3). They are of a group:
+    one operation goes across, one to the next octahedron along each step, and all keep one pair of axes.
+    """
+    numbers = parent.atoms.numbers[origin.atoms]
+    moves = np.round([(seat.middle - origin.middle) @ np.linalg.pinv(parent.steps) for seat in parent.seats])
+    found = {}
+    for axes in AXES:
+        turns = axes[:2] if chiral else axes
+        for over, first, other in product(axes[2:] if chiral else axes, turns, turns):
+            across, second = over @ FLIP, first if parent.joined else other
+            images = [
+                power(first, int(i) % 2) @ power(second, int(j) % 2) @ power(across, int(seat.side != origin.side))
+                for (i, j), seat in zip(moves, parent.seats, strict=True)
+            ]
+            apart = [_apart(origin.positions @ image.T, seat.positions, numbers)
+                     for image, seat in zip(images, parent.seats, strict=True)]  # fmt: skip
+            found[(np.array(images) + 0.0).tobytes()] = sum(apart), across, images
+    return [found[key][1:] for key in sorted(found, key=lambda key: found[key][0])]
+
+
+def _apart(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> float:
+    """Sum of squared distances (Angstrom^2) of the heavy atoms of two molecules, whichever atoms of an element match.
+
+    A molecule that stands upside down, or has two branches alike, is where its image is under other names.
+    """
+    total = 0.0
+    for z in set(numbers.tolist()) - {1}:
+        squares = cdist(one[numbers == z], other[numbers == z], "sqeuclidean")
+        total += squares[linear_sum_assignment(squares)].sum()
+    return float(total)
 
 
 def _bridges(parent: Parent, seat: Seat, positions: np.ndarray) -> bool:
     """Whether the far head of a bridging cation is near a place like the one it had, a pocket of the next layer."""
-    heads = np.flatnonzero(parent.atoms.numbers[seat.atoms] == 7)
-    far = heads[np.abs(seat.positions[heads, 2]).argmax()]
-    apart = (positions[far] - seat.positions[far]) @ parent.axes
+    new, old = (x[parent.heads[np.abs(x[parent.heads, 2]).argmax()]] for x in (positions, seat.positions))
+    apart = (new - old) @ parent.axes
     inverse = np.linalg.pinv(parent.steps)
     apart = apart - np.round(apart @ inverse) @ parent.steps
     return bool(np.linalg.norm(apart) < ASTRAY)
@@ -176,23 +282,24 @@ def _draw_image(rng: Generator, across: bool, chiral: bool) -> np.ndarray:
     return out @ np.diag([1, 1, -1 if across else 1])
 
 
-def _lifted(atoms: Atoms, up: np.ndarray, contact: float) -> Atoms | None:
-    """The atoms with the last layer as high as no two molecules touch, None where lifting does not help."""
-    for lift in LIFTS:
-        lattice = atoms.cell.array.copy()
-        lattice[2] += lift * up
-        out = atoms.copy()
-        out.set_cell(lattice)
-        if _closest(out) >= contact - 1e-9:
-            return out
-    return None
+def _lifted(atoms: Atoms, parent: Parent, highest: float) -> Atoms | None:
+    """The atoms with the last layer as high as no two molecules touch, None where lifting so far does not help."""
+    contact = min(CONTACT, parent.closest) - 1e-9
+    within, between = _closest(atoms)
+    lattice, lift = atoms.cell.array.copy(), 0.0
+    while within >= contact > between and lift < highest:
+        lift += LIFT
+        atoms.set_cell(np.vstack([lattice[:2], lattice[2] + lift * parent.axes[2]]))
+        between = _closest(atoms)[1]
+    return atoms if min(within, between) >= contact else None
 
 
-def _closest(atoms: Atoms) -> float:
-    """The least distance between molecules, and of them to the inorganic part, as a share of the van der Waals one."""
+def _closest(atoms: Atoms) -> tuple[float, float]:
+    """The least distance between molecules, and of them to the inorganic part, as a share of the van der Waals one:
+    within the cell's own layers, and to those of the next cell up or down."""
     molecule, sizes = atoms.arrays["molecule"], radii(atoms.numbers)
     first, second, length, shift = neighbour_list("ijdS", atoms, 2 * CONTACT * sizes.max())
     own = (molecule[first] == molecule[second]) & (shift == 0).all(axis=1)  # molecules are whole
     inorganic = (molecule[first] < 0) & (molecule[second] < 0)
-    between = ~own & ~inorganic
-    return float((length / (sizes[first] + sizes[second]))[between].min(initial=np.inf))
+    share, apart = length / (sizes[first] + sizes[second]), ~own & ~inorganic
+    return tuple(float(share[apart & which].min(initial=np.inf)) for which in (shift[:, 2] == 0, shift[:, 2] != 0))
