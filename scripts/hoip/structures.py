@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from cations import BROAD, FRESH, HELD_OUT, TRAINED
+from cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
@@ -26,6 +26,8 @@ HELD_SHARE = 0.2  # of the structures with an organic cation: one that is held o
 LIMITS = ((150, 30), (500, 45), (1 << 30, 70))  # most atoms of the structures before this one
 WIDE = range(20_000, 60_000)  # of these each has the next of BROAD and FRESH, and at most WIDE_MOST atoms
 WIDE_MOST = 34
+SMALLEST = range(60_000, 100_000)  # of these each has the next of SMALL, STRIDE on, so that families come in turn
+SMALL_MOST, STRIDE = 23, 89
 HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion that its hydrogen points to
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
@@ -39,6 +41,9 @@ def structure(k: int, most: int | None = None) -> Atoms:
     if k in WIDE:
         smiles = (BROAD + FRESH)[(k - WIDE.start) % len(BROAD + FRESH)]
         limit, kinds, named = most or WIDE_MOST, WIDE_KINDS, lambda: smiles
+    elif k in SMALLEST:
+        smiles = SMALL[(k - SMALLEST.start) * STRIDE % len(SMALL)]
+        limit, kinds, named = most or SMALL_MOST, SMALL_KINDS, lambda: smiles
     else:
         limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
     while True:
@@ -293,6 +298,7 @@ KINDS = {  # how often
     "chains": 0.08,
 }
 WIDE_KINDS = {"layered": 0.45, "salt": 0.45, "pair": 0.1}
+SMALL_KINDS = {"salt": 0.7, "pair": 0.3}
 
 
 def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:
