@@ -87,7 +87,7 @@ def deviation(value: float, true: float) -> float:
 def lattice_rows(
     title: str, found: Lattice | None, true: Lattice, target: str | None = WITHIN, cold: Lattice | None = None
 ) -> list[Row]:
-    """Every length and its deviation from experiment, also that of the phase in the cold; None for what was not found."""
+    """Every length and its deviation from experiment, also that in the cold; None for what was not found."""
     rows = []
     for key, (name, unit) in NAMES.items():
         value, wanted = None if found is None else asdict(found)[key], asdict(true)[key]

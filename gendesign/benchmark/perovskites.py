@@ -169,7 +169,8 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, pat
         if start.failure is None and len(starts) < settings.timed:
             starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
     identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
-                "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits), "ways": list(relaxing.WAYS)}  # fmt: skip
+                "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits),
+                "ways": list(relaxing.WAYS)}  # fmt: skip
     found = kept(path, identity, lambda: relaxing.measured(starts, potential, limits))
     return relaxing.pace_rows(found, len(starts), potential.device)
 

@@ -113,7 +113,8 @@ def test_deviations_have_no_sign_and_a_target():
     assert off.value == pytest.approx(10.0) and off.met is False and rows["x: layer spacing"].value == 9.0
     assert rows["x: area per metal, off experiment (40)"].value == pytest.approx(5.0)
     assert all(row.value is None for row in lattice_rows("x", None, true, cold=true))
-    cold = {row.name: row for row in lattice_rows("x", Lattice(9.0, 42.0, 9.0, 8.0), true, None, Lattice(9.1, 42, 9, 8))}
+    rows = lattice_rows("x", Lattice(9.0, 42.0, 9.0, 8.0), true, None, cold=Lattice(9.1, 42.0, 9.0, 8.0))
+    cold = {row.name: row for row in rows}
     off = cold["x: layer spacing, off experiment in the cold (9.1)"]
     assert off.value == pytest.approx(100 / 91) and off.target is None and len(cold) == 12
 

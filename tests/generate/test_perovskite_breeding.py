@@ -167,7 +167,8 @@ def test_images_of_a_molecule_are_known_under_other_names_of_its_atoms():
 def test_of_each_generation_the_lowest_are_left(bred):
     """Counted among all that were relaxed without pressure by then, as far as they are no copies."""
     ended = [c for c in bred if (c.failure or "").startswith("stopped at generation") and c.info["pressure"] == 0.0]
-    settled = [c for c in bred if c.info.get("pressure") == 0.0 and not (c.failure or "").startswith(("merged", "broken"))]
+    sound = [c for c in bred if not (c.failure or "").startswith(("merged", "broken"))]
+    settled = [c for c in sound if c.info.get("pressure") == 0.0]
     assert ended
     for child in ended:
         by_then = [c for c in settled if c.index < (68 if child.index < 68 else 84)]
