@@ -33,7 +33,8 @@ def counted() -> dict[str, dict[str, int]]:
     for folder in ("rough", "visited", "tuned", "dft"):
         kinds: Counter[str] = Counter()
         for file in sorted((LABELS / folder).glob("shard-*.extxyz")):
-            lines = [line for line in file.read_text().splitlines() if "Lattice=" in line and "held_out=F" in line]
+            frames = [line for line in file.read_text().splitlines() if "Lattice=" in line and "failure=" not in line]
+            lines = [line for line in frames if "held_out=F" in line]
             kinds.update(re.findall(r' kind=(?:"([^"]+)"|(\S+))', line)[0] for line in lines)
         if kinds:
             found[folder] = {quoted or plain: n for (quoted, plain), n in sorted(kinds.items())}
