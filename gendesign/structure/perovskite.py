@@ -15,7 +15,7 @@ HALIDES = tuple(atomic_numbers[symbol] for symbol in ("Cl", "Br", "I"))
 TYPICAL = {atomic_numbers[symbol]: length for symbol, length in (("Cl", 2.85), ("Br", 3.00), ("I", 3.20))}
 REACH = 1.25  # of that distance still counts as a bond: lone pairs push one halide of an octahedron away
 STRETCHED, FORMED = 1.35, 1.15  # of the sum of covalent radii: longer, a bond is broken; shorter, a new one is there
-SHARED = 1.3  # the same for hydrogen: a proton halfway between two atoms belongs to both
+SHARED = 1.3  # the same for hydrogen between atoms of cations: a proton halfway belongs to both
 STRAIGHT = 135.0  # degrees; less between the two free corners of an octahedron is no layer
 SHORT = 0.92  # of the van der Waals distance, and
 DIRECT = 120.0  # degrees at the hydrogen: a hydrogen bond
@@ -146,7 +146,7 @@ def cation_fault(atoms: Atoms, cations: str) -> str:
             return f"bond {atoms.symbols[i]}{i}-{atoms.symbols[j]}{j} of a cation is broken"
     inorganic = np.isin(atoms.numbers, (*METALS, *HALIDES))
     first, second, length, image = neighbor_list("ijdS", atoms, list(SHARED * radii))
-    light = (atoms.numbers[first] == 1) | (atoms.numbers[second] == 1)
+    light = ((atoms.numbers == 1)[first] | (atoms.numbers == 1)[second]) & molecular[first] & molecular[second]
     close = length < np.where(light, SHARED, FORMED) * (radii[first] + radii[second])
     for i, j, shift in zip(first[close], second[close], image[close], strict=True):
         ions = not (molecular[i] and molecular[j]) and not (inorganic[i] or inorganic[j])
