@@ -238,8 +238,9 @@ def operations(parent: Parent, origin: Seat, chiral: bool) -> list[tuple[np.ndar
     found = {}
     for axes in AXES:
         turns = axes[:2] if chiral else axes
-        for over, first, other in product(axes[2:] if chiral else axes, turns, turns):
-            across, second = over @ FLIP, first if parent.joined else other
+        pairs = [(turn, turn) for turn in turns] if parent.joined else product(turns, turns)
+        for over, (first, second) in product(axes[2:] if chiral else axes, pairs):
+            across = over @ FLIP
             images = [
                 power(first, int(i) % 2) @ power(second, int(j) % 2) @ power(across, int(seat.side != origin.side))
                 for (i, j), seat in zip(moves, parent.seats, strict=True)
