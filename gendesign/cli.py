@@ -79,12 +79,21 @@ def dispatch(arguments: list[str]) -> int:
     check_files(name, verb, files)
     runs = sweep.plan(name, overrides, "--sweep" in flags)
     configs = [resolve(name, run.overrides) for run in runs]  # all of them, before hours are spent on the first
+    failed = []
     for run, config in zip(runs, configs, strict=True):
         above = Path(config.output)
         config.output = str(above / run.folder)
-        verb.act(name, files, config)
+        try:
+            verb.act(name, files, config)
+        except SettingsError as error:
+            if len(runs) == 1:
+                raise
+            failed.append(run.folder)  # the others need not wait for one that cannot be
+            print(f"gendesign: {run.folder}: {' '.join(str(error).split())}", file=sys.stderr)
         if len(runs) > 1 and (table := sweep.write_table(above, runs)):
             print(f"runs so far: {table}")
+    if failed:
+        raise SettingsError(f"{len(failed)} of {len(runs)} runs ended with an error, said above: {'; '.join(failed)}")
     return 0
 
 
@@ -222,7 +231,7 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     also += [*settings.get("test", ()), *settings.get("replay", ())]
     also += (settings.get("generator") or {}).get("reference") or []
     also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
-    also = [Path(str(file)).expanduser() for file in also if file]
+    also = [Path(os.path.expanduser(str(file))) for file in also if file]
     read = [*files, *(file for file in also if file.is_file())]  # who reads them names missing ones
     digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
@@ -258,7 +267,10 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
 
 
 # Settings that name a file whose content makes a run another one.
-FILE_KEYS = ("generator.fragments", "generator.host", "shape.path", "shape.ligand", "shape_target")
+FILE_KEYS = (
+    "generator.fragments", "generator.host", "generator.cation", "generator.a_site", "shape.path", "shape.ligand",
+    "shape_target",
+)  # fmt: skip
 OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 AGENT = "generator=agent"
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"

@@ -5,6 +5,7 @@ the potential was asked for stands among its verdicts, so that it is known of in
 """
 
 import hashlib
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from gendesign.generate.perovskite.build import Draws, units
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.potential.faces import TorchSimModel
+from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
 from gendesign.run.build import Structures, build_stages, make
 from gendesign.run.folder import check_folder, open_folder
@@ -90,7 +92,8 @@ class Material:
     @property
     def folder(self) -> str:
         """The text as the name of a folder."""
-        return re.sub(r"[^\w.=,+-]", "_", self.text)
+        plain = re.sub(r"[/\\]", lambda found: "%" + format(ord(found[0]), "X"), self.text)  # E and Z differ in these
+        return re.sub(r"[^\w.=,+%-]", "_", plain)
 
 
 @dataclass(frozen=True)
@@ -106,6 +109,8 @@ class Search:
         keys = ("generator", "relaxation", "screening", "n", "seed", "shard_size", "dtype")
         settings = OmegaConf.to_container(self.settings, resolve=True)
         files = {} if self.given is None else {"structures": digest([c.atoms for c in self.given])}
+        cation = Path(os.path.expanduser(str(settings["generator"]["cation"])))
+        files |= {"cation": hash_of(cation)} if cation.is_file() else {}
         chosen = {key: settings[key] for key in keys}
         return {"verb": "benchmark perovskites", "settings": chosen, "files": files, "weights": weights}
 

@@ -3,7 +3,7 @@
 import atexit
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import check_relaxable, relax
-from gendesign.run.folder import Folder
+from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
@@ -28,6 +28,8 @@ from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate, Generator, UserError, Verdict
+
+COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,10 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
     settings = make(config.screening)
     if isinstance(settings, PerovskiteScreening):
         each = partial(settings.screen_each, potential=potential)
-        found = getattr(stages.generator, "comparisons", {})  # each costs minutes, once a run
-        own = partial(settings.screen_set, comparisons={key: cache(energy) for key, energy in found.items()})
+        found = getattr(stages.generator, "comparisons", {})
+        memory = Path(config.output) / COMPARED
+        known = {key: partial(remembered, memory, key, energy) for key, energy in found.items()}
+        own = partial(settings.screen_set, comparisons=known)
         return replace(stages, screen=each, screen_set=own, summarise=settings.summarise, files=settings.files)
     # One set of worker processes for the whole run; starting them takes seconds.
     workers = Workers(settings.workers, settings.time_limit)
@@ -119,6 +123,18 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
         screen_set=partial(screen_set, settings=settings, reference=known_molecules(stages.generator)),
         summarise=partial(table_rows, scores={} if uses_own_references(stages.generator) else reference_scores()),
     )
+
+
+def remembered(
+    memory: Path, key: str, energy: Callable[[int], float | None], starts: int
+) -> float | None:
+    """`energy(starts)`, which costs minutes, once a run: it is kept in the file `memory` of the run's folder."""
+    kept = json.loads(memory.read_text()) if memory.is_file() else {}
+    name = f"{key} {starts}"
+    if name not in kept:
+        kept[name] = energy(starts)
+        Folder(memory.parent, {}).replace(memory.name, lambda path: path.write_text(to_json(kept)))
+    return kept[name]
 
 
 def table_rows(verdicts: Sequence[Verdict], n: int, scores: Mapping[str, float]) -> list[Row]:

@@ -11,6 +11,7 @@ from rdkit import Chem
 
 METALS = tuple(atomic_numbers[symbol] for symbol in ("Pb", "Sn", "Ge"))
 HALIDES = tuple(atomic_numbers[symbol] for symbol in ("Cl", "Br", "I"))
+HOLDERS = tuple(atomic_numbers[symbol] for symbol in ("B", "C", "N", "O", "Si", "P", "S"))  # of halogens in molecules
 # Metal-halide distances (Angstrom) of undistorted perovskites with lead; tin's are alike, germanium's shorter.
 TYPICAL = {atomic_numbers[symbol]: length for symbol, length in (("Cl", 2.85), ("Br", 3.00), ("I", 3.20))}
 REACH = 1.25  # of that distance still counts as a bond: lone pairs push one halide of an octahedron away
@@ -40,8 +41,13 @@ def metals_of(atoms: Atoms) -> np.ndarray:
 
 
 def halides_of(atoms: Atoms) -> np.ndarray:
-    """Indices of the halides."""
-    return np.flatnonzero(np.isin(atoms.numbers, HALIDES))
+    """Indices of the halides; halogens of molecules, which a covalent bond holds, are none."""
+    halogens = np.flatnonzero(np.isin(atoms.numbers, HALIDES))
+    holders = np.flatnonzero(np.isin(atoms.numbers, HOLDERS))
+    near = atoms[np.concatenate([halogens, holders])]
+    first, second = neighbor_list("ij", near, list(FORMED * covalent_radii[near.numbers]))
+    held = first[(first < len(halogens)) & (second >= len(halogens))]
+    return np.delete(halogens, np.unique(held))
 
 
 def network(atoms: Atoms) -> Network:

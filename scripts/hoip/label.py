@@ -4,6 +4,7 @@
     python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
     python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
+    python scripts/hoip/label.py again            # labels of `dft` that have fewer k-points than they would have now
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
@@ -15,6 +16,7 @@ Shards are in training/hoip/{rough,visited,tuned,dft,atoms}; structures 20000 on
 
 import gzip
 import os
+import re
 import sys
 import time
 import warnings
@@ -33,7 +35,7 @@ from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
 from cations import FRESH  # noqa: E402
 from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
-from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k  # noqa: E402
+from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
@@ -190,6 +192,20 @@ def dft_shard(k: int) -> list[Atoms]:
     return done
 
 
+def again() -> None:
+    """Labels of `dft` with fewer k-points than usual_density has are made again, at the same geometry."""
+    for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")):
+        (old,) = read_frames([path])
+        if "failure" in old.info or float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
+            continue
+        results = cp2k(old)
+        for frame in _with(old, results, old.info["stage"], str(results["teacher"])):
+            frame.arrays["rough_forces"] = old.arrays["rough_forces"]
+            write_frames(path, [frame])
+            moved = 1000 * (results["energy"] - old.get_potential_energy()) / len(old)
+            print(f"{path.name}: {old.get_chemical_formula()} moved by {moved:.1f} meV/atom", flush=True)
+
+
 def atom_shard(index: int) -> list[Atoms]:
     """One isolated atom with the spin of Hund's rule."""
     symbol = sorted(ELECTRONS)[index]
@@ -310,8 +326,8 @@ MAKERS = {
 
 if __name__ == "__main__":
     what, *numbers = sys.argv[1:]
-    if what in ("count", "gather", "pack", "unpack"):
-        {"count": count, "gather": gather, "pack": pack, "unpack": unpack}[what]()
+    if what in (commands := {"again": again, "count": count, "gather": gather, "pack": pack, "unpack": unpack}):
+        commands[what]()
     else:
         make = MAKERS[what]
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))

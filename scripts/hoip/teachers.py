@@ -22,6 +22,7 @@ from gendesign.structure.perovskite import METALS
 
 ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, "Pb": 4, "Cs": 9}
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
+CARBON, CAESIUM = 6, 55
 LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
 ROUGH = "7net-mf-0"  # a third of the time of 7net-l3i5
 TUNED = "7net-l3i5"  # nearer to CP2K than that, before and after it is tuned
@@ -103,10 +104,25 @@ class Failed(Exception):
 
 
 def kpoints(atoms: Atoms, density: float) -> tuple[int, int, int]:
-    """Monkhorst-Pack points per axis, `density` (1/Angstrom) of a reciprocal vector; one along a LONG third axis."""
+    """Monkhorst-Pack points per axis, `density` (1/Angstrom) of a reciprocal vector; one along a LONG third axis where
+    something organic keeps layers apart."""
     reciprocal = 2 * math.pi * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     counts = [max(1, math.ceil(density * length - 1e-9)) for length in reciprocal]
-    return counts[0], counts[1], 1 if 2 * math.pi / reciprocal[2] > LONG else counts[2]
+    apart = 2 * math.pi / reciprocal[2] > LONG and organic(atoms)
+    return counts[0], counts[1], 1 if apart else counts[2]
+
+
+def usual_density(atoms: Atoms) -> float:
+    """Of the k-points of a label, 1/Angstrom: 4 where there are metals, 6 with caesium alone between them, where bands
+    are flat along no axis, and 2 in salts, where they are flat along all."""
+    if not np.isin(atoms.numbers, METALS).any():
+        return 2.0
+    return 6.0 if (atoms.numbers == CAESIUM).any() and not organic(atoms) else 4.0
+
+
+def organic(atoms: Atoms) -> bool:
+    """Whether there are molecules among the atoms."""
+    return bool((atoms.numbers == CARBON).any())
 
 
 def cp2k(
@@ -121,13 +137,12 @@ def cp2k(
 ) -> dict[str, np.ndarray | float | str | int]:
     """Energy (eV), forces (eV/Angstrom), stress (6,) (eV/Angstrom^3, positive under tension) of periodic atoms.
 
-    density: of k-points, see kpoints; None for 4 where there are metals and 2 in salts, whose bands are flat.
-    cutoff: of the density grid, Ry. eps, converged: CP2K's EPS_DEFAULT and EPS_SCF. Raises Failed when the field does
-    not converge, after a second try with slower mixing.
+    density: of k-points, see kpoints; None for usual_density. cutoff: of the density grid, Ry. eps, converged: CP2K's
+    EPS_DEFAULT and EPS_SCF. Raises Failed when the field does not converge, after a second try with slower mixing.
     """
     reasons = []
     if density is None:
-        density = 4.0 if np.isin(atoms.numbers, METALS).any() else 2.0
+        density = usual_density(atoms)
     for alpha, steps in ((0.4, 50), (0.1, 120)):
         try:
             return _once(atoms, cutoff, density, smearing, eps, converged, unpaired, alpha, steps)

@@ -166,6 +166,7 @@ def test_cells_of_the_teacher(tmp_path):
 def test_materials_and_their_cells():
     material = Material.parse("C[NH3+] Pb I")
     assert material.composition.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
+    assert Material("C/C=C\\C[NH3+]", "Pb", "I").folder != Material("C/C=C/C[NH3+]", "Pb", "I").folder
     assert fitting_cells(material, ["1", "sqrt2", "2x2"], 42) == ["1", "sqrt2"]
     with pytest.raises(UserError, match="21 atoms per formula unit"):
         fitting_cells(material, ["sqrt2"], 41)

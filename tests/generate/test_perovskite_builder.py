@@ -20,6 +20,7 @@ CASES = {
     "Dion-Jacobson": (dict(cation="[NH3+]CCCC[NH3+]", metal="Sn", halide="Br"), Draws(layers=3)),
     "mixture with tin": (dict(cation="CCCC[NH3+]", metal="Sn", halide="IBr"), Draws(cells=("2x2",))),
     "caesium in cages": (dict(cation="[NH3+]CCCC[NH3+]", thickness=2, a_site="Cs"), Draws()),
+    "halogens in the cation": (dict(cation="ClCC[NH3+]", halide="Br"), Draws()),
     "chiral": (dict(cation="C[C@H]([NH3+])c1ccccc1"), Draws(orientations="each")),
 }
 

@@ -5,9 +5,11 @@ import pytest
 from ase import Atoms
 from ase.io import write
 from rdkit import Chem
+from rdkit.Chem import AllChem
 
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
+from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import UserError
 
 
@@ -51,8 +53,44 @@ def test_a_cation_from_a_file_keeps_its_geometry(tmp_path):
     assert sorted(lengths) == pytest.approx(sorted(wanted), abs=1e-4)
 
 
-def test_a_chiral_cation_is_known():
-    assert read_cation("C[C@H]([NH3+])c1ccccc1").chiral
+def test_structures_of_a_file_are_its_conformers_wherever_they_stand(tmp_path, monkeypatch):
+    known = read_cation("CCCC[NH3+]")
+    path = tmp_path / "ba.xyz"
+    write(path, [Atoms(known.numbers, x + [5, 2, -3]) for x in known.conformers])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = read_cation("~/ba.xyz")
+    assert len(found.conformers) == len(known.conformers)
+    for one, other in zip(found.conformers, known.conformers, strict=True):
+        assert one[found.numbers > 1].mean(axis=0) == pytest.approx(0, abs=1e-9)
+        assert aligned_rmsd(one[found.numbers > 1], other[known.numbers > 1]) < 1e-3
+    with Chem.SDWriter(str(tmp_path / "two.sdf")) as writer:
+        for smiles in ("C[NH3+]", "CC[NH3+]"):
+            mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+            AllChem.EmbedMolecule(mol, randomSeed=1)
+            writer.write(mol)
+    with pytest.raises(UserError, match="several molecules, C.NH3.. and CC.NH3.."):
+        read_cation(str(tmp_path / "two.sdf"))
+
+
+@pytest.mark.parametrize(
+    ("smiles", "chiral"),
+    [
+        ("C[C@H]([NH3+])c1ccccc1", True),
+        ("[NH3+]C[C@@H]1CCC[C@H](C[NH3+])C1", False),  # cis: a plane runs through the ring
+        ("[NH3+]C[C@@H]1CCC[C@@H](C[NH3+])C1", True),
+        ("C[C@H]([NH3+])[C@@H](C)[NH3+]", False),  # meso
+        ("C/C=C/C[NH3+]", False),
+    ],
+)
+def test_chiral_cations_are_known(smiles, chiral):
+    assert read_cation(smiles, 1).chiral == chiral
+
+
+def test_a_nitro_group_is_no_head():
+    (ends,) = read_cation("[NH3+]Cc1ccc([N+](=O)[O-])cc1", 1).ends
+    cation = read_cation("[NH3+]Cc1ccc([N+](=O)[O-])cc1", 1)
+    (end,) = ends
+    assert sum({end.atom} & set(bond) != set() and cation.numbers[list(bond)].min() == 1 for bond in cation.bonds) == 3
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,12 @@ def test_precursors_balance_the_composition(quick, monkeypatch):
     assert of(cation="CCCC[NH3+]", halide="I2Br2") is None
 
 
+def test_an_ion_without_nitrogen_has_no_salt_here(quick):
+    oxonium = compose("[OH3+]", thickness="3d")
+    assert precursors.salt_starts(oxonium.cation, "I", 2) == []
+    assert precursors.precursors_energy(oxonium, Ionic(), 1) is None
+
+
 def test_the_lowest_intact_crystal_counts(quick):
     starts = precursors.salt_starts(read_cation("C[NH3+]"), "I", 2)
     single = [comparison.lowest([atoms.copy()], Ionic()) for atoms in starts]

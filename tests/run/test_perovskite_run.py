@@ -5,8 +5,11 @@ import csv
 import pyarrow.parquet as pq
 import pytest
 import torch
+from ase import Atoms
+from ase.io import write
 
 from gendesign import cli
+from gendesign.generate.perovskite.cation import read_cation
 
 WORDS = [
     "generate", "generator=perovskite", "generator.cation=C[NH3+]", "generator.cell=1", "device=cpu", "seed=1",
@@ -48,13 +51,26 @@ def test_rivals_are_sought_once_a_run(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(generator, "rivals_energy", lambda composition, potential, starts: asked.append(starts) or -1.0)
     output = tmp_path / "out"
     keys = ["n=4", "shard_size=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.rivals=3"]
-    assert cli.main([*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]) == 0
-    assert asked == [3]
+    words = [*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]
+    assert cli.main(words) == 0
+    assert cli.main(words) == 0
+    assert asked == [3]  # not by the same command again either
     rows = pq.read_table(output / "verdicts.parquet").to_pylist()
     energies = {row["candidate"]: row["value"] for row in rows if row["check"] == "energy_per_formula"}
     above = {row["candidate"]: row["value"] for row in rows if row["check"] == "energy_above_rivals"}
     assert above and all(value == pytest.approx(energies[index] + 1.0) for index, value in above.items())
     assert "eV to rivals" in (output / "report.html").read_text()
+
+
+def test_another_cation_in_the_same_file_is_another_run(tiny, tmp_path, capfd):
+    path, output = tmp_path / "cation.xyz", tmp_path / "out"
+    keys = ["n=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.decomposition=0", "screening.rivals=0"]
+    words = [*WORDS, *keys, f"generator.cation={path}", f"output={output}", f"potential={tiny}"]
+    for smiles, status in (("C[NH3+]", 0), ("CC[NH3+]", 2)):
+        cation = read_cation(smiles)
+        write(path, Atoms(cation.numbers, cation.conformers[0]))
+        assert cli.main(words) == status
+    assert str(path) in capfd.readouterr().err
 
 
 def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):

@@ -45,14 +45,16 @@ def test_the_table_compares_the_runs_that_have_results(monkeypatch, tmp_path, ca
         from pathlib import Path
 
         folder = Path(config.output)
-        folder.mkdir(parents=True)
-        (folder / "summary.json").write_text(json.dumps({"table": [{"name": "valid", "value": config.n / 10}]}))
         if config.n == 3:
             raise SettingsError("stop")
+        folder.mkdir(parents=True)
+        (folder / "summary.json").write_text(json.dumps({"table": [{"name": "valid", "value": config.n / 10}]}))
 
     monkeypatch.setitem(cli.VERBS, "generate", cli.Verb("make", act))
-    assert cli.main(["generate", "--sweep", f"output={tmp_path / 'many'}", "n=1,2,3"]) == 2
+    assert cli.main(["generate", "--sweep", f"output={tmp_path / 'many'}", "n=1,3,2"]) == 2
     with open(tmp_path / "many" / "sweep.csv") as handle:
         rows = list(csv.DictReader(handle))
     assert [(row["n"], row["valid"], row["folder"]) for row in rows] == [("1", "0.1", "n=1"), ("2", "0.2", "n=2")]
-    assert str(tmp_path / "many" / "sweep.csv") in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert str(tmp_path / "many" / "sweep.csv") in said.out  # one that cannot be does not keep the others waiting
+    assert "n=3: stop" in said.err and "1 of 3 runs ended with an error, said above: n=3" in said.err

@@ -33,11 +33,14 @@ def recipe(monkeypatch):
 
 def test_a_layer_and_its_supercell_have_the_same_points(recipe):
     kpoints = recipe("teachers").kpoints
-    layer = Atoms("Pb", cell=[6.2, 6.2, 13.8], pbc=True)
+    layer = Atoms("PbC", cell=[6.2, 6.2, 13.8], pbc=True)
     assert kpoints(layer, 4.0) == (5, 5, 1)  # 2 pi / 6.2 Angstrom is 1.01; stacked, one point
     assert kpoints(layer.repeat((2, 2, 1)), 4.0) == (3, 3, 1)
     assert kpoints(Atoms("Pb", cell=[6.2, 6.2, 6.2], pbc=True), 4.0) == (5, 5, 5)
     assert kpoints(Atoms("Pb", cell=[6.2, 12.6, 6.2], pbc=True), 4.0)[1] == 2
+    assert kpoints(Atoms("Pb", cell=[6.2, 6.2, 12.6], pbc=True), 4.0)[2] == 2  # nothing keeps its layers apart
+    density = recipe("teachers").usual_density
+    assert [density(Atoms(formula)) for formula in ("CsPbI3", "CsPbI3CH6N", "PbI2", "CsI", "CH6NI")] == [6, 4, 4, 2, 2]
 
 
 def test_packed_labels_come_back(recipe, monkeypatch, tmp_path, capsys):
@@ -178,3 +181,23 @@ def test_lattices_of_the_teacher_are_its_own_minima(recipe, monkeypatch):
     assert found.cell.lengths() == pytest.approx(lengths[int(np.argmin(energies))], abs=0.03)
     assert found.info["calls"] <= 8 and found.info["fmax"] < cells.FMAX
     assert found.info["stress_max"] == pytest.approx(np.abs(taught(found)["stress"]).max() / units.GPa)
+    before = len(calls)
+    next(cells.relaxed(found, LennardJones(sigma=3.4, epsilon=0.0103, rc=9.0, smooth=True)))
+    assert len(calls) == before  # what is known of a crystal is not asked again
+
+
+def test_the_better_crystal_of_the_teacher_stays(recipe, monkeypatch, tmp_path):
+    cells = recipe("cells")
+    monkeypatch.setattr(cells, "OUT", tmp_path / "cells.extxyz")
+    monkeypatch.setattr(cells, "load_potential", lambda *_, **__: type("P", (), {"as_ase": lambda self: None})())
+
+    def on_the_way(atoms, potential):
+        for number, fmax in enumerate((0.5, 0.2, 0.4)):
+            yield Atoms("Ar", cell=[5] * 3, pbc=True, info={"material": "argon", "fmax": fmax, "stress_max": 0.0,
+                                                            "calls": number})  # fmt: skip
+
+    monkeypatch.setattr(cells, "relaxed", on_the_way)
+    given = tmp_path / "given.extxyz"
+    ase.io.write(given, Atoms("Ar", cell=[5] * 3, pbc=True, info={"material": "argon"}))
+    cells.main(str(given))
+    assert ase.io.read(cells.OUT).info["fmax"] == 0.2

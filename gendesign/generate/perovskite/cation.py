@@ -1,5 +1,6 @@
 """Organic cations: from SMILES or a file to conformers with the ends that may sit in a pocket of the layer."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from ase import Atoms
 from ase.data import chemical_symbols
 from ase.formula import Formula
 from rdkit import Chem, rdBase
@@ -67,13 +69,12 @@ class Cation:
 def read_cation(text: str, conformers: int = 5) -> Cation:
     """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
 
-    A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own. Raises UserError
-    for what cannot be read and for charges other than +1 and +2.
+    A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of
+    its structures. Raises UserError for what cannot be read and for charges other than +1 and +2.
     """
     text = text.strip()
-    if Path(text).is_file():
-        mol, positions = _from_file(Path(text))
-        return _cation(mol, (positions,))
+    if (path := Path(os.path.expanduser(text))).is_file():
+        return _cation(*_from_file(path))
     if Path(text).suffix in {*MOL_SUFFIXES, ".xyz"} or text.startswith(("/", "./", "~")):
         raise UserError(f"cation={text}: no such file; give the path of a structure file or a SMILES like CCCC[NH3+]")
     mol = _from_smiles(NAMED.get(text, text))
@@ -148,32 +149,46 @@ def _optimized(mol: Chem.Mol) -> np.ndarray:
     return np.array(energies)
 
 
-def _from_file(path: Path) -> tuple[Chem.Mol, np.ndarray]:
-    """Molecule without hydrogens and positions in the order of its SMILES with hydrogens appended."""
-    mol = _sdf_molecule(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
-    Chem.AssignStereochemistryFrom3D(mol)
-    smiles = Chem.MolToSmiles(Chem.RemoveHs(mol))
-    plain = _checked(Chem.MolFromSmiles(smiles), str(path))
-    match = mol.GetSubstructMatch(Chem.AddHs(plain))
-    if len(match) != mol.GetNumAtoms():
-        raise UserError(f"cation={path}: its hydrogens do not fit its bonds; add all of them to the file")
-    return plain, mol.GetConformer().GetPositions()[list(match)]
+def _from_file(path: Path) -> tuple[Chem.Mol, list[np.ndarray]]:
+    """Molecule without hydrogens, and the centred positions of each structure in the order of its SMILES with hydrogens
+    appended."""
+    found = _sdf_molecules(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
+    for mol in found:
+        Chem.AssignStereochemistryFrom3D(mol)
+    kinds = list(dict.fromkeys(Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in found))
+    if len(kinds) > 1:
+        raise UserError(f"cation={path} holds several molecules, {kinds[0]} and {kinds[1]}; give conformers of one")
+    plain = _checked(Chem.MolFromSmiles(kinds[0]), str(path))
+    full, positions = Chem.AddHs(plain), []
+    heavy = [atom.GetAtomicNum() > 1 for atom in full.GetAtoms()]
+    for mol in found:
+        match = mol.GetSubstructMatch(full)
+        if len(match) != mol.GetNumAtoms():
+            raise UserError(f"cation={path}: its hydrogens do not fit its bonds; add all of them to the file")
+        own = mol.GetConformer().GetPositions()[list(match)]
+        positions.append(own - own[heavy].mean(axis=0))
+    return plain, positions
 
 
-def _sdf_molecule(path: Path) -> Chem.Mol:
+def _sdf_molecules(path: Path) -> list[Chem.Mol]:
     with rdBase.BlockLogs():
-        mol = next(iter(Chem.SDMolSupplier(str(path), removeHs=False)), None)
-    if mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D():
+        found = list(Chem.SDMolSupplier(str(path), removeHs=False))
+    if not found or any(mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D() for mol in found):
         raise UserError(f"cation={path}: no molecule with three-dimensional coordinates; give one or a SMILES")
-    return mol
+    return found
 
 
-def _bonds_found(path: Path) -> Chem.Mol:
-    """A file without bonds: the charge under which its atoms have whole bonds and none is left over."""
+def _bonds_found(path: Path) -> list[Chem.Mol]:
+    """The structures of a file without bonds."""
     try:
-        atoms = ase.io.read(path)
+        frames = ase.io.read(path, ":")
     except Exception as error:  # readers raise whatever a malformed file makes them stumble over
         raise UserError(f"cation={path} cannot be read; give an xyz or SDF file, or a SMILES") from error
+    return [_bonded(atoms, path) for atoms in frames]
+
+
+def _bonded(atoms: Atoms, path: Path) -> Chem.Mol:
+    """The molecule by the charge under which its atoms have whole bonds and none is left over."""
     block = f"{len(atoms)}\n\n" + "\n".join(
         f"{s} {x:.6f} {y:.6f} {z:.6f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
     )
@@ -195,7 +210,7 @@ def _bonds_found(path: Path) -> Chem.Mol:
 
 def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
     full = Chem.AddHs(Chem.MolFromSmiles(Chem.MolToSmiles(mol)))
-    charged = {a.GetIdx() for a in full.GetAtoms() if a.GetFormalCharge() > 0 and a.GetAtomicNum() == 7}
+    charged = {a.GetIdx() for a in full.GetAtoms() if a.GetAtomicNum() == 7 and _is_charged(a)}
     bonds = tuple((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in full.GetBonds())
     numbers = np.array([atom.GetAtomicNum() for atom in full.GetAtoms()])
     charge = Chem.GetFormalCharge(full)
@@ -206,8 +221,22 @@ def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
         tuple(conformers),
         tuple(find_ends(numbers, positions, bonds, charged, charge) for positions in conformers),
         bonds,
-        bool(Chem.FindMolChiralCenters(full)),
+        _is_chiral(full),
     )
+
+
+def _is_charged(atom: Chem.Atom) -> bool:
+    """Whether the positive charge is the molecule's, and not made up for by a neighbour as that of a nitro group."""
+    return atom.GetFormalCharge() > 0 and all(other.GetFormalCharge() >= 0 for other in atom.GetNeighbors())
+
+
+def _is_chiral(mol: Chem.Mol) -> bool:
+    """Whether the mirror image is another molecule; that of a meso form is not."""
+    mirrored = Chem.Mol(mol)
+    for atom in mirrored.GetAtoms():
+        atom.InvertChirality()
+    Chem.AssignStereochemistry(mirrored, cleanIt=True, force=True)
+    return Chem.MolToSmiles(mirrored) != Chem.MolToSmiles(mol)
 
 
 def find_ends(

@@ -52,14 +52,16 @@ def salt_start(rng: Generator, cation: Cation, halide: str) -> Atoms | None:
 
 
 def salt_starts(cation: Cation, halide: str, count: int) -> list[Atoms]:
-    """Random crystals of a salt; for a bare ion the structures of CsCl and NaCl."""
-    if not any(cation.ends):
+    """Random crystals of a salt, none without a nitrogen to face its halide; for a bare ion those of CsCl and NaCl."""
+    if len(cation.numbers) == 1:
         length = 2.6 + BOND["Pb"][halide] * 0.35  # near the distance of caesium to its halides
         shapes = {"cesiumchloride": 2 * length / np.sqrt(3), "rocksalt": 2 * length}
         ions = [bulk(cation.symbols[0] + halide, kind, a=a) for kind, a in shapes.items()]
         for atoms in ions:
             atoms.info = {"formula_units": 1}
         return ions
+    if not all(cation.ends):
+        return []
     found = [salt_start(np.random.default_rng([STREAM, i]), cation, halide) for i in range(count)]
     return [atoms for atoms in found if atoms is not None]
 
