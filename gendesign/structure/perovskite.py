@@ -41,25 +41,29 @@ def metals_of(atoms: Atoms) -> np.ndarray:
 
 
 def halides_of(atoms: Atoms) -> np.ndarray:
-    """Indices of the halides; halogens of molecules, which a covalent bond holds, are none."""
-    halogens = np.flatnonzero(np.isin(atoms.numbers, HALIDES))
-    holders = np.flatnonzero(np.isin(atoms.numbers, HOLDERS))
-    near = atoms[np.concatenate([halogens, holders])]
-    first, second = neighbor_list("ij", near, list(FORMED * covalent_radii[near.numbers]))
-    held = first[(first < len(halogens)) & (second >= len(halogens))]
-    return np.delete(halogens, np.unique(held))
+    """Indices of the halides: halogens, but for those that a molecule holds by a bond and no metal has within reach."""
+    return _inorganic(atoms)[0]
 
 
 def network(atoms: Atoms) -> Network:
     """Metal-halide bonds with all periodic images."""
-    inorganic = np.concatenate([metals_of(atoms), halides_of(atoms)])
-    part = atoms[inorganic]
-    longest = REACH * max((TYPICAL[z] for z in part.numbers if z in TYPICAL), default=0.0)
-    first, second, vectors = neighbor_list("ijD", part, longest)
-    pair = np.isin(part.numbers[first], METALS) & np.isin(part.numbers[second], HALIDES)
-    limit = np.array([REACH * TYPICAL.get(int(z), 0.0) for z in part.numbers[second]])
-    kept = pair & (np.linalg.norm(vectors, axis=1) < limit)
-    return Network(inorganic[first[kept]], inorganic[second[kept]], vectors[kept])
+    return _inorganic(atoms)[1]
+
+
+def _inorganic(atoms: Atoms) -> tuple[np.ndarray, Network]:
+    """Indices of the halides, and their bonds to metals."""
+    part = np.flatnonzero(np.isin(atoms.numbers, (*METALS, *HALIDES, *HOLDERS)))
+    near, numbers = atoms[part], atoms.numbers[part]
+    metal, halogen, holder = (np.isin(numbers, some) for some in (METALS, HALIDES, HOLDERS))
+    longest = REACH * max((TYPICAL[z] for z in numbers if z in TYPICAL), default=0.0)
+    first, second, vectors = neighbor_list("ijD", near, longest)
+    length, radii = np.linalg.norm(vectors, axis=1), covalent_radii[numbers]
+    limit = REACH * np.array([TYPICAL.get(int(z), 0.0) for z in numbers])[second]
+    bound = metal[first] & halogen[second] & (length < limit)
+    held = holder[first] & halogen[second] & (length < FORMED * (radii[first] + radii[second]))
+    organic = np.setdiff1d(second[held], second[bound])
+    halides = np.setdiff1d(np.flatnonzero(halogen), organic)
+    return part[halides], Network(part[first[bound]], part[second[bound]], vectors[bound])
 
 
 def network_fault(atoms: Atoms, thickness: int | None) -> str:
@@ -68,7 +72,7 @@ def network_fault(atoms: Atoms, thickness: int | None) -> str:
     Every metal needs six halides, two octahedra share one corner at most, and the corners that belong to one
     octahedron only must be those of such a layer: two opposite ones where it is one octahedron thick.
     """
-    metals, halides, bonds = metals_of(atoms), halides_of(atoms), network(atoms)
+    metals, (halides, bonds) = metals_of(atoms), _inorganic(atoms)
     six = np.array([(bonds.metal == m).sum() for m in metals])
     if (six != 6).any():
         worst = int(np.argmax(np.abs(six - 6)))

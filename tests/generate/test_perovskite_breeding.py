@@ -13,7 +13,17 @@ from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.contacts import radii
 from gendesign.generate.perovskite.generator import Perovskite
-from gendesign.generate.perovskite.offspring import CONTACT, LARGER, OPERATORS, Parent, doubled, draw_child, operations
+from gendesign.generate.perovskite.offspring import (
+    APART,
+    CONTACT,
+    LARGER,
+    OPERATORS,
+    Parent,
+    _restacked,
+    doubled,
+    draw_child,
+    operations,
+)
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.perovskite import cation_fault, network_fault
@@ -75,6 +85,24 @@ def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
         own = (molecule[first] == molecule[second]) & ((molecule[first] < 0) | (shift == 0).all(axis=1))
         assert (length >= sizes[first] + sizes[second] - 1e-9)[~own].all()
     assert seen and ("slide" not in seen if smiles.count("+") == 2 else seen == set(OPERATORS))
+
+
+@pytest.mark.parametrize("cell", ["1", "sqrt2"])
+def test_a_layer_put_on_another_place_touches_the_one_below(cell):
+    parent, places = parents("CCCC[NH3+]", cell)[0], set()
+    sizes = radii(parent.atoms.numbers)
+    for seed in range(6):
+        atoms = parent.atoms.copy()
+        atoms.set_cell(_restacked(np.random.default_rng(seed), atoms, parent.axes))
+        first, second, length, shift = neighbor_list("ijdS", atoms, 4.0)
+        between = shift[:, 2] != 0
+        share = length / (sizes[first] + sizes[second])
+        assert share[between].min() == pytest.approx(APART, abs=1e-6)
+        np.testing.assert_allclose(atoms.cell[:2], parent.atoms.cell[:2])
+        sideways = atoms.cell[2] @ np.linalg.pinv(atoms.cell[:2])
+        assert (np.abs(sideways) <= 0.5 + 1e-9).all()
+        places.add(tuple(sideways.round(3)))
+    assert len(places) > 1
 
 
 def test_cations_in_cages_stay_where_they_are():

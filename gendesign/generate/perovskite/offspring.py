@@ -24,7 +24,7 @@ from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.contacts import radii
 from gendesign.generate.perovskite.layer import IN_PLANE
 from gendesign.generate.perovskite.placement import draw_orientation
-from gendesign.generate.perovskite.stack import draw_slide
+from gendesign.generate.perovskite.stack import Layer, draw_slide, stack
 from gendesign.structure.perovskite import METALS, TYPICAL, halides_of, metals_of
 
 OPERATORS = {"images": 0.4, "rotation": 0.25, "heredity": 0.15, "redraw": 0.1, "slide": 0.1}  # how often
@@ -32,6 +32,9 @@ ATTEMPTS = 8  # to make a child by one operator
 CONTACT = 0.62  # share of the van der Waals distance that atoms of children keep, or what their parent has if less
 HIGHEST, LIFT = 4.0, 0.25  # Angstrom by which layers may be lifted to keep it, and in which steps
 ASTRAY = 1.5  # Angstrom by which a bridging cation's far end may miss its pocket, and by which its layers may be lifted
+# Of all images half also get another place for the next layer, since that suits one packing of the cations and not the
+# next; it comes down until atoms are this share of the van der Waals distance apart.
+RESTACKED, APART = 0.5, 0.7
 WOBBLE = 0.5  # radian, standard deviation of a rotation
 # In-plane steps from one octahedron to the next, in lattice vectors.
 STEPS = {cell: np.linalg.inv(vectors) for cell, (vectors, _) in IN_PLANE.items()}
@@ -152,18 +155,29 @@ def _changed(
     elif operator == "redraw":
         moved = _redrawn(rng, parent, cation, cap)
     else:
-        lattice = child.cell.array.copy()
-        lattice[2] += draw_slide(rng, lattice[:2])
-        lattice[2] -= np.round(lattice[2] @ np.linalg.pinv(lattice[:2])) @ lattice[:2]  # steep cells relax badly
-        child.set_cell(lattice)
+        child.set_cell(_upright(child.cell[:2], child.cell[2] + draw_slide(rng, child.cell[:2])))
     if cation.charge == 2:
         moved = {number: x for number, x in moved.items() if _bridges(parent, parent.seats[number], x)}
     for number, positions in moved.items():
         seat = parent.seats[number]
         child.positions[seat.atoms] = seat.middle + positions @ parent.axes
+    if operator == "images" and cation.charge == 1 and rng.random() < RESTACKED:
+        child.set_cell(_restacked(rng, child, parent.axes))
     if np.allclose(child.positions, parent.atoms.positions, atol=1e-3) and np.allclose(child.cell, parent.atoms.cell):
         return None
     return _lifted(child, parent, ASTRAY if cation.charge == 2 else HIGHEST)
+
+
+def _restacked(rng: Generator, atoms: Atoms, axes: np.ndarray) -> np.ndarray:
+    """The cell (3, 3) with the next layer on this one as in starts: slid anyhow, and down until they touch."""
+    layer = Layer(atoms.numbers, atoms.positions @ axes.T, atoms.arrays["molecule"])
+    _, third = stack(rng, [layer], atoms.cell[:2] @ axes.T, APART, 0.0, np.inf)
+    return _upright(atoms.cell[:2], third @ axes)
+
+
+def _upright(plane: np.ndarray, third: np.ndarray) -> np.ndarray:
+    """The cell (3, 3) whose third vector leans as little as vectors of the plane (2, 3) allow: steep ones relax badly."""
+    return np.vstack([plane, third - np.round(third @ np.linalg.pinv(plane)) @ plane])
 
 
 def _fresh(rng: Generator, parent: Parent, cation: Cation, cap: float, side: int) -> np.ndarray:
