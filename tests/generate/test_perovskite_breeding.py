@@ -9,7 +9,7 @@ from ionic import Ionic
 
 from gendesign.generate.perovskite.breeding import PARENTS, Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, cations_text
-from gendesign.generate.perovskite.cation import read_cation
+from gendesign.generate.perovskite.cation import Cation, read_cation
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.contacts import radii
 from gendesign.generate.perovskite.generator import Perovskite
@@ -20,6 +20,7 @@ from gendesign.generate.perovskite.offspring import (
     OPERATORS,
     Parent,
     _restacked,
+    _twisted,
     doubled,
     draw_child,
     operations,
@@ -27,6 +28,7 @@ from gendesign.generate.perovskite.offspring import (
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.perovskite import cation_fault, network_fault
+from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import UserError
 
 SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=1, keep=0.5, offspring=0.5)
@@ -62,7 +64,7 @@ def test_seats_are_the_pockets_that_the_builder_filled(smiles, cell):
 
 @pytest.mark.parametrize("smiles,cell", [("CCCC[NH3+]", "1"), ("C[C@H](CC)[NH3+]", "1"), ("[NH3+]CCCC[NH3+]", "sqrt2")])
 def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
-    made, chiral = parents(smiles, cell), "@" in smiles
+    made = parents(smiles, cell)
     rng, seen = np.random.default_rng(0), set()
     for _ in range(40):
         drawn = draw_child(rng, made, read_cation(smiles), 45.0)
@@ -74,17 +76,35 @@ def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
         assert not (np.allclose(child.positions, parent.positions) and np.allclose(child.cell, parent.cell))
         assert (child.numbers == parent.numbers).all() and not network_fault(child, 1)
         molecule = child.arrays["molecule"]
-        forms = [_form(x, chiral) for x in read_cation(smiles).conformers]
+        cation = read_cation(smiles)
+        forms = [_form(x, cation) for x in cation.conformers]
         for source in made:
-            forms += [_form(source.atoms.positions[seat.atoms], chiral) for seat in source.seats]
+            forms += [_form(source.atoms.positions[seat.atoms], cation) for seat in source.seats]
         for seat in made[place].seats:
-            form = _form(child.positions[seat.atoms], chiral)
+            form = _form(child.positions[seat.atoms], cation)
             assert any(np.allclose(form, other, atol=1e-6) for other in forms)
         sizes = CONTACT * radii(child.numbers)
         first, second, length, shift = neighbor_list("ijdS", child, 4.0)
         own = (molecule[first] == molecule[second]) & ((molecule[first] < 0) | (shift == 0).all(axis=1))
         assert (length >= sizes[first] + sizes[second] - 1e-9)[~own].all()
     assert seen and ("slide" not in seen if smiles.count("+") == 2 else seen == set(OPERATORS))
+
+
+def test_a_turned_bond_leaves_lengths_and_angles_alone_and_the_molecule_where_it_is():
+    cation = read_cation("CCCC[NH3+]")
+    x, rng, changed = cation.conformers[0] + [1.0, 2.0, 3.0], np.random.default_rng(0), 0
+    bonds = set(cation.bonds) | {(j, i) for i, j in cation.bonds}
+    near = [(i, j) for i in range(len(x)) for j in range(i) if any((i, k) in bonds and (k, j) in bonds or (i, j) in bonds
+                                                                   for k in range(len(x)))]  # fmt: skip
+    heavy = cation.numbers > 1
+    for _ in range(20):
+        new = _twisted(rng, x, cation)
+        for i, j in near:
+            assert np.linalg.norm(new[i] - new[j]) == pytest.approx(np.linalg.norm(x[i] - x[j]), abs=1e-9)
+        apart = np.sqrt(((new - x)[heavy] ** 2).sum(1).mean())
+        assert apart == pytest.approx(aligned_rmsd(new[heavy], x[heavy]), abs=1e-6)
+        changed += apart > 0.3
+    assert changed > 10
 
 
 @pytest.mark.parametrize("cell", ["1", "sqrt2"])
@@ -116,10 +136,18 @@ def test_cations_in_cages_stay_where_they_are():
         assert np.array_equal(child.positions[others], made[place].atoms.positions[others])
 
 
-def _form(x: np.ndarray, chiral: bool) -> np.ndarray:
-    """A molecule's shape, of its mirror image another one where that matters."""
-    lengths = np.linalg.norm(x[:, None] - x[None], axis=-1)
-    return np.append(lengths, np.linalg.det(x[1:4] - x[0]) if chiral else 0.0)
+def _rigid(x: np.ndarray) -> np.ndarray:
+    """A molecule's shape, of its mirror image another one."""
+    return np.append(np.linalg.norm(x[:, None] - x[None], axis=-1), np.linalg.det(x[1:4] - x[0]))
+
+
+def _form(x: np.ndarray, cation: Cation) -> np.ndarray:
+    """What turned bonds leave of a molecule's shape: lengths, angles, and the hand of a chiral centre."""
+    bonds = set(cation.bonds) | {(j, i) for i, j in cation.bonds}
+    around = [[j for j in range(len(x)) if (i, j) in bonds] for i in range(len(x))]
+    lengths = [np.linalg.norm(x[j] - x[k]) for i in range(len(x)) for j in (i, *around[i]) for k in around[i]]
+    hands = [np.linalg.det([x[j] - x[i] for j in around[i][:3]]) for i in range(len(x)) if len(around[i]) == 4]
+    return np.array(lengths + (hands if cation.chiral else []))
 
 
 @pytest.mark.parametrize("cell", ["1", "sqrt2"])
@@ -151,9 +179,9 @@ def test_a_crystal_in_the_larger_cell_is_the_same(cell, thickness):
     one, two = (Parent.of(a, c, made.cation, made.spacers * n) for a, c, n in
                 ((atoms, cell, count // 2), (larger, LARGER[cell], count)))  # fmt: skip
     np.testing.assert_allclose(np.linalg.norm(two.steps, axis=1), np.linalg.norm(one.steps, axis=1))
-    forms = [_form(seat.positions, True) for seat in one.seats]
+    forms = [_rigid(seat.positions) for seat in one.seats]
     assert len(two.seats) == 2 * len(one.seats)
-    assert all(any(np.allclose(_form(seat.positions, True), form) for form in forms) for seat in two.seats)
+    assert all(any(np.allclose(_rigid(seat.positions), form) for form in forms) for seat in two.seats)
 
 
 @pytest.fixture(scope="module")

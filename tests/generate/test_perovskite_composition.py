@@ -86,6 +86,21 @@ def test_chiral_cations_are_known(smiles, chiral):
     assert read_cation(smiles, 1).chiral == chiral
 
 
+@pytest.mark.parametrize(
+    ("smiles", "turning"),
+    [
+        ("CCCC[NH3+]", 2), ("C=CC[NH3+]", 1), ("C#CCC[NH3+]", 1), ("C#CC[NH3+]", 0), ("C1CC1[NH3+]", 0), ("MA", 0),
+        ("[NH3+]CCc1ccccc1", 2), ("[NH3+]CCCC[NH3+]", 3), ("Cs", 0),
+    ],
+)  # fmt: skip
+def test_bonds_that_turn(smiles, turning):
+    cation = read_cation(smiles, 1)
+    assert len(cation.torsions) == turning
+    for first, second, moving in cation.torsions:
+        assert second in moving and first not in moving
+        assert {(i in moving) ^ (j in moving) for i, j in cation.bonds if {i, j} != {first, second}} <= {False}
+
+
 def test_a_nitro_group_is_no_head():
     (ends,) = read_cation("[NH3+]Cc1ccc([N+](=O)[O-])cc1", 1).ends
     cation = read_cation("[NH3+]Cc1ccc([N+](=O)[O-])cc1", 1)

@@ -21,6 +21,7 @@ NAMED = {"MA": "C[NH3+]", "FA": "NC=[NH2+]", "Cs": "[Cs+]"}
 CHARGES = (1, 2)
 WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for good packing
 ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
+TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")  # a chain of four, turned in the middle
 MOL_SUFFIXES = {".sdf", ".sd", ".mol"}
 
 
@@ -41,7 +42,8 @@ class Cation:
     """A cation of charge +1 or +2 in the atom order of its SMILES with hydrogens appended.
 
     numbers (atoms,); conformers: positions (atoms, 3) in Angstrom, centred; ends: for each conformer those that may
-    sit in a pocket, none for a bare ion; bonds: pairs of atoms; chiral: its mirror image is another molecule.
+    sit in a pocket, none for a bare ion; bonds: pairs of atoms; chiral: its mirror image is another molecule; torsions:
+    bonds that turn, each as its two atoms and those that move with the second.
     """
 
     smiles: str
@@ -51,6 +53,7 @@ class Cation:
     ends: tuple[tuple[End, ...], ...]
     bonds: tuple[tuple[int, int], ...]
     chiral: bool = False
+    torsions: tuple[tuple[int, int, tuple[int, ...]], ...] = ()
 
     @property
     def heavy(self) -> int:
@@ -222,7 +225,18 @@ def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
         tuple(find_ends(numbers, positions, bonds, charged, charge) for positions in conformers),
         bonds,
         _is_chiral(full),
+        _torsions(full),
     )
+
+
+def _torsions(mol: Chem.Mol) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """Single bonds outside rings between atoms that have further heavy neighbours each."""
+    found = []
+    for i, j in sorted({chain[1:3] for chain in mol.GetSubstructMatches(TURNING)}):
+        cut = Chem.FragmentOnBonds(mol, [mol.GetBondBetweenAtoms(i, j).GetIdx()], addDummies=False)
+        (side,) = (part for part in Chem.GetMolFrags(cut) if j in part)
+        found.append((i, j, side))
+    return tuple(found)
 
 
 def _is_charged(atom: Chem.Atom) -> bool:

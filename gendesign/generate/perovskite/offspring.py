@@ -27,7 +27,9 @@ from gendesign.generate.perovskite.placement import draw_orientation
 from gendesign.generate.perovskite.stack import Layer, draw_slide, stack
 from gendesign.structure.perovskite import METALS, TYPICAL, halides_of, metals_of
 
-OPERATORS = {"images": 0.4, "rotation": 0.25, "heredity": 0.15, "redraw": 0.1, "slide": 0.1}  # how often
+OPERATORS = {  # how often
+    "images": 0.4, "rotation": 0.2, "torsion": 0.15, "heredity": 0.1, "redraw": 0.05, "slide": 0.1,
+}  # fmt: skip
 ATTEMPTS = 8  # to make a child by one operator
 CONTACT = 0.62  # share of the van der Waals distance that atoms of children keep, or what their parent has if less
 HIGHEST, LIFT = 4.0, 0.25  # Angstrom by which layers may be lifted to keep it, and in which steps
@@ -131,7 +133,9 @@ def draw_child(
     """
     place = int(len(parents) * rng.random() ** 1.5)
     parent = parents[place]
-    allowed = [name for name in OPERATORS if cation.charge == 1 or name != "slide"]
+    useless = {"slide"} if cation.charge == 2 else set()
+    useless |= set() if cation.torsions else {"torsion"}
+    allowed = [name for name in OPERATORS if name not in useless]
     share = np.array([OPERATORS[name] for name in allowed])
     operator = str(rng.choice(allowed, p=share / share.sum()))
     for _ in range(ATTEMPTS):
@@ -150,6 +154,8 @@ def _changed(
         moved = _inherited(rng, parent, other, cation.chiral)
     elif operator == "rotation":
         moved = _rotated(rng, parent, cation.charge)
+    elif operator == "torsion":
+        moved = {number: _twisted(rng, parent.seats[number].positions, cation) for number in _some(rng, parent)}
     elif operator == "images":
         moved = _images(rng, parent, other, cation, cap)
     elif operator == "redraw":
@@ -186,11 +192,29 @@ def _fresh(rng: Generator, parent: Parent, cation: Cation, cap: float, side: int
     return x + [0, 0, side * parent.depth]
 
 
-def _redrawn(rng: Generator, parent: Parent, cation: Cation, cap: float) -> dict[int, np.ndarray]:
-    """One cation, or half of them, drawn anew."""
+def _some(rng: Generator, parent: Parent) -> list[int]:
+    """The numbers of one cation, or of half of them."""
     some = 1 if rng.random() < 0.5 else max(1, len(parent.seats) // 2)
-    drawn = rng.permutation(len(parent.seats))[:some]
-    return {int(number): _fresh(rng, parent, cation, cap, parent.seats[number].side) for number in drawn}
+    return rng.permutation(len(parent.seats))[:some].tolist()
+
+
+def _redrawn(rng: Generator, parent: Parent, cation: Cation, cap: float) -> dict[int, np.ndarray]:
+    """Some cations drawn anew."""
+    return {number: _fresh(rng, parent, cation, cap, parent.seats[number].side) for number in _some(rng, parent)}
+
+
+def _twisted(rng: Generator, x: np.ndarray, cation: Cation) -> np.ndarray:
+    """One bond of a cation turned, mostly to the next of three staggered places; the molecule lies where it lay."""
+    first, second, moving = cation.torsions[int(rng.integers(len(cation.torsions)))]
+    angle = rng.choice([-1, 1]) * 2 * np.pi / 3 if rng.random() < 0.7 else rng.uniform(0, 2 * np.pi)
+    axis, side = x[second] - x[first], list(moving)
+    out = x.copy()
+    turn = Rotation.from_rotvec(angle * axis / np.linalg.norm(axis)).as_matrix()
+    out[side] = (x[side] - x[second]) @ turn.T + x[second]
+    heavy = cation.numbers > 1
+    middle, new = x[heavy].mean(0), out[heavy].mean(0)
+    back = Rotation.align_vectors(x[heavy] - middle, out[heavy] - new)[0].as_matrix()
+    return (out - new) @ back.T + middle
 
 
 def _inherited(rng: Generator, parent: Parent, other: Parent, chiral: bool) -> dict[int, np.ndarray]:
@@ -225,17 +249,19 @@ def _images(
 ) -> dict[int, np.ndarray]:
     """All cations are images of one, under operations that the parent nearly has already.
 
-    That one sits as it does, turned, as one of the other parent does, or as drawn anew.
+    That one sits as it does, turned, with a bond turned, as one of the other parent does, or as drawn anew.
     """
     origin = parent.seats[int(rng.integers(len(parent.seats)))]
     found = operations(parent, origin, cation.chiral)
     across, images = found[min(int(rng.geometric(NEAREST)), len(found)) - 1]
-    pattern = str(rng.choice(["own", "turned", "other", "new"]))
+    pattern = str(rng.choice(["own", "turned", "other", "new", *(["twisted"] if cation.torsions else [])]))
     if pattern == "new":
         base = _fresh(rng, parent, cation, cap, origin.side)
     elif pattern == "other":
         donor = other.seats[int(rng.integers(len(other.seats)))]
         base = donor.positions @ (np.eye(3) if donor.side == origin.side else across).T
+    elif pattern == "twisted":
+        base = _twisted(rng, origin.positions, cation)
     else:
         base = origin.positions if pattern == "own" else _turned(rng, origin.positions, parent.heads, cation.charge)
     return {number: base @ image.T for number, image in enumerate(images)}
