@@ -94,8 +94,12 @@ def test_a_turned_bond_leaves_lengths_and_angles_alone_and_the_molecule_where_it
     cation = read_cation("CCCC[NH3+]")
     x, rng, changed = cation.conformers[0] + [1.0, 2.0, 3.0], np.random.default_rng(0), 0
     bonds = set(cation.bonds) | {(j, i) for i, j in cation.bonds}
-    near = [(i, j) for i in range(len(x)) for j in range(i) if any((i, k) in bonds and (k, j) in bonds or (i, j) in bonds
-                                                                   for k in range(len(x)))]  # fmt: skip
+    near = [
+        (i, j)
+        for i in range(len(x))
+        for j in range(i)
+        if (i, j) in bonds or any((i, k) in bonds and (k, j) in bonds for k in range(len(x)))
+    ]
     heavy = cation.numbers > 1
     for _ in range(20):
         new = _twisted(rng, x, cation)
