@@ -1,5 +1,5 @@
 # `make demo` and `make test` build .venv once, from exact versions, and reuse it.
-# The tests use networks so small that a second thread only waits.
+# The tests use networks so small that a second thread only waits; two processes share the files.
 SHELL := /bin/sh
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -10,7 +10,7 @@ demo: $(STAMP)
 	$(VENV)/bin/gendesign generate experiment=demo
 
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # The first interpreter of Python 3.12 or newer wins; 3.12 is tried first because the pinned versions were chosen on it.
 $(STAMP): pyproject.toml constraints.txt

@@ -1,19 +1,16 @@
 """Lattices of perovskites that were measured long ago, beside those that the potential gives."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import product
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
 from ase.geometry import minkowski_reduce
-from ase.neighborlist import neighbor_list
 
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.search import Material
 from gendesign.generate.perovskite.composition import BOND
-from gendesign.generate.perovskite.contacts import radii
 from gendesign.relaxation import Relaxation
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula
@@ -21,7 +18,6 @@ from gendesign.structure.perovskite import layer_spacing, metals_of
 from gendesign.structure.types import Candidate, UserError
 
 WITHIN, FOLLOWED = "<= 5", "<= 3"  # percent of experiment, and of the teacher
-DRAWN = 8  # starts drawn for each that is relaxed in the published cell
 
 
 @dataclass(frozen=True)
@@ -110,45 +106,6 @@ def followed_rows(name: str, taught: Lattice, found: Lattice | None) -> list[Row
         title = f"{name}, the teacher's crystal relaxed: {what}, off teacher ({asdict(taught)[key]:.4g})"
         rows.append(Row(title, apart, "%", int(found is not None), FOLLOWED))
     return rows
-
-
-def into_cell(atoms: Atoms, lattice: Lattice) -> Atoms:
-    """A start of one layer and two metals in a rectangular plane of that lattice, layers that far apart.
-
-    Heights above the layer's middle and the sideways step from layer to layer (as shares of the plane's vectors) stay;
-    molecules, told by the array `molecule`, move as wholes.
-    """
-    old = atoms.cell.array
-    plane = np.diag([lattice.longer, lattice.shorter])
-    middle = atoms.positions.copy()
-    names = atoms.arrays["molecule"]
-    for name in set(names.tolist()) - {-1}:
-        middle[names == name] = atoms.positions[names == name].mean(axis=0)
-    to_new = np.linalg.inv(old[:2, :2]) @ plane
-    out = atoms.copy()
-    out.positions[:, :2] += middle[:, :2] @ to_new - middle[:, :2]
-    cell = np.zeros((3, 3))
-    cell[:2, :2], cell[2] = plane, [*(old[2, :2] @ to_new), lattice.spacing]
-    out.set_cell(cell)
-    return out
-
-
-def crowding(atoms: Atoms) -> float:
-    """Smallest distance between a molecule and what is not of it, as a share of the sum of van der Waals radii."""
-    i, j, distance = neighbor_list("ijd", atoms, 4.0)
-    names, size = atoms.arrays["molecule"], radii(atoms.numbers)
-    share = (distance / (size[i] + size[j]))[names[i] != names[j]]
-    return float(share.min(initial=1.0))
-
-
-def published_starts(
-    start: Callable[[int], Candidate], lattice: Lattice, count: int, drawn: int = DRAWN
-) -> list[Candidate]:
-    """The `count` roomiest of `drawn` times as many starts (each of one layer and two metals) in the published cell."""
-    made = [start(index) for index in range(count * drawn)]
-    moved = [c.after("put into the published cell", into_cell(c.atoms, lattice)) for c in made if c.failure is None]
-    roomy = sorted(moved, key=lambda c: -crowding(c.atoms))[:count]
-    return [replace(c, index=place) for place, c in enumerate(roomy)]
 
 
 def cubic_start(formula: str) -> Atoms:

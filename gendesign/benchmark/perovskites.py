@@ -6,7 +6,6 @@ Searches, relaxed references and whatever takes minutes lie below `output`; the 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign.benchmark import lattices, recovery, relaxing
 from gendesign.benchmark.potentials import test_files
+from gendesign.benchmark.published import in_published_cell
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.benchmark.search import Material, Search, digest, fitting_cells, settings_for
 from gendesign.potential.zoo import hash_of
@@ -41,7 +41,8 @@ LEAST = {"starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, 
 
 @dataclass(frozen=True)
 class Plan:
-    """A material with its search and, where it is to be found again, the relaxation of its reference."""
+    """A material with its search and what that is compared with: the relaxation of the reference that is to be found
+    again, or the search in the published cell."""
 
     material: Material
     search: Search
@@ -66,7 +67,7 @@ def run(config: DictConfig) -> None:
     rows = [
         *error_rows(files, config, potential, output / "errors"),
         *recovery_rows(recovered, potential, teacher, output / "teacher"),
-        *known_rows(known, settings.published, potential, taught),
+        *known_rows(known, potential, taught),
         *cubic_rows(settings.cubic, potential, taught),
         *timing_rows(plans, settings, potential, output / "relaxing.json"),
     ]
@@ -93,8 +94,10 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     """The searches for crystals whose lattices are known, by name, in the cell that these have."""
     plans = {}
     for name in config.perovskites.known:
-        material = lattices.KNOWN[name][0]
-        plans[name] = Plan(material, Search(settings_for(material, ["sqrt2"], config), output / name))
+        material, lattice = lattices.KNOWN[name]
+        search = Search(settings_for(material, ["sqrt2"], config), output / name)
+        starts = config.perovskites.published
+        plans[name] = Plan(material, search, in_published_cell(search, lattice, starts) if starts else None)
     return plans
 
 
@@ -123,20 +126,14 @@ def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None
     return [*recovery.share_rows(outcomes), *rows]
 
 
-def known_rows(
-    plans: dict[str, Plan], published: int, potential: Any, taught: dict[str, Candidate]
-) -> list[Row]:
-    """Lattices of the best structure found, of the best start in the published cell, and the teacher's own."""
+def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+    """Lattices of the best structure found, of the best one found in the published cell, and the teacher's own."""
     rows = []
     for name, plan in plans.items():
         true, cold = lattices.KNOWN[name][1], lattices.COLD.get(name)
         found = {"best of the search": plan.search.run(potential)}
-        if published:
-            generator = make(plan.search.settings.generator, potential=potential)
-            start = partial(generator.start, seed=plan.search.settings.seed)
-            starts = lattices.published_starts(start, true, published)
-            path = plan.search.path.with_name(f"{name}-published")
-            found["from the published cell"] = replace(plan.search, path=path, given=tuple(starts)).run(potential)
+        if plan.reference:
+            found["from the published cell"] = plan.reference.run(potential)
         for way, one in found.items():
             # one that has not converged has the lattice that it started from
             rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true, cold=cold)

@@ -120,11 +120,14 @@ class Search:
         if self.given is None:
             make(self.settings.generator, potential=potential)
 
+    def stages(self, potential: Any) -> tuple[Stages, int]:
+        """What is done, and to how many candidates."""
+        return build_stages(self.settings, [], potential, None if self.given is None else Structures(self.given, "given"))
+
     def run(self, potential: Any) -> "Found":
         """Make what is missing in the folder and read it."""
         settings, meter = self.settings, Metered(potential)
-        given = None if self.given is None else Structures(self.given, "given")
-        stages, n = build_stages(settings, [], meter, given)
+        stages, n = self.stages(meter)
         print(f"{self.path.parent.name} {self.path.name}: {n} starts into {self.path}", file=sys.stderr)
         with (
             open_folder(self.path, self.identity(potential.weights_hash)) as folder,

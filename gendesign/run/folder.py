@@ -29,6 +29,10 @@ class Folder:
     def finished(self, number: int) -> bool:
         return self.shard(number).is_dir()
 
+    def begun(self, number: int) -> Path:
+        """Where the steps of a shard that is under way are kept."""
+        return self.path / "shards" / f".{number:05d}.begun"
+
     def write_shard(self, number: int, write: Callable[[Path], None]) -> None:
         """`write(folder)` fills a temporary folder that is fsynced and then renamed: all of the shard or nothing."""
         final = self.shard(number)
@@ -41,6 +45,7 @@ class Folder:
         _sync(temporary)
         temporary.rename(final)
         _sync(final.parent)
+        shutil.rmtree(self.begun(number), ignore_errors=True)
 
     def replace(self, name: str, write: Callable[[Path], None]) -> None:
         """Rebuild one file at the top; a reader sees the old one or the new one."""

@@ -12,8 +12,10 @@ from gendesign.run.merge import CANDIDATES, TIMINGS, VERDICTS, rebuild
 from gendesign.run.records import FINISHED, write_verdicts
 from gendesign.run.stages import Progress, Stages
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.memory import Memory, remembers
+from gendesign.structure.types import Candidate, Generator, Verdict
 
+Tell = Callable[[int], None]  # told how many more candidates are done
 AT_ONCE = 5  # candidates per call of the screening: enough for its workers, few enough for a bar that moves
 PATIENCE = 10  # between shards the merged files are rebuilt only when that costs less than a tenth of the time
 
@@ -41,18 +43,25 @@ def run(stages: Stages, folder: Folder, *, n: int, seed: int, shard_size: int, p
 def make_shard(
     stages: Stages, folder: Folder, number: int, indices: Sequence[int], *, seed: int, progress: Progress
 ) -> None:
-    """One shard from nothing to its renamed folder."""
-    candidates, timings = [], {}
-    start = time.perf_counter()
-    for candidate in stages.generator.generate(indices, seed=seed):
-        candidates.append(candidate)
-        progress.stage("generate", 1)
-    candidates = in_order(candidates, indices, seed, stages.generator.name)
-    timings["generate"] = time.perf_counter() - start
+    """One shard from nothing, or from where it was interrupted, to its renamed folder."""
+    memory, timings = Memory(folder.begun(number)), {}
+
+    def stage(name: str, make: Callable[[Tell], list[Candidate]]) -> list[Candidate]:
+        start, before, told = time.perf_counter(), memory.recalled, 0
+
+        def tell(done: int) -> None:
+            nonlocal told
+            told += done
+            progress.stage(name, done)
+
+        found = memory.once(name, lambda: make(tell))
+        tell(len(found) - told)  # all of them where the stage was over before an interruption
+        timings[name] = time.perf_counter() - start + memory.recalled - before
+        return found
+
+    candidates = stage("generate", lambda tell: generated(stages.generator, indices, seed, memory, tell))
     if stages.relax is not None:
-        start = time.perf_counter()
-        candidates = relax_usable(stages.relax, candidates, progress)
-        timings["relax"] = time.perf_counter() - start
+        candidates = stage("relax", lambda tell: relax_usable(stages.relax, candidates, tell))
     verdicts = [finish_verdict(candidate) for candidate in candidates]
     if stages.screen is not None:
         start = time.perf_counter()
@@ -71,6 +80,17 @@ def make_shard(
     folder.write_shard(number, write)
 
 
+def generated(
+    generator: Generator, indices: Sequence[int], seed: int, memory: Memory, tell: Tell
+) -> list[Candidate]:
+    """One candidate per attempt, in their order; generators that remember are given the shard's memory."""
+    found = []
+    for candidate in generator.generate(indices, seed=seed, **({"memory": memory} if remembers(generator) else {})):
+        found.append(candidate)
+        tell(1)
+    return in_order(found, indices, seed, generator.name)
+
+
 def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int, generator: str) -> list[Candidate]:
     """One candidate per attempt, in the order of the attempts; an attempt that gave nothing becomes a failure."""
     found = {candidate.index: candidate for candidate in candidates}
@@ -81,15 +101,15 @@ def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int,
     ]
 
 
-def relax_usable(relax: Callable, candidates: Sequence[Candidate], progress: Progress) -> list[Candidate]:
+def relax_usable(relax: Callable, candidates: Sequence[Candidate], tell: Tell) -> list[Candidate]:
     """Relax the candidates that did not fail before; the failed ones keep their places."""
     usable = [candidate for candidate in candidates if candidate.failure is None]
-    progress.stage("relax", len(candidates) - len(usable))
+    tell(len(candidates) - len(usable))
     seen = 0
 
     def report(finished: int, total: int) -> None:
         nonlocal seen
-        progress.stage("relax", finished - seen)
+        tell(finished - seen)
         seen = finished
 
     relaxed = iter(relax(usable, report) if usable else [])

@@ -105,7 +105,10 @@ class Row:
 
 
 class Generator(Protocol):
-    """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere."""
+    """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere.
+
+    One whose candidates of a call compete for minutes may set `remembers` and take `memory` (structure/memory.py) too.
+    """
 
     name: str
 

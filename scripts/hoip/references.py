@@ -9,15 +9,15 @@ others in it are kept.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gendesign.benchmark.lattices import KNOWN, published_starts
+from gendesign.benchmark.lattices import KNOWN
+from gendesign.benchmark.published import in_published_cell
 from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
 from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, settings_for
-from gendesign.run.build import load, make
+from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.types import Candidate, UserError
@@ -37,16 +37,12 @@ def planned(material: Material, config: DictConfig, output: Path) -> list[Search
     return searches
 
 
-def published(material: Material, config: DictConfig, potential, output: Path) -> list[Search]:
-    """Starts in the published cell, where one is known and its two metals are few enough atoms."""
+def published(material: Material, config: DictConfig, output: Path) -> list[Search]:
+    """The search in the published cell, where one is known and its two metals are few enough atoms."""
     cells = fitting_cells(material, config.perovskites.cell, config.perovskites.most_atoms)
-    known = [lattice for name, (one, lattice) in KNOWN.items() if one == material and "sqrt2" in cells]
-    if not known:
-        return []
-    settings = settings_for(material, ["sqrt2"], config)
-    generator = make(settings.generator, potential=potential)
-    starts = published_starts(partial(generator.start, seed=SEEDS[0]), known[0], max(1, config.perovskites.published))
-    return [Search(settings, output / f"{material.folder}-published", given=tuple(starts))]
+    known = [lattice for one, lattice in KNOWN.values() if one == material and "sqrt2" in cells]
+    search = Search(settings_for(material, ["sqrt2"], config), output / material.folder)
+    return [in_published_cell(search, lattice, max(1, config.perovskites.published)) for lattice in known]
 
 
 def reference(material: Material, found: list[Found], potential) -> Candidate:
@@ -78,7 +74,7 @@ def main(words: list[str]) -> None:
     materials = [Material.parse(text) for text in config.perovskites.compositions]
     potential, output = load(config), Path(config.output) / "perovskites" / "longer"
     potential.require_elements({symbol for material in materials for symbol in material.composition.elements})
-    searches = {m: [*planned(m, config, output), *published(m, config, potential, output)] for m in materials}
+    searches = {m: [*planned(m, config, output), *published(m, config, output)] for m in materials}
     for search in (search for some in searches.values() for search in some):
         search.check(potential)
     for material in materials:

@@ -15,7 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from gendesign import cli
 from gendesign.benchmark import lattices, perovskites, relaxing
-from gendesign.benchmark.lattices import KNOWN, Lattice, in_plane, into_cell, lattice_rows, published_starts
+from gendesign.benchmark.lattices import KNOWN, Lattice, in_plane, lattice_rows
+from gendesign.benchmark.published import InCell, into_cell
 from gendesign.benchmark.recovery import (
     LOWER,
     MATCHED,
@@ -30,9 +31,11 @@ from gendesign.benchmark.recovery import (
 from gendesign.benchmark.search import Material, Metered, fitting_cells
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.potential.faces import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.files import write_extxyz
+from gendesign.structure.memory import Memory
 from gendesign.structure.types import Candidate, UserError
 
 REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
@@ -133,10 +136,22 @@ def test_starts_in_the_published_cell_keep_their_molecules():
         own = before.arrays["molecule"] == name
         shift = after.positions[own] - before.positions[own]
         assert np.ptp(shift, axis=0).max() < 1e-9 and np.abs(shift[:, 2]).max() < 1e-9
-    few = published_starts(start, true, 2, drawn=3)
-    assert [candidate.index for candidate in few] == [0, 1]
-    roomy = [lattices.crowding(candidate.atoms) for candidate in few]
-    assert roomy[0] >= roomy[1] >= sorted(lattices.crowding(into_cell(start(i).atoms, true)) for i in range(6))[-2]
+
+
+def test_starts_in_the_published_cell_are_thinned_out_there(tmp_path):
+    true = Lattice(11.0, 8.4 * 8.2 / 2, 8.4, 8.2)
+    search = InCell(Perovskite(Ionic(), cation="C[NH3+]", cell="sqrt2", steps=2), true)
+    memory = Memory(tmp_path)
+    found = list(search.generate(range(8), seed=3, memory=memory))
+    left = [candidate for candidate in found if candidate.failure is None]
+    assert [candidate.index for candidate in found] == list(range(8)) and 1 <= len(left) <= 2
+    assert {path.stem for path in tmp_path.iterdir()} == {"rung 1", "rung 2"}
+    for candidate in left:
+        assert "put into the published cell" in candidate.history
+        assert lattices.lattice_of(candidate.atoms, 1) == Lattice(*(pytest.approx(x) for x in vars(true).values()))
+    lost = [c for c in found if (c.failure or "").startswith("stopped")]
+    energy = {c.index: c.info["enthalpy"] for c in [*left, *lost]}
+    assert lost and max(energy[c.index] for c in left) <= min(energy[c.index] for c in lost if "rung 2" in c.failure)
 
 
 def test_how_far_a_crystal_moves_from_the_teachers():

@@ -27,6 +27,7 @@ from gendesign.generate.perovskite.offspring import (
 )
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
+from gendesign.structure.memory import Memory
 from gendesign.structure.perovskite import cation_fault, network_fault
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import UserError
@@ -190,7 +191,7 @@ def test_a_crystal_in_the_larger_cell_is_the_same(cell, thickness):
 
 @pytest.fixture(scope="module")
 def bred():
-    return list(Perovskite(Ionic(), **SMALL).generate(range(20, 84), seed=4))
+    return sorted(Perovskite(Ionic(), **SMALL).generate(range(20, 84), seed=4), key=lambda c: c.index)
 
 
 def test_everyone_is_accounted_for(bred):
@@ -243,10 +244,28 @@ def test_without_rounds_no_child_is_left_behind():
     assert not any((c.failure or "").startswith("stopped") for c in found)
 
 
-def test_the_same_again(bred):
-    again = list(Perovskite(Ionic(), **SMALL).generate(range(20, 84), seed=4))
+def test_an_interrupted_search_goes_on_to_the_same(bred, tmp_path):
+    search, interrupted = Perovskite(Ionic(), **SMALL), 50
+
+    class Stopped(Exception):
+        pass
+
+    def until(memory):
+        for count, candidate in enumerate(search.generate(range(20, 84), seed=4, memory=memory)):
+            if count == interrupted:
+                raise Stopped
+            yield candidate
+
+    with pytest.raises(Stopped):
+        list(until(Memory(tmp_path)))
+    steps = {path.stem for path in tmp_path.iterdir()}
+    assert {"starts", "rung 1", "settling", "generation 1"} <= steps and "generation 4" not in steps
+    (tmp_path / "generation 1.json").unlink()  # as if it had been killed then
+    memory = Memory(tmp_path)
+    again = sorted(search.generate(range(20, 84), seed=4, memory=memory), key=lambda c: c.index)
+    assert memory.recalled > 0
     for one, two in zip(bred, again, strict=True):
-        assert one.failure == two.failure and one.info == two.info
+        assert one.failure == two.failure and one.info == two.info and one.history == two.history
         assert np.array_equal(one.atoms.positions, two.atoms.positions)
 
 

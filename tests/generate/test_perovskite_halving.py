@@ -17,7 +17,7 @@ SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2, keep=0.5, offspring=0
 
 @pytest.fixture(scope="module")
 def searched() -> list[Candidate]:
-    return list(Perovskite(Ionic(), **SMALL).generate(range(6), seed=2))
+    return sorted(Perovskite(Ionic(), **SMALL).generate(range(6), seed=2), key=lambda c: c.index)
 
 
 def test_halving_keeps_the_best(searched):
@@ -56,7 +56,8 @@ def test_copies_and_broken_starts_end_early():
     broken.positions[-1] += [0.0, 0, 1.2]
     crowd = [one, Candidate(one.atoms.copy(), 7, info=one.info), Candidate(broken, 8, info=two.info)]
     lost = Candidate(one.atoms[:0], 9, failure="no room")
-    found = {c.index: c for c in halve([*crowd, lost], Ionic(), Halving(rungs=1, steps=1, keep=1.0))}
+    (rung,) = halve([*crowd, lost], Ionic(), Halving(rungs=1, steps=1, keep=1.0))
+    found = {c.index: c for c in rung}
     assert found[0].failure is None and found[9].failure == "no room"
     assert found[7].failure == "merged at rung 1: same as 0"
     assert found[8].failure.startswith("broken at rung 1")

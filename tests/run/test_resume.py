@@ -67,6 +67,29 @@ def test_a_shard_that_broke_off_restarts_whole(whole, tmp_path):
     assert not [path for path in folder.rglob("*.partial")]
 
 
+def test_an_interruption_costs_a_stage_and_not_the_shard(whole, tmp_path):
+    folder, made = tmp_path / "run", []
+
+    class Counted(toy.Chains):
+        def generate(self, indices, *, seed):
+            made.extend(indices)
+            return super().generate(indices, seed=seed)
+
+    def interrupted(rows):
+        if rows[0].index == 3:
+            raise KeyboardInterrupt
+        return toy.screen(rows)
+
+    stages = replace(toy.stages(), generator=Counted())
+    with pytest.raises(KeyboardInterrupt):
+        toy.run_toy(folder, made=replace(stages, screen=interrupted))
+    assert sorted(path.name for path in (folder / "shards" / ".00001.begun").iterdir()) == ["generate.json", "relax.json"]
+    toy.run_toy(folder, made=stages)
+    assert made == list(range(toy.N))  # nothing twice
+    assert promised(folder) == promised(whole)
+    assert not [path for path in folder.rglob("*.begun")]
+
+
 def test_what_was_written_reads_back(whole):
     verdicts = read_verdicts(whole / "verdicts.parquet")
     candidates = read_candidates(whole / "candidates.extxyz", verdicts)

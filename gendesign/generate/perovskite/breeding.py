@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from ase import Atoms
@@ -12,7 +13,8 @@ from gendesign.generate.perovskite.composition import Composition
 from gendesign.generate.perovskite.halving import Halving, compare, lowest, measured, stopped, without_copies
 from gendesign.generate.perovskite.offspring import LARGER, Parent, doubled, draw_child
 from gendesign.potential import Potential
-from gendesign.relaxation import relax
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.types import Candidate, UserError
 
 BRED, DOUBLED = 6, 7  # the random streams of children, and of parents in larger cells
@@ -52,6 +54,7 @@ def breed(
     settings: Breeding,
     halving: Halving,
     seed: int,
+    memory: Memory = FORGETFUL,
 ) -> Iterator[Candidate]:
     """What halving left of the starts, relaxed further without pressure, then a child for every index.
 
@@ -60,22 +63,37 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    keep = halving.keep if halving.rungs else 1.0
-    known = compare(found, potential, settling, "settling", 1.0)
+    known = memory.once("settling", partial(compare, found, potential, settling, "settling", 1.0))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
         known = [candidate for candidate in known if candidate.failure is None]
-        made = _children(lowest(known)[:PARENTS], few, composition, settings, seed)
-        made = compare(made, potential, halving.relaxation, stage, keep)
-        made = [measured(candidate, 0.0, stage) for candidate in relax(made, potential, settling)]
-        both = without_copies([*known, *made], stage)
-        ranked = lowest(both)
-        kept = {candidate.index for candidate in ranked[:PARENTS]}
-        best = ranked[0].info["enthalpy"] if ranked else 0.0
-        made = [c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]]
-        yield from made
-        known = [*both[: len(known)], *made]
+
+        def grown(known=known, few=few, stage=stage) -> list[Candidate]:
+            made = _children(lowest(known)[:PARENTS], few, composition, settings, seed)
+            return _joined(known, made, potential, halving, settling, stage)
+
+        older, known = known, memory.once(stage, grown)
+        yield from known[len(older) :]
+
+
+def _joined(
+    known: Sequence[Candidate],
+    made: Sequence[Candidate],
+    potential: Potential,
+    halving: Halving,
+    settling: Relaxation,
+    stage: str,
+) -> list[Candidate]:
+    """The known ones, then the children made, relaxed; all but those among the lowest of both say why they ended."""
+    made = compare(made, potential, halving.relaxation, stage, halving.keep if halving.rungs else 1.0)
+    made = [measured(candidate, 0.0, stage) for candidate in relax(made, potential, settling)]
+    both = without_copies([*known, *made], stage)
+    ranked = lowest(both)
+    kept = {candidate.index for candidate in ranked[:PARENTS]}
+    best = ranked[0].info["enthalpy"] if ranked else 0.0
+    new = [c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]]
+    return [*both[: len(known)], *new]
 
 
 def _children(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import ClassVar
 
 from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe, has_groups
@@ -11,6 +12,7 @@ from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.generate.perovskite.precursors import precursors_energy
 from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
+from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.types import Candidate
 
 
@@ -53,6 +55,7 @@ class Perovskite:
     max_atoms: int = 1000
     offspring: float = 0.5
     name: str = "perovskite"
+    remembers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.halving, self.breeding  # noqa: B018  what is wrong is said before anything runs
@@ -102,13 +105,24 @@ class Perovskite:
         """What the screening compares with, by its settings: energies (eV per formula unit) from a number of starts."""
         return {"decomposition": self.precursors, "rivals": self.rivals}
 
-    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
-        """A candidate for every index; those of one call compete, and those that lose carry the reason as failure."""
+    def generate(
+        self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL
+    ) -> Iterator[Candidate]:
+        """A candidate for every index; those of one call compete, and those that lose carry the reason as failure.
+
+        They come as they end. What `memory` holds of an earlier call, interrupted, is not made again.
+        """
         starts = self.breeding.starts(len(indices))
-        found = halve([self.start(index, seed=seed) for index in indices[:starts]], self.potential, self.halving)
+        left = memory.once("starts", lambda: [self.start(index, seed=seed) for index in indices[:starts]])
+        yield from (candidate for candidate in left if candidate.failure is not None)
+        for found in halve(left, self.potential, self.halving, memory):
+            before = {candidate.index for candidate in left if candidate.failure is None}
+            yield from (c for c in found if c.failure is not None and c.index in before)
+            left = found
+        left = [candidate for candidate in left if candidate.failure is None]
         if starts == len(indices):
-            yield from found
+            yield from left
         else:
-            rest, own = indices[starts:], (self.composition, self.breeding, self.halving, seed)
-            for candidate in breed(found, rest, self.potential, *own):
+            own = (self.composition, self.breeding, self.halving, seed, memory)
+            for candidate in breed(left, indices[starts:], self.potential, *own):
                 yield replace(candidate, generator=self.name)

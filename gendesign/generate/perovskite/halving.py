@@ -1,14 +1,16 @@
 """Successive halving: all starts are relaxed a little, the best go on (Jamieson and Talwalkar, AISTATS 2016)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ase import units
 
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import duplicates
+from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import cation_fault, network_fault
 from gendesign.structure.types import Candidate, UserError
 
@@ -44,16 +46,19 @@ class Halving:
         return Relaxation("precon_lbfgs", 0.05, self.steps, cell=True, pressure=self.pressure, max_atoms=self.max_atoms)
 
 
-def halve(candidates: Sequence[Candidate], potential: Potential, settings: Halving) -> list[Candidate]:
-    """The candidates in their order: the best relaxed so far, all others with the reason why they ended as failure.
+def halve(
+    candidates: Sequence[Candidate], potential: Potential, settings: Halving, memory: Memory = FORGETFUL
+) -> Iterator[list[Candidate]]:
+    """After each rung the candidates in their order: the best relaxed so far, all others with why they ended as failure.
 
     Compared by enthalpy per formula unit (info: enthalpy, eV), as the cells are under pressure. Ended are broken
     networks and cations, copies of a better one, and at the end of each rung the upper part.
     """
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
-        current = compare(current, potential, settings.relaxation, f"rung {rung}", settings.keep)
-    return current
+        step = f"rung {rung}"
+        current = memory.once(step, partial(compare, current, potential, settings.relaxation, step, settings.keep))
+        yield current
 
 
 def compare(
