@@ -122,7 +122,8 @@ class Search:
 
     def stages(self, potential: Any) -> tuple[Stages, int]:
         """What is done, and to how many candidates."""
-        return build_stages(self.settings, [], potential, None if self.given is None else Structures(self.given, "given"))
+        given = None if self.given is None else Structures(self.given, "given")
+        return build_stages(self.settings, [], potential, given)
 
     def run(self, potential: Any) -> "Found":
         """Make what is missing in the folder and read it."""

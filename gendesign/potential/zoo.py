@@ -90,6 +90,9 @@ def load_potential(
     index = _head(potential, head)
     if target.type == "cpu":
         keep_freed_memory()
+        # Fused kernels take over after a call or two and differ in the last bit, so that a run which was interrupted
+        # would not end as one that was not; they save nothing here.
+        torch.jit.set_fusion_strategy([])
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Potential(
         net,

@@ -136,3 +136,17 @@ def test_agents_are_no_potentials():
     assert "builder" not in bundled() and "organic" in bundled()
     with pytest.raises(UserError, match="holds an agent, not a potential"):
         load_potential(str(checkpoints_folder() / "builder"))
+
+
+def test_the_first_answer_of_a_process_is_that_of_all_later_ones():
+    code = """
+import torch
+from ase.build import molecule
+from gendesign.potential import load_potential
+potential, few = load_potential("organic", device="cpu"), [molecule(name) for name in ("CH3CH2OH", "C6H6", "H2O")]
+first, *later = [potential.evaluate(few).forces for _ in range(4)]
+assert all(torch.equal(first, other) for other in later)
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -83,7 +83,7 @@ def test_an_interruption_costs_a_stage_and_not_the_shard(whole, tmp_path):
     stages = replace(toy.stages(), generator=Counted())
     with pytest.raises(KeyboardInterrupt):
         toy.run_toy(folder, made=replace(stages, screen=interrupted))
-    assert sorted(path.name for path in (folder / "shards" / ".00001.begun").iterdir()) == ["generate.json", "relax.json"]
+    assert {path.stem for path in (folder / "shards" / ".00001.begun").iterdir()} == {"generate", "relax"}
     toy.run_toy(folder, made=stages)
     assert made == list(range(toy.N))  # nothing twice
     assert promised(folder) == promised(whole)

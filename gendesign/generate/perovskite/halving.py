@@ -49,7 +49,7 @@ class Halving:
 def halve(
     candidates: Sequence[Candidate], potential: Potential, settings: Halving, memory: Memory = FORGETFUL
 ) -> Iterator[list[Candidate]]:
-    """After each rung the candidates in their order: the best relaxed so far, all others with why they ended as failure.
+    """After each rung the candidates in their order: the best relaxed so far, others with why they ended as failure.
 
     Compared by enthalpy per formula unit (info: enthalpy, eV), as the cells are under pressure. Ended are broken
     networks and cations, copies of a better one, and at the end of each rung the upper part.
