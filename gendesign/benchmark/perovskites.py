@@ -4,8 +4,8 @@ Searches, relaxed references and whatever takes minutes lie below `output`; the 
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign.benchmark import lattices, recovery, relaxing
 from gendesign.benchmark.potentials import test_files
-from gendesign.benchmark.published import in_published_cell
 from gendesign.benchmark.record import Row, check_record, table, write
-from gendesign.benchmark.search import Material, Search, digest, fitting_cells, settings_for
+from gendesign.benchmark.search import Material, Search, digest, energy_of, fitting_cells, in_known_cell, settings_for
 from gendesign.potential.zoo import hash_of
-from gendesign.relaxation import relax
+from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.validation import run_validation
@@ -42,11 +41,16 @@ LEAST = {"starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, 
 @dataclass(frozen=True)
 class Plan:
     """A material with its search and what that is compared with: the relaxation of the reference that is to be found
-    again, or the search in the published cell."""
+    again, or the searches in the published cells of its phases."""
 
     material: Material
     search: Search
     reference: Search | None = None
+    phases: Mapping[str, Search] = field(default_factory=dict)
+
+    @property
+    def searches(self) -> list[Search]:
+        return [self.search, *([self.reference] if self.reference else []), *self.phases.values()]
 
 
 def run(config: DictConfig) -> None:
@@ -62,7 +66,7 @@ def run(config: DictConfig) -> None:
     plans = [*recovered, *known.values()]
     elements = {symbol for plan in plans for symbol in plan.material.composition.elements}
     potential.require_elements(elements.union(*map(parse_formula, settings.cubic)))
-    for search in [one for plan in plans for one in (plan.search, plan.reference) if one]:
+    for search in (one for plan in plans for one in plan.searches):
         search.check(potential)
     rows = [
         *error_rows(files, config, potential, output / "errors"),
@@ -94,10 +98,14 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     """The searches for crystals whose lattices are known, by name, in the cell that these have."""
     plans = {}
     for name in config.perovskites.known:
-        material, lattice = lattices.KNOWN[name]
+        material, starts = lattices.MATERIALS[name], config.perovskites.published
         search = Search(settings_for(material, ["sqrt2"], config), output / name)
-        starts = config.perovskites.published
-        plans[name] = Plan(material, search, in_published_cell(search, lattice, starts) if starts else None)
+        cells = lattices.PHASES[name] if starts else {}
+        phases = {
+            phase: in_known_cell(search, cell, f"{name}-{phase}".replace(" ", "-"), starts)
+            for phase, cell in cells.items()
+        }
+        plans[name] = Plan(material, search, phases=phases)
     return plans
 
 
@@ -127,22 +135,35 @@ def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None
 
 
 def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
-    """Lattices of the best structure found, of the best one found in the published cell, and the teacher's own."""
+    """Lattices of the best structure found; of the phases, found in their published cells and relaxed; the teacher's."""
     rows = []
     for name, plan in plans.items():
-        true, cold = lattices.KNOWN[name][1], lattices.COLD.get(name)
-        found = {"best of the search": plan.search.run(potential)}
-        if plan.reference:
-            found["from the published cell"] = plan.reference.run(potential)
-        for way, one in found.items():
-            # one that has not converged has the lattice that it started from
-            rows += lattices.lattice_rows(f"{name}, {way}", _lattice(one.settled), true, cold=cold)
-        rows += lattices.lattice_rows(f"{name}, teacher", _lattice(taught.get(name)), true, None, cold)
-        if name in taught:
-            (own,) = relax([taught[name]], potential, make(plan.search.settings.relaxation))
-            settled = own if own.failure is None and own.info["converged"] else None
-            rows += lattices.followed_rows(name, _lattice(taught[name]), _lattice(settled))
+        cells, bond = lattices.PHASES[name], plan.material.composition.bond
+        true = {phase: lattices.Lattice.of(cell, bond) for phase, cell in cells.items()}
+        found, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
+        # one that has not converged has the lattice that it started from
+        settled = [candidate for candidate in found.ranked if candidate.info["converged"]]
+        ranked = [(_lattice(candidate), energy_of(candidate)) for candidate in settled]
+        rows += lattices.lattice_rows(f"{name}, best of the search", ranked[0][0] if ranked else None, true)
+        for phase, lattice in true.items():
+            rows += lattices.nearest_rows(name, ranked, phase, lattice)
+        for phase, search in plan.phases.items():
+            one, title = _released(search.run(potential).best, potential, limits), f"{name}, {phase} relaxed"
+            rows += lattices.lattice_rows(title, _lattice(one), {phase: true[phase]})
+            above = energy_of(one) - ranked[0][1] if one and ranked else None
+            rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", int(bool(one))))
+        for title, phases in {name: true, **{f"{name}, {phase}": {phase: true[phase]} for phase in true}}.items():
+            own = taught.get(title)
+            rows += lattices.lattice_rows(f"{title}, teacher", _lattice(own), phases, None)
+            if own is not None:
+                rows += lattices.followed_rows(title, _lattice(own), _lattice(_released(own, potential, limits)))
     return rows
+
+
+def _released(crystal: Candidate | None, potential: Any, limits: Relaxation) -> Candidate | None:
+    """The crystal relaxed, its cell too; None where there is none or it does not converge."""
+    (own,) = relax([crystal], potential, limits) if crystal else (None,)
+    return own if own and own.failure is None and own.info["converged"] else None
 
 
 def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
@@ -220,6 +241,6 @@ def _refuse(settings: DictConfig) -> None:
     for key, least in LEAST.items():
         if settings[key] is None or settings[key] < least:
             raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
-    for key, allowed in (("known", lattices.KNOWN), ("cubic", lattices.CUBIC)):
+    for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
         if unknown := [name for name in settings[key] if name not in allowed]:
             raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign.generate.perovskite.build import Draws, units
 from gendesign.generate.perovskite.composition import Composition, compose
+from gendesign.generate.perovskite.prototype import KnownCell
 from gendesign.potential.faces import TorchSimModel
 from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
@@ -88,6 +89,12 @@ class Material:
     @property
     def composition(self) -> Composition:
         return compose(self.cation, self.metal, self.halide)
+
+    @property
+    def atoms(self) -> int:
+        """Atoms per formula unit."""
+        composition = self.composition
+        return composition.spacers * len(composition.cation.numbers) + composition.metals + composition.sites
 
     @property
     def folder(self) -> str:
@@ -203,10 +210,18 @@ def settings_for(material: Material, cells: Sequence[str], config: DictConfig) -
     return OmegaConf.merge(settings, changed)
 
 
+def in_known_cell(search: Search, known: KnownCell, place: str, starts: int) -> Search:
+    """The same material searched in a published cell, which is held, with so many starts; `place` names its folder."""
+    changed = {
+        "n": starts, "shard_size": starts, "relaxation": {"cell": False},
+        "generator": {"known_cell": list(known.parameters), "space_group": known.group},
+    }  # fmt: skip
+    return Search(OmegaConf.merge(search.settings, changed), search.path.with_name(place))
+
+
 def fitting_cells(material: Material, allowed: Sequence[str], most: int) -> list[str]:
     """Those of the cells that hold at most so many atoms; raises UserError where none does."""
-    composition = material.composition
-    atoms = composition.spacers * len(composition.cation.numbers) + composition.metals + composition.sites
+    composition, atoms = material.composition, material.atoms
     Draws(cells=tuple(allowed))  # names of cells that do not exist are said first
     fitting = [cell for cell in allowed if units(composition, cell) * atoms <= most]
     if not fitting:

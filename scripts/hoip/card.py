@@ -24,7 +24,7 @@ CAUTIONS = {
     "  (`gendesign train ... init=hoip`) before you trust small differences.",
 }
 SHARE = "recovered: matched or lower"
-EXPERIMENT = re.compile(r"(.*), off experiment \((.*)\)$")
+EXPERIMENT = re.compile(r"(.*), off (experiment|the .* phase) \((.*)\)$")
 
 
 def counted() -> dict[str, dict[str, int]]:
@@ -122,10 +122,11 @@ def errors(rows: list[dict]) -> str:
 def lattices(rows: list[dict]) -> str:
     """Every length that has an experiment, and how far it is off."""
     values = {row["name"]: row["value"] for row in rows}
-    lines = ["| | value | experiment | off, % |", "|---|---|---|---|"]
+    lines = ["| | value | measured | off, % |", "|---|---|---|---|"]
     for row in rows:
         if (match := EXPERIMENT.match(row["name"])) and row["value"] is not None:
-            lines.append(f"| {match[1]} | {values[match[1]]:.4g} | {match[2]} | {row['value']:.2g} |")
+            whose = "" if match[2] == "experiment" or match[2][4:] in match[1] else f" ({match[2][4:]})"
+            lines.append(f"| {match[1]} | {values[match[1]]:.4g} | {match[3]}{whose} | {row['value']:.2g} |")
     return "\n".join(lines)
 
 

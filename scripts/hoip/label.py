@@ -2,6 +2,7 @@
 
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
     python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
+    python scripts/hoip/label.py found 0 100      # two crystals of each of so many searches by `hoip`, for `dft` below
     python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
     python scripts/hoip/label.py again            # labels of `dft` that have fewer k-points than they would have now
@@ -10,8 +11,8 @@
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
     python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
-Shards are in training/hoip/{rough,visited,tuned,dft,atoms}; structures 20000 on have many more cations
-(structures.WIDE), and 100000 + k of `tuned` is shard k of `visited`. WORKERS (1) processes, each with one thread.
+Shards are in training/hoip/{rough,visited,found,tuned,dft,atoms}; structures 20000 on have many more cations
+(structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are shard k of `found`. WORKERS (1) processes, each with one thread.
 """
 
 import gzip
@@ -21,6 +22,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -33,10 +35,13 @@ from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from cations import FRESH  # noqa: E402
+from cations import BROAD, FRESH, TRAINED  # noqa: E402
 from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
 from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
+from gendesign.generate.perovskite.composition import compose  # noqa: E402
+from gendesign.structure.perovskite import network_fault  # noqa: E402
+from gendesign.structure.types import UserError  # noqa: E402
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
 FOLDER = Path("training/hoip")
@@ -48,6 +53,7 @@ EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
+FOUND, FOUND_MOST, CANDIDATES, LOW = 200_000, 45, 64, 0.5  # crystals of searches: most atoms, starts; low: eV above
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -121,6 +127,54 @@ def visited_shard(k: int) -> list[Atoms]:
     return found
 
 
+def found_shard(k: int) -> list[Atoms]:
+    """Two crystals of search k by the checkpoint, one metal per cell: the lowest, and the loosest of the low ones.
+
+    Active learning: a search looks for what its potential has too low, so that its best crystals are wrong first, and
+    dense ones against loose ones most. Cations to learn from come in turn.
+    """
+    import torch
+
+    from gendesign.generate.perovskite.generator import Perovskite
+    from gendesign.potential import load_potential
+    from gendesign.relaxation import Relaxation, relax
+
+    torch.set_num_threads(1)
+    smiles = small_enough()[k % len(small_enough())]
+    rng = np.random.default_rng([k, 35])
+    metal, halide = rng.choice(["Pb", "Sn"], p=[0.7, 0.3]), rng.choice(["I", "Br", "Cl"], p=[0.5, 0.3, 0.2])
+    potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
+    try:
+        search = Perovskite(potential, smiles, str(metal), str(halide), cell="1")
+    except UserError as error:  # a cation that fits no pocket
+        return [Atoms("H", info={"kind": "none", "stream": FOUND + 2 * k, "failure": str(error)[:200]})]
+    left = [one for one in search.generate(range(CANDIDATES), seed=k) if one.failure is None]
+    done = relax(left, potential, Relaxation("precon_lbfgs", 0.02, 200, cell=True, max_stress=0.1))
+    done = [one for one in done if network_fault(one.atoms, 1) is None and one.info["converged"]]
+    if not done:
+        return []
+    done.sort(key=lambda one: one.info["energy"])
+    low = [one for one in done if one.info["energy"] < done[0].info["energy"] + LOW]
+    found = []
+    for stage, one in (("lowest", done[0]), ("loosest", max(low, key=lambda one: one.atoms.get_volume()))):
+        out = Atoms(one.atoms.numbers, one.atoms.positions, cell=one.atoms.cell, pbc=True)
+        out.info = {"kind": "layered", "molecule": smiles, "held_out": False, "stream": FOUND + 2 * k + len(found)}
+        out.set_array("rigid", one.atoms.arrays["molecule"])
+        found += _safely(out, stage)
+    return found
+
+
+@cache
+def small_enough() -> list[str]:
+    """Cations to learn from that fit into FOUND_MOST atoms, in an order that mixes their families."""
+    fitting = []
+    for smiles in TRAINED + BROAD:
+        made = compose(smiles, conformers=1)
+        if made.spacers * len(made.cation.numbers) + 5 <= FOUND_MOST:
+            fitting.append(smiles)
+    return np.random.default_rng(35).permutation(fitting).tolist()
+
+
 def tuned_shard(k: int) -> list[Atoms]:
     """Every THIN-th structure to train on of a shard of `rough` or `visited`, labelled by the tuned potential."""
     folder, number = ("visited", k - VISITED) if k >= VISITED else ("rough", k)
@@ -163,11 +217,14 @@ def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3
 
 def dft_shard(k: int) -> list[Atoms]:
     """One geometry of structure k, more often a late one; the rough teacher's answer stands beside it."""
-    path = FOLDER / "rough" / f"shard-{k:05d}.extxyz"
+    make, folder, number = (found_shard, "found", (k - FOUND) // 2) if k >= FOUND else (rough_shard, "rough", k)
+    path = FOLDER / folder / f"shard-{number:05d}.extxyz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_frames(path, rough_shard(k))
+        write_frames(path, make(number))
     frames = [frame for frame in read_frames([path]) if "failure" not in frame.info]
+    if k >= FOUND:
+        frames = [frame for frame in frames if frame.info["stream"] == k]
     if not frames:
         return []
     rng = np.random.default_rng([k, 33])
@@ -319,6 +376,7 @@ def gather() -> None:
 MAKERS = {
     "rough": rough_shard,
     "visited": visited_shard,
+    "found": found_shard,
     "tuned": tuned_shard,
     "dft": dft_shard,
     "atoms": atom_shard,

@@ -13,10 +13,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from gendesign.benchmark.lattices import KNOWN
-from gendesign.benchmark.published import in_published_cell
+from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
-from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, settings_for
+from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, in_known_cell, settings_for
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
 from gendesign.structure.files import write_extxyz
@@ -38,11 +37,16 @@ def planned(material: Material, config: DictConfig, output: Path) -> list[Search
 
 
 def published(material: Material, config: DictConfig, output: Path) -> list[Search]:
-    """The search in the published cell, where one is known and its two metals are few enough atoms."""
-    cells = fitting_cells(material, config.perovskites.cell, config.perovskites.most_atoms)
-    known = [lattice for one, lattice in KNOWN.values() if one == material and "sqrt2" in cells]
-    search = Search(settings_for(material, ["sqrt2"], config), output / material.folder)
-    return [in_published_cell(search, lattice, max(1, config.perovskites.published)) for lattice in known]
+    """The searches in published cells, where they are known and hold few enough atoms; their crystals are relaxed."""
+    searches, search = [], Search(settings_for(material, ["sqrt2"], config), output / material.folder)
+    phases = [cell for name, one in MATERIALS.items() if one == material for cell in PHASES[name].values()]
+    for number, cell in enumerate(phases):
+        if 2 * cell.stacked(material.composition.bond).layers * material.atoms <= config.perovskites.most_atoms:
+            starts = max(1, config.perovskites.published)
+            held = in_known_cell(search, cell, f"{material.folder}-published{number}", starts)
+            held.settings.relaxation.cell = True
+            searches.append(held)
+    return searches
 
 
 def reference(material: Material, found: list[Found], potential) -> Candidate:

@@ -165,19 +165,20 @@ def _attempt(rng: Generator, composition: Composition, draws: Draws, symmetric: 
     caged = composition.caged * count // draws.layers
     atoms = joined(layers, origins, np.vstack([framework.lattice[:2], third]), caged)
     orientations = ", ".join(symbols) if symmetric else "each" if each else "shared"
-    atoms.info = _described(composition, draws, cell, tilt, count, orientations)
+    atoms.info = described(composition, draws.layers, cell, tilt, count, orientations)
     return atoms
 
 
-def _described(
-    composition: Composition, draws: Draws, cell: str, tilt: Tilt, count: int, orientations: str
+def described(
+    composition: Composition, layers: int, cell: str, tilt: Tilt, count: int, orientations: str
 ) -> dict[str, str | int]:
+    """The info of a start of so many layers and formula units (`count`) per cell."""
     return {
         "metal": composition.metal,
         "halide": "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in composition.halides),
         "thickness": "3d" if composition.thickness is None else composition.thickness,
         "cell": cell,
-        "layers": draws.layers,
+        "layers": layers,
         "formula_units": count,
         "tilt": " ".join(f"{angle:.2f}" for angle in tilt.angles),
         "orientations": orientations,

@@ -10,10 +10,11 @@ from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.generate.perovskite.precursors import precursors_energy
+from gendesign.generate.perovskite.prototype import KnownCell, build_in_cell, check_known
 from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
 from gendesign.structure.memory import FORGETFUL, Memory
-from gendesign.structure.types import Candidate
+from gendesign.structure.types import Candidate, UserError
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Perovskite:
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
     symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
     keep, pressure, max_atoms: see Halving. offspring: see Breeding (children are of layered perovskites; offspring
-    plays no part for thickness=3d).
+    plays no part for thickness=3d). known_cell, space_group: see KnownCell; with both all starts are made in that cell,
+    which is held, and cell, layers, padding, compact, orientations, symmetry, pressure and offspring play no part.
     Raises UserError for settings that make no sense, elements that the potential lacks and cations that fit no pocket.
     """
 
@@ -54,13 +56,18 @@ class Perovskite:
     pressure: float = 1.0
     max_atoms: int = 1000
     offspring: float = 0.5
+    known_cell: Sequence[float] | None = None
+    space_group: str | None = None
     name: str = "perovskite"
     remembers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.halving, self.breeding  # noqa: B018  what is wrong is said before anything runs
         self.potential.require_elements(self.composition.elements)
-        check_recipe(self.composition, self.draws, seed=0)
+        if self.known is None:
+            check_recipe(self.composition, self.draws, seed=0)
+        else:
+            check_known(self.composition, self.known, self.draws, seed=0)
 
     @cached_property
     def composition(self) -> Composition:
@@ -75,19 +82,32 @@ class Perovskite:
         return Draws(cells=cells, **own | {"symmetry": self.symmetry if has_groups(self.composition) else 0.0})
 
     @cached_property
+    def known(self) -> KnownCell | None:
+        """The cell that starts are made in, where one is known."""
+        if (self.known_cell is None) != (self.space_group is None):
+            raise UserError(
+                f"generator.known_cell={self.known_cell}, generator.space_group={self.space_group}: give both or none"
+            )
+        return None if self.known_cell is None else KnownCell(self.known_cell, self.space_group)
+
+    @cached_property
     def halving(self) -> Halving:
         """How starts are thinned out."""
-        return Halving(**{field.name: getattr(self, field.name) for field in fields(Halving)})
+        own = {field.name: getattr(self, field.name) for field in fields(Halving) if field.name != "cell"}
+        return Halving(**own, cell=self.known is None)
 
     @cached_property
     def breeding(self) -> Breeding:
         """How starts are followed by children of the best."""
-        share = 0.0 if self.composition.thickness is None else self.offspring
+        share = 0.0 if self.composition.thickness is None or self.known else self.offspring
         return Breeding(share, self.draws.cells, self.cap)
 
     def start(self, index: int, *, seed: int) -> Candidate:
         """Start `index` as it is built, before any relaxation; with a failure where no room was found."""
-        start = build_start(self.composition, self.draws, seed, index)
+        if self.known is None:
+            start = build_start(self.composition, self.draws, seed, index)
+        else:
+            start = build_in_cell(self.composition, self.known, self.draws, seed, index)
         info = dict(start.atoms.info)
         start.atoms.info = {}
         return Candidate(start.atoms, index, self.name, seed, history=("built",), failure=start.failure, info=info)

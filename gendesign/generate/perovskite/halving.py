@@ -20,7 +20,8 @@ class Halving:
     """How the starts of one call are thinned out.
 
     rungs: how often they are relaxed and compared, 0 for not at all; steps: optimizer steps on each rung; keep: share
-    that goes on after each; pressure (GPa) pushes loose starts together; max_atoms as in relaxation.
+    that goes on after each; pressure (GPa) pushes loose starts together; max_atoms as in relaxation; cell: whether it
+    moves as atoms do.
     """
 
     rungs: int = 2
@@ -28,6 +29,7 @@ class Halving:
     keep: float = 0.35
     pressure: float = 1.0
     max_atoms: int = 1000
+    cell: bool = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.rungs <= 20:
@@ -43,7 +45,8 @@ class Halving:
     @property
     def relaxation(self) -> Relaxation:
         """One rung. Starts are not meant to converge on it."""
-        return Relaxation("precon_lbfgs", 0.05, self.steps, cell=True, pressure=self.pressure, max_atoms=self.max_atoms)
+        pressure = self.pressure if self.cell else 0.0
+        return Relaxation("precon_lbfgs", 0.05, self.steps, self.cell, pressure=pressure, max_atoms=self.max_atoms)
 
 
 def halve(
