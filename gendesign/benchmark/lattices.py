@@ -11,8 +11,8 @@ from ase.geometry import minkowski_reduce
 
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.search import Material
-from gendesign.generate.perovskite.composition import BOND
-from gendesign.generate.perovskite.prototype import KnownCell
+from gendesign.generate.perovskite.composition import BOND, Composition
+from gendesign.generate.perovskite.prototype import KnownCell, possible_settings
 from gendesign.relaxation import Relaxation
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula
@@ -33,11 +33,11 @@ class Lattice:
     shorter: float
 
     @classmethod
-    def of(cls, known: KnownCell, bond: float) -> "Lattice":
-        """That of a published cell of octahedra with this bond (Angstrom)."""
-        stacked = known.stacked(bond)
-        area, longer, shorter = in_plane(stacked.cell[:2], 2)
-        return cls(float(stacked.cell[2, 2]) / stacked.layers, area, longer, shorter)
+    def of(cls, known: KnownCell, composition: Composition) -> "Lattice":
+        """That of a published cell."""
+        setting = possible_settings(composition, known)[0]
+        area, longer, shorter = in_plane(setting.cell[:2], 2)
+        return cls(float(setting.cell[2, 2]) / setting.layers, area, longer, shorter)
 
 
 NAMES = {
@@ -119,7 +119,7 @@ def nearest_rows(title: str, ranked: Sequence[tuple[Lattice, float]], phase: str
             break
     else:
         values, n = (None, None), 0
-    title = f"{title}, first with all lengths within {least:g} % of the {phase}"
+    title = f"{title}, first converged one with all lengths within {least:g} % of the {phase}"
     names = (("rank", "rank"), ("above the best", "eV per formula unit"))
     return [Row(f"{title}: {name}", value, unit, n) for (name, unit), value in zip(names, values, strict=True)]
 

@@ -135,11 +135,11 @@ def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None
 
 
 def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
-    """Lattices of the best structure found; of the phases, found in their published cells and relaxed; the teacher's."""
+    """Lattices of the best structure found; of phases, found in their published cells and relaxed; the teacher's."""
     rows = []
     for name, plan in plans.items():
-        cells, bond = lattices.PHASES[name], plan.material.composition.bond
-        true = {phase: lattices.Lattice.of(cell, bond) for phase, cell in cells.items()}
+        composition = plan.material.composition
+        true = {phase: lattices.Lattice.of(cell, composition) for phase, cell in lattices.PHASES[name].items()}
         found, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
         # one that has not converged has the lattice that it started from
         settled = [candidate for candidate in found.ranked if candidate.info["converged"]]
@@ -151,7 +151,7 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
             one, title = _released(search.run(potential).best, potential, limits), f"{name}, {phase} relaxed"
             rows += lattices.lattice_rows(title, _lattice(one), {phase: true[phase]})
             above = energy_of(one) - ranked[0][1] if one and ranked else None
-            rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", int(bool(one))))
+            rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", int(above is not None)))
         for title, phases in {name: true, **{f"{name}, {phase}": {phase: true[phase]} for phase in true}}.items():
             own = taught.get(title)
             rows += lattices.lattice_rows(f"{title}, teacher", _lattice(own), phases, None)

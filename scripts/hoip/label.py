@@ -12,7 +12,8 @@
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
     python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
 Shards are in training/hoip/{rough,visited,found,tuned,dft,atoms}; structures 20000 on have many more cations
-(structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are shard k of `found`. WORKERS (1) processes, each with one thread.
+(structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are the two of
+shard k of `found`. WORKERS (1) processes, each with one thread.
 """
 
 import gzip
@@ -54,6 +55,7 @@ MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
 FOUND, FOUND_MOST, CANDIDATES, LOW = 200_000, 45, 64, 0.5  # crystals of searches: most atoms, starts; low: eV above
+OTHER = 1.005  # times the volume of the lowest one that another crystal has at least
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -150,13 +152,18 @@ def found_shard(k: int) -> list[Atoms]:
         return [Atoms("H", info={"kind": "none", "stream": FOUND + 2 * k, "failure": str(error)[:200]})]
     left = [one for one in search.generate(range(CANDIDATES), seed=k) if one.failure is None]
     done = relax(left, potential, Relaxation("precon_lbfgs", 0.02, 200, cell=True, max_stress=0.1))
-    done = [one for one in done if network_fault(one.atoms, 1) is None and one.info["converged"]]
+    done = [one for one in done if not network_fault(one.atoms, 1) and one.info["converged"]]
     if not done:
         return []
     done.sort(key=lambda one: one.info["energy"])
-    low = [one for one in done if one.info["energy"] < done[0].info["energy"] + LOW]
+    volume = [one.atoms.get_volume() for one in done]
+    low = [i for i, one in enumerate(done) if one.info["energy"] < done[0].info["energy"] + LOW]
+    loosest = max(low, key=volume.__getitem__)
+    chosen = [("lowest", done[0])]
+    if volume[loosest] > OTHER * volume[0]:
+        chosen.append(("loosest", done[loosest]))
     found = []
-    for stage, one in (("lowest", done[0]), ("loosest", max(low, key=lambda one: one.atoms.get_volume()))):
+    for stage, one in chosen:
         out = Atoms(one.atoms.numbers, one.atoms.positions, cell=one.atoms.cell, pbc=True)
         out.info = {"kind": "layered", "molecule": smiles, "held_out": False, "stream": FOUND + 2 * k + len(found)}
         out.set_array("rigid", one.atoms.arrays["molecule"])
@@ -252,8 +259,8 @@ def dft_shard(k: int) -> list[Atoms]:
 def again() -> None:
     """Labels of `dft` with fewer k-points than usual_density has are made again, at the same geometry."""
     for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")):
-        (old,) = read_frames([path])
-        if "failure" in old.info or float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
+        old = next(iter(read_frames([path])), None)
+        if old is None or "failure" in old.info or float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
             continue
         results = cp2k(old)
         for frame in _with(old, results, old.info["stage"], str(results["teacher"])):
@@ -284,7 +291,7 @@ def frames_of(what: str) -> list[Atoms]:
 
 
 def count() -> None:
-    for what in ("rough", "visited", "tuned", "dft", "atoms"):
+    for what in ("rough", "visited", "found", "tuned", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]
@@ -389,4 +396,7 @@ if __name__ == "__main__":
     else:
         make = MAKERS[what]
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
-        label_shards(make, indices, FOLDER / what, workers=int(os.environ.get("WORKERS", "1")))
+        workers = int(os.environ.get("WORKERS", "1"))
+        if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
+            label_shards(found_shard, sorted({(k - FOUND) // 2 for k in indices if k >= FOUND}), FOLDER / "found", workers)
+        label_shards(make, indices, FOLDER / what, workers)

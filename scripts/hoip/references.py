@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
 from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, in_known_cell, settings_for
+from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
 from gendesign.structure.files import write_extxyz
@@ -41,7 +42,8 @@ def published(material: Material, config: DictConfig, output: Path) -> list[Sear
     searches, search = [], Search(settings_for(material, ["sqrt2"], config), output / material.folder)
     phases = [cell for name, one in MATERIALS.items() if one == material for cell in PHASES[name].values()]
     for number, cell in enumerate(phases):
-        if 2 * cell.stacked(material.composition.bond).layers * material.atoms <= config.perovskites.most_atoms:
+        setting = possible_settings(material.composition, cell)[0]
+        if len(setting.metals) * material.atoms <= config.perovskites.most_atoms:
             starts = max(1, config.perovskites.published)
             held = in_known_cell(search, cell, f"{material.folder}-published{number}", starts)
             held.settings.relaxation.cell = True

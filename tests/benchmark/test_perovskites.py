@@ -131,11 +131,11 @@ def test_the_first_crystal_that_is_like_the_measured_one():
 
 
 def test_lattices_of_the_published_cells():
-    bond = lattices.MATERIALS["BA2PbI4"].composition.bond
-    warm, cold = (Lattice.of(cell, bond) for cell in PHASES["BA2PbI4"].values())
+    made = {name: material.composition for name, material in lattices.MATERIALS.items()}
+    warm, cold = (Lattice.of(cell, made["BA2PbI4"]) for cell in PHASES["BA2PbI4"].values())
     assert vars(warm) == pytest.approx({"spacing": 13.8, "area": 38.5836, "longer": 8.88, "shorter": 8.69})
     assert (cold.spacing, cold.longer, cold.shorter) == pytest.approx((13.1165, 8.986, 8.428))
-    (triclinic,) = (Lattice.of(cell, bond) for cell in PHASES["PEA2PbI4"].values())
+    (triclinic,) = (Lattice.of(cell, made["PEA2PbI4"]) for cell in PHASES["PEA2PbI4"].values())
     assert (triclinic.spacing, triclinic.area) == pytest.approx((16.4, 8.7**2 / 2))
 
 
@@ -158,7 +158,7 @@ def test_cells_of_the_teacher(tmp_path):
     *_, followed = lattices.cubic_rows("CsPbI3", Candidate(longer, 0, info={"converged": True}), taught)
     assert followed.value == pytest.approx(1.0) and followed.target == "<= 3" and "off teacher (6.4)" in followed.name
     write_extxyz([Candidate(crystal, 0, info={"material": "CsSnI3"})], path)
-    with pytest.raises(UserError, match="material=CsSnI3; allowed are BA2PbI4; PEA2PbI4; BA2PbI4, room-temperature phase; .*; CsPbBr3"):
+    with pytest.raises(UserError, match="material=CsSnI3; allowed are BA2PbI4; PEA2PbI4; BA2PbI4, room-.*; CsPbBr3"):
         lattices.teacher_cells(str(path))
     assert lattices.teacher_cells(None) == {}
 

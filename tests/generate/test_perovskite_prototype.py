@@ -30,19 +30,30 @@ def built(parameters, group, index=0, composition=MADE):
         ((8.7, 8.7, 25.0), "C2/c", 2, "c"),
         ((8.4, 9.0, 26.2), "P2_12_12_1", 2, "c"),
         ((8.7, 8.8, 14.0, 80, 85, 90), "P-1", 1, "c"),
+        ((8.7, 8.8, 28.0, 80, 85, 91), "P-1", 2, "c"),  # layers related by the inversion
+        ((8.4, 9.0, 26.2), "Pca2_1", 2, "c"),  # no metal at the origin of the group
+        ((26.2, 8.4, 9.0), "Pca2_1", 2, "a"),
+        ((13.0, 8.6, 8.8), "P2_1", 1, "a"),
+        ((8.6, 8.8, 26.0, 90, 95, 90), "P12_1/n1", 2, "c"),
     ],
 )
 def test_starts_have_the_group_and_the_cell(parameters, group, layers, along):
     for index in range(3):
         atoms = built(parameters, group, index)
         found = spglib.get_spacegroup((atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers), 1e-3)
-        assert found.split()[0] == group
+        assert found.split()[0] == {"P12_1/n1": "P2_1/c"}.get(group, group)
         assert atoms.info["layers"] == layers and len(atoms) == 33 * 2 * layers
         order = {"c": [0, 1, 2], "a": [1, 2, 0]}[along]
         given = np.reshape([*parameters, 90, 90, 90][:6], (2, 3))[:, order]
         assert np.allclose(atoms.cell.cellpar(), given.ravel())
         assert layer_spacing(atoms, layers) == pytest.approx(atoms.cell.array[2, 2] / layers)
         assert len(metals_of(atoms)) == 2 * layers and np.allclose(atoms.positions[0], 0, atol=0.3)
+
+
+def test_symbols_have_other_spellings():
+    for symbol, same in (("P2_1/n", "P12_1/n1"), ("P21/c", "P2_1/c"), ("P212121", "P2_12_12_1"), ("Cmca", "Cmce")):
+        first, second = (KnownCell((8.6, 8.8, 26.0), name).operations for name in (symbol, same))
+        assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
 
 
 def test_cations_stay_whole_and_are_all_alike():
@@ -69,12 +80,12 @@ def test_octahedra_are_tilted_and_starts_differ():
 
 
 def test_of_a_triclinic_cell_the_spacing_is_enough():
-    atoms = [built((8.7, 8.7, 15.5), "P-1", index) for index in range(3)]
-    assert all(layer_spacing(one, 1) == pytest.approx(15.5) for one in atoms)
+    atoms = [built((8.7, 8.7, 12.5), "P-1", index) for index in range(3)]
+    assert all(layer_spacing(one, 1) == pytest.approx(12.5) for one in atoms)
     assert all(np.allclose(one.cell.array[:2], np.diag([8.7, 8.7, 0])[:2]) for one in atoms)
     leaning = [one.cell.array[2, :2] for one in atoms]
     assert np.ptp(leaning, axis=0).max() > 0.1
-    assert not KnownCell((8.7, 8.7, 15.5, 90, 90, 90), "P-1").leans and not KnownCell((8.4, 9.0, 26.2), "Pbca").leans
+    assert not KnownCell((8.7, 8.7, 12.5, 90, 90, 90), "P-1").leans and not KnownCell((8.4, 9.0, 26.2), "Pbca").leans
 
 
 def test_the_search_holds_the_cell():
@@ -96,14 +107,19 @@ def test_the_search_holds_the_cell():
         ({"space_group": None}, "give both or none"),
         ({"known_cell": None}, "give both or none"),
         ({"space_group": "Pxyz"}, "not a Hermann-Mauguin symbol that pymatgen knows; write such as"),
-        ({"space_group": "Pnma"}, "does not lead flat octahedra of this cell into each other"),
-        ({"space_group": "Cmce"}, "leads a cation onto itself"),
-        ({"known_cell": [8.4, 9.0]}, "known_cell=\\[8.4, 9\\]: give a, b, c"),
+        ({"space_group": 61}, "space_group=61: not a Hermann-Mauguin symbol"),
+        ({"space_group": "Cmce"}, "leads cations onto themselves in this cell"),
+        ({"known_cell": [8.4, 9.0, 26.2, 90, 90, 97]}, "does not have the lengths and angles that .*=Pbca demands"),
+        ({"known_cell": [8.4, 9.0]}, "known_cell=\\[8.4,9\\]: give a, b, c"),
         ({"known_cell": 8.4}, "known_cell=\\[8.4\\]: give a, b, c"),
-        ({"known_cell": [8.4, "x", 26.2]}, "known_cell=\\[8.4, x, 26.2\\]: give a, b, c"),
+        ({"known_cell": [8.4, "x", 26.2]}, "known_cell=\\[8.4,x,26.2\\]: give a, b, c"),
+        ({"known_cell": [8.4, 9.0, float("nan")]}, "known_cell=\\[8.4,9,nan\\]: give a, b, c"),
         ({"known_cell": [8.4, 9.0, 26.2, 10, 10, 170]}, "angles in degrees that close a cell"),
+        ({"known_cell": [8.4, 9.0, 26.2, 90, 90, 180]}, "angles in degrees that close a cell"),
         ({"known_cell": [12.0, 12.0, 26.0]}, "of 144.0, 312.0, 312.0 Angstrom\\^2, is that of two octahedra, about 82"),
-        ({"known_cell": [8.4, 9.0, 14.0]}, "finds no room in it"),
+        ({"known_cell": [8.4, 9.0, 15.0]}, "finds no room in it"),
+        ({"known_cell": [8.4, 9.0, 40.0]}, "40.0 Angstrom for 2 layers, as many as .*=Pbca makes of one"),
+        ({"known_cell": [8.4, 9.0, 19.0], "space_group": "P-1"}, "three numbers are enough for .* one layer, and this has 2"),
         ({"thickness": "3d"}, "is for layers one octahedron thick"),
         ({"cation": "[NH3+]CC[NH3+]"}, "of one halide with cations of charge \\+1, and this is"),
         ({"cation": "C[C@H]([NH3+])c1ccccc1"}, "has reflections or an inversion, and .* is chiral"),
@@ -111,6 +127,6 @@ def test_the_search_holds_the_cell():
     ],
 )
 def test_what_cannot_be_is_said(keys, said):
-    usual = {"cation": "C[NH3+]", "known_cell": [8.4, 9.0, 26.2], "space_group": "Pbca", "redraws": 20}
+    usual = {"cation": "C[NH3+]", "known_cell": [8.4, 9.0, 20.0], "space_group": "Pbca", "redraws": 20}
     with pytest.raises(UserError, match=said):
         Perovskite(Ionic(), **{**usual, **keys})

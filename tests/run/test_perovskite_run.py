@@ -10,6 +10,9 @@ from ase.io import write
 
 from gendesign import cli
 from gendesign.generate.perovskite.cation import read_cation
+from gendesign.generate.perovskite.prototype import KnownCell
+from gendesign.run.records import read_candidates
+from gendesign.run.settings import resolve
 
 WORDS = [
     "generate", "generator=perovskite", "generator.cation=C[NH3+]", "generator.cell=1", "device=cpu", "seed=1",
@@ -81,7 +84,7 @@ def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):
 
 
 def test_relaxation_and_screening_come_with_the_generator():
-    from gendesign.run.settings import describe, resolve
+    from gendesign.run.settings import describe
 
     config = resolve("generate", ["generator=perovskite"])
     assert config.relaxation.cell and config.screening._target_.endswith("PerovskiteScreening")
@@ -91,3 +94,19 @@ def test_relaxation_and_screening_come_with_the_generator():
     assert chosen.generator.thickness == "3d" and chosen.relaxation.cell
     assert resolve("generate").relaxation.cell is False
     assert "without" not in describe("generate", ["generator=perovskite"]).split("symprec")[1].split("\n")[0]
+
+
+def test_a_measured_cell_comes_from_the_command_line(tiny, tmp_path):
+    output = tmp_path / "out"
+    cell = ["generator.known_cell=[22.0,8.6,8.8]", "generator.space_group=Pbca", "relaxation.cell=false"]
+    keys = ["n=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.decomposition=0", "screening.rivals=0"]
+    assert cli.main([*WORDS, *cell, *keys, f"output={output}", f"potential={tiny}"]) == 0
+    for candidate in read_candidates(output / "candidates.extxyz", []):
+        assert candidate.atoms.cell.cellpar() == pytest.approx([8.6, 8.8, 22.0, 90, 90, 90])  # layers along b and c
+        assert candidate.info["orientations"] == "Pbca" and candidate.info["formula_units"] == 4
+
+
+def test_the_experiment_in_a_measured_cell_holds_it():
+    chosen = resolve("generate", ["experiment=perovskite_known_cell"])
+    assert KnownCell(chosen.generator.known_cell, chosen.generator.space_group).parameters == (8.428, 8.986, 26.233)
+    assert chosen.relaxation.cell is False and chosen.generator._target_.endswith("Perovskite")

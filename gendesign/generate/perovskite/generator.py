@@ -5,6 +5,8 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import ClassVar
 
+import numpy as np
+
 from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe, has_groups
 from gendesign.generate.perovskite.composition import Composition, compose
@@ -84,11 +86,13 @@ class Perovskite:
     @cached_property
     def known(self) -> KnownCell | None:
         """The cell that starts are made in, where one is known."""
-        if (self.known_cell is None) != (self.space_group is None):
+        cell = [] if self.known_cell is None else np.ravel(self.known_cell).tolist()
+        if bool(cell) != bool(self.space_group):
             raise UserError(
-                f"generator.known_cell={self.known_cell}, generator.space_group={self.space_group}: give both or none"
+                f"generator.known_cell=[{','.join(map(str, cell))}], generator.space_group={self.space_group}: give "
+                "both or none"
             )
-        return None if self.known_cell is None else KnownCell(self.known_cell, self.space_group)
+        return KnownCell(tuple(cell), str(self.space_group)) if cell else None
 
     @cached_property
     def halving(self) -> Halving:

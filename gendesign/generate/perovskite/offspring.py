@@ -182,7 +182,7 @@ def _restacked(rng: Generator, atoms: Atoms, axes: np.ndarray) -> np.ndarray:
 
 
 def _upright(plane: np.ndarray, third: np.ndarray) -> np.ndarray:
-    """The cell (3, 3) whose third vector leans as little as vectors of the plane (2, 3) allow: steep ones relax badly."""
+    """The cell (3, 3) whose third vector leans as little as those of the plane (2, 3) allow: steep ones relax badly."""
     return np.vstack([plane, third - np.round(third @ np.linalg.pinv(plane)) @ plane])
 
 

@@ -1,7 +1,10 @@
 """Starts in the cell and space group of a crystal whose coordinates are not known, as powder diffraction gives them."""
 
+import re
+import warnings
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import product
 
 import numpy as np
 from ase import Atoms
@@ -23,6 +26,12 @@ NEAR = 1e-3  # of a lattice vector: the same place
 PLANE = "sqrt2"  # two metals in the plane of every layer
 FITS = 1.3  # most that this plane differs from that of flat octahedra, as a ratio
 CLOSER = 0.6  # of the van der Waals distance, where other starts keep more: the cell gives no way
+PLACES = np.array(list(product((0, 0.25, 0.5, 0.75), repeat=3)))  # of a metal, in lattice vectors
+# How thick a layer is, roughly: flat octahedra and 18 Angstrom^3 for each heavy atom of the cations, and a share of both:
+# 12.5 Angstrom for (butylammonium)2PbI4, 16.8 with phenethylammonium, 9.3 with methylammonium (measured 13.1, 16.4, 9.4).
+HEAVY, SHARE = 18.0, 1.12
+LOOSE = 1.5  # most that it differs from this, as a ratio
+OLD = {"Cmca": "Cmce", "Cmma": "Cmme", "Ccca": "Ccce", "Abm2": "Aem2", "Aba2": "Aea2"}  # symbols before 1992
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,9 @@ class KnownCell:
     """Cell and space group of a crystal whose layers are one octahedron thick, as published.
 
     parameters: a, b, c in Angstrom and alpha, beta, gamma in degrees, right angles where only three are given; group:
-    Hermann-Mauguin symbol, in pymatgen's setting of it and with a metal at the origin. Two of the vectors, whichever,
-    span the layers and hold two metals. Of a triclinic cell three numbers are enough: the third vector may then lean
-    and what is given is its height. Raises UserError for anything else.
+    Hermann-Mauguin symbol of that setting. Two of the vectors, whichever, span the layers and hold two metals. Of a
+    triclinic cell of one layer three numbers are enough: the third vector may then lean and what is given is its
+    height. Raises UserError for anything else.
     """
 
     parameters: tuple[float, ...]
@@ -41,16 +50,29 @@ class KnownCell:
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "parameters", tuple(float(number) for number in np.ravel(self.parameters)))
-            closed = len(self.parameters) in (3, 6) and min(self.parameters) > 0 and self.volume > 0
+            closed = len(self.parameters) in (3, 6) and np.isfinite(self.parameters).all() and self._closed
         except (AssertionError, TypeError, ValueError):  # the first is ASE's, of angles that do not close
             closed = False
         if not closed:
-            text = ", ".join(f"{number:g}" if isinstance(number, float) else str(number) for number in self.parameters)
             raise UserError(
-                f"generator.known_cell=[{text}]: give a, b, c in Angstrom, or these and three angles in degrees that "
-                "close a cell"
+                f"{self._text}: give a, b, c in Angstrom, or these and three angles in degrees that close a cell"
             )
-        self.operations  # noqa: B018  a symbol that does not exist is said now
+        metric, rotations = self.vectors @ self.vectors.T, self.operations[0]
+        if np.abs(np.swapaxes(rotations, 1, 2) @ metric @ rotations - metric).max() > NEAR * metric.max():
+            raise UserError(
+                f"{self._text} does not have the lengths and angles that generator.space_group={self.group} demands; "
+                "give both in one setting, as published"
+            )
+
+    @property
+    def _text(self) -> str:
+        numbers = (f"{number:g}" if isinstance(number, float) else str(number) for number in np.ravel(self.parameters))
+        return f"generator.known_cell=[{','.join(numbers)}]"
+
+    @property
+    def _closed(self) -> bool:
+        sizes = self.parameters[:3]
+        return min(self.parameters) > 0 and abs(np.linalg.det(self.vectors)) > 0.05 * np.prod(sizes)
 
     @property
     def six(self) -> list[float]:
@@ -63,77 +85,65 @@ class KnownCell:
         return cellpar_to_cell(self.six)
 
     @property
-    def volume(self) -> float:
-        """Angstrom^3."""
-        return float(abs(np.linalg.det(self.vectors)))
-
-    @property
     def leans(self) -> bool:
         """Whether nothing is known of how layers are shifted against each other."""
-        return len(self.parameters) == 3 and len(self.operations[0]) <= 2 and self.group.startswith("P")
+        alone = np.abs(np.abs(self.operations[0]) - np.eye(3)).max() < NEAR  # the identity and inversions
+        return len(self.parameters) == 3 and bool(alone) and np.linalg.norm(self.operations[1]) < NEAR
 
     @cached_property
     def operations(self) -> tuple[np.ndarray, np.ndarray]:
         """Rotations (k, 3, 3) and shifts (k, 3) in lattice vectors, the identity first."""
-        try:
-            found = SpaceGroup(self.group).symmetry_ops
-        except ValueError:
-            raise UserError(
-                f"generator.space_group={self.group}: not a Hermann-Mauguin symbol that pymatgen knows; write such as "
-                "Pbca, P2_1/c or P-1"
-            ) from None
-        matrices = sorted((op.affine_matrix for op in found), key=lambda m: not np.array_equal(m, np.eye(4)))
-        return np.array(matrices)[:, :3, :3], np.array(matrices)[:, :3, 3] % 1
+        matrices = _operations(str(self.group))
+        return matrices[:, :3, :3], matrices[:, :3, 3] % 1
 
-    def stacked(self, bond: float) -> "Stacked":
-        """The cell with its layers, of octahedra with this bond (Angstrom), along the first two vectors; UserError
-        where no two vectors span two of them."""
+    def stacked(self, bond: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The cell (3, 3) with its layers, of octahedra with this bond (Angstrom), along the first two vectors and in
+        the xy plane; rotations and shifts in these. UserError where no two vectors span two octahedra."""
         flat, (rotations, shifts) = 2 * (2 * bond) ** 2, self.operations
-        orders = [np.roll(range(3), turn) for turn in range(3)]
+        orders = [np.roll(range(3), turn).tolist() for turn in range(3)]
         areas = [float(np.linalg.norm(np.cross(*self.vectors[order[:2]]))) for order in orders]
-        off, order, area = min((abs(np.log(area / flat)), order.tolist(), area) for order, area in zip(orders, areas))
+        off, order = min((abs(np.log(area / flat)), order) for order, area in zip(orders, areas, strict=True))
         if off > np.log(FITS):
             raise UserError(
-                f"generator.known_cell: none of its faces, of {', '.join(f'{area:.1f}' for area in areas)} Angstrom^2, "
-                f"is that of two octahedra, about {flat:.0f}; give a cell with two metals in the plane of its layers"
+                f"{self._text}: none of its faces, of {', '.join(f'{area:.1f}' for area in areas)} Angstrom^2, is that "
+                f"of two octahedra, about {flat:.0f}; give a cell with two metals in the plane of its layers"
             )
         sizes, angles = np.reshape(self.six, (2, 3))[:, order]
-        rotations, shifts = rotations[:, order][:, :, order], shifts[:, order]
-        return Stacked(self.group, self.leans, cellpar_to_cell([*sizes, *angles]), rotations, shifts)
+        return cellpar_to_cell([*sizes, *angles]), rotations[:, order][:, :, order], shifts[:, order]
 
 
 @dataclass(frozen=True)
-class Stacked:
-    """A known cell (3, 3) with its layers along the first two vectors, in the xy plane; rotations (k, 3, 3) and shifts
-    (k, 3) of its group in lattice vectors; leans: as KnownCell has it, the third vector being upright so far."""
+class Setting:
+    """A known cell (3, 3) with a metal at its origin, layers in the xy plane: flat octahedra, pockets, and the group.
 
-    group: str
-    leans: bool
+    metals (m, 3), halides (h, 3), pockets (p, 3), those above before those below, in Angstrom; first: the halides of
+    the first layer; layers: of the cell.
+    """
+
     cell: np.ndarray
-    rotations: np.ndarray
-    shifts: np.ndarray
+    metals: np.ndarray
+    halides: np.ndarray
+    pockets: np.ndarray
+    group: LayerGroup
+    layers: int
 
     @property
-    def origins(self) -> np.ndarray:
-        """One metal of each layer (layers, 3) in lattice vectors, the first at the origin."""
-        return self.shifts[np.unique(np.round(self.shifts[:, 2], 3), return_index=True)[1]]
-
-    @property
-    def layers(self) -> int:
-        """Layers per cell."""
-        return len(self.origins)
+    def first(self) -> slice:
+        return slice(0, len(self.halides) // self.layers)
 
 
 def build_in_cell(composition: Composition, known: KnownCell, draws: Draws, seed: int, index: int) -> Start:
     """Start `index` in that cell: octahedra tilted and displaced, cations drawn, all of it as the group demands.
 
-    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER) and redraws. Atoms, their array `molecule`
-    and their info are as build_start makes them. Raises UserError for compositions and groups that have no such cell.
+    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER) and redraws. Where metals sit in relation to
+    the group, on quarters of its cell, is drawn as well. Atoms, their array `molecule` and their info are as build_start
+    makes them, but for `tilt`, of which the group may leave little. Raises UserError for compositions and groups that
+    have no such cell.
     """
-    _refuse(composition, known)
-    rng, stacked = np.random.default_rng([seed, index]), known.stacked(composition.bond)
+    settings = possible_settings(composition, known)
+    rng = np.random.default_rng([seed, index])
     for _ in range(draws.redraws):
-        atoms = _attempt(rng, composition, stacked, draws)
+        atoms = _attempt(rng, composition, known, settings[int(rng.integers(len(settings)))], draws)
         if atoms is not None:
             return Start(atoms)
     return Start(Atoms(), f"no arrangement without contacts in {draws.redraws} draws (generator.contact, cap)")
@@ -144,39 +154,100 @@ def check_known(composition: Composition, known: KnownCell, draws: Draws, seed: 
     if all(build_in_cell(composition, known, draws, seed, index).failure for index in range(tries)):
         raise UserError(
             f"generator.known_cell: {composition.cation.smiles} finds no room in it in {tries} starts of "
-            f"{draws.redraws} draws; is it the cell of this composition? Else give a lower generator.contact, a larger "
-            "generator.cap or more generator.redraws"
+            f"{draws.redraws} draws; is it the cell of this composition? Else give a generator.contact below {CLOSER}, a "
+            "larger generator.cap or more generator.redraws"
         )
 
 
-def _refuse(composition: Composition, known: KnownCell) -> None:
+def possible_settings(composition: Composition, known: KnownCell) -> tuple[Setting, ...]:
+    """The ways in which metals can sit in the cell, with that number of layers for which it is filled best; UserError
+    where there is none."""
     if composition.thickness != 1 or composition.cation.charge != 1 or len(composition.halides) > 1:
         raise UserError(
-            "generator.known_cell is for layers one octahedron thick (generator.thickness=1) of one halide with cations "
-            f"of charge +1, and this is {composition.formula()}; leave generator.known_cell and space_group out"
+            "generator.known_cell is for layers one octahedron thick (generator.thickness=1) of one halide with "
+            f"cations of charge +1, and this is {composition.formula()}; leave generator.known_cell and space_group out"
         )
     if composition.cation.chiral and (np.linalg.det(known.operations[0]) < 0).any():
         raise UserError(
             f"generator.space_group={known.group} has reflections or an inversion, and {composition.cation.smiles} is "
-            "chiral; give a group of rotations alone, such as P2_12_12_1"
+            "chiral; give a group of rotations alone, such as P2_1 or P2_12_12_1"
         )
+    found = _settings(composition.bond, known)
+    area = np.linalg.norm(np.cross(*found[0].cell[:2]))
+    full = SHARE * (2 * composition.bond + 4 * composition.cation.heavy * HEAVY / area)
+    off = {one.layers: abs(np.log(one.cell[2, 2] / one.layers / full)) for one in found}
+    layers = min(off, key=off.get)
+    if off[layers] > np.log(LOOSE):
+        height = found[0].cell[2, 2]
+        raise UserError(
+            f"generator.known_cell: {height:.1f} Angstrom for {' or '.join(map(str, sorted(off)))} layers, as many as "
+            f"generator.space_group={known.group} makes of one, where one of this composition takes about {full:.0f}; "
+            "give the cell and the group of the whole crystal, one layer and P-1 at the least"
+        )
+    if known.leans and layers > 1:
+        raise UserError(
+            f"generator.known_cell: three numbers are enough for a triclinic cell of one layer, and this has {layers}; "
+            "give its angles too"
+        )
+    return tuple(one for one in found if one.layers == layers)
 
 
-def _attempt(rng: Generator, composition: Composition, known: Stacked, draws: Draws) -> Atoms | None:
-    cell, contact = known.cell.copy(), min(draws.contact, CLOSER)
+@cache
+def _settings(bond: float, known: KnownCell) -> list[Setting]:
+    cell, rotations, shifts = known.stacked(bond)
+    found, why = [], set()
+    for place in PLACES:
+        moved = (shifts + rotations @ place - place) % 1
+        setting = _setting(bond, known.group, cell, rotations, moved)
+        if isinstance(setting, Setting):
+            found.append(setting)
+        else:
+            why.add(setting)
+    if found:
+        return found
+    wrong, mend = "leads octahedra astray", "are the axes those of the symbol?"
+    if True in why:
+        wrong, mend = "leads cations onto themselves", "a subgroup of it has room for ordered ones"
+    raise UserError(
+        f"generator.space_group={known.group} {wrong} in this cell, wherever on quarters of it a metal sits; {mend}"
+    )
+
+
+@cache
+def _operations(symbol: str) -> np.ndarray:
+    """Matrices (k, 4, 4) of a space group, the identity first; the setting is that of the symbol."""
+    screws = re.sub(r"2(?=1)|3(?=[12])|4(?=[123])|6(?=[1-5])", r"\g<0>_", symbol)  # P21/c
+    unique_b = [f"{name[:1]}1{name[1:]}1" for name in (symbol, screws)]  # P2_1/n
+    for name in (symbol, OLD.get(symbol, symbol), screws, *unique_b):
+        try:
+            with warnings.catch_warnings():  # of symbols without a longer form
+                warnings.simplefilter("ignore")
+                found = SpaceGroup(name).symmetry_ops
+        except (ValueError, KeyError):
+            continue
+        return np.array(sorted((op.affine_matrix for op in found), key=lambda m: not np.array_equal(m, np.eye(4))))
+    raise UserError(
+        f"generator.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, P2_1/c, "
+        "P2_1/n or P-1"
+    )
+
+
+def _attempt(
+    rng: Generator, composition: Composition, known: KnownCell, setting: Setting, draws: Draws
+) -> Atoms | None:
+    cell, contact, group = setting.cell.copy(), min(draws.contact, CLOSER), setting.group
     tilt = draw_tilt(rng, PLANE, draws.tilt) if rng.random() < draws.tilted else Tilt()
-    metals, halides, pockets = _flat(composition, known)
-    group = _group(known, metals, halides, pockets)
+    metals, halides = setting.metals, setting.halides
     # The tilts of one layer, which the group leads into the others.
     steps = np.zeros((len(metals) + len(halides), 3))
-    own = slice(len(metals), len(metals) + len(halides) // known.layers)
-    steps[own] = known.layers * (_halides(composition, tilt, cell) - _halides(composition, Tilt(), cell))
+    bond, flat = composition.bond, halides[setting.first]
+    steps[len(metals) :][setting.first] = setting.layers * (_halides(bond, tilt, cell) - flat)
     steps += rng.normal(0, draws.distortion, steps.shape)
     arrangement = Arrangement(cell[:2] if known.leans else cell, contact)
     symbols = [composition.metal] * len(metals) + [composition.halides[0][0]] * len(halides)
     numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
     arrangement.add(numbers, np.vstack([metals, halides]) + group.symmetrized(steps), tested=False)
-    if not fill_orbits(rng, composition.cation, pockets, arrangement, group, draws.cap):
+    if not fill_orbits(rng, composition.cation, setting.pockets, arrangement, group, draws.cap):
         return None
     layer = arrangement.layer()
     if known.leans:
@@ -185,7 +256,8 @@ def _attempt(rng: Generator, composition: Composition, known: Stacked, draws: Dr
             return None
         cell[2] += slide
     atoms = joined([layer], np.zeros((1, 3)), cell, 0)
-    atoms.info = described(composition, known.layers, PLANE, tilt, len(metals), known.group)
+    atoms.info = described(composition, setting.layers, PLANE, tilt, len(metals), str(known.group))
+    del atoms.info["tilt"]
     return atoms
 
 
@@ -200,43 +272,34 @@ def _slide(rng: Generator, layer: Layer, cell: np.ndarray, contact: float) -> np
     return None
 
 
-def _halides(composition: Composition, tilt: Tilt, cell: np.ndarray) -> np.ndarray:
+def _halides(bond: float, tilt: Tilt, cell: np.ndarray) -> np.ndarray:
     """Of a layer (8, 3) around the origin, its plane strained to that of the cell."""
-    framework = build_framework(PLANE, 1, composition.bond, tilt)
+    framework = build_framework(PLANE, 1, bond, tilt)
     out = framework.halides.copy()
     out[:, :2] = out[:, :2] @ np.linalg.inv(framework.lattice[:, :2]) @ cell[:2, :2]
     return out
 
 
-def _flat(composition: Composition, known: Stacked) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Metals, halides and pockets, those above before those below, of flat layers; layer by layer."""
-    cell = known.cell
-    middle = (cell[0] + cell[1]) / 2
-    up = np.array([0, 0, DEPTH * composition.bond])
-    origins = known.origins @ cell
-    metals = np.concatenate([[origin, origin + middle] for origin in origins])
-    halides = np.concatenate([_halides(composition, Tilt(), cell) + origin for origin in origins])
-    return metals, halides, np.vstack([metals + cell[0] / 2 + up, metals + cell[0] / 2 - up])
-
-
-def _group(known: Stacked, metals: np.ndarray, halides: np.ndarray, pockets: np.ndarray) -> LayerGroup:
-    """The operations in Angstrom, and where they lead atoms and pockets."""
-    cell, inverse = known.cell, np.linalg.inv(known.cell)
-    turns, moves = cell.T @ known.rotations @ inverse.T, known.shifts @ cell
-    parts = []
-    for places, offset in ((metals, 0), (halides, len(metals)), (pockets, 0)):
+def _setting(
+    bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, shifts: np.ndarray
+) -> Setting | bool:
+    """Flat layers wherever the operations, in lattice vectors, lead the one with a metal at the origin; instead True
+    where they lead a cation onto itself and False where octahedra do not fall on each other."""
+    origins = shifts[np.unique(np.round(shifts[:, 2], 3) % 1, return_index=True)[1]] @ cell
+    up = np.array([0, 0, DEPTH * bond])
+    metals = np.concatenate([[origin, origin + (cell[0] + cell[1]) / 2] for origin in origins])
+    halides = np.concatenate([_halides(bond, Tilt(), cell) + origin for origin in origins])
+    pockets = np.vstack([metals + cell[0] / 2 + up, metals + cell[0] / 2 - up])
+    inverse = np.linalg.inv(cell)
+    turns, moves, parts = cell.T @ rotations @ inverse.T, shifts @ cell, []
+    for places, before in ((metals, 0), (halides, len(metals)), (pockets, 0)):
         apart = (np.einsum("kxy,ny->knx", turns, places) + moves[:, None])[:, :, None] - places
         apart = apart @ inverse
         there = (np.abs(apart - np.round(apart)) < NEAR).all(axis=-1)
         if not (there.sum(axis=-1) == 1).all():
-            raise UserError(
-                f"generator.space_group={known.group} does not lead flat octahedra of this cell into each other; is "
-                "there a metal at its origin, and are a, b and c those of the setting that pymatgen has of this symbol?"
-            )
-        parts.append(there.argmax(axis=-1) + offset)
+            return False
+        parts.append(there.argmax(axis=-1) + before)
     if (parts[2][1:] == parts[2][0]).any():
-        raise UserError(
-            f"generator.space_group={known.group} leads a cation onto itself in this cell, as if it were disordered; "
-            "give a subgroup of it"
-        )
-    return LayerGroup(known.group, turns, moves, np.hstack(parts[:2]), parts[2])
+        return True
+    group = LayerGroup(symbol, turns, moves, np.hstack(parts[:2]), parts[2])
+    return Setting(cell, metals, halides, pockets, group, len(origins))
