@@ -154,6 +154,8 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
             rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", int(above is not None)))
         for title, phases in {name: true, **{f"{name}, {phase}": {phase: true[phase]} for phase in true}}.items():
             own = taught.get(title)
+            if own is None and title != name:
+                continue
             rows += lattices.lattice_rows(f"{title}, teacher", _lattice(own), phases, None)
             if own is not None:
                 rows += lattices.followed_rows(title, _lattice(own), _lattice(_released(own, potential, limits)))
