@@ -151,7 +151,8 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
             one, title = _released(search.run(potential).best, potential, limits), f"{name}, {phase} relaxed"
             rows += lattices.lattice_rows(title, _lattice(one), {phase: true[phase]})
             above = energy_of(one) - ranked[0][1] if one and ranked else None
-            rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", int(above is not None)))
+            n = int(above is not None)
+            rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", n))
         for title, phases in {name: true, **{f"{name}, {phase}": {phase: true[phase]} for phase in true}}.items():
             own = taught.get(title)
             if own is None and title != name:

@@ -23,7 +23,6 @@ import sys
 import time
 import warnings
 from collections import Counter
-from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,13 +35,11 @@ from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from cations import BROAD, FRESH, TRAINED  # noqa: E402
+from cations import FRESH  # noqa: E402
+from found import crystals_of_search  # noqa: E402
 from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
 from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
-from gendesign.generate.perovskite.composition import compose  # noqa: E402
-from gendesign.structure.perovskite import network_fault  # noqa: E402
-from gendesign.structure.types import UserError  # noqa: E402
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
 FOLDER = Path("training/hoip")
@@ -54,8 +51,7 @@ EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
-FOUND, FOUND_MOST, CANDIDATES, LOW = 200_000, 45, 64, 0.5  # crystals of searches: most atoms, starts; low: eV above
-OTHER = 1.005  # times the volume of the lowest one that another crystal has at least
+FOUND = 200_000  # structures from here on are crystals of searches, two of each
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -130,56 +126,12 @@ def visited_shard(k: int) -> list[Atoms]:
 
 
 def found_shard(k: int) -> list[Atoms]:
-    """Two crystals of search k by the checkpoint, one metal per cell: the lowest, and the loosest of the low ones.
-
-    Active learning: a search looks for what its potential has too low, so that its best crystals are wrong first, and
-    dense ones against loose ones most. Cations to learn from come in turn.
-    """
-    import torch
-
-    from gendesign.generate.perovskite.generator import Perovskite
-    from gendesign.potential import load_potential
-    from gendesign.relaxation import Relaxation, relax
-
-    torch.set_num_threads(1)
-    smiles = small_enough()[k % len(small_enough())]
-    rng = np.random.default_rng([k, 35])
-    metal, halide = rng.choice(["Pb", "Sn"], p=[0.7, 0.3]), rng.choice(["I", "Br", "Cl"], p=[0.5, 0.3, 0.2])
-    potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
-    try:
-        search = Perovskite(potential, smiles, str(metal), str(halide), cell="1")
-    except UserError as error:  # a cation that fits no pocket
-        return [Atoms("H", info={"kind": "none", "stream": FOUND + 2 * k, "failure": str(error)[:200]})]
-    left = [one for one in search.generate(range(CANDIDATES), seed=k) if one.failure is None]
-    done = relax(left, potential, Relaxation("precon_lbfgs", 0.02, 200, cell=True, max_stress=0.1))
-    done = [one for one in done if not network_fault(one.atoms, 1) and one.info["converged"]]
-    if not done:
-        return []
-    done.sort(key=lambda one: one.info["energy"])
-    volume = [one.atoms.get_volume() for one in done]
-    low = [i for i, one in enumerate(done) if one.info["energy"] < done[0].info["energy"] + LOW]
-    loosest = max(low, key=volume.__getitem__)
-    chosen = [("lowest", done[0])]
-    if volume[loosest] > OTHER * volume[0]:
-        chosen.append(("loosest", done[loosest]))
-    found = []
-    for stage, one in chosen:
-        out = Atoms(one.atoms.numbers, one.atoms.positions, cell=one.atoms.cell, pbc=True)
-        out.info = {"kind": "layered", "molecule": smiles, "held_out": False, "stream": FOUND + 2 * k + len(found)}
-        out.set_array("rigid", one.atoms.arrays["molecule"])
-        found += _safely(out, stage)
-    return found
-
-
-@cache
-def small_enough() -> list[str]:
-    """Cations to learn from that fit into FOUND_MOST atoms, in an order that mixes their families."""
-    fitting = []
-    for smiles in TRAINED + BROAD:
-        made = compose(smiles, conformers=1)
-        if made.spacers * len(made.cation.numbers) + 5 <= FOUND_MOST:
-            fitting.append(smiles)
-    return np.random.default_rng(35).permutation(fitting).tolist()
+    """The crystals of search k by the checkpoint, roughly labelled."""
+    return [
+        label
+        for number, one in enumerate(crystals_of_search(k))
+        for label in _safely(one, one.info["stage"], FOUND + 2 * k + number)
+    ]
 
 
 def tuned_shard(k: int) -> list[Atoms]:
@@ -196,7 +148,9 @@ def tuned_shard(k: int) -> list[Atoms]:
     return found
 
 
-def _safely(atoms: Atoms, stage: str) -> list[Atoms]:
+def _safely(atoms: Atoms, stage: str, stream: int | None = None) -> list[Atoms]:
+    if stream is not None:
+        atoms.info["stream"] = stream
     try:
         return _labelled(atoms, stage)
     except Exception as error:  # as in rough_shard
@@ -260,7 +214,9 @@ def again() -> None:
     """Labels of `dft` with fewer k-points than usual_density has are made again, at the same geometry."""
     for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")):
         old = next(iter(read_frames([path])), None)
-        if old is None or "failure" in old.info or float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
+        if old is None or "failure" in old.info:
+            continue
+        if float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
             continue
         results = cp2k(old)
         for frame in _with(old, results, old.info["stage"], str(results["teacher"])):
@@ -398,5 +354,6 @@ if __name__ == "__main__":
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
         workers = int(os.environ.get("WORKERS", "1"))
         if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
-            label_shards(found_shard, sorted({(k - FOUND) // 2 for k in indices if k >= FOUND}), FOLDER / "found", workers)
+            searches = sorted({(k - FOUND) // 2 for k in indices if k >= FOUND})
+            label_shards(found_shard, searches, FOLDER / "found", workers)
         label_shards(make, indices, FOLDER / what, workers)

@@ -111,6 +111,12 @@ def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
     assert [len(part) for part in label.split(made).values()] == [3, 0, 1]
 
 
+def test_searches_to_learn_from_have_no_cation_that_is_held_out(recipe):
+    cations, chosen = recipe("cations"), recipe("found").small_enough()
+    assert len(set(chosen)) == len(chosen) > 50 and not {*chosen} & {*cations.HELD_OUT, *cations.FRESH}
+    assert "c1ccccc1C[NH3+]" in chosen and "c1ccccc1CCC[NH3+]" not in chosen  # 41 and 53 atoms
+
+
 def test_no_cation_is_both_trained_and_held_out(recipe):
     cations = recipe("cations")
     names = [*cations.TRAINED, *cations.BROAD, *cations.HELD_OUT, *cations.FRESH]

@@ -27,8 +27,8 @@ PLANE = "sqrt2"  # two metals in the plane of every layer
 FITS = 1.3  # most that this plane differs from that of flat octahedra, as a ratio
 CLOSER = 0.6  # of the van der Waals distance, where other starts keep more: the cell gives no way
 PLACES = np.array(list(product((0, 0.25, 0.5, 0.75), repeat=3)))  # of a metal, in lattice vectors
-# How thick a layer is, roughly: flat octahedra and 18 Angstrom^3 for each heavy atom of the cations, and a share of both:
-# 12.5 Angstrom for (butylammonium)2PbI4, 16.8 with phenethylammonium, 9.3 with methylammonium (measured 13.1, 16.4, 9.4).
+# How thick a layer is, roughly: flat octahedra and 18 Angstrom^3 for each heavy atom of the cations, and a share of
+# both: 12.5 Angstrom for (butylammonium)2PbI4, 16.8 with phenethylammonium (measured 13.1 and 16.4).
 HEAVY, SHARE = 18.0, 1.12
 LOOSE = 1.5  # most that it differs from this, as a ratio
 OLD = {"Cmca": "Cmce", "Cmma": "Cmme", "Ccca": "Ccce", "Abm2": "Aem2", "Aba2": "Aea2"}  # symbols before 1992
@@ -135,10 +135,10 @@ class Setting:
 def build_in_cell(composition: Composition, known: KnownCell, draws: Draws, seed: int, index: int) -> Start:
     """Start `index` in that cell: octahedra tilted and displaced, cations drawn, all of it as the group demands.
 
-    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER) and redraws. Where metals sit in relation to
-    the group, on quarters of its cell, is drawn as well. Atoms, their array `molecule` and their info are as build_start
-    makes them, but for `tilt`, of which the group may leave little. Raises UserError for compositions and groups that
-    have no such cell.
+    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER) and redraws. Where metals sit in relation
+    to the group, on quarters of its cell, is drawn as well. Atoms, their array `molecule` and their info are as
+    build_start makes them, but for `tilt`, of which the group may leave little. Raises UserError for compositions and
+    groups that have no such cell.
     """
     settings = possible_settings(composition, known)
     rng = np.random.default_rng([seed, index])
@@ -154,8 +154,8 @@ def check_known(composition: Composition, known: KnownCell, draws: Draws, seed: 
     if all(build_in_cell(composition, known, draws, seed, index).failure for index in range(tries)):
         raise UserError(
             f"generator.known_cell: {composition.cation.smiles} finds no room in it in {tries} starts of "
-            f"{draws.redraws} draws; is it the cell of this composition? Else give a generator.contact below {CLOSER}, a "
-            "larger generator.cap or more generator.redraws"
+            f"{draws.redraws} draws; is it the cell of this composition? Else give a generator.contact below "
+            f"{CLOSER}, a larger generator.cap or more generator.redraws"
         )
 
 
@@ -227,8 +227,8 @@ def _operations(symbol: str) -> np.ndarray:
             continue
         return np.array(sorted((op.affine_matrix for op in found), key=lambda m: not np.array_equal(m, np.eye(4))))
     raise UserError(
-        f"generator.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, P2_1/c, "
-        "P2_1/n or P-1"
+        f"generator.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, "
+        "P2_1/c, P2_1/n or P-1"
     )
 
 
