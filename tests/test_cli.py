@@ -85,7 +85,7 @@ def test_help(capsys):
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
 def test_settings_files_are_short_and_sound(path):
-    assert len(path.read_text().splitlines()) <= 32
+    assert len(path.read_text().splitlines()) <= 30
     OmegaConf.load(path)
 
 

@@ -150,8 +150,9 @@ def _defaults(path: Path) -> dict[str, str]:
 
 
 def _brought(path: Path, groups: Mapping[str, str]) -> dict[str, str]:
-    text = path.read_text() if path.is_file() else ""
-    found = dict(re.findall(r"^  - override /(\w+)@\S+: (\w+)", text, re.MULTILINE))
+    listed = OmegaConf.load(path).get("defaults", []) if path.is_file() else []
+    entries = [pair for entry in listed if isinstance(entry, DictConfig) for pair in entry.items()]
+    found = {key.removeprefix("override /").split("@")[0]: option for key, option in entries}
     return {group: option for group, option in found.items() if group in groups}
 
 
