@@ -251,10 +251,12 @@ def _finished(state, settings: Relaxation, steps: list[int], endings: list[Endin
         positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
         return positions, state.cell[j].mT.cpu().numpy().astype(float)
 
+    # brought over at once: one wait for the device, not three for every structure
+    told = zip(finite.tolist(), growth.tolist(), done.tolist(), strict=True)
     return [
         j
-        for j, (name, count) in enumerate(zip(names, steps, strict=True))
-        if _left(endings[name], bool(finite[j]), float(growth[j]), bool(done[j]), count, settings, partial(place, j))
+        for j, (name, count, one) in enumerate(zip(names, steps, told, strict=True))
+        if _left(endings[name], *one, count, settings, partial(place, j))
     ]
 
 

@@ -93,25 +93,47 @@ def edges_within(positions: Tensor, pairs: Tensor, cutoff: float) -> Edges:
 
 
 def neighbours(batch: Batch, cutoff: float) -> Edges:
-    """Neighbour list of any batch: dense pairs for molecules, matscipy's cell lists (on the CPU) for crystals."""
+    """Neighbour list of any batch: dense pairs for molecules; for crystals cell lists, matscipy's or, on a GPU, those
+    of torch-sim, which leave all there."""
     if batch.cell is None:
         return edges_within(batch.positions, all_pairs(batch.system, batch.n_systems), cutoff)
+    index, unit_shift = (_on_gpu if batch.positions.is_cuda else _on_cpu)(batch, cutoff)
+    shift = torch.einsum("ei,eij->ej", unit_shift, batch.cell[batch.system[index[0]]])
+    return Edges(index, shift, unit_shift)
+
+
+def _on_cpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
+    """(index, unit_shift) of the pairs of crystals, one crystal after the other."""
     from matscipy.neighbours import neighbour_list
 
     index, unit = [], []
     for k in range(batch.n_systems):
         own = torch.nonzero(batch.system == k).flatten()
-        # a direction that is not periodic may have no lattice vector; any that spans the space will do
-        cell = complete_cell(batch.cell[k].detach().cpu().double().numpy())
         i, j, s = neighbour_list(
             "ijS",
             cutoff=float(cutoff),
             positions=batch.positions[own].detach().cpu().double().numpy(),
-            cell=cell,
+            cell=_spanning(batch.cell[k]),
             pbc=np.array(batch.pbc),
         )
         index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=own.device) + own[0])
         unit.append(torch.as_tensor(s, dtype=batch.positions.dtype, device=own.device))
-    edge_index, unit_shift = torch.cat(index, 1), torch.cat(unit)
-    shift = torch.einsum("ei,eij->ej", unit_shift, batch.cell[batch.system[edge_index[0]]])
-    return Edges(edge_index, shift, unit_shift)
+    return torch.cat(index, 1), torch.cat(unit)
+
+
+def _on_gpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
+    """The same of all crystals at once, in the order of `_on_cpu` but for the neighbours of one atom."""
+    from torch_sim.neighbors import torchsim_nl
+
+    positions, cell = batch.positions.detach(), batch.cell.detach()
+    if not all(batch.pbc):
+        cell = torch.as_tensor(np.stack([_spanning(one) for one in cell]), dtype=cell.dtype, device=cell.device)
+    pbc = torch.tensor(batch.pbc, device=positions.device)
+    index, _, unit = torchsim_nl(positions, cell, pbc, torch.tensor(float(cutoff)).to(positions), batch.system)
+    order = torch.argsort(index[0], stable=True)
+    return index[:, order].long(), unit[order].to(positions.dtype)
+
+
+def _spanning(cell: Tensor) -> np.ndarray:
+    """The lattice; a direction that is not periodic may have no vector, and any that spans the space will do."""
+    return complete_cell(cell.detach().cpu().double().numpy())

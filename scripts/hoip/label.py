@@ -247,7 +247,7 @@ def frames_of(what: str) -> list[Atoms]:
 
 
 def count() -> None:
-    for what in ("rough", "visited", "found", "tuned", "dft", "atoms"):
+    for what in ("rough", "visited", "found", "tuned", "ways", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]
@@ -323,7 +323,7 @@ def gather() -> None:
         for frame in replay:
             frame.arrays.pop("rigid", None)
         ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
-    for what, folders in (("rough", ("rough", "visited")), ("tuned", ("tuned",)), ("dft", ("dft",))):
+    for what, folders in (("rough", ("rough", "visited")), ("tuned", ("tuned", "ways")), ("dft", ("dft",))):
         sets = split([frame for folder in folders for frame in frames_of(folder)])
         if what != "rough" and sets["train"]:
             sets["train"] = frames_of("atoms") + sets["train"]

@@ -5,6 +5,7 @@ cation with halides, crystals of the metal halides and of caesium halides, and f
 """
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 from ase import Atoms
@@ -12,6 +13,7 @@ from ase.data import atomic_numbers
 from cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
+from wider import put_together
 
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.cation import Cation, read_cation
@@ -28,6 +30,8 @@ WIDE = range(20_000, 60_000)  # of these each has the next of BROAD and FRESH, a
 WIDE_MOST = 34
 SMALLEST = range(60_000, 100_000)  # of these each has the next of SMALL, STRIDE on, so that families come in turn
 SMALL_MOST, STRIDE = 23, 89
+WIDER = range(300_000, 400_000)  # of these seven in ten have one of wider.py, the others one learned from
+WIDER_MOST, WIDER_SHARE = 46, 0.7
 HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion that its hydrogen points to
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
@@ -44,6 +48,9 @@ def structure(k: int, most: int | None = None) -> Atoms:
     elif k in SMALLEST:
         smiles = SMALL[(k - SMALLEST.start) * STRIDE % len(SMALL)]
         limit, kinds, named = most or SMALL_MOST, SMALL_KINDS, lambda: smiles
+    elif k in WIDER:
+        cations = wider() if rng.random() < WIDER_SHARE else TRAINED + BROAD + SMALL
+        limit, kinds, named = most or WIDER_MOST, WIDER_KINDS, lambda: str(rng.choice(cations))
     else:
         limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
     while True:
@@ -60,6 +67,9 @@ def structure(k: int, most: int | None = None) -> Atoms:
             rigid = atoms.arrays.get("molecule", np.full(len(atoms), -1))
             out.set_array("rigid", rigid)
             return out
+
+
+wider = cache(put_together)
 
 
 def _cation(rng: Generator) -> str:
@@ -299,6 +309,7 @@ KINDS = {  # how often
 }
 WIDE_KINDS = {"layered": 0.45, "salt": 0.45, "pair": 0.1}
 SMALL_KINDS = {"salt": 0.7, "pair": 0.3}
+WIDER_KINDS = {"layered": 0.5, "salt": 0.34, "pair": 0.1, "chains": 0.06}
 
 
 def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:

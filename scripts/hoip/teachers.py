@@ -263,6 +263,6 @@ def tuned_universal(path: Path):
     import torch
 
     calculator, _ = universal(TUNED)
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path, weights_only=True, map_location="cpu")
     calculator.model.load_state_dict(kept["weights"])
     return calculator, kept["elements"]

@@ -125,6 +125,60 @@ def test_no_cation_is_both_trained_and_held_out(recipe):
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
 
 
+def test_cations_put_together_are_ions_and_none_is_held_out(recipe):
+    cations, structures = recipe("cations"), recipe("structures")
+    made = structures.wider()
+    molecules = [Chem.MolFromSmiles(smiles) for smiles in made]
+    assert len(set(made)) == len(made) > 1000
+    assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
+    held_out = {Chem.CanonSmiles(smiles) for smiles in cations.HELD_OUT + cations.FRESH}
+    assert not held_out & set(made)
+    # the heads, chains and tails do reach them: it is the check that keeps them away
+    assert "[NH3+]CC" + "C=C" not in map(Chem.CanonSmiles, made) and Chem.CanonSmiles("[NH3+]CCC=C") in made
+    first, again = (structures.structure(structures.WIDER.start + 5) for _ in range(2))
+    assert first == again and len(first) <= structures.WIDER_MOST and not first.info["held_out"]
+
+
+def test_ways_lead_downhill_and_carry_their_dispersion(recipe, monkeypatch):
+    ways = recipe("ways")
+    argon = partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0, smooth=True)
+
+    def evaluated(structures, *_):
+        for atoms in structures:
+            atoms.calc = argon()
+        return [(a.get_potential_energy(), a.get_forces(), a.get_stress()) for a in structures]
+
+    class Pool:
+        def map(self, function, things, chunksize=1):
+            return map(function, things)
+
+    def start(k: int) -> Atoms:
+        atoms = bulk("Ar", "fcc", a=5.0 + 0.1 * k, cubic=True)
+        atoms.rattle(0.1, seed=k)
+        atoms.info = {"kind": "none", "molecule": "Ar", "held_out": k == 2, "stream": k}
+        return atoms
+
+    constant = {"energy": -0.5, "forces": np.zeros((4, 3)), "stress": np.full(6, 0.01)}
+    monkeypatch.setattr(ways, "evaluated", evaluated)
+    monkeypatch.setattr(ways, "structure", start)
+    monkeypatch.setattr(ways, "dispersion", lambda atoms: constant)
+    monkeypatch.setattr(ways, "PRESSURES", (0.0,))
+    model = torch.nn.Linear(1, 1)
+    model.set_is_batch_data = lambda _: None
+    given = type("C", (), {"model": model, "cutoff": 5.0})(), {18: 2.0}
+    monkeypatch.setattr(ways, "tuned_universal", lambda _: given)
+    found = ways.shard(0, 4, Pool())
+    for k in (0, 1, 3):
+        own = [frame for frame in found if frame.info["stream"] == k]
+        energies = [frame.info["energy"] for frame in own]
+        assert energies[0] > energies[1] > energies[-2] < energies[-1]  # shaken at the end
+        for frame in own:
+            bare = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True, calculator=argon())
+            assert frame.info["energy"] == pytest.approx(bare.get_potential_energy() - 0.5 + 4 * 2.0)
+            assert frame.info["stress"] == pytest.approx(bare.get_stress() + 0.01)
+    assert {frame.info["stream"] for frame in found} == {0, 1, 3}
+
+
 def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe, monkeypatch, tmp_path):
     label = recipe("label")
     monkeypatch.setattr(label, "FOLDER", tmp_path)
@@ -155,10 +209,12 @@ def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe
 
 def test_elements_make_up_for_another_zero_of_energy(recipe, monkeypatch):
     tune = recipe("tune")
-    monkeypatch.setattr(tune, "predicted", lambda model, cases: (torch.tensor([-1.0 * len(cases[0].numbers)]),))
+    monkeypatch.setattr(tune, "predicted", lambda model, graphs: (torch.tensor([-1.0 * len(graphs[0].numbers)]),))
     numbers = [[55, 53], [55, 55, 53], [55, 53, 53, 53]]
+    graphs = [tune.Graph(np.array(z), None, None, 1.0) for z in numbers]
     cases = [
-        tune.Case(None, np.array(z), -1.0 * len(z) + 7 * z.count(55) - 2 * z.count(53), None, None) for z in numbers
+        tune.Case(graph, -1.0 * len(z) + 7 * z.count(55) - 2 * z.count(53), None, None)
+        for graph, z in zip(graphs, numbers, strict=True)
     ]
     assert tune.element_energies(None, cases) == pytest.approx({55: 7.0, 53: -2.0})
 
