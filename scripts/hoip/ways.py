@@ -87,7 +87,10 @@ def shard(first: int, last: int, pool: Executor) -> list[Atoms]:
             if step % EVERY == i % EVERY or step >= steps:
                 found.append((walk.atoms.copy(), *answer))
             kept.append(walk)
-            walk.step(*answer[1:]) if step < steps else walk.shake(rng)
+            if step < steps:
+                walk.step(*answer[1:])
+            else:
+                walk.shake(rng)
         walks = kept
     makes = partial(labelled, elements=elements)
     return [frame for frame in pool.map(makes, found, chunksize=10) if frame is not None]
