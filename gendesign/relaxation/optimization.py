@@ -251,7 +251,7 @@ def _finished(state, settings: Relaxation, steps: list[int], endings: list[Endin
         positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
         return positions, state.cell[j].mT.cpu().numpy().astype(float)
 
-    # brought over at once: one wait for the device, not three for every structure
+    # brought over at once: the device is waited for three times, and not for every structure
     told = zip(finite.tolist(), growth.tolist(), done.tolist(), strict=True)
     return [
         j

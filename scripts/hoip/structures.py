@@ -5,7 +5,6 @@ cation with halides, crystals of the metal halides and of caesium halides, and f
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 from ase import Atoms
@@ -49,7 +48,7 @@ def structure(k: int, most: int | None = None) -> Atoms:
         smiles = SMALL[(k - SMALLEST.start) * STRIDE % len(SMALL)]
         limit, kinds, named = most or SMALL_MOST, SMALL_KINDS, lambda: smiles
     elif k in WIDER:
-        cations = wider() if rng.random() < WIDER_SHARE else TRAINED + BROAD + SMALL
+        cations = put_together() if rng.random() < WIDER_SHARE else TRAINED + BROAD + SMALL
         limit, kinds, named = most or WIDER_MOST, WIDER_KINDS, lambda: str(rng.choice(cations))
     else:
         limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
@@ -67,9 +66,6 @@ def structure(k: int, most: int | None = None) -> Atoms:
             rigid = atoms.arrays.get("molecule", np.full(len(atoms), -1))
             out.set_array("rigid", rigid)
             return out
-
-
-wider = cache(put_together)
 
 
 def _cation(rng: Generator) -> str:

@@ -5,7 +5,7 @@
 A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen most of chemistry
 than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it
 afterwards as CP2K adds it. A line of errors on the structures whose cations are held out, every EVERY steps: nothing is
-chosen by them. On a large GPU 1400 steps take six minutes, on one CPU core most of a day.
+chosen by them. On a large GPU 1400 steps take six minutes.
 """
 
 import math

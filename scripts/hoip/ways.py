@@ -22,7 +22,6 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
 from ase.stress import voigt_6_to_full_3x3_stress  # noqa: E402
-from cations import FRESH  # noqa: E402
 from graphs import DEVICE, graph, predicted  # noqa: E402
 from label import FOLDER, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
 from structures import structure  # noqa: E402
@@ -75,7 +74,7 @@ def shard(first: int, last: int, pool: Executor) -> list[Atoms]:
     walks = [
         Walk(atoms, float(rng.choice(PRESSURES)) * units.GPa, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
         for atoms in pool.map(structure, range(first, last), chunksize=4)
-        if not atoms.info["held_out"] and atoms.info["molecule"] not in FRESH
+        if not atoms.info["held_out"]
     ]
     steps, found = int(rng.choice(STEPS)), []
     for step in range(steps + 2):

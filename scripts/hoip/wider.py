@@ -3,6 +3,8 @@
 A fit to it generalizes as it does only where it has been asked, and asking costs it milliseconds (ways.py).
 """
 
+from functools import cache
+
 from cations import FRESH, HELD_OUT
 from rdkit import Chem, RDLogger
 
@@ -33,6 +35,7 @@ TAILS = (
 )
 
 
+@cache
 def put_together() -> tuple[str, ...]:
     """Canonical SMILES, all that SIZES allow, without the cations that are held out."""
     RDLogger.DisableLog("rdApp.error")

@@ -119,7 +119,7 @@ def test_searches_to_learn_from_have_no_cation_that_is_held_out(recipe):
 
 def test_no_cation_is_both_trained_and_held_out(recipe):
     cations = recipe("cations")
-    names = [*cations.TRAINED, *cations.BROAD, *cations.HELD_OUT, *cations.FRESH]
+    names = [*cations.TRAINED, *cations.BROAD, *cations.SMALL, *cations.HELD_OUT, *cations.FRESH]
     molecules = [Chem.MolFromSmiles(smiles) for smiles in names]
     assert len({Chem.MolToSmiles(molecule) for molecule in molecules}) == len(names)
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
@@ -127,7 +127,7 @@ def test_no_cation_is_both_trained_and_held_out(recipe):
 
 def test_cations_put_together_are_ions_and_none_is_held_out(recipe):
     cations, structures = recipe("cations"), recipe("structures")
-    made = structures.wider()
+    made = recipe("wider").put_together()
     molecules = [Chem.MolFromSmiles(smiles) for smiles in made]
     assert len(set(made)) == len(made) > 1000
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
