@@ -1,11 +1,13 @@
-"""Begin a fit from a network that exists: the same architecture, with the elements it does not know yet added."""
+"""Begin a fit from a network that exists: with elements it does not know yet added, or with a longer cutoff."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from e3nn import o3
+from e3nn.nn import FullyConnectedNet
 from mace.modules.blocks import EquivariantProductBasisBlock
 from torch import Tensor, nn
 
@@ -13,6 +15,9 @@ from gendesign.potential import Potential, mace
 from gendesign.structure.types import UserError
 
 NOBLE = np.array([0, 2, 10, 18, 36, 54, 86, 118])
+CLOSEST = 0.4  # Angstrom, from which on radial functions are kept as they were
+DENSE = 2.2  # radial waves of a longer cutoff, in those of the shorter one per length
+KEPT = 0.01  # share of the old radial basis that the new one may miss
 
 
 def begin_from(potential: Potential, atomic_energies: Mapping[int, float]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -45,6 +50,54 @@ def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[
     return architecture, {
         key: value.float() if value.is_floating_point() else value for key, value in changed.state_dict().items()
     }
+
+
+def with_cutoff(
+    architecture: Mapping[str, Any], weights: Mapping[str, Tensor], cutoff: float
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """(architecture, weights) of a network that predicts the same and sees as far as `cutoff` (Angstrom).
+
+    The old radial basis is zero beyond its own cutoff. More waves on the longer range reproduce it by least squares to
+    1e-4, so that the first matrix of each radial network is all that changes, and a fit goes on from there. Raises
+    UserError for a cutoff that is no longer, and for networks whose radial part is not of that kind.
+    """
+    old, own = mace.from_plain(dict(architecture)), architecture["r_max"]
+    if not cutoff > own:
+        raise UserError(f"cutoff={cutoff:g}: the potential of init has {own:g} Angstrom; give more, or null to keep it")
+    old.load_state_dict(dict(weights))
+    waves = math.ceil(DENSE * architecture["num_bessel"] * cutoff / own)
+    farther = {**architecture, "r_max": float(cutoff), "num_bessel": waves}
+    new = mace.from_plain(farther)
+    lengths = torch.linspace(CLOSEST, cutoff, 200 * waves)[:, None]
+    seen, wanted = _radial(new, lengths), _radial(old, lengths)
+    simple = seen is not None and all(
+        isinstance(block.conv_tp_weights, FullyConnectedNet) for block in (*old.interactions, *new.interactions)
+    )
+    mixing = torch.linalg.lstsq(seen.double(), wanted.double(), driver="gelsd").solution if simple else None
+    if mixing is None or (seen.double() @ mixing - wanted).norm() > KEPT * wanted.norm():
+        raise UserError(
+            f"cutoff={cutoff:g}: the radial functions of init cannot be laid on a longer range; begin with init=null"
+        )
+    begun = new.state_dict()
+    for key, value in old.state_dict().items():
+        if key.endswith("conv_tp_weights.layer0.weight"):
+            # e3nn divides by the square root of the inputs
+            begun[key] = (mixing @ value.double()).float() * (waves / len(value)) ** 0.5
+        elif not key.startswith("radial_embedding.") and key != "r_max":
+            begun[key] = value
+    return farther, begun
+
+
+def _radial(net: nn.Module, lengths: Tensor) -> Tensor | None:
+    """The radial basis (lengths, waves), or None where it depends on elements or has its envelope elsewhere."""
+    if hasattr(net.radial_embedding, "distance_transform"):
+        return None
+    attributes = torch.eye(len(net.atomic_numbers))[:1]
+    with torch.no_grad():
+        basis, envelope = net.radial_embedding(
+            lengths, attributes, torch.zeros(2, len(lengths), dtype=torch.long), net.atomic_numbers
+        )
+    return basis if envelope is None else None
 
 
 def likest(number: int, known: Sequence[int]) -> int:

@@ -31,7 +31,7 @@ from gendesign.train.labelling import place
 from gendesign.train.loss import deviations, summary
 from gendesign.train.split import leaks
 from gendesign.train.split import split as divided
-from gendesign.train.start import begin_from
+from gendesign.train.start import begin_from, with_cutoff
 from gendesign.train.units import check_units as refuse_wrong_units
 
 FEWEST = 20  # structures of which some are worth holding out to choose the weights by
@@ -45,6 +45,7 @@ def train_files(
     name: str = "mine",
     licence: str = "not stated",
     init: str | None = None,
+    cutoff: float | None = None,
     trust_pickle: bool = False,
     device: str = "auto",
     seed: int = 0,
@@ -61,10 +62,10 @@ def train_files(
     """Fit a MACE to labelled `files` and write a checkpoint folder with its card; returns the errors by set and class.
 
     `test_share` is held out of the training and `valid_share` of the rest to choose the weights by, divided by `split`
-    (see `train.split.split`); `test` files are measured one by one. `init` names a potential to begin from, `replay`
-    files of old data; else `architecture` as in `potential.mace.new_mace`. `fit` as in `train.fit.Fit`. A killed fit
-    goes on from output/state.pt exactly. Isolated atoms in the data set the atoms' energies; elements without one get
-    their least-squares share. Raises UserError for what would waste hours: missing labels, wrong units, a leak.
+    (see `train.split.split`); `test` files are measured one by one. `init` names a potential to begin from, with a
+    longer `cutoff` (Angstrom) if one is given, `replay` files of old data; else `architecture` as in
+    `potential.mace.new_mace`. `fit` as in `train.fit.Fit`. A killed fit goes on from output/state.pt exactly. Isolated
+    atoms in the data set the atoms' energies; elements without one get their least-squares share. Raises UserError for what would waste hours: missing labels, wrong units, a leak.
     """
     settings = Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
     shape, target = _checked(architecture or {}), target_device(None if device == "auto" else device)
@@ -77,6 +78,8 @@ def train_files(
     _refuse_leaks(trained + valid, tests, split)
     every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
     start = None
+    if init is None and cutoff is not None:
+        raise UserError(f"cutoff={cutoff:g} is for a potential to begin from (init); a new one has architecture.cutoff")
     if init is None:
         isolated = atomic_energies(trained, {int(z) for frame in every for z in frame.numbers})
         plain = mace.new_mace(
@@ -86,6 +89,8 @@ def train_files(
         potential = load_potential(init, device="cpu", trust_pickle=trust_pickle)
         isolated = shifted_energies(potential, trained, {int(z) for frame in every for z in frame.numbers})
         plain, start = begin_from(potential, isolated)
+        if cutoff is not None:
+            plain, start = with_cutoff(plain, start, cutoff)
         freeze(mace.from_plain(plain), settings.freeze)  # says what is wrong with it before anything is written
     if check_units:
         refuse_wrong_units(trained, isolated)

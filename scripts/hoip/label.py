@@ -3,15 +3,16 @@
     python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
     python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
     python scripts/hoip/label.py found 0 100      # two crystals of each of so many searches by `hoip`, for `dft` below
+    python scripts/hoip/label.py searched 0 60    # all that each of so many searches leaves, by what tune.py made
     python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
-    python scripts/hoip/label.py again            # labels of `dft` that have fewer k-points than they would have now
+    python scripts/hoip/label.py again            # labels of `dft` with fewer k-points than now, or perhaps metallic
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
     python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
     python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
     python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
-Shards are in training/hoip/{rough,visited,found,tuned,dft,atoms}; structures 20000 on have many more cations
+Shards are in training/hoip/{rough,visited,found,searched,tuned,dft,atoms}; structures 20000 on have many more cations
 (structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are the two of
 shard k of `found`. WORKERS (1) processes, each with one thread.
 """
@@ -36,9 +37,9 @@ from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
 from cations import FRESH  # noqa: E402
-from found import crystals_of_search  # noqa: E402
+from found import all_of_search, crystals_of_search  # noqa: E402
 from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
-from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
+from teachers import ELECTRONS, METALLIC, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
@@ -49,9 +50,12 @@ LONGEST = 24  # steps of the relaxation, all of which cost the same: some struct
 THIN = 3  # of labels by the tuned potential, each of which costs 2.4 times one of `rough`
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
+BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
 FOUND = 200_000  # structures from here on are crystals of searches, two of each
+COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
+SLOW = 17  # steps of a field; crystals with a gap take 11 to 15
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -134,6 +138,17 @@ def found_shard(k: int) -> list[Atoms]:
     ]
 
 
+def searched_shard(k: int) -> list[Atoms]:
+    """All that search k by the checkpoint leaves, labelled by the tuned potential."""
+    teacher, labelled = Universal(TUNED_WEIGHTS), []
+    for one in all_of_search(k):
+        work = one.copy()
+        work.calc = teacher
+        work.get_forces()
+        labelled += _with(one, teacher.results, one.info["stage"], BY_TUNED)
+    return labelled
+
+
 def tuned_shard(k: int) -> list[Atoms]:
     """Every THIN-th structure to train on of a shard of `rough` or `visited`, labelled by the tuned potential."""
     folder, number = ("visited", k - VISITED) if k >= VISITED else ("rough", k)
@@ -144,7 +159,7 @@ def tuned_shard(k: int) -> list[Atoms]:
     ]:
         frame.calc = Universal(TUNED_WEIGHTS)
         frame.get_forces()
-        found += _with(frame, frame.calc.results, frame.info["stage"], f"{TUNED} tuned to CP2K + D3(BJ)")
+        found += _with(frame, frame.calc.results, frame.info["stage"], BY_TUNED)
     return found
 
 
@@ -206,24 +221,31 @@ def dft_shard(k: int) -> list[Atoms]:
         frame.info["rough_energy"], frame.info["rough_stress"] = answer["energy"], np.array(answer["stress"])
         frame.arrays["rough_forces"] = answer["forces"]
         frame.info["cpu_s"] = spent.children_user + spent.children_system - held.children_user - held.children_system
-        frame.info["wall_s"], frame.info["scf_steps"] = time.time() - began, results["scf_steps"]
+        frame.info |= {"wall_s": time.time() - began, "scf_steps": results["scf_steps"], "entropy": results["entropy"]}
     return done
 
 
 def again() -> None:
-    """Labels of `dft` with fewer k-points than usual_density has are made again, at the same geometry."""
+    """Labels of `dft` that may be wrong are made again, at the same geometry.
+
+    Those with fewer k-points than usual_density has, and those whose field was slow to converge and that do not say
+    yet whether they are metallic.
+    """
     for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")):
         old = next(iter(read_frames([path])), None)
         if old is None or "failure" in old.info:
             continue
-        if float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) >= usual_density(old):
+        few = float(re.search(r"k ([\d.]+)/", old.info["teacher"])[1]) < usual_density(old)
+        if not few and (old.info["scf_steps"] < SLOW or "entropy" in old.info):
             continue
         results = cp2k(old)
         for frame in _with(old, results, old.info["stage"], str(results["teacher"])):
             frame.arrays["rough_forces"] = old.arrays["rough_forces"]
+            frame.info |= {"scf_steps": results["scf_steps"], "entropy": results["entropy"]}
             write_frames(path, [frame])
             moved = 1000 * (results["energy"] - old.get_potential_energy()) / len(old)
-            print(f"{path.name}: {old.get_chemical_formula()} moved by {moved:.1f} meV/atom", flush=True)
+            said = f"moved by {moved:.1f} meV/atom, entropy {1000 * results['entropy']:.2f} meV"
+            print(f"{path.name}: {old.get_chemical_formula()} {said}", flush=True)
 
 
 def atom_shard(index: int) -> list[Atoms]:
@@ -247,7 +269,7 @@ def frames_of(what: str) -> list[Atoms]:
 
 
 def count() -> None:
-    for what in ("rough", "visited", "found", "tuned", "ways", "dft", "atoms"):
+    for what in ("rough", "visited", "found", "searched", "tuned", "ways", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]
@@ -307,11 +329,15 @@ def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
 
 
 def split(frames: list[Atoms]) -> dict[str, list[Atoms]]:
-    """train, test (cations of HELD_OUT) and fresh (of FRESH, which nobody looks at before the weights are chosen)."""
-    sets: dict[str, list[Atoms]] = {"train": [], "test": [], "fresh": []}
+    """train, test (cations of HELD_OUT) and fresh (of FRESH, which nobody looks at before the weights are chosen).
+
+    Metallic crystals are not learned from: a potential of ions cannot have their energies, nor should it.
+    """
+    sets: dict[str, list[Atoms]] = {"train": [], "test": [], "fresh": [], "metallic": []}
     for frame in frames:
         fresh = frame.info["molecule"] in FRESH
-        sets["fresh" if fresh else "test" if frame.info["held_out"] else "train"].append(frame)
+        name = "fresh" if fresh else "test" if frame.info["held_out"] else "train"
+        sets["metallic" if name == "train" and frame.info.get("entropy", 0.0) < METALLIC else name].append(frame)
     return sets
 
 
@@ -323,8 +349,13 @@ def gather() -> None:
         for frame in replay:
             frame.arrays.pop("rigid", None)
         ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
-    for what, folders in (("rough", ("rough", "visited")), ("tuned", ("tuned", "ways")), ("dft", ("dft",))):
-        sets = split([frame for folder in folders for frame in frames_of(folder)])
+    for what, folders in (
+        ("rough", ("rough", "visited")),
+        ("tuned", ("tuned", "ways", "searched")),
+        ("dft", ("dft",)),
+    ):
+        frames = [frame for folder in folders for frame in frames_of(folder)]
+        sets = split([frame for frame in frames for _ in range(COUNTED.get(frame.info.get("stage"), 1))])
         if what != "rough" and sets["train"]:
             sets["train"] = frames_of("atoms") + sets["train"]
         for name, chosen in sets.items():
@@ -340,6 +371,7 @@ MAKERS = {
     "rough": rough_shard,
     "visited": visited_shard,
     "found": found_shard,
+    "searched": searched_shard,
     "tuned": tuned_shard,
     "dft": dft_shard,
     "atoms": atom_shard,

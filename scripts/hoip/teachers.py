@@ -23,6 +23,7 @@ from gendesign.structure.perovskite import METALS
 ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, "Pb": 4, "Cs": 9}
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
 CARBON, CAESIUM = 6, 55
+METALLIC = -0.01  # eV, entropy from which on a crystal has hardly a gap: ions that PBE lets share electrons
 LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
 ROUGH = "7net-mf-0"  # a third of the time of 7net-l3i5
 TUNED = "7net-l3i5"  # nearer to CP2K than that, before and after it is tuned
@@ -137,6 +138,8 @@ def cp2k(
 ) -> dict[str, np.ndarray | float | str | int]:
     """Energy (eV), forces (eV/Angstrom), stress (6,) (eV/Angstrom^3, positive under tension) of periodic atoms.
 
+    Beside them `entropy` (eV), -TS of the electrons at `smearing`, and `scf_steps`.
+
     density: of k-points, see kpoints; None for usual_density. cutoff: of the density grid, Ry. eps, converged: CP2K's
     EPS_DEFAULT and EPS_SCF. Raises Failed when the field does not converge, after a second try with slower mixing.
     """
@@ -200,6 +203,7 @@ def parsed(output: str, n: int) -> dict[str, np.ndarray | float | int]:
         raise Failed(reason or "no output")
     energy = re.search(r"ENERGY\| Total FORCE_EVAL.*?(-?\d+\.\d+)\s*$", output, re.MULTILINE)
     forces = re.findall(r"^\s+\d+\s+\d+\s+[A-Z][a-z]?((?:\s+-?\d+\.\d+){3})\s*$", output, re.MULTILINE)
+    entropy = re.search(r"Electronic entropic energy:\s+(-?\d+\.\d+)", output)
     stress = re.search(r"STRESS\|\s+x\s+y\s+z\s*\n((?:\s*STRESS\|\s+[xyz].*\n){3})", output)
     if energy is None or len(forces) != n or stress is None:
         raise Failed(f"output without {'energy' if energy is None else 'forces' if len(forces) != n else 'stress'}")
@@ -209,6 +213,7 @@ def parsed(output: str, n: int) -> dict[str, np.ndarray | float | int]:
         "energy": float(energy[1]) * units.Hartree,
         "forces": np.array([row.split() for row in forces], dtype=float) * units.Hartree / units.Bohr,
         "stress": full_3x3_to_voigt_6_stress(tensor),
+        "entropy": float(entropy[1]) * units.Hartree if entropy else 0.0,
         "scf_steps": len(re.findall(r"^\s+\d+ \S+Diag", output, re.MULTILINE)),
     }
 

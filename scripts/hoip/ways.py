@@ -23,9 +23,9 @@ import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
 from ase.stress import voigt_6_to_full_3x3_stress  # noqa: E402
 from graphs import DEVICE, graph, predicted  # noqa: E402
-from label import FOLDER, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
+from label import BY_TUNED, FOLDER, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
 from structures import structure  # noqa: E402
-from teachers import TUNED, dispersion, tuned_universal  # noqa: E402
+from teachers import dispersion, tuned_universal  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from gendesign.train.label import write_frames  # noqa: E402
@@ -114,7 +114,7 @@ def labelled(one: tuple, elements: dict[int, float]) -> Atoms | None:
         return None
     out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={**atoms.info, "stage": "way"})
     out.info["energy"] = energy + less["energy"] + sum(elements.get(int(z), 0.0) for z in atoms.numbers)
-    out.info.update(stress=stress + less["stress"], teacher=f"{TUNED} tuned to CP2K + D3(BJ)")
+    out.info.update(stress=stress + less["stress"], teacher=BY_TUNED)
     out.arrays["forces"] = forces
     return out
 

@@ -108,7 +108,32 @@ def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
     assert all(len(one) <= structures.WIDE_MOST for one in made)
     assert [one.info["held_out"] for one in made] == [False, False, True, False]
     # what was held out later is neither trained nor in the first measure
-    assert [len(part) for part in label.split(made).values()] == [3, 0, 1]
+    assert [len(part) for part in label.split(made).values()] == [3, 0, 1, 0]
+
+
+def test_metallic_crystals_are_not_learned_from_but_stay_in_the_measure(recipe):
+    def frame(entropy: float, held_out: bool) -> Atoms:
+        return Atoms("CsI", info={"molecule": "CCC[NH3+]", "held_out": held_out, "entropy": entropy})
+
+    sets = recipe("label").split([frame(-0.04, False), frame(-1e-5, False), frame(-0.04, True)])
+    assert {name: len(part) for name, part in sets.items()} == {"train": 1, "test": 1, "fresh": 0, "metallic": 1}
+
+
+def test_entropy_of_electrons_is_read(recipe):
+    output = """
+ *** SCF run converged in    13 steps ***
+  Electronic entropic energy:                                  -0.00027736638403
+ ENERGY| Total FORCE_EVAL ( QS ) energy [hartree]              -48.814199491982
+      1      1      H           0.00000000      0.00000000      0.00100000
+ STRESS| Analytical stress tensor [GPa]
+ STRESS|                        x                   y                   z
+ STRESS|      x        1.0    0.0    0.0
+ STRESS|      y        0.0    1.0    0.0
+ STRESS|      z        0.0    0.0    1.0
+"""
+    teachers = recipe("teachers")
+    assert teachers.parsed(output, 1)["entropy"] == pytest.approx(-0.00755, abs=1e-5)
+    assert teachers.parsed(output.replace("Electronic entropic", "No"), 1)["entropy"] == 0.0
 
 
 def test_searches_to_learn_from_have_no_cation_that_is_held_out(recipe):

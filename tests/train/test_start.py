@@ -10,7 +10,7 @@ from ase.build import molecule
 from gendesign.potential import Potential, mace
 from gendesign.structure.types import UserError
 from gendesign.train.fit import freeze
-from gendesign.train.start import begin_from, likest, with_elements
+from gendesign.train.start import begin_from, likest, with_cutoff, with_elements
 
 NAMES = ("CH4", "H2O", "CH3OH")
 
@@ -49,6 +49,38 @@ def test_a_new_element_starts_as_the_one_it_resembles():
     sulphide = Atoms(np.where(water.numbers == 8, 16, water.numbers), water.positions)
     low, high = model.evaluate([water, sulphide]).energy
     assert low.item() == pytest.approx(high.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("max_l", [0, 1])
+def test_a_longer_cutoff_predicts_the_same(max_l):
+    begun = tiny.potential(max_l)
+    plain, weights = begin_from(begun, {})
+    longer, moved = with_cutoff(plain, weights, plain["r_max"] + 1.5)
+    net = mace.from_plain(longer, torch.float32)
+    net.load_state_dict(moved)
+    farther = Potential(net.double(), "farther", "0", "MIT", "none")
+    assert (begun.cutoff, farther.cutoff) == (plain["r_max"], plain["r_max"] + 1.5)
+    structures = [tiny.rattled(name) for name in NAMES]
+    before, after = begun.evaluate(structures), farther.evaluate(structures)
+    scale = before.forces.abs().max()
+    assert (before.energy - after.energy).abs().max() < 0.003 * scale
+    assert (before.forces - after.forces).abs().max() < 0.01 * scale
+    # between the two cutoffs it begins blind, and what it sees there it can learn
+    apart = Atoms("HH", [[0, 0, 0], [0, 0, plain["r_max"] + 0.7]])
+    assert farther.evaluate([apart]).forces.abs().max() < 0.01 * scale
+    assert len(mace.from_plain(longer).radial_embedding.bessel_fn.bessel_weights) > plain["num_bessel"]
+
+
+def test_cutoffs_that_cannot_be():
+    plain, weights = begin_from(tiny.potential(0), {})
+    with pytest.raises(UserError, match=r"cutoff=2: the potential of init has .* Angstrom; give more, or null"):
+        with_cutoff(plain, weights, 2.0)
+    with pytest.raises(UserError, match="cannot be laid on a longer range; begin with init=null"):
+        with_cutoff(plain | {"distance_transform": "Agnesi"}, _with_transform(plain, weights), 9.0)
+
+
+def _with_transform(plain, weights):
+    return {**mace.from_plain(plain | {"distance_transform": "Agnesi"}).state_dict(), **weights}
 
 
 @pytest.mark.parametrize(("number", "wanted"), [(34, 16), (53, 17), (35, 17), (14, 6), (15, 7), (11, 1), (82, 6)])
