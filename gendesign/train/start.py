@@ -62,8 +62,8 @@ def with_cutoff(
     UserError for a cutoff that is no longer, and for networks whose radial part is not of that kind.
     """
     old, own = mace.from_plain(dict(architecture)), architecture["r_max"]
-    if not cutoff > own:
-        raise UserError(f"cutoff={cutoff:g}: the potential of init has {own:g} Angstrom; give more, or null to keep it")
+    if not isinstance(cutoff, int | float) or not own < cutoff < math.inf:
+        raise UserError(f"cutoff={cutoff}: the potential of init has {own:g} Angstrom; give more, or null to keep it")
     old.load_state_dict(dict(weights))
     waves = math.ceil(DENSE * architecture["num_bessel"] * cutoff / own)
     farther = {**architecture, "r_max": float(cutoff), "num_bessel": waves}

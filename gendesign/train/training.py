@@ -79,7 +79,7 @@ def train_files(
     every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
     start = None
     if init is None and cutoff is not None:
-        raise UserError(f"cutoff={cutoff:g} is for a potential to begin from (init); a new one has architecture.cutoff")
+        raise UserError(f"cutoff={cutoff} is for a potential to begin from (init); a new one has architecture.cutoff")
     if init is None:
         isolated = atomic_energies(trained, {int(z) for frame in every for z in frame.numbers})
         plain = mace.new_mace(

@@ -30,7 +30,7 @@ EXPERIMENT = re.compile(r"(.*), off (experiment|the .* phase) \((.*)\)$")
 def counted() -> dict[str, dict[str, int]]:
     """Trained labels by folder and class, from training/hoip where it is, else from the file beside the card."""
     path, found = FOLDER / "labels.json", {}
-    for folder in ("rough", "visited", "tuned", "ways", "dft"):
+    for folder in ("rough", "visited", "tuned", "ways", "searched", "dft"):
         kinds: Counter[str] = Counter()
         for file in sorted((LABELS / folder).glob("shard-*.extxyz")):
             frames = [line for line in file.read_text().splitlines() if "Lattice=" in line and "failure=" not in line]

@@ -73,8 +73,9 @@ def test_a_longer_cutoff_predicts_the_same(max_l):
 
 def test_cutoffs_that_cannot_be():
     plain, weights = begin_from(tiny.potential(0), {})
-    with pytest.raises(UserError, match=r"cutoff=2: the potential of init has .* Angstrom; give more, or null"):
-        with_cutoff(plain, weights, 2.0)
+    for wrong in (2, float("inf"), "far"):
+        with pytest.raises(UserError, match=rf"cutoff={wrong}: the potential of init has .* Angstrom; give more, or"):
+            with_cutoff(plain, weights, wrong)
     with pytest.raises(UserError, match="cannot be laid on a longer range; begin with init=null"):
         with_cutoff(plain | {"distance_transform": "Agnesi"}, _with_transform(plain, weights), 9.0)
 
