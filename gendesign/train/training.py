@@ -65,8 +65,11 @@ def train_files(
     (see `train.split.split`); `test` files are measured one by one. `init` names a potential to begin from, with a
     longer `cutoff` (Angstrom) if one is given, `replay` files of old data; else `architecture` as in
     `potential.mace.new_mace`. `fit` as in `train.fit.Fit`. A killed fit goes on from output/state.pt exactly. Isolated
-    atoms in the data set the atoms' energies; elements without one get their least-squares share. Raises UserError for what would waste hours: missing labels, wrong units, a leak.
+    atoms in the data set the atoms' energies; elements without one get their least-squares share. Raises UserError for
+    what would waste hours: missing labels, wrong units, a leak.
     """
+    if init is None and cutoff is not None:
+        raise UserError(f"cutoff={cutoff} is for a potential to begin from (init); a new one has architecture.cutoff")
     settings = Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
     shape, target = _checked(architecture or {}), target_device(None if device == "auto" else device)
     frames, skipped = labelled_frames(files, skip_unlabelled)
@@ -78,8 +81,6 @@ def train_files(
     _refuse_leaks(trained + valid, tests, split)
     every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
     start = None
-    if init is None and cutoff is not None:
-        raise UserError(f"cutoff={cutoff} is for a potential to begin from (init); a new one has architecture.cutoff")
     if init is None:
         isolated = atomic_energies(trained, {int(z) for frame in every for z in frame.numbers})
         plain = mace.new_mace(

@@ -55,7 +55,7 @@ VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the che
 MOST = 42  # atoms of these
 FOUND = 200_000  # structures from here on are crystals of searches, two of each
 COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
-SLOW = 17  # steps of a field; crystals with a gap take 11 to 15
+SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
