@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ class Fit:
     violent structures beyond `damping` eV/Angstrom, whose few huge forces would otherwise lead. `energy_weight` goes
     linearly from its first to its second value. Every `save_every` steps the state is saved and, where structures are
     held out for it, the averaged weights are judged; with `patience` the fit ends after so many judgements without a
-    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data.
+    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data, whose
+    energies count unless `replay_energies` is false.
     """
 
     steps: int = 20_000
@@ -47,6 +48,7 @@ class Fit:
     patience: int = 0
     freeze: int = 0
     replay_share: float = 0.5
+    replay_energies: bool = True
     seed: int = 0
     save_every: int = 500
 
@@ -120,6 +122,8 @@ def fit(
     with the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of each
     batch.
     """
+    if replay is not None and not settings.replay_energies:
+        replay = replace(replay, energy=torch.full_like(replay.energy, torch.nan))
     rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     folder.mkdir(parents=True, exist_ok=True)
     if rank == 0:

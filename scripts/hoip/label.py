@@ -6,6 +6,7 @@
     python scripts/hoip/label.py searched 0 60    # all that each of so many searches leaves, by what tune.py made
     python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
     python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
+    python scripts/hoip/label.py dft 500000 500160   # those of doubted.py that are doubted most
     python scripts/hoip/label.py again            # labels of `dft` with fewer k-points than now, or perhaps metallic
     python scripts/hoip/label.py atoms            # the isolated atoms
     python scripts/hoip/label.py count            # what there is, by class
@@ -56,6 +57,7 @@ MOST = 42  # atoms of these
 FOUND = 200_000  # structures from here on are crystals of searches, two of each
 COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
 SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
+DOUBTED, DOUBTED_FILE = 500_000, FOLDER / "doubted.extxyz"  # structures from here on are those of doubted.py
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -193,19 +195,8 @@ def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3
 
 def dft_shard(k: int) -> list[Atoms]:
     """One geometry of structure k, more often a late one; the rough teacher's answer stands beside it."""
-    make, folder, number = (found_shard, "found", (k - FOUND) // 2) if k >= FOUND else (rough_shard, "rough", k)
-    path = FOLDER / folder / f"shard-{number:05d}.extxyz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_frames(path, make(number))
-    frames = [frame for frame in read_frames([path]) if "failure" not in frame.info]
-    if k >= FOUND:
-        frames = [frame for frame in frames if frame.info["stream"] == k]
-    if not frames:
+    if (chosen := _to_label(k)) is None:
         return []
-    rng = np.random.default_rng([k, 33])
-    share = np.array([{"start": 0.5, "way": 1.0}.get(frame.info["stage"], 2.0) for frame in frames])
-    chosen = frames[int(rng.choice(len(frames), p=share / share.sum()))]
     began, held = time.time(), os.times()
     try:
         results = cp2k(chosen)
@@ -223,6 +214,31 @@ def dft_shard(k: int) -> list[Atoms]:
         frame.info["cpu_s"] = spent.children_user + spent.children_system - held.children_user - held.children_system
         frame.info |= {"wall_s": time.time() - began, "scf_steps": results["scf_steps"], "entropy": results["entropy"]}
     return done
+
+
+def _to_label(k: int) -> Atoms | None:
+    """The geometry of structure k for CP2K with the rough teacher's answer, or None where none came of it."""
+    if k >= DOUBTED:
+        doubted = ase.io.read(DOUBTED_FILE, k - DOUBTED)
+        doubted.info = {key: doubted.info[key] for key in ("kind", "molecule")}
+        doubted.info |= {"stream": k, "stage": "doubted", "held_out": False}
+        doubted.set_array("rigid", np.zeros(len(doubted), dtype=int))  # nothing here is moved any more
+        doubted.calc = Universal()
+        doubted.get_forces()
+        return doubted
+    make, folder, number = (found_shard, "found", (k - FOUND) // 2) if k >= FOUND else (rough_shard, "rough", k)
+    path = FOLDER / folder / f"shard-{number:05d}.extxyz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_frames(path, make(number))
+    frames = [frame for frame in read_frames([path]) if "failure" not in frame.info]
+    if k >= FOUND:
+        frames = [frame for frame in frames if frame.info["stream"] == k]
+    if not frames:
+        return None
+    rng = np.random.default_rng([k, 33])
+    share = np.array([{"start": 0.5, "way": 1.0}.get(frame.info["stage"], 2.0) for frame in frames])
+    return frames[int(rng.choice(len(frames), p=share / share.sum()))]
 
 
 def again() -> None:

@@ -10,12 +10,13 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.potential import mace
 from gendesign.structure.graph import Batch
 from gendesign.structure.labels import labels_of
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import Fit, fit
-from gendesign.train.loss import errors
+from gendesign.train.loss import errors, loss
 
 FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01, energy_weight=(5.0, 5.0))
 
@@ -112,6 +113,45 @@ def test_energies_settle_in_the_first_third_alone_and_a_restart_keeps_them(frame
     assert len(calls) == 2 and energies(whole).tolist() == [e + 1.0 for e in tiny.ENERGIES.values()]
     again = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)  # finished: nothing is done anew
     assert len(calls) == 2 and torch.equal(energies(again), energies(whole))
+
+
+def test_crystals_with_and_without_a_stress_learn_together():
+    def crystals(*stresses):
+        found = []
+        for stress in stresses:
+            atoms = Atoms("CO", [[0, 0, 0], [1.1, 0.2, 0]], cell=[3.5, 3.6, 3.7], pbc=True)
+            more = {} if stress is None else {"stress": np.full(6, stress)}
+            atoms.calc = SinglePointCalculator(atoms, energy=-3071.0, forces=np.zeros((2, 3)), **more)
+            found.append(atoms)
+        return Dataset.from_frames(found)
+
+    def gradient(data, stress_weight):
+        torch.manual_seed(3)
+        net = mace.from_plain(tiny.settings())
+        loss(net, data, torch.arange(len(data)), 1.0, stress_weight, 5.0).backward()
+        return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+    mixed = crystals(0.01, None)
+    both, half = crystals(0.01, 0.01), gradient(mixed, 2.0)
+    assert torch.isfinite(half).all() and not torch.allclose(half, gradient(mixed, 0.0))
+    torch.testing.assert_close(half, gradient(both, 1.0), rtol=1e-4, atol=1e-6)  # one of two counts half
+
+
+def test_energies_of_old_data_can_be_left_out(frames, tmp_path):
+    data = Dataset.from_frames(frames[:8])
+    old = Dataset.from_frames(frames[8:])
+    replays = [replace(old, energy=old.energy + move) for move in (-1000.0, 1000.0)]
+    apart = {}
+    for counted in (True, False):
+        plan = replace(FEW, steps=4, replay_energies=counted)
+        one, two = (
+            fit(tiny.settings(), data, tmp_path / f"{counted}{k}", plan, replay=replay)
+            for k, replay in enumerate(replays)
+        )
+        apart[counted] = max(
+            float((a - b).detach().abs().max()) for a, b in zip(one.parameters(), two.parameters(), strict=True)
+        )
+    assert apart[False] == 0 and apart[True] > 0
 
 
 def test_a_loss_that_is_not_finite_stops_in_one_line(frames, tmp_path):

@@ -232,6 +232,37 @@ def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe
         assert frame.info["stress"] == pytest.approx(bare.get_stress()) and "tuned" in frame.info["teacher"]
 
 
+def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(recipe, monkeypatch, tmp_path):
+    label, doubted = recipe("label"), recipe("doubted")
+
+    def crystal(energy: float, molecule: str) -> Atoms:
+        atoms = bulk("Ar", "fcc", a=5.2).repeat((2, 2, 2))
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((8, 3)), stress=np.zeros(6))
+        atoms.info = {"molecule": molecule, "kind": "salt"}
+        return atoms
+
+    given = [crystal(0.0, "a"), crystal(-8.0, "a"), crystal(-4.0, "b")]
+    monkeypatch.setattr(doubted, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
+    by_fit = {0.0: [0.1, 0.9, 0.5], 0.2: [0.3, 1.3, 0.5]}  # eV per atom off
+
+    def off(net, data, batch_size):
+        return {i: {"energy": np.array([value])} for i, value in enumerate(by_fit[net])}
+
+    monkeypatch.setattr(doubted, "deviations", off)
+    doubt = doubted.doubts(given, ["0.0", "0.2"])
+    assert doubt == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5])
+    chosen = doubted.one_of_each(given, doubt)
+    assert [frame.info["molecule"] for frame in chosen] == ["a", "b"] and chosen[0].get_potential_energy() == -8.0
+    monkeypatch.setattr(label, "DOUBTED_FILE", tmp_path / "doubted.extxyz")
+    label.write_frames(label.DOUBTED_FILE, chosen)
+    results = {"energy": -1.0, "forces": np.zeros((8, 3)), "stress": np.zeros(6), "scf_steps": 9, "entropy": 0.0}
+    monkeypatch.setattr(label, "cp2k", lambda atoms: {**results, "teacher": "CP2K"})
+    monkeypatch.setattr(label, "Universal", partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0))
+    (made,) = label.dft_shard(label.DOUBTED + 1)
+    assert made.info["molecule"] == "b" and made.info["stream"] == label.DOUBTED + 1 and made.info["energy"] == -1.0
+    assert made.info["rough_energy"] < 0 and not made.info["held_out"] and made.info["stage"] == "doubted"
+
+
 def test_elements_make_up_for_another_zero_of_energy(recipe, monkeypatch):
     tune = recipe("tune")
     monkeypatch.setattr(tune, "predicted", lambda model, graphs: (torch.tensor([-1.0 * len(graphs[0].numbers)]),))
