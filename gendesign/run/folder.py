@@ -14,6 +14,7 @@ from gendesign.run.settings import SettingsError, flatten
 
 SUMMARY = "summary.json"
 LOCK = ".lock"
+BEGUN = "shards/.*.begun/*.json"  # steps that shards under way have kept
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def check_folder(path: Path, identity: dict[str, Any]) -> None:
 def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*") -> Iterator[Folder]:
     """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does.
 
-    An error before there is anything that matches `kept` takes the folder back.
+    An error before there is anything that matches `kept` takes the folder back; but steps of a shard that is under way
+    stay unless the error asks for other settings, with which they would be of no use.
     """
     check_folder(path, identity)
     before = {entry.name for entry in path.iterdir()} if path.exists() else None
@@ -95,10 +97,18 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
             folder.replace(SUMMARY, lambda file: file.write_text(to_json({"identity": identity})))
         try:
             yield folder
-        except Exception:
-            if not any(folder.path.glob(kept)):
+        except Exception as error:
+            useful = [kept] if _asks_for_other_settings(error) else [kept, BEGUN]
+            if not any(found for pattern in useful for found in path.glob(pattern)):
                 _empty(path, before)
             raise
+
+
+def _asks_for_other_settings(error: Exception) -> bool:
+    """True for what the user can mend in the settings; a full disk, which is said likewise, is no such thing."""
+    from gendesign.structure.types import UserError  # which imports ase: the command line starts without
+
+    return isinstance(error, (UserError, SettingsError)) and not isinstance(error.__cause__, OSError)
 
 
 def to_json(content: Any) -> str:
@@ -118,7 +128,9 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
     if different:
         shown = "; ".join(f"{_short(key)} was {before.get(key)}, now {now.get(key)}" for key in different[:4])
         more = f" and {len(different) - 4} more" if len(different) > 4 else ""
-        raise SettingsError(f"output={path} holds a run with other settings ({shown}{more}); give another output")
+        unfinished = any(path.glob(BEGUN)) and not any(path.glob("shards/[0-9]*"))
+        instead = "another output" + (", or remove the folder, where no shard is finished" if unfinished else "")
+        raise SettingsError(f"output={path} holds a run with other settings ({shown}{more}); give {instead}")
 
 
 def _empty(path: Path, before: set[str] | None) -> None:

@@ -31,8 +31,8 @@ class Fit:
     violent structures beyond `damping` eV/Angstrom, whose few huge forces would otherwise lead. `energy_weight` goes
     linearly from its first to its second value. Every `save_every` steps the state is saved and, where structures are
     held out for it, the averaged weights are judged; with `patience` the fit ends after so many judgements without a
-    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data, whose
-    energies count unless `replay_energies` is false.
+    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data,
+    whose energies count unless `replay_energies` is false: all energies then weigh less in the mean, by that share.
     """
 
     steps: int = 20_000

@@ -29,8 +29,8 @@ def loss(
 ) -> Tensor:
     """Mean length of the force errors (eV/Angstrom) plus the weighted absolute errors of energy and stress (eV/atom).
 
-    A stress counts as its virial per atom; energies and stresses that are not a number do not count. Structures with
-    forces beyond `damping` (eV/Angstrom) count less.
+    A stress counts as its virial per atom. Energies and stresses that are not a number count as if they were met, so
+    the fewer are known, the less they weigh. Structures with forces beyond `damping` (eV/Angstrom) count less.
     """
     force_sum, energy_sum, stress_sum, atoms = 0.0, 0.0, 0.0, 0
     for out, (_, batch, energy, forces, stress) in predicted(net, data, chosen, training=True):
@@ -38,12 +38,13 @@ def loss(
         counts = torch.bincount(batch.system, minlength=batch.n_systems)
         typical = torch.zeros_like(energy, dtype=length.dtype).index_add_(0, batch.system, length) / counts
         force_sum = force_sum + ((out.forces - forces).norm(dim=-1) / (1 + length / damping)).sum()
-        told = ~torch.isnan(energy)
-        off = (out.energy - energy)[told].abs() / counts[told]
-        energy_sum = energy_sum + (off / (1 + typical[told] / damping)).sum().float()
+        # what is not known is left out before the difference: the gradient of what is not a number is none either
+        known = ~torch.isnan(energy)
+        off = (out.energy - energy)[known].abs() / counts[known]
+        energy_sum = energy_sum + (off / (1 + typical[known] / damping)).sum().float()
         atoms += len(batch.numbers)
         if out.stress is not None:
-            known = torch.isfinite(stress).flatten(1).all(1)  # the gradient of what is not a number is none either
+            known = ~torch.isnan(stress).flatten(1).any(1)
             volume = torch.linalg.det(batch.cell).abs() / counts
             virial = (out.stress - stress)[known] * volume[known, None, None]
             stress_sum = stress_sum + virial.flatten(1).norm(dim=-1).sum()

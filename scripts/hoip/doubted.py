@@ -1,16 +1,17 @@
 """Cations about which the fits and their teacher disagree most: training/hoip/doubted.extxyz, which CP2K is to label.
 
-    python scripts/hoip/doubted.py FIT FIT ...      # checkpoint folders, such as training/hoip/dft-0 training/hoip/dft-1
+    python scripts/hoip/doubted.py FIT FIT ...    # checkpoint folders, such as training/hoip/dft-0 training/hoip/dft-1
 
 Active learning by committee: how far the mean of the fits is from the tuned potential, and the fits from each other,
-in energy per atom, on every FIFTH of its labels of small quiet salts and pairs. What is off is mostly the same in all
-crystals of a cation, and in these it costs a fifth of what it does in a layer. One crystal of each cation, the worst
-first; `label.py dft 500000 500160` labels the first 160.
+in energy per atom, on every fifth of its labels of small quiet salts and pairs. What is off is mostly the same in all
+crystals of a cation, and in these it costs a fifth of what it does in a layer. One crystal of each cation that has not
+been doubted before, the worst first, numbered on from those that have; what it prints last labels the first 160.
 """
 
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 warnings.filterwarnings("ignore")
 
@@ -18,14 +19,14 @@ import ase.io  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
-from label import DOUBTED_FILE, FOLDER  # noqa: E402
+from label import DOUBTED, DOUBTED_FILE, FOLDER  # noqa: E402
 
 from gendesign.potential import load_potential  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
-from gendesign.train.label import write_frames  # noqa: E402
+from gendesign.train.label import read_frames, write_frames  # noqa: E402
 from gendesign.train.loss import deviations  # noqa: E402
 
-FIFTH, KINDS = 5, ("salt", "pair")
+EVERY, KINDS = 5, ("salt", "pair")
 MOST, VOLUME, QUIET = 24, 420.0, 2.5  # atoms; Angstrom^3, by which CP2K costs; eV/Angstrom of the largest force
 
 
@@ -47,14 +48,28 @@ def one_of_each(frames: Sequence[Atoms], doubt: np.ndarray) -> list[Atoms]:
     return list(chosen.values())
 
 
+def numbered(frames: Sequence[Atoms], asked: Sequence[Path]) -> list[Atoms]:
+    """Those of cations that no shard `asked` has, with the numbers (info `stream`) that follow these."""
+    known = {frame.info["molecule"] for frame in read_frames(asked)}
+    new = [frame for frame in frames if frame.info["molecule"] not in known]
+    first = 1 + max((int(path.stem.removeprefix("shard-")) for path in asked), default=DOUBTED - 1)
+    for k, frame in enumerate(new, first):
+        frame.info["stream"] = k
+    return new
+
+
 def main(fits: Sequence[str]) -> None:
     torch.set_num_threads(1)
-    labelled = ase.io.read(FOLDER / "tuned-train.extxyz", ":")[::FIFTH]
+    labelled = ase.io.read(FOLDER / "tuned-train.extxyz", ":")[::EVERY]
     small = [f for f in labelled if f.info["kind"] in KINDS and len(f) <= MOST and f.get_volume() <= VOLUME]
     quiet = [f for f in small if np.linalg.norm(f.get_forces(), axis=1).max() < QUIET]
-    chosen = one_of_each(quiet, doubts(quiet, fits))
+    asked = [path for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")) if path.stem >= f"shard-{DOUBTED}"]
+    chosen = numbered(one_of_each(quiet, doubts(quiet, fits)), asked)
     write_frames(DOUBTED_FILE, chosen)
     print(f"{DOUBTED_FILE}: {len(chosen)} crystals of {len(quiet)}")
+    if chosen:
+        first = chosen[0].info["stream"]
+        print(f"python scripts/hoip/label.py dft {first} {first + min(160, len(chosen))}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@
     python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
 Shards are in training/hoip/{rough,visited,found,searched,tuned,dft,atoms}; structures 20000 on have many more cations
 (structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are the two of
-shard k of `found`. WORKERS (1) processes, each with one thread.
+shard k of `found`, from 500000 on those that doubted.py numbers. WORKERS (1) processes, each with one thread.
 """
 
 import gzip
@@ -54,10 +54,10 @@ MAX_FORCE = 30.0  # eV/Angstrom
 BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
-FOUND = 200_000  # structures from here on are crystals of searches, two of each
+FOUND = 200_000  # structures of `dft` from here on are crystals of searches, two of each
 COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
 SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
-DOUBTED, DOUBTED_FILE = 500_000, FOLDER / "doubted.extxyz"  # structures from here on are those of doubted.py
+DOUBTED, DOUBTED_FILE = 500_000, FOLDER / "doubted.extxyz"  # and from here on those of doubted.py
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -194,7 +194,7 @@ def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3
 
 
 def dft_shard(k: int) -> list[Atoms]:
-    """One geometry of structure k, more often a late one; the rough teacher's answer stands beside it."""
+    """The label of structure k: of one geometry, mostly a late one; the rough teacher's answer stands beside it."""
     if (chosen := _to_label(k)) is None:
         return []
     began, held = time.time(), os.times()
@@ -219,26 +219,33 @@ def dft_shard(k: int) -> list[Atoms]:
 def _to_label(k: int) -> Atoms | None:
     """The geometry of structure k for CP2K with the rough teacher's answer, or None where none came of it."""
     if k >= DOUBTED:
-        doubted = ase.io.read(DOUBTED_FILE, k - DOUBTED)
-        doubted.info = {key: doubted.info[key] for key in ("kind", "molecule")}
-        doubted.info |= {"stream": k, "stage": "doubted", "held_out": False}
-        doubted.set_array("rigid", np.zeros(len(doubted), dtype=int))  # nothing here is moved any more
-        doubted.calc = Universal()
-        doubted.get_forces()
-        return doubted
-    make, folder, number = (found_shard, "found", (k - FOUND) // 2) if k >= FOUND else (rough_shard, "rough", k)
+        chosen = next((frame for frame in read_frames([DOUBTED_FILE]) if frame.info["stream"] == k), None)
+        if chosen is not None:
+            chosen.info = {key: chosen.info[key] for key in ("kind", "molecule", "stream")}
+            chosen.info |= {"stage": "doubted", "held_out": False}
+            chosen.set_array("rigid", np.zeros(len(chosen), dtype=int))  # nothing here is moved any more
+            chosen.calc = Universal()
+            chosen.get_forces()
+        return chosen
+    search = search_of(k)
+    make, folder, number = (rough_shard, "rough", k) if search is None else (found_shard, "found", search)
     path = FOLDER / folder / f"shard-{number:05d}.extxyz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_frames(path, make(number))
     frames = [frame for frame in read_frames([path]) if "failure" not in frame.info]
-    if k >= FOUND:
+    if search is not None:
         frames = [frame for frame in frames if frame.info["stream"] == k]
     if not frames:
         return None
     rng = np.random.default_rng([k, 33])
     share = np.array([{"start": 0.5, "way": 1.0}.get(frame.info["stage"], 2.0) for frame in frames])
     return frames[int(rng.choice(len(frames), p=share / share.sum()))]
+
+
+def search_of(k: int) -> int | None:
+    """The search, two of whose crystals are structures, to which structure k belongs, if it is of one."""
+    return (k - FOUND) // 2 if FOUND <= k < DOUBTED else None
 
 
 def again() -> None:
@@ -402,6 +409,6 @@ if __name__ == "__main__":
         indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
         workers = int(os.environ.get("WORKERS", "1"))
         if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
-            searches = sorted({(k - FOUND) // 2 for k in indices if k >= FOUND})
+            searches = sorted({search_of(k) for k in indices} - {None})
             label_shards(found_shard, searches, FOLDER / "found", workers)
         label_shards(make, indices, FOLDER / what, workers)

@@ -150,3 +150,10 @@ assert all(torch.equal(first, other) for other in later)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_card_is_that_of_its_weights():
+    folders = [path for path in sorted(checkpoints_folder().iterdir()) if (path / "config.yaml").is_file()]
+    assert {path.name for path in folders} >= {"organic", "builder", "hoip"}
+    for path in folders:
+        assert hashlib.sha256((path / "weights.safetensors").read_bytes()).hexdigest() in (path / "card.md").read_text()

@@ -14,6 +14,7 @@ import pytest
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.records import read_candidates, read_verdicts
 from gendesign.run.settings import SettingsError
+from gendesign.structure.types import UserError
 
 PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet")
 
@@ -48,23 +49,52 @@ def test_kill_and_resume_gives_the_same_bytes(whole, tmp_path):
     assert promised(folder) == promised(whole)
 
 
-def test_a_shard_that_broke_off_restarts_whole(whole, tmp_path):
+def breaks_at(number, error, **changes):
+    """The toy's stages, whose screening meets `error` at candidate `number`."""
+
+    def screen(rows):
+        if rows[0].index < number:
+            return toy.screen(rows)
+        raise error
+
+    return replace(toy.stages(), screen=screen, **changes)
+
+
+def test_a_shard_that_broke_off_goes_on_whole(whole, tmp_path):
     folder = tmp_path / "run"
-
-    def breaks_at(number):
-        return replace(toy.stages(), screen=lambda rows: toy.screen(rows) if rows[0].index < number else 1 / 0)
-
     with pytest.raises(ZeroDivisionError):
-        toy.run_toy(folder, made=breaks_at(0))
-    assert not folder.exists()  # nothing was finished, so nothing is left behind
-    with pytest.raises(ZeroDivisionError):
-        toy.run_toy(folder, made=breaks_at(3))
+        toy.run_toy(folder, made=breaks_at(3, ZeroDivisionError()))
     partial = folder / "shards" / ".00001.partial"
     partial.mkdir()
     (partial / "candidates.extxyz").write_text("half a li")
     toy.run_toy(folder)
     assert promised(folder) == promised(whole)
     assert not [path for path in folder.rglob("*.partial")]
+
+
+def test_an_error_in_the_first_shard_keeps_its_steps_unless_other_settings_are_wanted(whole, tmp_path):
+    folder, made = tmp_path / "run", []
+
+    class Counted(toy.Chains):
+        def generate(self, indices, *, seed):
+            made.extend(indices)
+            return super().generate(indices, seed=seed)
+
+    wanted = UserError("other settings, please")
+    with pytest.raises(UserError):
+        toy.run_toy(folder, made=breaks_at(0, wanted))
+    assert not folder.exists()  # nothing that other settings could use, so nothing is left behind
+    full = UserError("no space left")
+    full.__cause__ = OSError(28, "no space left")
+    for error in (MemoryError(), full):
+        with pytest.raises(type(error)):
+            toy.run_toy(folder, made=breaks_at(0, error, generator=Counted()))
+        assert {path.stem for path in (folder / "shards" / ".00000.begun").iterdir()} == {"generate", "relax"}
+    with pytest.raises(SettingsError, match="or remove the folder, where no shard is finished"):
+        toy.run_toy(folder, identity={**toy.IDENTITY, "settings": {**toy.IDENTITY["settings"], "seed": 6}})
+    toy.run_toy(folder, made=replace(toy.stages(), generator=Counted()))
+    assert made == list(range(toy.N))  # nothing twice
+    assert promised(folder) == promised(whole)
 
 
 def test_an_interruption_costs_a_stage_and_not_the_shard(whole, tmp_path):

@@ -232,35 +232,46 @@ def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe
         assert frame.info["stress"] == pytest.approx(bare.get_stress()) and "tuned" in frame.info["teacher"]
 
 
-def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(recipe, monkeypatch, tmp_path):
+def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(recipe, monkeypatch, tmp_path, capsys):
     label, doubted = recipe("label"), recipe("doubted")
 
-    def crystal(energy: float, molecule: str) -> Atoms:
-        atoms = bulk("Ar", "fcc", a=5.2).repeat((2, 2, 2))
-        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((8, 3)), stress=np.zeros(6))
-        atoms.info = {"molecule": molecule, "kind": "salt"}
+    def crystal(energy: float, molecule: str, kind: str = "salt", repeat: int = 2, force: float = 0.0) -> Atoms:
+        atoms = bulk("Ar", "fcc", a=5.2).repeat((2, 2, repeat))
+        forces = np.zeros((len(atoms), 3))
+        forces[0, 0] = force
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces, stress=np.zeros(6))
+        atoms.info = {"molecule": molecule, "kind": kind}
         return atoms
 
-    given = [crystal(0.0, "a"), crystal(-8.0, "a"), crystal(-4.0, "b")]
-    monkeypatch.setattr(doubted, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
-    by_fit = {0.0: [0.1, 0.9, 0.5], 0.2: [0.3, 1.3, 0.5]}  # eV per atom off
+    out = [crystal(0.0, "layer", "layered"), crystal(0.0, "large", repeat=7), crystal(0.0, "violent", force=3.0)]
+    given = [crystal(0.0, "a"), crystal(-8.0, "a"), crystal(-4.0, "b"), crystal(0.0, "known", "pair")]
+    by_fit = {0.0: [0.1, 0.9, 0.5, 2.0], 0.2: [0.3, 1.3, 0.5, 2.0]}  # eV per atom off
 
     def off(net, data, batch_size):
+        assert len(data) == len(given)  # the others are no salts and pairs, large or violent
         return {i: {"energy": np.array([value])} for i, value in enumerate(by_fit[net])}
 
+    monkeypatch.setattr(doubted, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
     monkeypatch.setattr(doubted, "deviations", off)
-    doubt = doubted.doubts(given, ["0.0", "0.2"])
-    assert doubt == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5])
-    chosen = doubted.one_of_each(given, doubt)
-    assert [frame.info["molecule"] for frame in chosen] == ["a", "b"] and chosen[0].get_potential_energy() == -8.0
-    monkeypatch.setattr(label, "DOUBTED_FILE", tmp_path / "doubted.extxyz")
-    label.write_frames(label.DOUBTED_FILE, chosen)
-    results = {"energy": -1.0, "forces": np.zeros((8, 3)), "stress": np.zeros(6), "scf_steps": 9, "entropy": 0.0}
-    monkeypatch.setattr(label, "cp2k", lambda atoms: {**results, "teacher": "CP2K"})
+    assert doubted.doubts(given, ["0.0", "0.2"]) == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5, 2.0])
+    for module in (label, doubted):
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+        monkeypatch.setattr(module, "DOUBTED_FILE", tmp_path / "doubted.extxyz")
+    monkeypatch.setattr(doubted, "EVERY", 1)
+    ase.io.write(tmp_path / "tuned-train.extxyz", [*given, *out])
+    (tmp_path / "dft").mkdir()
+    label.write_frames(tmp_path / "dft" / f"shard-{label.DOUBTED + 4}.extxyz", [given[3]])
+    doubted.main(["0.0", "0.2"])
+    assert f"label.py dft {label.DOUBTED + 5} {label.DOUBTED + 7}" in capsys.readouterr().out
+    results = {"energy": -1.0, "stress": np.zeros(6), "scf_steps": 9, "entropy": 0.0}
+    monkeypatch.setattr(label, "cp2k", lambda atoms: {**results, "forces": 0 * atoms.positions, "teacher": "CP2K"})
     monkeypatch.setattr(label, "Universal", partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0))
-    (made,) = label.dft_shard(label.DOUBTED + 1)
-    assert made.info["molecule"] == "b" and made.info["stream"] == label.DOUBTED + 1 and made.info["energy"] == -1.0
-    assert made.info["rough_energy"] < 0 and not made.info["held_out"] and made.info["stage"] == "doubted"
+    (worst,), (second,) = (label.dft_shard(label.DOUBTED + k) for k in (5, 6))
+    assert [frame.info["molecule"] for frame in (worst, second)] == ["a", "b"] and worst.info["energy"] == -1.0
+    assert second.info["stream"] == label.DOUBTED + 6 and second.info["stage"] == "doubted"
+    assert worst.info["rough_energy"] < 0 and not worst.info["held_out"]
+    assert label.dft_shard(label.DOUBTED + 7) == []
+    assert [label.search_of(k) for k in (label.FOUND - 1, label.FOUND + 5, label.DOUBTED)] == [None, 2, None]
 
 
 def test_elements_make_up_for_another_zero_of_energy(recipe, monkeypatch):
