@@ -49,6 +49,18 @@ def test_kill_and_resume_gives_the_same_bytes(whole, tmp_path):
     assert promised(folder) == promised(whole)
 
 
+class Counted(toy.Chains):
+    """Chains that say which candidates they made."""
+
+    def __init__(self):
+        super().__init__()
+        self.made = []
+
+    def generate(self, indices, *, seed):
+        self.made.extend(indices)
+        return super().generate(indices, seed=seed)
+
+
 def breaks_at(number, error, **changes):
     """The toy's stages, whose screening meets `error` at candidate `number`."""
 
@@ -73,12 +85,7 @@ def test_a_shard_that_broke_off_goes_on_whole(whole, tmp_path):
 
 
 def test_an_error_in_the_first_shard_keeps_its_steps_unless_other_settings_are_wanted(whole, tmp_path):
-    folder, made = tmp_path / "run", []
-
-    class Counted(toy.Chains):
-        def generate(self, indices, *, seed):
-            made.extend(indices)
-            return super().generate(indices, seed=seed)
+    folder, generator = tmp_path / "run", Counted()
 
     wanted = UserError("other settings, please")
     with pytest.raises(UserError):
@@ -88,34 +95,29 @@ def test_an_error_in_the_first_shard_keeps_its_steps_unless_other_settings_are_w
     full.__cause__ = OSError(28, "no space left")
     for error in (MemoryError(), full):
         with pytest.raises(type(error)):
-            toy.run_toy(folder, made=breaks_at(0, error, generator=Counted()))
+            toy.run_toy(folder, made=breaks_at(0, error, generator=generator))
         assert {path.stem for path in (folder / "shards" / ".00000.begun").iterdir()} == {"generate", "relax"}
     with pytest.raises(SettingsError, match="or remove the folder, where no shard is finished"):
         toy.run_toy(folder, identity={**toy.IDENTITY, "settings": {**toy.IDENTITY["settings"], "seed": 6}})
-    toy.run_toy(folder, made=replace(toy.stages(), generator=Counted()))
-    assert made == list(range(toy.N))  # nothing twice
+    toy.run_toy(folder, made=replace(toy.stages(), generator=generator))
+    assert generator.made == list(range(toy.N))  # nothing twice
     assert promised(folder) == promised(whole)
 
 
 def test_an_interruption_costs_a_stage_and_not_the_shard(whole, tmp_path):
-    folder, made = tmp_path / "run", []
-
-    class Counted(toy.Chains):
-        def generate(self, indices, *, seed):
-            made.extend(indices)
-            return super().generate(indices, seed=seed)
+    folder, generator = tmp_path / "run", Counted()
 
     def interrupted(rows):
         if rows[0].index == 3:
             raise KeyboardInterrupt
         return toy.screen(rows)
 
-    stages = replace(toy.stages(), generator=Counted())
+    stages = replace(toy.stages(), generator=generator)
     with pytest.raises(KeyboardInterrupt):
         toy.run_toy(folder, made=replace(stages, screen=interrupted))
     assert {path.stem for path in (folder / "shards" / ".00001.begun").iterdir()} == {"generate", "relax"}
     toy.run_toy(folder, made=stages)
-    assert made == list(range(toy.N))  # nothing twice
+    assert generator.made == list(range(toy.N))  # nothing twice
     assert promised(folder) == promised(whole)
     assert not [path for path in folder.rglob("*.begun")]
 
