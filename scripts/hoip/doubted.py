@@ -3,9 +3,9 @@
     python scripts/hoip/doubted.py FIT FIT ...    # checkpoint folders, such as training/hoip/dft-0 training/hoip/dft-1
 
 Active learning by committee: how far the mean of the fits is from the tuned potential, and the fits from each other,
-in energy per atom, on every fifth of its labels of small quiet salts and pairs. What is off is mostly the same in all
-crystals of a cation, and in these it costs a fifth of what it does in a layer. One crystal of each cation that has not
-been doubted before, the worst first, numbered on from those that have; what it prints last labels the first 160.
+in energy per atom, on every fifth of its labels of small quiet salts and pairs, which cost CP2K less than layers do. A
+part of what is off is the same in all crystals of a cation (README.md), so it is one crystal of each that has not been
+doubted before, the worst first, numbered on from those that have. What it prints last labels the first 160.
 """
 
 import sys
