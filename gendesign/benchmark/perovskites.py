@@ -57,7 +57,7 @@ def run(config: DictConfig) -> None:
     """Make what is missing in `output`, print the table, write `record`/perovskites.json."""
     settings, record = config.perovskites, check_record(config.record)
     _refuse(settings)
-    files = test_files(settings.test, "perovskites.test", "scripts/hoip/label.py gather")
+    files = test_files(settings.test, "perovskites.test", "scripts/hoip/gather.py")
     output = Path(config.output) / "perovskites"
     recovered, known = recovery_plans(config, output / "recovery"), known_plans(config, output / "known")
     taught = lattices.teacher_cells(settings.teacher_cells)

@@ -19,7 +19,8 @@ import ase.io  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
-from label import DOUBTED, DOUBTED_FILE, FOLDER  # noqa: E402
+from gather import FOLDER  # noqa: E402
+from label import DOUBTED, DOUBTED_FILE  # noqa: E402
 
 from gendesign.potential import load_potential  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402

@@ -9,44 +9,34 @@
     python scripts/hoip/label.py dft 500000 500160   # those of doubted.py that are doubted most
     python scripts/hoip/label.py again            # labels of `dft` with fewer k-points than now, or perhaps metallic
     python scripts/hoip/label.py atoms            # the isolated atoms
-    python scripts/hoip/label.py count            # what there is, by class
-    python scripts/hoip/label.py pack             # labels of `dft` into dft.extxyz.gz beside this script
-    python scripts/hoip/label.py unpack           # and from there, so that `dft` goes on with those that are missing
-    python scripts/hoip/label.py gather           # files for gendesign train: train, test, fresh, replay
 Shards are in training/hoip/{rough,visited,found,searched,tuned,dft,atoms}; structures 20000 on have many more cations
 (structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are the two of
 shard k of `found`, from 500000 on those that doubted.py numbers. WORKERS (1) processes, each with one thread.
+gather.py counts them, packs them and makes files of them to train on.
 """
 
-import gzip
 import os
 import re
 import sys
 import time
 import warnings
-from collections import Counter
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 warnings.filterwarnings("ignore")
 
-import ase.io  # noqa: E402
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
-from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from cations import FRESH  # noqa: E402
 from found import all_of_search, crystals_of_search  # noqa: E402
+from gather import FOLDER, split  # noqa: E402
 from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
-from teachers import ELECTRONS, METALLIC, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
+from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
 
-FOLDER = Path("training/hoip")
 TUNED_WEIGHTS = FOLDER / "tuned.pt"
-PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
 THIN = 3  # of labels by the tuned potential, each of which costs 2.4 times one of `rough`
 EVERY = 3  # of these steps one is a label
@@ -55,7 +45,6 @@ BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
 VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
 MOST = 42  # atoms of these
 FOUND = 200_000  # structures of `dft` from here on are crystals of searches, two of each
-COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
 SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
 DOUBTED, DOUBTED_FILE = 500_000, FOLDER / "doubted.extxyz"  # and from here on those of doubted.py
 BOX = 11.0  # Angstrom, of an isolated atom
@@ -285,111 +274,6 @@ def atom_shard(index: int) -> list[Atoms]:
     return [out]
 
 
-def frames_of(what: str) -> list[Atoms]:
-    """All labels that there are; failures and broken runs left out."""
-    frames = read_frames(sorted((FOLDER / what).glob("shard-*.extxyz")))
-    return [frame for frame in frames if "failure" not in frame.info]
-
-
-def count() -> None:
-    for what in ("rough", "visited", "found", "searched", "tuned", "ways", "dft", "atoms"):
-        paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
-        frames = read_frames(paths)
-        good = [frame for frame in frames if "failure" not in frame.info]
-        table = Counter((f.info["kind"], bool(f.info.get("held_out"))) for f in good)
-        print(f"{what}: {len(paths)} shards, {len(good)} labels, {len(frames) - len(good)} failures")
-        for kind in sorted({kind for kind, _ in table}):
-            print(f"  {kind:16s} {table[kind, False]:5d} trained {table[kind, True]:5d} held out")
-        if what == "dft" and good:
-            for low, high in ((0, 15), (15, 30), (30, 45), (45, 80)):
-                cpu = [f.info["cpu_s"] for f in good if low <= len(f) < high]
-                if cpu:
-                    print(f"  {low}-{high} atoms: {len(cpu)} labels, {np.mean(cpu):.0f} s of one core each")
-
-
-def pack() -> None:
-    """The labels of `dft`, failures too, as one file; the same labels make the same file."""
-    paths = sorted((FOLDER / "dft").glob("shard-*.extxyz"))
-    text = "".join(path.read_text() for path in paths)
-    PACKED.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-    print(f"{PACKED.name}: {len(paths)} structures, {PACKED.stat().st_size / 1024:.0f} KiB")
-
-
-def unpack() -> None:
-    """Shards of `dft` from that file where there are none."""
-    with gzip.open(PACKED, "rt") as handle:
-        frames = ase.io.read(handle, ":", format="extxyz")
-    (FOLDER / "dft").mkdir(parents=True, exist_ok=True)
-    made = 0
-    for frame in frames:
-        path = FOLDER / "dft" / f"shard-{frame.info['stream']:05d}.extxyz"
-        if not path.exists():
-            write_frames(path, [frame])
-            made += 1
-    print(f"{FOLDER / 'dft'}: {made} of {len(frames)} shards written")
-
-
-def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
-    """Rough labels with energies that compare with those of `dft`: moved by the best energy of every element.
-
-    For replay while a fit goes on with the few labels of `dft`: forces of the rough teacher beside its own.
-    """
-    numbers = sorted({int(z) for frame in [*rough, *dft] for z in frame.numbers})
-
-    def counts(frames: list[Atoms]) -> np.ndarray:
-        return np.array([[np.count_nonzero(frame.numbers == z) for z in numbers] for frame in frames], dtype=float)
-
-    paired = [frame for frame in dft if "rough_energy" in frame.info]
-    apart = np.array([frame.get_potential_energy() - frame.info["rough_energy"] for frame in paired])
-    share = np.linalg.lstsq(counts(paired), apart, rcond=None)[0]
-    moved = []
-    for frame, move in zip(rough, counts(rough) @ share, strict=True):
-        results = dict(frame.calc.results)
-        out = frame.copy()
-        out.calc = SinglePointCalculator(out, **{**results, "energy": results["energy"] + float(move)})
-        moved.append(out)
-    return moved
-
-
-def split(frames: list[Atoms]) -> dict[str, list[Atoms]]:
-    """train, test (cations of HELD_OUT) and fresh (of FRESH, which nobody looks at before the weights are chosen).
-
-    Metallic crystals are not learned from: a potential of ions cannot have their energies, nor should it.
-    """
-    sets: dict[str, list[Atoms]] = {"train": [], "test": [], "fresh": [], "metallic": []}
-    for frame in frames:
-        fresh = frame.info["molecule"] in FRESH
-        name = "fresh" if fresh else "test" if frame.info["held_out"] else "train"
-        sets["metallic" if name == "train" and frame.info.get("entropy", 0.0) < METALLIC else name].append(frame)
-    return sets
-
-
-def gather() -> None:
-    trained = split([frame for folder in ("rough", "visited") for frame in frames_of(folder)])["train"]
-    taught = split(frames_of("dft"))["train"]
-    if taught and trained:
-        replay = moved_to_dft(trained, taught)
-        for frame in replay:
-            frame.arrays.pop("rigid", None)
-        ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
-    for what, folders in (
-        ("rough", ("rough", "visited")),
-        ("tuned", ("tuned", "ways", "searched")),
-        ("dft", ("dft",)),
-    ):
-        frames = [frame for folder in folders for frame in frames_of(folder)]
-        sets = split([frame for frame in frames for _ in range(COUNTED.get(frame.info.get("stage"), 1))])
-        if what != "rough" and sets["train"]:
-            sets["train"] = frames_of("atoms") + sets["train"]
-        for name, chosen in sets.items():
-            if chosen:
-                for frame in chosen:
-                    for key in ("rough_forces", "rigid"):
-                        frame.arrays.pop(key, None)
-                ase.io.write(FOLDER / f"{what}-{name}.extxyz", chosen, format="extxyz")
-                print(f"{FOLDER}/{what}-{name}.extxyz: {len(chosen)} structures")
-
-
 MAKERS = {
     "rough": rough_shard,
     "visited": visited_shard,
@@ -400,15 +284,25 @@ MAKERS = {
     "atoms": atom_shard,
 }
 
-if __name__ == "__main__":
-    what, *numbers = sys.argv[1:]
-    if what in (commands := {"again": again, "count": count, "gather": gather, "pack": pack, "unpack": unpack}):
-        commands[what]()
+
+def main(what: str = "", *numbers: str) -> None:
+    """Makes the missing ones of the shards asked for."""
+    if what == "again" and not numbers:
+        return again()
+    if what == "atoms" and not numbers:
+        indices = range(len(ELECTRONS))
+    elif what in MAKERS and what != "atoms" and len(numbers) == 2 and all(number.isdecimal() for number in numbers):
+        indices = range(*map(int, numbers))
     else:
-        make = MAKERS[what]
-        indices = range(len(ELECTRONS)) if what == "atoms" else range(*map(int, numbers))
-        workers = int(os.environ.get("WORKERS", "1"))
-        if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
-            searches = sorted({search_of(k) for k in indices} - {None})
-            label_shards(found_shard, searches, FOLDER / "found", workers)
-        label_shards(make, indices, FOLDER / what, workers)
+        shards = ", ".join(sorted(set(MAKERS) - {"atoms"}))
+        given = " ".join(["label.py", what, *numbers])
+        sys.exit(f"{given}: give {shards} with the first and the end, such as dft 0 400, or atoms, or again")
+    workers = int(os.environ.get("WORKERS", "1"))
+    if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
+        searches = sorted({search_of(k) for k in indices} - {None})
+        label_shards(found_shard, searches, FOLDER / "found", workers)
+    label_shards(MAKERS[what], indices, FOLDER / what, workers)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -44,28 +44,34 @@ def test_a_layer_and_its_supercell_have_the_same_points(recipe):
 
 
 def test_packed_labels_come_back(recipe, monkeypatch, tmp_path, capsys):
-    label = recipe("label")
-    monkeypatch.setattr(label, "FOLDER", tmp_path)
-    label.unpack()
+    gather = recipe("gather")
+    monkeypatch.setattr(gather, "FOLDER", tmp_path)
+    gather.unpack()
     shards = sorted((tmp_path / "dft").glob("shard-*.extxyz"))
-    before = label.read_frames(shards)
+    before = gather.read_frames(shards)
     assert len(before) == len(shards) >= 50 and f"{len(shards)} of {len(shards)}" in capsys.readouterr().out
-    monkeypatch.setattr(label, "PACKED", tmp_path / "again.extxyz.gz")
-    label.pack()
+    monkeypatch.setattr(gather, "PACKED", tmp_path / "again.extxyz.gz")
+    gather.pack()
     shards[3].unlink()
-    label.unpack()
+    gather.unpack()
     assert f"1 of {len(shards)}" in capsys.readouterr().out
-    (back,) = label.read_frames([shards[3]])
+    (back,) = gather.read_frames([shards[3]])
     assert back == before[3] and back.get_potential_energy() == before[3].get_potential_energy()
     assert np.array_equal(back.get_forces(), before[3].get_forces())
 
 
+@pytest.mark.parametrize("words", ["", "foo 1 2", "dft 3", "dft 0 -4", "atoms 3", "again 1"])
+def test_what_cannot_be_labelled_is_said_in_one_line(recipe, words):
+    with pytest.raises(SystemExit, match=f"{words}: give dft, found, .*such as dft 0 400, or atoms, or again"):
+        recipe("label").main(*words.split())
+
+
 def test_shipped_labels_are_enough_to_measure_by(recipe, monkeypatch, tmp_path, capsys):
-    label = recipe("label")
-    monkeypatch.setattr(label, "FOLDER", tmp_path)
-    label.unpack()
-    label.gather()
-    test, train = (label.read_frames([tmp_path / f"dft-{name}.extxyz"]) for name in ("test", "train"))
+    gather = recipe("gather")
+    monkeypatch.setattr(gather, "FOLDER", tmp_path)
+    gather.unpack()
+    gather.gather()
+    test, train = (gather.read_frames([tmp_path / f"dft-{name}.extxyz"]) for name in ("test", "train"))
     assert len(test) >= 15 and len(train) >= 70 and not (tmp_path / "rough-replay.extxyz").exists()
     assert not {f.info["molecule"] for f in test} & {f.info["molecule"] for f in train}
 
@@ -78,7 +84,7 @@ def test_replayed_labels_compare_with_those_of_the_teacher(recipe):
 
     # the teacher has 10 eV more for every Cs and 2 less for every I
     taught = [frame("CsI", 5.0, rough_energy=-3.0), frame("Cs2I", 10.0, rough_energy=-8.0)]
-    (moved,) = recipe("label").moved_to_dft([frame("CsI3", -1.0)], taught)
+    (moved,) = recipe("gather").moved_to_dft([frame("CsI3", -1.0)], taught)
     assert moved.get_potential_energy() == pytest.approx(-1.0 + 10 - 6) and moved.get_forces().shape == (4, 3)
 
 
@@ -99,7 +105,7 @@ def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
 
 
 def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
-    cations, structures, label = recipe("cations"), recipe("structures"), recipe("label")
+    cations, structures, gather = recipe("cations"), recipe("structures"), recipe("gather")
     names = cations.BROAD + cations.FRESH
     first = structures.WIDE.start
     picked = (0, 7, len(names) - 1, len(names) + 7)
@@ -108,14 +114,14 @@ def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
     assert all(len(one) <= structures.WIDE_MOST for one in made)
     assert [one.info["held_out"] for one in made] == [False, False, True, False]
     # what was held out later is neither trained nor in the first measure
-    assert [len(part) for part in label.split(made).values()] == [3, 0, 1, 0]
+    assert [len(part) for part in gather.split(made).values()] == [3, 0, 1, 0]
 
 
 def test_metallic_crystals_are_not_learned_from_but_stay_in_the_measure(recipe):
     def frame(entropy: float, held_out: bool) -> Atoms:
         return Atoms("CsI", info={"molecule": "CCC[NH3+]", "held_out": held_out, "entropy": entropy})
 
-    sets = recipe("label").split([frame(-0.04, False), frame(-1e-5, False), frame(-0.04, True)])
+    sets = recipe("gather").split([frame(-0.04, False), frame(-1e-5, False), frame(-0.04, True)])
     assert {name: len(part) for name, part in sets.items()} == {"train": 1, "test": 1, "fresh": 0, "metallic": 1}
 
 
