@@ -295,7 +295,7 @@ def main(what: str = "", *numbers: str) -> None:
         indices = range(*map(int, numbers))
     else:
         shards = ", ".join(sorted(set(MAKERS) - {"atoms"}))
-        given = " ".join(["label.py", what, *numbers])
+        given = " ".join(["label.py", what, *numbers]).rstrip()
         sys.exit(f"{given}: give {shards} with the first and the end, such as dft 0 400, or atoms, or again")
     workers = int(os.environ.get("WORKERS", "1"))
     if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make

@@ -22,8 +22,8 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms, units  # noqa: E402
-from graphs import DEVICE, Graph, graph, predicted  # noqa: E402
 from gather import FOLDER, frames_of, split  # noqa: E402
+from graphs import DEVICE, Graph, graph, predicted  # noqa: E402
 from label import TUNED_WEIGHTS  # noqa: E402
 from teachers import TUNED, dispersion, universal  # noqa: E402
 from tqdm import tqdm  # noqa: E402

@@ -22,8 +22,8 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
 from ase.stress import voigt_6_to_full_3x3_stress  # noqa: E402
-from graphs import DEVICE, graph, predicted  # noqa: E402
 from gather import FOLDER  # noqa: E402
+from graphs import DEVICE, graph, predicted  # noqa: E402
 from label import BY_TUNED, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
 from structures import structure  # noqa: E402
 from teachers import dispersion, tuned_universal  # noqa: E402
