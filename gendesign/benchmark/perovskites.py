@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from gendesign.benchmark import lattices, recovery, relaxing
 from gendesign.benchmark.potentials import test_files
 from gendesign.benchmark.record import Row, check_record, table, write
-from gendesign.benchmark.search import Material, Search, digest, energy_of, fitting_cells, in_known_cell, settings_for
+from gendesign.benchmark.search import Material, Search, digest, fitting_cells, in_known_cell, settings_for
 from gendesign.potential.zoo import hash_of
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
@@ -25,7 +25,7 @@ from gendesign.run.validation import run_validation
 from gendesign.structure.files import write_atomically
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.labels import has_label, kind_of
-from gendesign.structure.perovskite import metals_of
+from gendesign.structure.perovskite import energy_of, metals_of
 from gendesign.structure.types import Candidate, UserError
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.validation.errors import ALL

@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 from pymatgen.core import Structure
 
 from gendesign.benchmark.record import SHARE, Row
-from gendesign.benchmark.search import Found, Material, energy_of
+from gendesign.benchmark.search import Found, Material
 from gendesign.structure.crystals import ENERGY, heavy_structure, matcher
 from gendesign.structure.files import read_structures
-from gendesign.structure.perovskite import metals_of
+from gendesign.structure.perovskite import energy_of, metals_of
 from gendesign.structure.types import Candidate, UserError
 
 SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"

@@ -192,11 +192,6 @@ class Found:
         return next((candidate for candidate in self.ranked if candidate.info["converged"]), None)
 
 
-def energy_of(candidate: Candidate) -> float:
-    """eV per formula unit of a relaxed candidate."""
-    return float(candidate.info["energy"]) / int(candidate.info["formula_units"])
-
-
 def settings_for(material: Material, cells: Sequence[str], config: DictConfig) -> DictConfig:
     """Settings of `gendesign generate generator=perovskite` for this material with the benchmark's own in place."""
     own, settings = config.perovskites, resolve("generate", ["generator=perovskite"])

@@ -9,6 +9,8 @@ from ase.data import atomic_numbers, covalent_radii, vdw_radii
 from ase.neighborlist import neighbor_list
 from rdkit import Chem
 
+from gendesign.structure.types import Candidate
+
 METALS = tuple(atomic_numbers[symbol] for symbol in ("Pb", "Sn", "Ge"))
 HALIDES = tuple(atomic_numbers[symbol] for symbol in ("Cl", "Br", "I"))
 HOLDERS = tuple(atomic_numbers[symbol] for symbol in ("B", "C", "N", "O", "Si", "P", "S"))  # of halogens in molecules
@@ -33,6 +35,11 @@ class Network:
     @property
     def length(self) -> np.ndarray:
         return np.linalg.norm(self.vector, axis=1)
+
+
+def energy_of(candidate: Candidate) -> float:
+    """eV per formula unit of a relaxed candidate."""
+    return float(candidate.info["energy"]) / int(candidate.info["formula_units"])
 
 
 def metals_of(atoms: Atoms) -> np.ndarray:

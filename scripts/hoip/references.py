@@ -15,11 +15,12 @@ from omegaconf import DictConfig
 
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
-from gendesign.benchmark.search import Found, Material, Search, energy_of, fitting_cells, in_known_cell, settings_for
+from gendesign.benchmark.search import Found, Material, Search, fitting_cells, in_known_cell, settings_for
 from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
 from gendesign.structure.files import write_extxyz
+from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
 
 SEEDS = tuple(range(1001, 1001 + LONGER))

@@ -9,7 +9,7 @@ import pytest
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.screening.perovskite import PerovskiteScreening, space_group
-from gendesign.structure.crystals import duplicates
+from gendesign.structure.crystals import UNRELAXED, duplicates
 from gendesign.structure.types import Candidate, UserError, Verdict
 
 
@@ -33,7 +33,7 @@ def test_intact_ones_are_ranked_and_broken_ones_never():
         candidate(i, e, s) for i, e, s in ((0, -10.0, 0), (1, -9.0, 1), (2, -9.999, 0), (3, -50.0, 2))
     )
     broken.atoms.positions[-1] += [0, 0, 1.5]  # a hydrogen has left
-    stopped = candidate(4, -1.0, failure="stopped at rung 1: enthalpy 1.000 eV per formula unit above the best")
+    stopped = candidate(4, -1.0, failure="stopped at rung 1: energy 1.000 eV per formula unit above the best")
     everyone = [best, worse, copy, broken, stopped]
     verdicts, found = judged(everyone)
     assert [found[i, "valid"].passed for i in range(5)] == [True, True, True, False, False]
@@ -112,6 +112,16 @@ def test_a_doubled_cell_is_a_copy():
     other.positions += [1.0, 2.0, 3.0]
     other.wrap()
     assert duplicates([atoms, other, atoms * (2, 1, 1)], [-10.0, -9.9999, -9.9998], [1, 1, 2]) == [None, 0, 0]
+
+
+def test_before_the_end_of_a_relaxation_only_the_very_same_is_a_copy():
+    atoms = candidate(0, -10.0, distortion=0.0).atoms
+    near, turned = atoms.copy(), atoms.copy()
+    near.positions += np.random.default_rng(0).normal(0, 0.02, near.positions.shape)
+    turned.positions += np.random.default_rng(1).normal(0, 0.25, turned.positions.shape)
+    crowd, energies = [atoms, near, turned, atoms], [-10.0, -9.9995, -9.999, -9.99]
+    assert duplicates(crowd, energies, [1] * 4) == [None, 0, 0, 0]
+    assert duplicates(crowd, energies, [1] * 4, UNRELAXED) == [None, 0, None, None]
 
 
 def test_other_structures_get_a_reason():

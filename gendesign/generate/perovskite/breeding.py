@@ -10,11 +10,13 @@ from ase import Atoms
 from gendesign.generate.perovskite.build import cations_text
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.composition import Composition
-from gendesign.generate.perovskite.halving import Halving, compare, lowest, measured, stopped, without_copies
+from gendesign.generate.perovskite.halving import Halving, checked, compare, lowest, stopped, without_copies
 from gendesign.generate.perovskite.offspring import LARGER, Parent, doubled, draw_child
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.crystals import RELAXED
 from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
 
 BRED, DOUBLED = 6, 7  # the random streams of children, and of parents in larger cells
@@ -63,7 +65,7 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    known = memory.once("settling", partial(compare, found, potential, settling, "settling", 1.0))
+    known = memory.once("settling", partial(compare, found, potential, settling, "settling", 1.0, RELAXED))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
@@ -87,11 +89,11 @@ def _joined(
 ) -> list[Candidate]:
     """The known ones, then the children made, relaxed; all but those among the lowest of both say why they ended."""
     made = compare(made, potential, halving.relaxation, stage, halving.keep if halving.rungs else 1.0)
-    made = [measured(candidate, 0.0, stage) for candidate in relax(made, potential, settling)]
+    made = [checked(candidate, stage) for candidate in relax(made, potential, settling)]
     both = without_copies([*known, *made], stage)
     ranked = lowest(both)
     kept = {candidate.index for candidate in ranked[:PARENTS]}
-    best = ranked[0].info["enthalpy"] if ranked else 0.0
+    best = energy_of(ranked[0]) if ranked else 0.0
     new = [c if c.failure is not None or c.index in kept else stopped(c, best, stage) for c in both[len(known) :]]
     return [*both[: len(known)], *new]
 

@@ -6,7 +6,7 @@ from ase import Atoms
 
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.perovskite import cation_fault
+from gendesign.structure.perovskite import cation_fault, energy_of
 from gendesign.structure.types import Candidate
 
 ROUGH = Relaxation("precon_lbfgs", 0.1, 100, cell=True, pressure=1.0)
@@ -29,4 +29,4 @@ def lowest(
         candidates.append(Candidate(bare, i, info=dict(atoms.info)))
     ended = relax(relax(candidates, potential, ROUGH), potential, FINAL)
     sound = [c for c in ended if c.failure is None and not cation_fault(c.atoms, c.info.get("cations", ""))]
-    return min((c.info["energy"] / c.info["formula_units"] for c in sound if counts(c.atoms)), default=None)
+    return min((energy_of(c) for c in sound if counts(c.atoms)), default=None)

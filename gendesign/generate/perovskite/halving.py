@@ -5,13 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from ase import units
-
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.crystals import duplicates
+from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
 from gendesign.structure.memory import FORGETFUL, Memory
-from gendesign.structure.perovskite import cation_fault, network_fault
+from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
 from gendesign.structure.types import Candidate, UserError
 
 
@@ -54,8 +52,9 @@ def halve(
 ) -> Iterator[list[Candidate]]:
     """After each rung the candidates in their order: the best relaxed so far, others with why they ended as failure.
 
-    Compared by enthalpy per formula unit (info: enthalpy, eV), as the cells are under pressure. Ended are broken
-    networks and cations, copies of a better one, and at the end of each rung the upper part.
+    Compared by energy per formula unit: of the enthalpy under pressure it tells more about where they will end
+    (measured: docs/perovskites.md). Ended are broken networks and cations, copies of a better one, and at the end of
+    each rung the upper part.
     """
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
@@ -65,32 +64,37 @@ def halve(
 
 
 def compare(
-    candidates: Sequence[Candidate], potential: Potential, relaxation: Relaxation, stage: str, keep: float
+    candidates: Sequence[Candidate],
+    potential: Potential,
+    relaxation: Relaxation,
+    stage: str,
+    keep: float,
+    alike: Alike = UNRELAXED,
 ) -> list[Candidate]:
-    """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons."""
-    current = [measured(c, relaxation.pressure, stage) for c in relax(candidates, potential, relaxation)]
-    current = without_copies(current, stage)
+    """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons,
+    `alike` says which are copies."""
+    current = [checked(c, stage) for c in relax(candidates, potential, relaxation)]
+    current = without_copies(current, stage, alike)
     alive = lowest(current)
-    best = alive[0].info["enthalpy"] if alive else 0.0
+    best = energy_of(alive[0]) if alive else 0.0
     ending = {candidate.index for candidate in alive[math.ceil(keep * len(alive)) :]}
     return [stopped(candidate, best, stage) if candidate.index in ending else candidate for candidate in current]
 
 
 def lowest(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Those that have not ended, from the lowest up."""
-    return sorted((c for c in candidates if c.failure is None), key=lambda c: (c.info["enthalpy"], c.index))
+    return sorted((c for c in candidates if c.failure is None), key=lambda c: (energy_of(c), c.index))
 
 
-def measured(candidate: Candidate, pressure: float, stage: str) -> Candidate:
-    """With its enthalpy (eV per formula unit) at that pressure (GPa), or a failure where it is broken."""
+def checked(candidate: Candidate, stage: str) -> Candidate:
+    """With a failure where it is broken."""
     if candidate.failure is not None:
         return candidate
     atoms, info = candidate.atoms, candidate.info
     fault = network_fault(atoms, depth_of(info["thickness"])) or cation_fault(atoms, info["cations"])
     if fault:
         return candidate.after(f"broken at {stage}", failure=f"broken at {stage}: {fault}")
-    enthalpy = (info["energy"] + pressure * units.GPa * atoms.get_volume()) / info["formula_units"]
-    return candidate.after(stage, enthalpy=float(enthalpy))
+    return candidate.after(stage)
 
 
 def depth_of(thickness: int | str) -> int | None:
@@ -98,13 +102,14 @@ def depth_of(thickness: int | str) -> int | None:
     return None if thickness == "3d" else int(thickness)
 
 
-def without_copies(candidates: Sequence[Candidate], stage: str) -> list[Candidate]:
+def without_copies(candidates: Sequence[Candidate], stage: str, alike: Alike = RELAXED) -> list[Candidate]:
     """With a failure for each that is a copy of a lower one."""
     alive = [candidate for candidate in candidates if candidate.failure is None]
     first = duplicates(
         [candidate.atoms for candidate in alive],
-        [candidate.info["enthalpy"] for candidate in alive],
+        [energy_of(candidate) for candidate in alive],
         [candidate.info["formula_units"] for candidate in alive],
+        alike,
     )
     copies = {c.index: alive[k].index for c, k in zip(alive, first, strict=True) if k is not None}
     return [
@@ -116,7 +121,7 @@ def without_copies(candidates: Sequence[Candidate], stage: str) -> list[Candidat
 
 
 def stopped(candidate: Candidate, best: float, stage: str) -> Candidate:
-    """With the failure that its enthalpy is too far above the best."""
-    above = candidate.info["enthalpy"] - best
-    reason = f"stopped at {stage}: enthalpy {above:.3f} eV per formula unit above the best"
+    """With the failure that its energy is too far above the best."""
+    above = energy_of(candidate) - best
+    reason = f"stopped at {stage}: energy {above:.3f} eV per formula unit above the best"
     return candidate.after(f"stopped at {stage}", failure=reason)
