@@ -67,7 +67,7 @@ def test_seats_are_the_pockets_that_the_builder_filled(smiles, cell):
 def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
     made = parents(smiles, cell)
     rng, seen = np.random.default_rng(0), set()
-    for _ in range(40):
+    for _ in range(120):
         drawn = draw_child(rng, made, read_cation(smiles), 45.0)
         if drawn is None:
             continue

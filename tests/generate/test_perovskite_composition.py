@@ -16,7 +16,7 @@ from gendesign.structure.types import UserError
 def test_butylammonium_is_tethered_by_its_nitrogen():
     cation = read_cation("CCCC[NH3+]")
     assert cation.charge == 1 and cation.formula == "C4H12N" and not cation.chiral
-    assert 2 <= len(cation.conformers) <= 5  # butylammonium bends
+    assert 2 <= len(cation.conformers) <= 9  # butylammonium bends
     for positions, ends in zip(cation.conformers, cation.ends, strict=True):
         (end,) = ends
         assert cation.numbers[end.atom] == 7

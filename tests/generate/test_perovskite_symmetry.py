@@ -9,7 +9,7 @@ import spglib
 from gendesign.generate.perovskite import symmetry
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import compose
-from gendesign.generate.perovskite.layer import Tilt, build_framework
+from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
 from gendesign.structure.perovskite import cation_fault, network_fault
 from gendesign.structure.types import UserError
 
@@ -77,6 +77,26 @@ def test_the_square_net_has_the_groups_it_must_have():
     for turn in group.rotations:
         assert np.allclose(turn @ turn.T, np.eye(3))
     assert (np.sort(group.pockets, axis=1) == np.arange(8)).all() and (group.pockets[1:] != np.arange(8)).all()
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_tilts_about_either_diagonal_leave_the_same_groups(sign):
+    """The two are one layer seen from two sides, in which a group's axes change places."""
+    pytest.importorskip("pyxtal")
+    framework = build_framework("sqrt2", 1, 3.2, Tilt((6, 6 * sign, 9)))
+    drawn = [symmetry.draw_group(np.random.default_rng(i), framework, False) for i in range(60)]
+    assert {group.symbol for group in drawn} == {"p-1 (2)", "p2111 (9)", "pb11 (12)", "p21/b11 (17)"}
+    slab = np.vstack([framework.lattice, [0, 0, 80]])
+    positions = np.vstack([framework.metals, framework.halides]) @ np.linalg.inv(slab)
+    found = spglib.get_symmetry_dataset((slab, positions, [0] * 2 + [1] * 8), 1e-3)
+    assert found.number == 14 and len(found.rotations) == max(len(group.rotations) for group in drawn)
+
+
+def test_half_of_the_tilts_are_about_a_diagonal():
+    tilts = np.array([draw_tilt(np.random.default_rng(i), "sqrt2", 15.0).angles for i in range(400)])
+    tilted = np.abs(tilts[:, :2]).max(axis=1) > 0
+    alike = np.isclose(*np.abs(tilts[tilted, :2]).T)
+    assert 0.35 < alike.mean() < 0.6 and 0.3 < (tilts[tilted][alike, :2].prod(axis=1) > 0).mean() < 0.7
 
 
 def test_symmetric_starts_are_a_share_and_leave_the_others_alone():

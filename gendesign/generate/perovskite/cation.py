@@ -69,7 +69,7 @@ class Cation:
         return Formula.from_list(self.symbols).format("hill")
 
 
-def read_cation(text: str, conformers: int = 5) -> Cation:
+def read_cation(text: str, conformers: int = 20) -> Cation:
     """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
 
     A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of

@@ -92,7 +92,7 @@ def compose(
     halide: str = "I",
     thickness: str | int = 1,
     a_site: str = "MA",
-    conformers: int = 5,
+    conformers: int = 20,
 ) -> Composition:
     """The composition of these settings; raises UserError for what is unknown or not neutral.
 

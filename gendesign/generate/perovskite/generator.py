@@ -39,7 +39,7 @@ class Perovskite:
     halide: str = "I"
     thickness: str | int = "1"
     a_site: str = "MA"
-    conformers: int = 5
+    conformers: int = 20
     cell: str | Sequence[str] = ("sqrt2",)
     layers: int = 1
     tilt: float = 15.0

@@ -13,6 +13,7 @@ IN_PLANE = {
     "sqrt2": (((1, 1), (-1, 1)), ((0, 0), (0, 1))),
     "2x2": (((2, 0), (0, 2)), ((0, 0), (1, 0), (0, 1), (1, 1))),
 }
+DIAGONAL = 0.5  # of all tilts are about both in-plane axes alike, so about a diagonal between them, as in most crystals
 STEEPEST = 0.6  # of the largest tilt about in-plane axes relative to that about the normal; most crystals rotate more
 
 
@@ -57,6 +58,8 @@ def draw_tilt(rng: Generator, cell: str, largest: float) -> Tilt:
     """Random tilts of up to `largest` degrees that fit into the cell; none in a cell of one octahedron."""
     limits = np.array([STEEPEST, STEEPEST, 1.0]) * largest
     angles = limits * rng.uniform(-1, 1, 3) * (rng.random(3) < 0.7)  # many crystals tilt about one or two axes only
+    if rng.random() < DIAGONAL:
+        angles[1] = angles[0] * rng.choice([-1, 1])
     alternating = rng.random(3) < 0.5
     if cell == "1" or largest == 0:
         return Tilt()

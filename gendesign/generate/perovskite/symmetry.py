@@ -19,6 +19,7 @@ from gendesign.structure.types import UserError
 
 GROUPS = range(2, 65)  # all but the trivial one and those with three- and sixfold axes, which no square net has
 ORIGINS = np.array(list(product((0, 0.25, 0.5, 0.75), repeat=2)))  # of a group, in the vectors of the layer's cell
+SETTINGS = np.eye(3), np.eye(3)[[1, 0, 2]]  # of a group: as tabulated, and with its in-plane axes exchanged
 NEAR = 1e-3  # of a lattice vector, or Angstrom along the normal: the same place
 
 
@@ -93,7 +94,8 @@ def fill_orbits(
 
 @cache
 def group_table(number: int) -> tuple[str, bool, list[list[tuple]]]:
-    """Symbol of a layer group, whether it has rotations only, and the _keys of its operations for each of ORIGINS.
+    """Symbol of a layer group, whether it has rotations only, and the _keys of its operations for each of SETTINGS and
+    ORIGINS.
 
     Raises UserError where pyxtal is missing.
     """
@@ -107,8 +109,11 @@ def group_table(number: int) -> tuple[str, bool, list[list[tuple]]]:
     group = Group(number, dim=2)
     matrices = np.array([operation.affine_matrix for operation in group[0].ops])
     turns, shifts = matrices[:, :3, :3], matrices[:, :2, 3]
-    moved = [shifts + origin - turns[:, :2, :2] @ origin for origin in ORIGINS]
-    settings = [[_key(turn, shift) for turn, shift in zip(turns, some, strict=True)] for some in moved]
+    settings = []
+    for axes, origin in product(SETTINGS, ORIGINS):
+        own = axes @ turns @ axes.T
+        moved = shifts @ axes[:2, :2].T + origin - own[:, :2, :2] @ origin
+        settings.append([_key(turn, shift) for turn, shift in zip(own, moved, strict=True)])
     proper = bool((np.linalg.det(turns) > 0).all())
     # A centred cell is not the smallest one of its layer.
     return f"{group.symbol} ({number})", proper, settings if group.symbol[0] == "p" else []
