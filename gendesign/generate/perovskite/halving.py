@@ -52,9 +52,9 @@ def halve(
 ) -> Iterator[list[Candidate]]:
     """After each rung the candidates in their order: the best relaxed so far, others with why they ended as failure.
 
-    Compared by energy per formula unit: of the enthalpy under pressure it tells more about where they will end
-    (measured: docs/perovskites.md). Ended are broken networks and cations, copies of a better one, and at the end of
-    each rung the upper part.
+    Compared by energy per formula unit, which tells more of where they will end than the enthalpy under pressure, or as
+    much (measured: docs/perovskites.md). Ended are broken networks and cations, copies of a better one, and the upper
+    part at the end of each rung.
     """
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
