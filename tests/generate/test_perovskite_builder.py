@@ -6,9 +6,11 @@ from ase import Atoms
 from spacing import closest
 
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.contacts import clash, contact_height
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework
+from gendesign.generate.perovskite.placement import draw_orientation
 from gendesign.structure.perovskite import cation_fault, network_fault, octahedra
 from gendesign.structure.types import UserError
 
@@ -134,6 +136,15 @@ def test_edge_sharing_octahedra_are_no_layer():
         "PbI2", scaled_positions=[[0, 0, 0], [1 / 3, 2 / 3, h / 15], [2 / 3, 1 / 3, -h / 15]], cell=cell, pbc=True
     )
     assert network_fault(atoms, 1) != ""
+
+
+@pytest.mark.parametrize(("smiles", "share"), [("CCCC[NH3+]", 1 / 2), ("[NH3+]CCCC[NH3+]", 1 / np.sqrt(2))])
+def test_bridging_cations_mostly_take_low_conformers(smiles, share):
+    """Which half of the conformers, in the order of their energies, is drawn: either alike, or the lower one mostly."""
+    cation, rng = read_cation(smiles), np.random.default_rng(0)
+    drawn = [draw_orientation(rng, cation, 45.0).conformer for _ in range(1000)]
+    assert set(drawn) == set(range(len(cation.conformers)))
+    assert np.mean(np.array(drawn) < len(cation.conformers) / 2) == pytest.approx(share, abs=0.06)
 
 
 def test_recipes_without_room_are_refused():

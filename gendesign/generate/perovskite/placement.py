@@ -59,8 +59,12 @@ class Arrangement:
 
 
 def draw_orientation(rng: Generator, cation: Cation, cap: float) -> Orientation:
-    """A conformer, an end, the axis uniform on a cap of `cap` degrees about the normal, the spin about it uniform."""
-    conformer = int(rng.integers(len(cation.conformers)))
+    """A conformer, an end, the axis uniform on a cap of `cap` degrees about the normal, the spin about it uniform.
+
+    Any conformer of a charge of +1 is as likely; of +2 mostly low ones, whose charges are far apart and reach across.
+    """
+    count = len(cation.conformers)
+    conformer = int(count * rng.random() ** 2) if cation.charge == 2 else int(rng.integers(count))
     ends = cation.ends[conformer]
     end = ends[int(rng.integers(len(ends)))]
     height = rng.uniform(np.cos(np.radians(cap)), 1.0)
