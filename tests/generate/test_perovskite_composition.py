@@ -137,6 +137,7 @@ def test_formulas_are_balanced(settings, formula):
         (dict(cation="[NH3+]CC[NH3+]", thickness="3d"), "+1 on A"),
         (dict(cation="CCCC[NH3+]", thickness=2, a_site="[NH3+]CC[NH3+]"), "+1 on A"),
         (dict(cation="Cs"), "no nitrogen"),
+        (dict(cation="CCCC[NH3+]", conformers=0), "1 or more"),
     ],
 )
 def test_what_is_refused_is_said_in_one_line(settings, said):

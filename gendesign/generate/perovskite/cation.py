@@ -75,6 +75,8 @@ def read_cation(text: str, conformers: int = 20) -> Cation:
     A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of
     its structures. Raises UserError for what cannot be read and for charges other than +1 and +2.
     """
+    if conformers < 1:
+        raise UserError(f"generator.conformers={conformers}: give 1 or more, the most that starts are drawn from")
     text = text.strip()
     if (path := Path(os.path.expanduser(text))).is_file():
         return _cation(*_from_file(path))
