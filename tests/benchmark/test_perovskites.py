@@ -268,9 +268,10 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     calls, evaluations = rows[f"{name}: model calls"]["value"], rows[f"{name}: structure evaluations"]["value"]
     assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 8
     assert rows[f"{name}: match above the reference"]["n"] == (rows[f"{name}: rank of the match"]["value"] is not None)
-    assert rows["BA2PbI4, best of the search: layer spacing"]["value"] > 8
+    spacing = rows["BA2PbI4, best of the search: layer spacing"]  # the toy may break them all
+    assert (spacing["value"] > 8) if spacing["n"] else spacing["value"] is None
     assert rows["BA2PbI4, teacher: layer spacing"]["value"] is None
-    for phase in PHASES["BA2PbI4"]:  # the toy may break them all: the row is there either way
+    for phase in PHASES["BA2PbI4"]:
         assert f"BA2PbI4, {phase} relaxed: above the best of the search" in rows
     assert rows["CsPbBr3, cubic: lattice constant"]["value"] == pytest.approx(cubic_minimum("CsPbBr3"), abs=0.01)
     assert rows["batches over one by one"]["target"] == ">= 1" and rows["batches over one by one"]["value"] > 0
