@@ -2,8 +2,8 @@
 
     python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
-has and a seed of its own; the lowest intact crystal is the reference. Where the cell of the crystal is published and
-fits into most_atoms, starts in it are relaxed too. The searches lie in OUTPUT/perovskites/longer, and the same command
+has and a seed of its own; the lowest intact crystal is the reference, of several that tie the one most searches found.
+Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in OUTPUT/perovskites/longer, and the same command
 goes on with them; the file (perovskites.references, or the one in the package) is written after every composition,
 others in it are kept.
 """
@@ -19,11 +19,13 @@ from gendesign.benchmark.search import Found, Material, Search, fitting_cells, i
 from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
+from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
 
 SEEDS = tuple(range(1001, 1001 + LONGER))
+TIED = 0.001  # eV per formula unit: what single precision leaves of the energies of such cells
 SHOWN = 10  # energies of the ranked crystals that stand beside a reference
 
 
@@ -58,9 +60,10 @@ def reference(material: Material, found: list[Found], potential) -> Candidate:
     if not ranked:
         starts = sum(one.starts for one in found)
         raise UserError(f"{material.text}: no intact crystal among {starts} starts; give more perovskites.starts")
-    lowest = energy_of(ranked[0])
+    best = _commonest(ranked, found)
+    lowest = energy_of(best)
     each = [None if one.best is None else energy_of(one.best) - lowest for one in found]
-    return ranked[0].after(
+    return best.after(
         "reference",
         composition=material.text,
         starts=sum(one.starts for one in found),
@@ -72,6 +75,18 @@ def reference(material: Material, found: list[Found], potential) -> Candidate:
         best_of_searches=" ".join("none" if above is None else f"{above:.4f}" for above in each),
         next_energies=" ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
     )
+
+
+def _commonest(ranked: list[Candidate], found: list[Found]) -> Candidate:
+    """Of the crystals that tie for the lowest energy the one that most searches found; the lowest of several such."""
+    limit, match = energy_of(ranked[0]) + TIED, matcher()
+    shapes = [[heavy_structure(one.atoms) for one in search.ranked if energy_of(one) <= limit] for search in found]
+
+    def finds(candidate: Candidate) -> int:
+        own = heavy_structure(candidate.atoms)
+        return sum(any(match.fit(own, other) for other in some) for some in shapes)
+
+    return max((candidate for candidate in ranked if energy_of(candidate) <= limit), key=finds)
 
 
 def main(words: list[str]) -> None:

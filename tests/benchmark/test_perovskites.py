@@ -27,7 +27,7 @@ from gendesign.benchmark.recovery import (
     reference_for,
     share_rows,
 )
-from gendesign.benchmark.search import Material, Metered, fitting_cells
+from gendesign.benchmark.search import Found, Material, Metered, fitting_cells
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
@@ -222,6 +222,25 @@ def maker():
     return module
 
 
+def test_of_references_that_tie_the_one_most_searches_found_is_taken(crystals, maker):
+    first, second = crystals
+
+    def ended(*pairs: tuple[Atoms, float]) -> Found:
+        ranked = tuple(
+            Candidate(atoms, i, info={"energy": energy * 2, "formula_units": 2})
+            for i, (atoms, energy) in enumerate(pairs)
+        )
+        return Found(ranked, 8, 0, 1, 1, 1.0)
+
+    searches = [ended((first, -7.0)), ended((disguised(second), -6.9996)), ended(), ended((second, -6.9997))]
+    made = maker.reference(Material.parse("C[NH3+] Pb I"), searches, Ionic())
+    assert np.array_equal(made.atoms.positions, second.positions) and made.info["starts"] == 32
+    assert made.info["energy_per_formula"] == -6.9997
+    assert made.info["best_of_searches"] == "-0.0003 0.0001 none 0.0000"
+    apart = [ended((first, -7.0)), ended((second, -6.99)), ended((second, -6.99))]
+    assert maker.reference(Material.parse("C[NH3+] Pb I"), apart, Ionic()).info["energy_per_formula"] == -7.0
+
+
 def labelled(path: Path) -> None:
     """Two kinds of structures with forces 50 and energies 10 meV per atom off those of the toy."""
     frames = []
@@ -251,7 +270,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
-    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4", "seed=2"]
+    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4", "seed=8"]
     assert cli.main(words) == 2
     assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
     maker.main(keys)
@@ -268,8 +287,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     calls, evaluations = rows[f"{name}: model calls"]["value"], rows[f"{name}: structure evaluations"]["value"]
     assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 8
     assert rows[f"{name}: match above the reference"]["n"] == (rows[f"{name}: rank of the match"]["value"] is not None)
-    spacing = rows["BA2PbI4, best of the search: layer spacing"]  # the toy may break them all
-    assert (spacing["value"] > 8) if spacing["n"] else spacing["value"] is None
+    assert rows["BA2PbI4, best of the search: layer spacing"]["value"] > 8
     assert rows["BA2PbI4, teacher: layer spacing"]["value"] is None
     for phase in PHASES["BA2PbI4"]:
         assert f"BA2PbI4, {phase} relaxed: above the best of the search" in rows

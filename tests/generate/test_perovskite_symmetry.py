@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import spglib
 
-from gendesign.generate.perovskite import symmetry
+from gendesign.generate.perovskite import bridges, symmetry
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
@@ -21,11 +21,10 @@ KNOWN = {
 }  # fmt: skip
 
 
-def test_refusals_need_no_package():
-    for wrong in (dict(cation="[NH3+]CCCC[NH3+]"), dict(cation="MA", thickness="3d")):
-        with pytest.raises(UserError, match="symmetry") as caught:
-            check_recipe(compose(**wrong), Draws(symmetry=0.5), seed=0)
-        assert "\n" not in str(caught.value)
+def test_the_refusal_needs_no_package():
+    with pytest.raises(UserError, match="symmetry") as caught:
+        check_recipe(compose("MA", thickness="3d"), Draws(symmetry=0.5), seed=0)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_missing_package_is_one_line(monkeypatch):
@@ -61,6 +60,42 @@ def test_spglib_finds_the_group_that_was_drawn(settings, cells):
         if composition.cation.chiral:
             assert (np.linalg.det(turns) > 0).all()
     assert len(met) > 1 and met & KNOWN.keys()
+
+
+@pytest.mark.parametrize(("cation", "cells"), [
+    ("[NH3+]CCCC[NH3+]", ("1", "sqrt2")), ("[NH3+]CCC[NH3+]", ("sqrt2",)), ("C[C@H]([NH3+])CC[NH3+]", ("sqrt2",)),
+])  # fmt: skip
+def test_bridged_crystals_have_the_group_that_was_drawn(cation, cells):
+    """Bridged layers are no slabs: the whole crystal has the operations. A cation on one is its image but roughly."""
+    pytest.importorskip("pyxtal")
+    composition, met = compose(cation, halide="Br"), set()
+    for index in range(8):
+        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
+        assert atoms.get_chemical_formula("hill") == composition.formula(atoms.info["formula_units"])
+        assert network_fault(atoms, 1) == "" and cation_fault(atoms, atoms.info["cations"]) == ""
+        heavy = atoms[atoms.numbers > 1]
+        found = spglib.get_symmetry_dataset((heavy.cell.array, heavy.get_scaled_positions(), heavy.numbers), 0.3)
+        group = atoms.info["orientations"]
+        assert len({turn.tobytes() for turn in found.rotations}) >= KNOWN[group][0]
+        met.add(group)
+        if composition.cation.chiral:
+            assert (np.linalg.det(found.rotations) > 0).all()
+    assert len(met) > 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_next_layer_follows_as_the_group_demands(seed):
+    """Operations of a group turn the vector to it into itself, or back, but for whole lattice vectors."""
+    pytest.importorskip("pyxtal")
+    rng = np.random.default_rng(seed)
+    for cell in ("1", "sqrt2", "2x2"):
+        framework = build_framework(cell, 1, 3.0, Tilt())
+        group, aim = symmetry.draw_group(rng, framework, False), rng.uniform(-6, 6, 3)
+        step = bridges._obeying(aim, group, framework.lattice)
+        assert step[2] == aim[2] and np.linalg.norm(step - aim) < 6
+        for turn in group.rotations:
+            off = (turn @ step * turn[2, 2] - step)[:2] @ np.linalg.inv(framework.lattice[:, :2])
+            assert np.allclose(off, np.round(off), atol=1e-6)
 
 
 def test_the_square_net_has_the_groups_it_must_have():

@@ -7,13 +7,13 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.random import Generator
 
+from gendesign.generate.perovskite.bridges import MISFIT, fill_bridge_orbits, fill_bridges
 from gendesign.generate.perovskite.composition import CELLS, HALIDES, STACKED, Composition
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework, draw_tilt
 from gendesign.generate.perovskite.placement import (
     Arrangement,
     Orientation,
     draw_orientation,
-    fill_bridges,
     fill_cages,
     fill_pockets,
 )
@@ -24,7 +24,6 @@ from gendesign.structure.types import UserError
 ORIENTATIONS = ("shared", "each", "both")
 DEPTH = 1.25  # of the metal-halide distance: how far the anchor stands from the outermost metals, 4.0 Angstrom for Pb-I
 SYMMETRY = 5  # the random stream of which starts are symmetric
-MISFIT = 2.5  # Angstrom that contacts may push bridged layers apart
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Draws:
     each, or half of the starts so (both). cap: largest angle of the cations' axis to the normal, degrees. padding:
     largest gap above contact between layers, Angstrom. contact: share of the van der Waals distance that atoms keep.
     compact: arrangements made for a start, the densest of which it is. redraws: those tried before it fails. symmetry:
-    share of starts whose layers obey a layer group that moves every cation; only for layers with cations of charge +1.
+    share of starts whose layers, with the cations between them, obey a layer group; 3D perovskites have none.
     """
 
     cells: tuple[str, ...] = ("sqrt2",)
@@ -109,10 +108,8 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
         composition.halide_counts(units(composition, cell, draws.layers))
     if composition.thickness is None and draws.layers > 1:
         raise UserError(f"generator.layers={draws.layers}: a 3D perovskite has no layers; leave it at 1")
-    if draws.symmetry and not has_groups(composition):
-        raise UserError(
-            f"generator.symmetry={draws.symmetry}: layer groups are for layers with cations of charge +1; leave it at 0"
-        )
+    if draws.symmetry and composition.thickness is None:
+        raise UserError(f"generator.symmetry={draws.symmetry}: a 3D perovskite has no layer groups; leave it at 0")
     if draws.symmetry:
         group_table(GROUPS[0])  # a missing package is said now
     if all(build_start(composition, draws, seed, index).failure for index in range(tries)):
@@ -120,11 +117,6 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
             f"generator.cation={composition.cation.smiles} fits no pocket: {tries} starts of {draws.redraws} draws all "
             "had atoms in contact; give a lower generator.contact, a larger generator.cell or more generator.redraws"
         )
-
-
-def has_groups(composition: Composition) -> bool:
-    """Whether there are symmetric starts: layers with cations of charge +1 on both faces."""
-    return composition.thickness is not None and composition.cation.charge == 1
 
 
 def units(composition: Composition, cell: str, layers: int = 1) -> int:
@@ -238,9 +230,11 @@ def _filled(
         return None
     up = np.array([0.0, 0.0, DEPTH * composition.bond])
     if composition.cation.charge == 2:
-        reach = fill_bridges(rng, composition.cation, framework.above + up, arrangement, shared, draws.cap)
-        # From this layer's middle: up to its pocket, along the cation, and from the next one's pocket to its middle.
-        reach = None if reach is None else reach + (framework.above[0] + up) - (framework.below[0] - up)
+        above, below = framework.above + up, framework.below - up
+        if group is not None:
+            reach = fill_bridge_orbits(rng, composition.cation, above, below, arrangement, group, draws.cap)
+        else:
+            reach = fill_bridges(rng, composition.cation, above, below, arrangement, shared, draws.cap)
         return None if reach is None else arrangement.layer(reach)
     pockets = [(site + up, True) for site in framework.above] + [(site - up, False) for site in framework.below]
     if group is not None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from gendesign.generate.perovskite.breeding import Breeding, breed
-from gendesign.generate.perovskite.build import Draws, build_start, check_recipe, has_groups
+from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.generate.perovskite.precursors import precursors_energy
@@ -26,7 +26,7 @@ class Perovskite:
     cation: SMILES, MA, FA, Cs or a structure file; metal: Pb or Sn; halide: Cl, Br, I or a mixture such as I3Br;
     thickness: octahedra per layer, or 3d; a_site: cation in the cages of thicker layers; conformers: most that are
     tried of the cation. cell, layers, tilt, tilted, distortion, orientations, cap, padding, contact, compact, redraws,
-    symmetry: see Draws (cell is its cells; symmetry plays no part for compositions without layer groups). rungs, steps,
+    symmetry: see Draws (cell is its cells; symmetry plays no part for thickness=3d). rungs, steps,
     keep, pressure, max_atoms: see Halving. offspring: see Breeding (children are of layered perovskites; offspring
     plays no part for thickness=3d). known_cell, space_group: see KnownCell; with both all starts are made in that cell,
     which is held, and cell, layers, padding, compact, orientations, symmetry, pressure and offspring play no part.
@@ -81,7 +81,7 @@ class Perovskite:
         """What is drawn for every start."""
         cells = (self.cell,) if isinstance(self.cell, str | int) else tuple(self.cell)
         own = {field.name: getattr(self, field.name) for field in fields(Draws) if field.name != "cells"}
-        return Draws(cells=cells, **own | {"symmetry": self.symmetry if has_groups(self.composition) else 0.0})
+        return Draws(cells=cells, **own | {"symmetry": 0.0 if self.composition.thickness is None else self.symmetry})
 
     @cached_property
     def known(self) -> KnownCell | None:

@@ -15,8 +15,6 @@ from ase.build import make_supercell
 from matscipy.neighbours import neighbour_list
 from numpy.linalg import matrix_power as power
 from numpy.random import Generator
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from gendesign.generate.perovskite.build import DEPTH
@@ -26,6 +24,7 @@ from gendesign.generate.perovskite.layer import IN_PLANE
 from gendesign.generate.perovskite.placement import draw_orientation
 from gendesign.generate.perovskite.stack import Layer, draw_slide, stack
 from gendesign.structure.perovskite import METALS, TYPICAL, halides_of, metals_of
+from gendesign.structure.superposition import squares_apart
 
 OPERATORS = {  # how often
     "images": 0.4, "rotation": 0.2, "torsion": 0.15, "heredity": 0.1, "redraw": 0.05, "slide": 0.1,
@@ -285,22 +284,10 @@ def operations(parent: Parent, origin: Seat, chiral: bool) -> list[tuple[np.ndar
                 power(first, int(i) % 2) @ power(second, int(j) % 2) @ power(across, int(seat.side != origin.side))
                 for (i, j), seat in zip(moves, parent.seats, strict=True)
             ]
-            apart = [_apart(origin.positions @ image.T, seat.positions, numbers)
+            apart = [squares_apart(origin.positions @ image.T, seat.positions, numbers)
                      for image, seat in zip(images, parent.seats, strict=True)]  # fmt: skip
             found[(np.array(images) + 0.0).tobytes()] = sum(apart), across, images
     return [found[key][1:] for key in sorted(found, key=lambda key: found[key][0])]
-
-
-def _apart(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> float:
-    """Sum of squared distances (Angstrom^2) of the heavy atoms of two molecules, whichever atoms of an element match.
-
-    A molecule that stands upside down, or has two branches alike, is where its image is under other names.
-    """
-    total = 0.0
-    for z in set(numbers.tolist()) - {1}:
-        squares = cdist(one[numbers == z], other[numbers == z], "sqeuclidean")
-        total += squares[linear_sum_assignment(squares)].sum()
-    return float(total)
 
 
 def _bridges(parent: Parent, seat: Seat, positions: np.ndarray) -> bool:

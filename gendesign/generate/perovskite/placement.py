@@ -130,32 +130,6 @@ def fill_pockets(
     return True
 
 
-def fill_bridges(
-    rng: Generator,
-    cation: Cation,
-    sites: np.ndarray,
-    arrangement: Arrangement,
-    shared: Orientation | None,
-    cap: float,
-) -> np.ndarray | None:
-    """Cations that stand on the pockets (sites, 3) of one layer and reach to the next; None where one found no room.
-
-    Returned is the vector (3,) from a pocket to the far anchor, the mean over the molecules; each is moved sideways so
-    that its own departure from the mean is shared by both of its pockets.
-    """
-    molecules, reaches = [], []
-    for number in range(len(sites)):
-        orientation = shared or draw_orientation(rng, cation, cap)
-        positions = orientation.positions(cation, draw_flip(rng, cation, True, number == 0))
-        molecules.append(positions)
-        reaches.append(positions[orientation.end.other])
-    mean = np.mean(reaches, axis=0)
-    for site, positions, reach in zip(sites, molecules, reaches, strict=True):
-        if not arrangement.add(cation.numbers, site + positions - (reach - mean) / 2 * [1, 1, 0]):
-            return None
-    return mean
-
-
 def _onto(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """The rotation matrix (3, 3) by the smallest angle from one unit vector to another."""
     cross, cosine = np.cross(start, end), float(start @ end)
