@@ -3,9 +3,9 @@
     python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
 has and a seed of its own; the lowest intact crystal is the reference, of several that tie the one most searches found.
-Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in OUTPUT/perovskites/longer, and the same command
-goes on with them; the file (perovskites.references, or the one in the package) is written after every composition,
-others in it are kept.
+Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in
+OUTPUT/perovskites/longer, and the same command goes on with them; the file (perovskites.references, or the one in the
+package) is written after every composition, others in it are kept.
 """
 
 import sys
@@ -71,7 +71,7 @@ def reference(material: Material, found: list[Found], potential) -> Candidate:
         potential=potential.name,
         weights_sha256=potential.weights_hash,
         energy_per_formula=lowest,
-        # eV per formula unit above the reference: the best of each search, and the lowest of all of them
+        # eV per formula unit above the reference (or below, of several that tie): the best of each search, and the lowest
         best_of_searches=" ".join("none" if above is None else f"{above:.4f}" for above in each),
         next_energies=" ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
     )

@@ -20,6 +20,13 @@ KNOWN = {
     "pb11 (12)": (2, 7), "p21/b11 (17)": (4, 14), "p2122 (20)": (4, 17), "p-4 (50)": (4, 81), "p4/m (51)": (8, 83),
 }  # fmt: skip
 
+# Determinant, trace and effect on the normal of their operations but the identity.
+TURNS = {
+    "p-1 (2)": {(-1, -3, -1)}, "p112 (3)": {(1, -1, 1)}, "p11m (4)": {(-1, 1, -1)}, "p211 (8)": {(1, -1, -1)},
+    "p2111 (9)": {(1, -1, -1)}, "pb11 (12)": {(-1, 1, 1)}, "p21/b11 (17)": {(-1, -3, -1), (1, -1, -1), (-1, 1, 1)},
+    "p2/b11 (16)": {(-1, -3, -1), (1, -1, -1), (-1, 1, 1)}, "p2122 (20)": {(1, -1, 1), (1, -1, -1)},
+}  # fmt: skip
+
 
 def test_the_refusal_needs_no_package():
     with pytest.raises(UserError, match="symmetry") as caught:
@@ -76,7 +83,8 @@ def test_bridged_crystals_have_the_group_that_was_drawn(cation, cells):
         heavy = atoms[atoms.numbers > 1]
         found = spglib.get_symmetry_dataset((heavy.cell.array, heavy.get_scaled_positions(), heavy.numbers), 0.3)
         group = atoms.info["orientations"]
-        assert len({turn.tobytes() for turn in found.rotations}) >= KNOWN[group][0]
+        turns = {(round(np.linalg.det(turn)), np.trace(turn), turn[2, 2]) for turn in found.rotations}
+        assert turns > TURNS[group]
         met.add(group)
         if composition.cation.chiral:
             assert (np.linalg.det(found.rotations) > 0).all()
@@ -92,10 +100,28 @@ def test_the_next_layer_follows_as_the_group_demands(seed):
         framework = build_framework(cell, 1, 3.0, Tilt())
         group, aim = symmetry.draw_group(rng, framework, False), rng.uniform(-6, 6, 3)
         step = bridges._obeying(aim, group, framework.lattice)
-        assert step[2] == aim[2] and np.linalg.norm(step - aim) < 6
-        for turn in group.rotations:
-            off = (turn @ step * turn[2, 2] - step)[:2] @ np.linalg.inv(framework.lattice[:, :2])
-            assert np.allclose(off, np.round(off), atol=1e-6)
+        plane = framework.lattice[:, :2]
+
+        def obeys(place: np.ndarray) -> bool:
+            off = [(turn[:2, :2] @ place * turn[2, 2] - place) @ np.linalg.inv(plane) for turn in group.rotations]
+            return np.allclose(off, np.round(off), atol=1e-6)
+
+        assert step[2] == aim[2] and obeys(step[:2])
+        fine = np.stack(np.meshgrid(*[np.arange(-16, 17) / 8] * 2), -1).reshape(-1, 2)  # lattice vectors
+        near = [place for place in fine @ plane if obeys(place)]
+        assert near and np.linalg.norm((step - aim)[:2]) < min(np.linalg.norm(place - aim[:2]) for place in near) + 1e-6
+
+
+@pytest.mark.parametrize("cells", [("1",), ("2x2",)])
+def test_where_no_group_suits_the_cation_starts_are_drawn_without(cells):
+    """In a cell of one metal every operation turns the layer over and leads the one cation onto itself."""
+    pytest.importorskip("pyxtal")
+    composition = compose("C[C@H]([NH3+])CC[NH3+]", halide="Br")
+    check_recipe(composition, Draws(cells=cells, **ALL), seed=0)
+    for index in range(2):
+        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
+        assert cation_fault(atoms, atoms.info["cations"]) == ""
+        assert ("(" in atoms.info["orientations"]) == (cells != ("1",))
 
 
 def test_the_square_net_has_the_groups_it_must_have():
@@ -156,3 +182,8 @@ def test_layers_with_cages_and_several_layers():
     atoms = build_start(composition, Draws(layers=2, **ALL), 1, 0).atoms
     assert atoms.info["orientations"].count("(") == 2 and network_fault(atoms, 2) == ""
     assert atoms.get_chemical_formula("hill") == composition.formula(4)
+    bridged = compose("[NH3+]CCCC[NH3+]", thickness=2)
+    atoms = build_start(bridged, Draws(layers=2, **ALL), 1, 0).atoms
+    assert atoms.info["orientations"].count("(") == 2 and network_fault(atoms, 2) == ""
+    assert cation_fault(atoms, atoms.info["cations"]) == ""
+    assert atoms.get_chemical_formula("hill") == bridged.formula(4)

@@ -12,7 +12,7 @@ from gendesign.structure.superposition import squares_apart
 
 MISFIT = 2.5  # Angstrom that contacts may push bridged layers apart, or a cation's ends miss their pockets by
 OWN_IMAGE = 0.3  # Angstrom, root mean square, by which heavy atoms may miss their image under an operation they obey
-HALVES = np.array(list(product((-0.5, 0.0, 0.5, 1.0), repeat=2)))  # in-plane lattice vectors
+HALVES = np.array(list(product((-0.5, 0.0, 0.5, 1.0), repeat=2)))  # steps about a place, in in-plane lattice vectors
 
 
 def fill_bridges(
@@ -74,7 +74,8 @@ def fill_bridge_orbits(
                 continue
             images = _distinct(cation, molecule + departure / 2, (first, far), step, group, lattice)
             before = len(arrangement.numbers)
-            if images and all(arrangement.add(cation.numbers, image) for image in images.values()):
+            free = images and images.keys() <= empty
+            if free and all(arrangement.add(cation.numbers, image) for image in images.values()):
                 break
             del arrangement.numbers[before:], arrangement.positions[before:]
         else:

@@ -36,7 +36,7 @@ class Draws:
     each, or half of the starts so (both). cap: largest angle of the cations' axis to the normal, degrees. padding:
     largest gap above contact between layers, Angstrom. contact: share of the van der Waals distance that atoms keep.
     compact: arrangements made for a start, the densest of which it is. redraws: those tried before it fails. symmetry:
-    share of starts whose layers, with the cations between them, obey a layer group; 3D perovskites have none.
+    share of starts whose layers obey a layer group each, with the cations between them; 3D perovskites have none.
     """
 
     cells: tuple[str, ...] = ("sqrt2",)
@@ -85,18 +85,12 @@ def build_start(composition: Composition, draws: Draws, seed: int, index: int) -
     The array `molecule` is -1 for the inorganic part and numbers the cations; atoms.info has metal, halide, thickness,
     cell, layers, formula_units, tilt (degrees about x, y, z), orientations (shared, each, or the layers' groups), and
     cations, which says how many of which SMILES follow the inorganic atoms, in order ("4 CCCC[NH3+]"). After `redraws`
-    arrangements without room the failure says so.
+    arrangements without room the failure says so; a symmetric start is drawn without symmetry before that.
     """
     rng = np.random.default_rng([seed, index])
     # Drawn elsewhere, so that the other starts are what they are without such ones.
     symmetric = np.random.default_rng([seed, index, SYMMETRY]).random() < draws.symmetry
-    found: list[Atoms] = []
-    for _ in range(draws.redraws):
-        atoms = _attempt(rng, composition, draws, symmetric)
-        if atoms is not None:
-            found.append(atoms)
-        if len(found) == draws.compact:
-            break
+    found = (symmetric and _arrangements(rng, composition, draws, True)) or _arrangements(rng, composition, draws, False)
     if found:
         return Start(min(found, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"]))
     return Start(Atoms(), f"no arrangement without contacts in {draws.redraws} draws (generator.contact, cap, cell)")
@@ -122,6 +116,18 @@ def check_recipe(composition: Composition, draws: Draws, seed: int, tries: int =
 def units(composition: Composition, cell: str, layers: int = 1) -> int:
     """Formula units in a cell."""
     return CELLS[cell] * (STACKED[cell] if composition.thickness is None else layers)
+
+
+def _arrangements(rng: Generator, composition: Composition, draws: Draws, symmetric: bool) -> list[Atoms]:
+    """The first `compact` of `redraws` attempts that found room."""
+    found: list[Atoms] = []
+    for _ in range(draws.redraws):
+        atoms = _attempt(rng, composition, draws, symmetric)
+        if atoms is not None:
+            found.append(atoms)
+        if len(found) == draws.compact:
+            break
+    return found
 
 
 def _attempt(rng: Generator, composition: Composition, draws: Draws, symmetric: bool) -> Atoms | None:
