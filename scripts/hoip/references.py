@@ -78,7 +78,7 @@ def reference(material: Material, found: list[Found], potential) -> Candidate:
 
 
 def _commonest(ranked: list[Candidate], found: list[Found]) -> Candidate:
-    """Of the crystals that tie for the lowest energy the one that most searches found; the lowest of several such."""
+    """Of the crystals that tie for the lowest energy the one most searches found, those in published cells too; of several the lowest."""
     limit, match = energy_of(ranked[0]) + TIED, matcher()
     shapes = [[heavy_structure(one.atoms) for one in search.ranked if energy_of(one) <= limit] for search in found]
 
