@@ -71,14 +71,17 @@ def reference(material: Material, found: list[Found], potential) -> Candidate:
         potential=potential.name,
         weights_sha256=potential.weights_hash,
         energy_per_formula=lowest,
-        # eV per formula unit above the reference (or below, of several that tie): the best of each search, and the lowest
+        # eV per formula unit above the reference, or below where several tie: the best of each search, and the lowest
         best_of_searches=" ".join("none" if above is None else f"{above:.4f}" for above in each),
         next_energies=" ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
     )
 
 
 def _commonest(ranked: list[Candidate], found: list[Found]) -> Candidate:
-    """Of the crystals that tie for the lowest energy the one most searches found, those in published cells too; of several the lowest."""
+    """Of the crystals that tie for the lowest energy the one that most searches found, of several such the lowest.
+
+    Searches in published cells have a vote too.
+    """
     limit, match = energy_of(ranked[0]) + TIED, matcher()
     shapes = [[heavy_structure(one.atoms) for one in search.ranked if energy_of(one) <= limit] for search in found]
 

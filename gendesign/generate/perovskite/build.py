@@ -90,7 +90,9 @@ def build_start(composition: Composition, draws: Draws, seed: int, index: int) -
     rng = np.random.default_rng([seed, index])
     # Drawn elsewhere, so that the other starts are what they are without such ones.
     symmetric = np.random.default_rng([seed, index, SYMMETRY]).random() < draws.symmetry
-    found = (symmetric and _arrangements(rng, composition, draws, True)) or _arrangements(rng, composition, draws, False)
+    found = _arrangements(rng, composition, draws, symmetric)
+    if symmetric and not found:
+        found = _arrangements(rng, composition, draws, False)
     if found:
         return Start(min(found, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"]))
     return Start(Atoms(), f"no arrangement without contacts in {draws.redraws} draws (generator.contact, cap, cell)")
