@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from gendesign.benchmark import lattices, recovery, relaxing
 from gendesign.benchmark.potentials import test_files
 from gendesign.benchmark.record import Row, check_record, table, write
-from gendesign.benchmark.search import Material, Search, digest, fitting_cells, in_known_cell, settings_for
+from gendesign.benchmark.search import Material, Search, digest, fitting_cell, in_known_cell, settings_for
 from gendesign.potential.zoo import hash_of
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
@@ -34,8 +34,8 @@ from gendesign.validation.suite import read_frames
 BEST = 5  # of the candidates one must be the reference
 TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
            "stress MAE, combined": ("GPa", None)}  # fmt: skip
-LEAST = {"starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, "max_steps": 1, "max_atoms": 1,
-         "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
+LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, "max_steps": 1,
+         "max_atoms": 1, "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,12 @@ def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
     for text in settings.compositions:
         material = Material.parse(text)
         reference = recovery.reference_for(material, known, config)
-        chosen = settings_for(material, fitting_cells(material, settings.cell, settings.most_atoms), config)
+        cell = fitting_cell(material, settings.cell, settings.most_atoms)
+        chosen = {seed: settings_for(material, cell, config, seed) for seed in recovery.seeds_of(config)}
         given = (replace(reference, index=0),)
-        plans.append(Plan(material, Search(chosen, output / material.folder),
-                          Search(chosen, output / f"{material.folder}-reference", given)))  # fmt: skip
+        relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", given)
+        for seed, own in chosen.items():
+            plans.append(Plan(material, Search(own, output / f"{material.folder}-{seed}"), relaxed))
     return plans
 
 
@@ -99,7 +101,7 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     plans = {}
     for name in config.perovskites.known:
         material, starts = lattices.MATERIALS[name], config.perovskites.published
-        search = Search(settings_for(material, ["sqrt2"], config), output / name)
+        search = Search(settings_for(material, "sqrt2", config), output / name)
         cells = lattices.PHASES[name] if starts else {}
         phases = {
             phase: in_known_cell(search, cell, f"{name}-{phase}".replace(" ", "-"), starts)
@@ -124,13 +126,14 @@ def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output:
 
 
 def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None, output: Path) -> list[Row]:
-    """Whether each reference was found again, and the shares over all of them."""
+    """Whether each search found its reference again, and the shares over all of them."""
     rows, outcomes = [], []
     for plan in plans:
         found, reference = plan.search.run(potential), plan.reference.run(potential)
-        ask = None if teacher is None else _taught(teacher, output / plan.material.folder)
+        ask = None if teacher is None else _taught(teacher, output / plan.search.path.name)
         outcomes.append(recovery.judged(found, reference, BEST, ask))
-        rows += recovery.recovery_rows(plan.material.text, outcomes[-1], found, BEST)
+        title = f"{plan.material.text}, seed {plan.search.settings.seed}"
+        rows += recovery.recovery_rows(title, outcomes[-1], found, BEST)
     return [*recovery.share_rows(outcomes), *rows]
 
 

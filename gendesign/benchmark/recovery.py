@@ -91,8 +91,13 @@ def read_references(file: str | None) -> dict[str, Candidate]:
     return found
 
 
+def seeds_of(config: DictConfig) -> list[int]:
+    """Of the searches for each composition."""
+    return list(range(config.seed, config.seed + config.perovskites.searches))
+
+
 def reference_for(material: Material, known: dict[str, Candidate], config: DictConfig) -> Candidate:
-    """The reference of a material; raises UserError where there is none, or the search would not be independent."""
+    """The reference of a material; raises UserError where there is none, or a search would not be independent."""
     if material.text not in known:
         raise UserError(
             f"perovskites.compositions: no reference is known of {material.text}, only of "
@@ -105,14 +110,16 @@ def reference_for(material: Material, known: dict[str, Candidate], config: DictC
             f"perovskites.starts={config.perovskites.starts}: the reference of {material.text} is the best of {starts} "
             f"starts and must be that of {LONGER} times as many; give at most {int(starts) // LONGER}"
         )
-    if str(config.seed) in seeds:
-        raise UserError(f"seed={config.seed} was used for the reference of {material.text}; give another than "
-                        f"{', '.join(seeds)}")  # fmt: skip
+    if used := [seed for seed in seeds_of(config) if str(seed) in seeds]:
+        raise UserError(
+            f"seed={config.seed}, perovskites.searches={config.perovskites.searches}: seed {used[0]} was used for the "
+            f"reference of {material.text}; leave out {', '.join(seeds)}"
+        )
     return found
 
 
 def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[Row]:
-    """The rows of one composition; the outcome is the unit of a one."""
+    """The rows of one search; the outcome is the unit of a one."""
     n, unit = found.starts, "eV per formula unit"
     measured = recovery.outcome != UNKNOWN
     return [
@@ -132,7 +139,7 @@ def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[R
 
 
 def share_rows(recoveries: Sequence[Recovery]) -> list[Row]:
-    """Shares over all compositions asked for; what could not be judged counts against the target."""
+    """Shares over all searches asked for; what could not be judged counts against the target."""
     n = len(recoveries)
     close = sum(r.outcome == MATCHED and abs(r.match_energy) < ENERGY for r in recoveries)
     count = {outcome: sum(r.outcome == outcome for r in recoveries) for outcome in (MATCHED, LOWER, MISSED)}

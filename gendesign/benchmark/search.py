@@ -192,13 +192,15 @@ class Found:
         return next((candidate for candidate in self.ranked if candidate.info["converged"]), None)
 
 
-def settings_for(material: Material, cells: Sequence[str], config: DictConfig) -> DictConfig:
-    """Settings of `gendesign generate generator=perovskite` for this material with the benchmark's own in place."""
+def settings_for(material: Material, cell: str, config: DictConfig, seed: int | None = None) -> DictConfig:
+    """Settings of `gendesign generate generator=perovskite` for this material with the benchmark's own in place; the
+    seed is that of the benchmark, if none is given."""
     own, settings = config.perovskites, resolve("generate", ["generator=perovskite"])
     changed = {
-        "n": own.starts, "shard_size": own.shard_size, "seed": config.seed, "dtype": config.dtype,
+        "n": own.starts, "shard_size": own.shard_size, "dtype": config.dtype,
+        "seed": config.seed if seed is None else seed,
         "generator": {"cation": material.cation, "metal": material.metal, "halide": material.halide,
-                      "cell": list(cells), "rungs": own.rungs, "steps": own.steps, "max_atoms": own.max_atoms},
+                      "cell": [cell], "rungs": own.rungs, "steps": own.steps, "max_atoms": own.max_atoms},
         "relaxation": {key: own[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
         "screening": {"decomposition": 0, "rivals": 0},  # they cost minutes and change no rank
     }  # fmt: skip
@@ -214,15 +216,15 @@ def in_known_cell(search: Search, known: KnownCell, place: str, starts: int) -> 
     return Search(OmegaConf.merge(search.settings, changed), search.path.with_name(place))
 
 
-def fitting_cells(material: Material, allowed: Sequence[str], most: int) -> list[str]:
-    """Those of the cells that hold at most so many atoms; raises UserError where none does."""
+def fitting_cell(material: Material, allowed: Sequence[str | int] | str | int, most: int) -> str:
+    """The first of the cells that holds at most so many atoms; raises UserError where none does."""
     composition, atoms = material.composition, material.atoms
-    Draws(cells=tuple(allowed))  # names of cells that do not exist are said first
-    fitting = [cell for cell in allowed if units(composition, cell) * atoms <= most]
-    if not fitting:
+    names = Draws(cells=(allowed,) if isinstance(allowed, str | int) else tuple(allowed)).cells  # or says what exists
+    fitting = next((cell for cell in names if units(composition, cell) * atoms <= most), None)
+    if fitting is None:
         raise UserError(
             f"perovskites.most_atoms={most}: {material.text} has {atoms} atoms per formula unit, which fit into none "
-            f"of the cells {', '.join(allowed)}; give a larger one or leave the composition out"
+            f"of the cells {', '.join(names)}; give a larger number, a smaller cell, or leave the composition out"
         )
     return fitting
 

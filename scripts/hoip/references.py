@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
-from gendesign.benchmark.search import Found, Material, Search, fitting_cells, in_known_cell, settings_for
+from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
 from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
@@ -31,18 +31,17 @@ SHOWN = 10  # energies of the ranked crystals that stand beside a reference
 
 def planned(material: Material, config: DictConfig, output: Path) -> list[Search]:
     """The independent random searches of one composition."""
-    cells = fitting_cells(material, config.perovskites.cell, config.perovskites.most_atoms)
+    cell = fitting_cell(material, config.perovskites.cell, config.perovskites.most_atoms)
     searches = []
     for seed in SEEDS:
-        settings = settings_for(material, cells, config)
-        settings.seed = seed
+        settings = settings_for(material, cell, config, seed)
         searches.append(Search(settings, output / f"{material.folder}-{seed}"))
     return searches
 
 
 def published(material: Material, config: DictConfig, output: Path) -> list[Search]:
     """The searches in published cells, where they are known and hold few enough atoms; their crystals are relaxed."""
-    searches, search = [], Search(settings_for(material, ["sqrt2"], config), output / material.folder)
+    searches, search = [], Search(settings_for(material, "sqrt2", config), output / material.folder)
     phases = [cell for name, one in MATERIALS.items() if one == material for cell in PHASES[name].values()]
     for number, cell in enumerate(phases):
         setting = possible_settings(material.composition, cell)[0]

@@ -27,7 +27,7 @@ from gendesign.benchmark.recovery import (
     reference_for,
     share_rows,
 )
-from gendesign.benchmark.search import Found, Material, Metered, fitting_cells
+from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
@@ -167,9 +167,10 @@ def test_materials_and_their_cells():
     material = Material.parse("C[NH3+] Pb I")
     assert material.composition.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
     assert Material("C/C=C\\C[NH3+]", "Pb", "I").folder != Material("C/C=C/C[NH3+]", "Pb", "I").folder
-    assert fitting_cells(material, ["1", "sqrt2", "2x2"], 42) == ["1", "sqrt2"]
+    fitting = [fitting_cell(material, ["2x2", "sqrt2", 1], most) for most in (84, 83, 42, 41)]
+    assert fitting == ["2x2", "sqrt2", "sqrt2", "1"] and fitting_cell(material, 1, 21) == "1"
     with pytest.raises(UserError, match="21 atoms per formula unit"):
-        fitting_cells(material, ["sqrt2"], 41)
+        fitting_cell(material, ["sqrt2"], 41)
     with pytest.raises(UserError, match="is not CATION METAL HALIDE"):
         Material.parse("C[NH3+] PbI")
 
@@ -180,12 +181,16 @@ def test_references_must_be_independent_of_the_search(crystals, tmp_path):
     write_extxyz([Candidate(crystals[0], 7, "perovskite", 1002, info=info)], path)
     known = read_references(str(path))
 
-    def config(seed: int, starts: int):
-        return OmegaConf.create({"seed": seed, "perovskites": {"starts": starts}})
+    def config(seed: int, starts: int, searches: int = 1):
+        return OmegaConf.create({"seed": seed, "perovskites": {"starts": starts, "searches": searches}})
 
     found = reference_for(material, known, config(0, 8))
     assert np.allclose(found.atoms.positions, crystals[0].positions) and found.seed == 1002
-    for settings, said in ((config(0, 9), "give at most 8"), (config(1001, 8), "seed=1001")):
+    for settings, said in (
+        (config(0, 9), "give at most 8"),
+        (config(1001, 8), "seed 1001 was used"),
+        (config(999, 8, searches=3), "seed=999, perovskites.searches=3: seed 1001 was used"),
+    ):
         with pytest.raises(UserError, match=said):
             reference_for(material, known, settings)
     with pytest.raises(UserError, match=r"no reference is known of CC\[NH3\+\] Pb I, only of C\[NH3\+\] Pb I"):
@@ -270,7 +275,8 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
-    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4", "seed=8"]
+    words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
+    words += ["seed=8", "perovskites.searches=2"]
     assert cli.main(words) == 2
     assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
     maker.main(keys)
@@ -282,8 +288,11 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     energy = rows["energy MAE, combined"]
     assert energy["value"] == pytest.approx(10) and energy["target"] == "<= 5" and energy["n"] == 3
     assert rows["stress MAE, combined"]["value"] < 1e-6
-    name = "C[NH3+] Pb I"
-    assert rows[f"{name}: outcome, best 5"]["unit"] in (MATCHED, LOWER, MISSED)
+    assert rows["recovered: matched or lower"]["n"] == 2
+    outcomes = [rows[f"C[NH3+] Pb I, seed {seed}: outcome, best 5"]["unit"] for seed in (8, 9)]
+    for outcome in (MATCHED, LOWER, MISSED):
+        assert rows[f"recovered: {outcome}"]["value"] == outcomes.count(outcome) / 2
+    name = "C[NH3+] Pb I, seed 8"
     calls, evaluations = rows[f"{name}: model calls"]["value"], rows[f"{name}: structure evaluations"]["value"]
     assert 10 < calls < evaluations and rows[f"{name}: starts"]["value"] == 8
     assert rows[f"{name}: match above the reference"]["n"] == (rows[f"{name}: rank of the match"]["value"] is not None)
@@ -294,7 +303,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     assert rows["CsPbBr3, cubic: lattice constant"]["value"] == pytest.approx(cubic_minimum("CsPbBr3"), abs=0.01)
     assert rows["batches over one by one"]["target"] == ">= 1" and rows["batches over one by one"]["value"] > 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("out/perovskites/*/*/shards/*")}
-    assert len(before) == 10  # five long searches, one, its reference, three of the known crystal
+    assert len(before) == 11  # five long searches, two, their reference, three of the known crystal
     assert cli.main(words) == 0
     again = {row["name"]: row for row in json.loads((record / "perovskites.json").read_text())}
     assert {path: path.stat().st_mtime_ns for path in before} == before
