@@ -123,7 +123,8 @@ def test_broken_networks_and_cations_are_recognised():
 
 
 def test_a_proton_between_two_molecules_belongs_to_both():
-    water = Atoms("OH2OH2", [[0, 0, 0], [0, 0, 0.97], [0, 0.94, -0.24], [0, 0, 2.72], [0, 0.94, 2.96], [0, -0.94, 2.96]])
+    first, second = [[0, 0, 0], [0, 0, 0.97], [0, 0.94, -0.24]], [[0, 0, 2.72], [0, 0.94, 2.96], [0, -0.94, 2.96]]
+    water = Atoms("OH2OH2", first + second)
     assert cation_fault(water, "2 O") == ""  # 1.75 Angstrom from the next: a hydrogen bond
     water.positions[1, 2], water.positions[3:, 2] = 1.17, water.positions[3:, 2] - 0.36
     assert "close as a bond" in cation_fault(water, "2 O")

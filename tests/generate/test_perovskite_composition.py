@@ -125,7 +125,7 @@ def test_formulas_are_balanced(settings, formula):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (dict(cation="CCCCN"), "charge +0"),
+        (dict(cation="CCCCN"), "charge 0; it must be 1 or 2"),
         (dict(cation="[O-]C(=O)C"), "charge -1"),
         (dict(cation="CCCC[NH3+"), "no SMILES"),
         (dict(cation="C[NH3+].[I-]"), "several molecules"),

@@ -104,7 +104,7 @@ def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
     charge = Chem.GetFormalCharge(mol)
     if charge not in CHARGES:
         raise UserError(
-            f"cation={text} has charge {charge:+d}; a perovskite needs +1 or +2: protonate the amine, as in CCCC[NH3+]"
+            f"cation={text} has charge {charge}; it must be 1 or 2: protonate one amine or two, as in CCCC[NH3+]"
         )
     return mol
 
