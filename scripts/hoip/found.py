@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase import Atoms
 from cations import BROAD, TRAINED
-from structures import apart, rattled, strained
+from structures import apart, one_isomer, rattled, strained
 
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
@@ -69,7 +69,7 @@ def _search(k: int) -> "tuple[Potential, str, list[Candidate]]":
     metal, halide = rng.choice(["Pb", "Sn"], p=[0.7, 0.3]), rng.choice(["I", "Br", "Cl"], p=[0.5, 0.3, 0.2])
     potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
     try:
-        search = Perovskite(potential, smiles, str(metal), str(halide), cell="1")
+        search = Perovskite(potential, one_isomer(smiles), str(metal), str(halide), cell="1")
     except UserError:  # a cation that fits no pocket
         return potential, smiles, []
     return potential, smiles, search.generate(range(CANDIDATES), seed=k)
@@ -87,7 +87,7 @@ def small_enough() -> list[str]:
     """Cations to learn from that fit into MOST atoms, in an order that mixes their families."""
     fitting = []
     for smiles in TRAINED + BROAD:
-        made = compose(smiles, conformers=1)
+        made = compose(one_isomer(smiles), conformers=1)
         if made.spacers * len(made.cation.numbers) + made.metals + made.sites <= MOST:
             fitting.append(smiles)
     return np.random.default_rng(35).permutation(fitting).tolist()

@@ -11,11 +11,12 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
 from numpy.random import Generator
+from rdkit import Chem
 from scipy.spatial.transform import Rotation
 from wider import put_together
 
 from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.cation import Cation, read_cation
+from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
 from gendesign.generate.perovskite.composition import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
 from gendesign.structure.types import UserError
@@ -84,11 +85,17 @@ def _mixture(rng: Generator, layered: bool) -> str:
     return str(rng.choice(MIXTURES[layered])) if rng.random() < 0.1 else _halide(rng)
 
 
+def one_isomer(smiles: str) -> str:
+    """The cation, one of its isomers where the SMILES leaves several open, which generators refuse."""
+    found = isomers(Chem.MolFromSmiles(NAMED.get(smiles, smiles)))
+    return smiles if len(found) == 1 else Chem.MolToSmiles(found[0])
+
+
 def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **composition) -> Atoms | None:
     # A third of the starts are nearer to contact than the search's own, which are loose.
     contact = float(rng.choice([0.62, 0.7, 0.7]))
     draws = Draws(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
-    made = compose(smiles, metal=_metal(rng), conformers=4, **composition)
+    made = compose(one_isomer(smiles), metal=_metal(rng), conformers=4, **composition)
     start = build_start(made, draws, seed=int(rng.integers(1 << 30)), index=0)
     if start.failure:
         return None
@@ -196,7 +203,7 @@ def _packed(rng: Generator, parts: list[Atoms], share: float, loose: float) -> A
 def salt(rng: Generator, named: Named) -> Atoms | None:
     """A salt of one cation, one or two formula units packed at random, from close contact to somewhat loose."""
     smiles, halide = named(), _halide(rng)
-    cation = read_cation(smiles, 4)
+    cation = read_cation(one_isomer(smiles), 4)
     parts = [_salt_unit(rng, cation, halide, moved=rng.random() < 0.1) for _ in range(int(rng.choice([1, 2])))]
     atoms = _packed(rng, parts, float(rng.uniform(0.68, 0.85)), float(rng.choice([1.0, 1.0, 1.05])))
     atoms.info["molecule"] = smiles
@@ -206,7 +213,7 @@ def salt(rng: Generator, named: Named) -> Atoms | None:
 def pair(rng: Generator, named: Named) -> Atoms | None:
     """A neutral pair almost alone, the proton anywhere between nitrogen and halide."""
     smiles, halide = named(), _halide(rng)
-    cation = read_cation(smiles, 4)
+    cation = read_cation(one_isomer(smiles), 4)
     unit = _salt_unit(rng, cation, halide, moved=rng.random() < 0.6)
     atoms = _packed(rng, [unit], 0.8, float(rng.uniform(1.15, 1.45)))
     atoms.info["molecule"] = smiles
@@ -252,7 +259,7 @@ def caesium_halide(rng: Generator, named: Named) -> Atoms | None:
 def chains(rng: Generator, named: Named) -> Atoms | None:
     """AMX3 of face-sharing octahedra (hexagonal, as the yellow form of formamidinium lead iodide)."""
     smiles = "Cs" if rng.random() < 0.3 else named()
-    cation = read_cation(smiles, 4)
+    cation = read_cation(one_isomer(smiles), 4)
     if cation.charge != 1 or cation.heavy > CAGE + 2:
         return None
     metal, halide = _metal(rng), _halide(rng)

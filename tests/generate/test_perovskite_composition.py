@@ -30,7 +30,7 @@ def test_butylammonium_is_tethered_by_its_nitrogen():
     [
         ("[NH3+]CCc1ccccc1", 1, 1),  # phenethylammonium
         ("[NH3+]CCCC[NH3+]", 2, 2),
-        ("[NH3+]CC1CCC(C[NH3+])CC1", 2, 2),
+        ("[NH3+]C[C@H]1CC[C@H](C[NH3+])CC1", 2, 2),
         ("CC([NH3+])CC", 1, 1),  # its nitrogen is at no end of the long axis
         ("C[NH3+]", 2, 1),  # nitrogen, and a carbon bonded to it
         ("[Cs+]", 0, 1),
@@ -51,6 +51,37 @@ def test_a_cation_from_a_file_keeps_its_geometry(tmp_path):
     lengths = [np.linalg.norm(found.conformers[0][i] - found.conformers[0][j]) for i, j in found.bonds]
     wanted = [np.linalg.norm(known.conformers[1][i] - known.conformers[1][j]) for i, j in known.bonds]
     assert sorted(lengths) == pytest.approx(sorted(wanted), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    "smiles",
+    [
+        "[NH3+]Cc1ccc(C[NH3+])cc1",  # rdkit finds charged carbons in some orders of the atoms, and nothing in others
+        "[NH3+]Cc1ccc[nH+]c1",
+        "[NH3+]Cc1ccc([N+](=O)[O-])cc1",
+        "NC(N)=[NH2+]",
+    ],
+)
+def test_bonds_do_not_depend_on_the_order_of_atoms(smiles, tmp_path):
+    known = read_cation(smiles, 1)
+    for seed in range(4):
+        shuffled = np.random.default_rng(seed).permutation(len(known.numbers))
+        write(tmp_path / "one.xyz", Atoms(known.numbers[shuffled], known.conformers[0][shuffled]))
+        assert read_cation(str(tmp_path / "one.xyz")).smiles == known.smiles
+
+
+def test_a_cation_without_a_hand_is_the_racemate():
+    cation = read_cation("CC([NH3+])CC")
+    mol, hands = Chem.AddHs(Chem.MolFromSmiles(cation.smiles)), set()
+    for positions in cation.conformers:
+        conformer = Chem.Conformer(len(positions))
+        conformer.SetPositions(np.ascontiguousarray(positions))
+        mol.AddConformer(conformer, assignId=True)
+    for conformer in mol.GetConformers():
+        Chem.AssignStereochemistryFrom3D(mol, conformer.GetId())
+        hands.update(Chem.FindMolChiralCenters(mol))
+    # mirror images in a crystal are made by reflections, and not by chance
+    assert len(cation.conformers) > 1 and len(hands) == 1 and not cation.chiral
 
 
 def test_structures_of_a_file_are_its_conformers_wherever_they_stand(tmp_path, monkeypatch):
@@ -129,6 +160,9 @@ def test_formulas_are_balanced(settings, formula):
         (dict(cation="[O-]C(=O)C"), "charge -1"),
         (dict(cation="CCCC[NH3+"), "no SMILES"),
         (dict(cation="C[NH3+].[I-]"), "several molecules"),
+        (dict(cation="CC=CC[NH3+]"), "isomers, such as C/C=C/C[NH3+] and C/C=C\\C[NH3+]; write one"),
+        (dict(cation="C[C@H]([NH3+])C(C)O"), "isomers"),  # one hand is given, the other is not
+        (dict(cation=None), "give one SMILES"),
         (dict(cation="nothing.sdf"), "no such file"),
         (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb and Sn"),
         (dict(cation="CCCC[NH3+]", halide="F"), "Cl, Br, I"),

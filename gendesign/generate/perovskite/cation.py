@@ -13,6 +13,7 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
+from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import UserError
@@ -23,6 +24,9 @@ WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for 
 ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
 TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")  # a chain of four, turned in the middle
 MOL_SUFFIXES = {".sdf", ".sd", ".mol"}
+ISOMERS = 16  # stereoisomers that are looked at
+ORDERS = 24  # of the atoms of a file without bonds, in which these are sought
+MOST_BONDS = 10_000  # arrangements of these that rdkit tries in each, as there may be far too many
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,16 @@ def read_cation(text: str, conformers: int = 20) -> Cation:
     """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
 
     A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of
-    its structures. Raises UserError for what cannot be read and for charges other than +1 and +2.
+    its structures. A SMILES without the hand of a chiral cation is the racemate. Raises UserError for what cannot be
+    read, for charges other than +1 and +2, and for a SMILES that may be several isomers, such as cis and trans.
     """
+    if not isinstance(text, str):
+        raise UserError(f"cation={text}: give one SMILES such as CCCC[NH3+], one of {', '.join(NAMED)}, or a file")
     if conformers < 1:
         raise UserError(f"generator.conformers={conformers}: give 1 or more, the most that starts are drawn from")
     text = text.strip()
-    if (path := Path(os.path.expanduser(text))).is_file():
-        return _cation(*_from_file(path))
+    if os.path.isfile(path := os.path.expanduser(text)):
+        return _cation(*_from_file(Path(path)))
     if Path(text).suffix in {*MOL_SUFFIXES, ".xyz"} or text.startswith(("/", "./", "~")):
         raise UserError(f"cation={text}: no such file; give the path of a structure file or a SMILES like CCCC[NH3+]")
     mol = _from_smiles(NAMED.get(text, text))
@@ -91,7 +98,23 @@ def _from_smiles(text: str) -> Chem.Mol:
         mol = Chem.MolFromSmiles(text)
     if mol is None or not mol.GetNumAtoms():
         raise UserError(f"cation={text!r} is no SMILES that can be read; write one with its charge, such as CCCC[NH3+]")
-    return _checked(mol, text)
+    found = isomers(_checked(mol, text))
+    if len(found) > 1:
+        first, second = (Chem.MolToSmiles(one) for one in found[:2])
+        raise UserError(f"cation={text} may be several isomers, such as {first} and {second}; write one of them")
+    return mol
+
+
+def isomers(mol: Chem.Mol) -> list[Chem.Mol]:
+    """The stereoisomers that a molecule leaves open, one of each pair of mirror images, its atoms in their order."""
+    options = StereoEnumerationOptions(tryEmbedding=True, unique=True, maxIsomers=ISOMERS, rand=7)
+    with rdBase.BlockLogs():
+        found = {Chem.MolToSmiles(one): one for one in EnumerateStereoisomers(mol, options=options)}
+    kept: dict[str, Chem.Mol] = {}
+    for smiles in sorted(found):
+        if _mirrored(found[smiles]) not in kept:
+            kept[smiles] = found[smiles]
+    return list(kept.values()) or [mol]
 
 
 def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
@@ -111,7 +134,7 @@ def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
 
 @cache
 def _embedded(smiles: str, most: int) -> tuple[np.ndarray, ...]:
-    mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
+    mol = Chem.AddHs(isomers(Chem.MolFromSmiles(smiles))[0])
     if mol.GetNumAtoms() == 1:
         return (np.zeros((1, 3)),)
     options = AllChem.ETKDGv3()
@@ -193,24 +216,49 @@ def _bonds_found(path: Path) -> list[Chem.Mol]:
 
 
 def _bonded(atoms: Atoms, path: Path) -> Chem.Mol:
-    """The molecule by the charge under which its atoms have whole bonds and none is left over."""
+    """The molecule with bonds, by the charge that leaves no electron without a partner.
+
+    What rdkit finds depends on the order of the atoms, of conjugated cations mostly: several are tried, until no more
+    atoms are charged than must be. No carbon may be.
+    """
+    charge = CHARGES[0] if atoms.numbers.sum() % 2 else CHARGES[1]
+    rng, best = np.random.default_rng(0), None
+    for order in [np.arange(len(atoms)), *(rng.permutation(len(atoms)) for _ in range(ORDERS - 1))]:
+        found = _with_bonds(atoms[order], charge)
+        if found is not None and (best is None or _charges(found) < _charges(best)):
+            best = found
+        if best is not None and _charges(best) == charge:
+            break
+    if best is None:
+        raise UserError(
+            f"cation={path}: its atoms make no cation of charge +1 or +2; check its hydrogens, or give an SDF file, "
+            "which states the bonds, or a SMILES"
+        )
+    return best
+
+
+def _with_bonds(atoms: Atoms, charge: int) -> Chem.Mol | None:
+    """What rdkit makes of atoms in this order; None where they have no whole bonds, or a carbon bears the charge."""
     block = f"{len(atoms)}\n\n" + "\n".join(
         f"{s} {x:.6f} {y:.6f} {z:.6f}" for s, (x, y, z) in zip(atoms.symbols, atoms.positions, strict=True)
     )
-    for charge in CHARGES:
-        with rdBase.BlockLogs():
-            mol = Chem.MolFromXYZBlock(block)
-            try:
-                if len(atoms) > 1:
-                    rdDetermineBonds.DetermineBonds(mol, charge=charge)
-                else:
-                    mol.GetAtomWithIdx(0).SetFormalCharge(charge)
-                Chem.SanitizeMol(mol)
-            except ValueError:
-                continue
-        if not any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
-            return mol
-    raise UserError(f"cation={path}: its atoms make no cation of charge +1 or +2; check its hydrogens or give a SMILES")
+    with rdBase.BlockLogs():
+        mol = Chem.MolFromXYZBlock(block)
+        try:
+            if len(atoms) > 1:
+                rdDetermineBonds.DetermineBonds(mol, charge=charge, maxIterations=MOST_BONDS)
+            else:
+                mol.GetAtomWithIdx(0).SetFormalCharge(charge)
+            Chem.SanitizeMol(mol)
+        except ValueError:
+            return None
+    wrong = any(a.GetNumRadicalElectrons() or a.GetAtomicNum() == 6 and a.GetFormalCharge() for a in mol.GetAtoms())
+    return None if wrong else mol
+
+
+def _charges(mol: Chem.Mol) -> int:
+    """How many charges stand at its atoms, of either sign."""
+    return sum(abs(atom.GetFormalCharge()) for atom in mol.GetAtoms())
 
 
 def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
@@ -248,11 +296,16 @@ def _is_charged(atom: Chem.Atom) -> bool:
 
 def _is_chiral(mol: Chem.Mol) -> bool:
     """Whether the mirror image is another molecule; that of a meso form is not."""
+    return _mirrored(mol) != Chem.MolToSmiles(mol)
+
+
+def _mirrored(mol: Chem.Mol) -> str:
+    """The SMILES of its mirror image."""
     mirrored = Chem.Mol(mol)
     for atom in mirrored.GetAtoms():
         atom.InvertChirality()
     Chem.AssignStereochemistry(mirrored, cleanIt=True, force=True)
-    return Chem.MolToSmiles(mirrored) != Chem.MolToSmiles(mol)
+    return Chem.MolToSmiles(mirrored)
 
 
 def find_ends(
