@@ -86,10 +86,9 @@ def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
     known = recovery.read_references(settings.references) if settings.compositions else {}
     for text in settings.compositions:
         material = Material.parse(text)
-        reference = recovery.reference_for(material, known, config)
+        given = recovery.references_for(material, known, config)
         cell = fitting_cell(material, settings.cell, settings.most_atoms)
         chosen = {seed: settings_for(material, cell, config, seed) for seed in recovery.seeds_of(config)}
-        given = (replace(reference, index=0),)
         relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", given)
         for seed, own in chosen.items():
             plans.append(Plan(material, Search(own, output / f"{material.folder}-{seed}"), relaxed))
@@ -127,13 +126,14 @@ def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output:
 
 def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None, output: Path) -> list[Row]:
     """Whether each search found its reference again, and the shares over all of them."""
-    rows, outcomes = [], []
+    rows, outcomes = [], {}
     for plan in plans:
         found, reference = plan.search.run(potential), plan.reference.run(potential)
         ask = None if teacher is None else _taught(teacher, output / plan.search.path.name)
-        outcomes.append(recovery.judged(found, reference, BEST, ask))
+        outcome = recovery.judged(found, reference, BEST, ask)
+        outcomes.setdefault(plan.material.text, []).append(outcome)
         title = f"{plan.material.text}, seed {plan.search.settings.seed}"
-        rows += recovery.recovery_rows(title, outcomes[-1], found, BEST)
+        rows += recovery.recovery_rows(title, outcome, found, BEST)
     return [*recovery.share_rows(outcomes), *rows]
 
 
@@ -186,7 +186,8 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, pat
     if not plans or not settings.timed:
         return relaxing.pace_rows(None, 0, potential.device)
     search = plans[0].search
-    limits = replace(make(search.settings.relaxation), optimizer="fire", max_steps=settings.timed_steps)
+    own = {"max_steps": settings.timed_steps, "fmax": settings.timed_fmax, "max_stress": settings.timed_stress}
+    limits = replace(make(search.settings.relaxation), optimizer="fire", **own)
     generator, starts = make(search.settings.generator, potential=potential), []
     for index in range(10 * settings.timed):
         start = generator.start(index, seed=search.settings.seed)
@@ -247,6 +248,9 @@ def _refuse(settings: DictConfig) -> None:
     for key, least in LEAST.items():
         if settings[key] is None or settings[key] < least:
             raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
+    for key in ("test", "compositions", "cell", "known", "cubic"):
+        if settings[key] is None:
+            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cell" else ", [] for none"))
     for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
         if unknown := [name for name in settings[key] if name not in allowed]:
             raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -1,6 +1,6 @@
 """Whether a search found a reference crystal again: matched, lower, or missed (arXiv 2403.06955 has no such test)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,19 @@ SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"
 MAKER = "python scripts/hoip/references.py potential=NAME"
 LONGER = 5  # times as many starts stand behind a reference
 MATCHED, LOWER, MISSED, UNKNOWN = "matched", "lower", "missed", "not judged"
+TIED = 0.001  # eV per formula unit: what single precision leaves of energies, so that crystals closer are one as good
+UNCONFIRMED = "lower, no teacher asked"  # not enough: a potential may err in favour of what it has not seen
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """rank: of the lowest candidate that is the reference, 1 the lowest of all; distance: root mean square between
-    their heavy atoms, Angstrom; match_energy: of that one above the reference; energy: of the lowest of all above the
-    reference, `taught`: the same by the teacher; eV per formula unit."""
+    """rank: of the lowest candidate that is a reference, 1 the lowest of all; which: of the references, from 0; distance:
+    root mean square between their heavy atoms, Angstrom; match_energy: of that one above the lowest reference; energy:
+    of the lowest of all above it, `taught`: the same by the teacher; eV per formula unit."""
 
     outcome: str
     rank: int | None = None
+    which: int | None = None
     distance: float | None = None
     match_energy: float | None = None
     energy: float | None = None
@@ -40,30 +43,33 @@ class Recovery:
 def judge(
     structures: Sequence[Atoms],
     energies: Sequence[float],
-    reference: Atoms,
+    references: Sequence[Atoms],
     reference_energy: float,
     k: int,
     taught: Callable[[], float | None] | None = None,
 ) -> Recovery:
     """What became of the reference, given unique intact structures from the lowest up; energies in eV per formula unit.
 
-    Matched when one of the first `k` is the reference (heavy atoms, volumes not scaled). Else lower when the first one
-    is another crystal and lies below the reference by more than what still counts as a copy; `taught` then tells
-    the same difference by a teacher, which must be below zero too. Everything else is missed.
+    There are several references where crystals tie. Matched when one of the first `k` is one of them (heavy atoms,
+    volumes not scaled). Else lower when the first one is another crystal and lies below the reference by more than what still counts as a copy; `taught` then tells
+    the same difference by a teacher, which must be below zero too (unconfirmed where there is none). Everything else is
+    missed.
     """
     if not structures:
         return Recovery(MISSED)
-    known, match = heavy_structure(reference), matcher()
-    rank = next((i for i, one in enumerate(structures, 1) if match.fit(known, heavy_structure(one))), None)
-    distance = None if rank is None else _distance(known, heavy_structure(structures[rank - 1]))
+    known, own, match = [heavy_structure(one) for one in references], map(heavy_structure, structures), matcher()
     above = [float(energy - reference_energy) for energy in energies]
-    found = Recovery(MISSED, rank, distance, None if rank is None else above[rank - 1], above[0])
-    if rank is not None and rank <= k:
+    fits = ((i, j, one) for i, one in enumerate(own) for j, other in enumerate(known) if match.fit(other, one))
+    place, which, one = next(fits, (None, None, None))
+    found = Recovery(MISSED, energy=above[0])
+    if place is not None:
+        found = Recovery(MISSED, place + 1, which, _distance(known[which], one), above[place], above[0])
+    if place is not None and place < k:
         return replace(found, outcome=MATCHED)
     if found.energy >= -ENERGY:
         return found
     if taught is None:
-        return replace(found, outcome=LOWER)
+        return replace(found, outcome=UNCONFIRMED)
     apart = taught()
     return replace(found, outcome=LOWER if apart is not None and apart < 0 else MISSED, taught=apart)
 
@@ -75,19 +81,21 @@ def _distance(first: Structure, second: Structure) -> float | None:
     return None if found is None else float(found[0] * length)
 
 
-def read_references(file: str | None) -> dict[str, Candidate]:
-    """References by "CATION METAL HALIDE" from a file, None for the shipped one; raises UserError."""
+def read_references(file: str | None) -> dict[str, tuple[Candidate, ...]]:
+    """References by "CATION METAL HALIDE" from a file, None for the shipped one, those that tie together; raises
+    UserError."""
     path = SHIPPED if file is None else Path(file).expanduser()
     if not path.is_file():
         raise UserError(f"perovskites.references={path} does not exist; make it: {MAKER}")
-    found = {}
+    found: dict[str, tuple[Candidate, ...]] = {}
     for candidate in read_structures([path]):
         if "composition" not in candidate.info or not len(metals_of(candidate.atoms)):
             raise UserError(
                 f"perovskites.references={path}, structure {candidate.index + 1} does not state its composition, or is "
                 f"no perovskite; make the file: {MAKER}"
             )
-        found[str(candidate.info["composition"])] = replace(candidate, history=(), failure=None)
+        text = str(candidate.info["composition"])
+        found[text] = (*found.get(text, ()), candidate)
     return found
 
 
@@ -96,15 +104,17 @@ def seeds_of(config: DictConfig) -> list[int]:
     return list(range(config.seed, config.seed + config.perovskites.searches))
 
 
-def reference_for(material: Material, known: dict[str, Candidate], config: DictConfig) -> Candidate:
-    """The reference of a material; raises UserError where there is none, or a search would not be independent."""
+def references_for(
+    material: Material, known: dict[str, tuple[Candidate, ...]], config: DictConfig
+) -> tuple[Candidate, ...]:
+    """The references of a material; raises UserError where there is none, or a search would not be independent."""
     if material.text not in known:
         raise UserError(
             f"perovskites.compositions: no reference is known of {material.text}, only of "
             f"{', '.join(known) or 'none'}; make one: {MAKER}"
         )
     found = known[material.text]
-    starts, seeds = found.info.get("starts"), str(found.info.get("seeds", "")).split()
+    starts, seeds = found[0].info.get("starts"), str(found[0].info.get("seeds", "")).split()
     if starts is not None and starts < LONGER * config.perovskites.starts:
         raise UserError(
             f"perovskites.starts={config.perovskites.starts}: the reference of {material.text} is the best of {starts} "
@@ -115,7 +125,7 @@ def reference_for(material: Material, known: dict[str, Candidate], config: DictC
             f"seed={config.seed}, perovskites.searches={config.perovskites.searches}: seed {used[0]} was used for the "
             f"reference of {material.text}; leave out {', '.join(seeds)}"
         )
-    return found
+    return tuple(replace(one, index=index, history=(), failure=None) for index, one in enumerate(found))
 
 
 def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[Row]:
@@ -125,6 +135,7 @@ def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[R
     return [
         Row(f"{name}: outcome, best {k}", 1 if measured else None, recovery.outcome, 1),
         Row(f"{name}: rank of the match", recovery.rank, "", len(found.ranked)),
+        Row(f"{name}: which of the references", None if recovery.which is None else recovery.which + 1, "", 1),
         Row(f"{name}: RMS distance of the match", recovery.distance, "Angstrom", 1 if recovery.rank else 0),
         Row(f"{name}: match above the reference", recovery.match_energy, unit, 1 if recovery.rank else 0),
         Row(f"{name}: best above the reference", recovery.energy, unit, 1),
@@ -138,31 +149,38 @@ def recovery_rows(name: str, recovery: Recovery, found: Found, k: int) -> list[R
     ]
 
 
-def share_rows(recoveries: Sequence[Recovery]) -> list[Row]:
-    """Shares over all searches asked for; what could not be judged counts against the target."""
-    n = len(recoveries)
-    close = sum(r.outcome == MATCHED and abs(r.match_energy) < ENERGY for r in recoveries)
-    count = {outcome: sum(r.outcome == outcome for r in recoveries) for outcome in (MATCHED, LOWER, MISSED)}
+def share_rows(recoveries: Mapping[str, Sequence[Recovery]]) -> list[Row]:
+    """Shares over all searches asked for, then over those of each composition; what could not be judged, and what is
+    lower by the potential alone, counts against the target."""
+    every = [one for some in recoveries.values() for one in some]
 
-    def share(number: int) -> float | None:
-        return number / n if n else None
+    def row(name: str, some: Sequence[Recovery], outcomes: Sequence[str], target: str | None = None) -> Row:
+        share = sum(one.outcome in outcomes for one in some) / len(some) if some else None
+        return Row(name, share, SHARE, len(some), target)
 
+    # the matching of heavy atoms is generous; copies within a search must agree in energy as well
+    close = [one if abs(one.match_energy or 0.0) < ENERGY else Recovery(MISSED) for one in every]
+    first = [one if not one.which else Recovery(MISSED) for one in every]
     return [
-        Row("recovered: matched or lower", share(count[MATCHED] + count[LOWER]), SHARE, n, ">= 0.8"),
-        *(Row(f"recovered: {outcome}", share(number), SHARE, n) for outcome, number in count.items()),
-        # the matching of heavy atoms is generous; copies within a search must agree in energy as well
-        Row(f"recovered: matched, energies within {ENERGY:g} eV per formula unit", share(close), SHARE, n),
+        row("recovered: matched or lower", every, (MATCHED, LOWER), ">= 0.8"),
+        *(row(f"recovered: {outcome}", every, [outcome]) for outcome in (MATCHED, LOWER, UNCONFIRMED, MISSED)),
+        row(f"recovered: matched, energies within {ENERGY:g} eV per formula unit", close, [MATCHED]),
+        row("recovered: matched, references that tie left out", first, [MATCHED]),
+        *(row(f"{name}: matched or lower", some, (MATCHED, LOWER)) for name, some in recoveries.items()),
     ]
 
 
 def judged(found: Found, reference: Found, k: int, taught: Callable[[Atoms, Atoms], Any] | None) -> Recovery:
     """`judge` of a search against the reference as this potential relaxed it; taught(best, reference): see `judge`.
 
-    A reference that broke, or that is not relaxed to the end, could make a search look better than it is: not judged.
+    References are those that tie under this potential as well, in the order of the file. One that broke, or that is not
+    relaxed to the end, could make a search look better than it is: not judged where there is no other.
     """
     known = reference.settled
     if known is None:
         return Recovery(UNKNOWN)
+    tied = [c for c in reference.ranked if c.info["converged"] and energy_of(c) <= energy_of(known) + TIED]
+    tied.sort(key=lambda candidate: candidate.index)
     ask = None if taught is None or found.best is None else lambda: taught(found.best.atoms, known.atoms)
     structures, energies = [c.atoms for c in found.ranked], [energy_of(c) for c in found.ranked]
-    return judge(structures, energies, known.atoms, energy_of(known), k, ask)
+    return judge(structures, energies, [c.atoms for c in tied], energy_of(known), k, ask)

@@ -93,7 +93,8 @@ def measured(structures: Sequence[Atoms], potential: Any, settings: Relaxation) 
 
 
 def pace_rows(found: dict[str, dict[str, float]] | None, n: int, device: torch.device) -> list[Row]:
-    """Structures per second both ways and their ratio, which has a target for each kind of device."""
+    """Structures per second both ways and their ratio, which has a target for each kind of device; there is none unless
+    both came equally far."""
     name, target = "batches over one by one", FASTER.get(device.type, FASTER["cpu"])
     if found is None:
         return [*(Row(title, None, "structures/s", 0) for title in WAYS.values()), Row(name, None, "", 0, target)]
@@ -103,5 +104,6 @@ def pace_rows(found: dict[str, dict[str, float]] | None, n: int, device: torch.d
         rows.append(Row(title, n / pace["seconds"], "structures/s", n))
         rows.append(Row(f"{title}: converged", pace["converged"] / n, SHARE, n))
         rows.append(Row(f"{title}: steps", pace["steps"], "steps, mean", n))
-    ratio = found["single"]["seconds"] / found["batched"]["seconds"]
+    one, all_ = found["single"], found["batched"]
+    ratio = one["seconds"] / all_["seconds"] if one["converged"] == all_["converged"] > 0 else None
     return [*rows, Row(name, ratio, "", n, target)]

@@ -113,7 +113,8 @@ class Search:
 
     def identity(self, weights: str) -> dict[str, Any]:
         """What makes two searches the same."""
-        keys = ("generator", "relaxation", "screening", "n", "seed", "shard_size", "dtype")
+        keys = ["generator", "relaxation", "screening", "dtype"]
+        keys += ["n", "seed", "shard_size"] if self.given is None else []  # of what is given nothing is drawn
         settings = OmegaConf.to_container(self.settings, resolve=True)
         files = {} if self.given is None else {"structures": digest([c.atoms for c in self.given])}
         cation = Path(os.path.expanduser(str(settings["generator"]["cation"])))

@@ -4,14 +4,15 @@ import atexit
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 import ase.io
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
@@ -93,6 +94,7 @@ def make_run(
 
 def make(section: DictConfig, **arguments: Any) -> Any:
     """The object a section's `_target_` names; settings that its class refuses become a UserError of one line."""
+    _refuse_null(section)
     try:
         # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
         return instantiate(section, _partial_=True, _convert_="all")(**arguments)
@@ -103,6 +105,16 @@ def make(section: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         raise
+
+
+def _refuse_null(section: DictConfig) -> None:
+    """Raise UserError for a null where the class wants a value."""
+    target = get_object(section._target_)
+    hints = get_type_hints(target) if is_dataclass(target) else {}
+    for field in fields(target) if hints else ():
+        wants = get_args(hints[field.name]) or (hints[field.name],)
+        if field.name in section and section[field.name] is None and not {NoneType, Any} & set(wants):
+            raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
 
 
 def _with_screening(stages: Stages, config: DictConfig, potential: Potential) -> Stages:

@@ -201,14 +201,15 @@ def octahedra(atoms: Atoms) -> Octahedra:
 
 
 def hydrogen_bonds(atoms: Atoms) -> int:
-    """Hydrogens of N-H...X: H...X below 0.92 of the van der Waals distance, N-H...X above 120 degrees."""
+    """Hydrogens of N-H...X, X a halide and no halogen of a molecule: H...X below 0.92 of the van der Waals distance, N-H...X above 120 degrees."""
     hydrogens = np.flatnonzero(atoms.numbers == 1)
     found: dict[int, list[np.ndarray]] = {}
     first, second, vectors = neighbor_list("ijD", atoms, {("H", "N"): 1.25})
     donor = {int(i): v for i, j, v in zip(first, second, vectors, strict=True) if atoms.numbers[i] == 1}
     reach = {("H", symbol): SHORT * (vdw_radii[1] + vdw_radii[atomic_numbers[symbol]]) for symbol in ("Cl", "Br", "I")}
     first, second, vectors = neighbor_list("ijD", atoms, reach)
-    for i, vector in zip(first, vectors, strict=True):
+    to_halide = np.isin(second, halides_of(atoms))
+    for i, vector in zip(first[to_halide], vectors[to_halide], strict=True):
         found.setdefault(int(i), []).append(vector)
     return sum(
         any(_angle(donor[int(h)], vector) > DIRECT for vector in found.get(int(h), []))

@@ -2,7 +2,7 @@
 
     python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
-has and a seed of its own; the lowest intact crystal is the reference, of several that tie the one most searches found.
+has and a seed of its own; the lowest intact crystal is the reference, with those that tie with it.
 Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in
 OUTPUT/perovskites/longer, and the same command goes on with them; the file (perovskites.references, or the one in the
 package) is written after every composition, others in it are kept.
@@ -14,7 +14,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gendesign.benchmark.lattices import MATERIALS, PHASES
-from gendesign.benchmark.recovery import LONGER, SHIPPED, read_references
+from gendesign.benchmark.recovery import LONGER, SHIPPED, TIED, read_references
 from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
 from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.run.build import load
@@ -25,7 +25,6 @@ from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
 
 SEEDS = tuple(range(1001, 1001 + LONGER))
-TIED = 0.001  # eV per formula unit: what single precision leaves of the energies of such cells
 SHOWN = 10  # energies of the ranked crystals that stand beside a reference
 
 
@@ -53,42 +52,41 @@ def published(material: Material, config: DictConfig, output: Path) -> list[Sear
     return searches
 
 
-def reference(material: Material, found: list[Found], potential) -> Candidate:
-    """The best of all searches with where it comes from; raises UserError when none found an intact crystal."""
+def references(material: Material, found: list[Found], potential) -> list[Candidate]:
+    """The lowest crystal of all searches and those that tie with it, with where each comes from, first what most
+    searches found; raises UserError when none found an intact crystal."""
     ranked = sorted((candidate for one in found for candidate in one.ranked), key=energy_of)
     if not ranked:
         starts = sum(one.starts for one in found)
         raise UserError(f"{material.text}: no intact crystal among {starts} starts; give more perovskites.starts")
-    best = _commonest(ranked, found)
-    lowest = energy_of(best)
+    lowest = energy_of(ranked[0])
     each = [None if one.best is None else energy_of(one.best) - lowest for one in found]
-    return best.after(
-        "reference",
-        composition=material.text,
-        starts=sum(one.starts for one in found),
-        seeds=" ".join(map(str, SEEDS)),
-        potential=potential.name,
-        weights_sha256=potential.weights_hash,
-        energy_per_formula=lowest,
-        # eV per formula unit above the reference, or below where several tie: the best of each search, and the lowest
-        best_of_searches=" ".join("none" if above is None else f"{above:.4f}" for above in each),
-        next_energies=" ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
-    )
+    info = {
+        "composition": material.text,
+        "starts": sum(one.starts for one in found),
+        "seeds": " ".join(map(str, SEEDS)),
+        "potential": potential.name,
+        "weights_sha256": potential.weights_hash,
+        # eV per formula unit above the lowest: the best of each search, and the first of all
+        "best_of_searches": " ".join("none" if above is None else f"{above:.4f}" for above in each),
+        "next_energies": " ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
+    }
+    made = [
+        candidate.after("reference", **info, energy_per_formula=energy_of(candidate), found_by=times)
+        for candidate, times in _tied(ranked, found)
+    ]
+    return sorted(made, key=lambda candidate: -candidate.info["found_by"])
 
 
-def _commonest(ranked: list[Candidate], found: list[Found]) -> Candidate:
-    """Of the crystals that tie for the lowest energy the one that most searches found, of several such the lowest.
-
-    Searches in published cells have a vote too.
-    """
-    limit, match = energy_of(ranked[0]) + TIED, matcher()
-    shapes = [[heavy_structure(one.atoms) for one in search.ranked if energy_of(one) <= limit] for search in found]
-
-    def finds(candidate: Candidate) -> int:
+def _tied(ranked: list[Candidate], found: list[Found]) -> list[tuple[Candidate, int]]:
+    """Crystals as low as the lowest, each once, and how many searches have it so low, those in published cells too."""
+    limit, match, kept = energy_of(ranked[0]) + TIED, matcher(), []
+    for candidate in ranked:
         own = heavy_structure(candidate.atoms)
-        return sum(any(match.fit(own, other) for other in some) for some in shapes)
-
-    return max((candidate for candidate in ranked if energy_of(candidate) <= limit), key=finds)
+        if energy_of(candidate) <= limit and not any(match.fit(own, other) for _, other in kept):
+            kept.append((candidate, own))
+    low = [[heavy_structure(one.atoms) for one in search.ranked if energy_of(one) <= limit] for search in found]
+    return [(one, sum(any(match.fit(own, other) for other in some) for some in low)) for one, own in kept]
 
 
 def main(words: list[str]) -> None:
@@ -102,10 +100,10 @@ def main(words: list[str]) -> None:
     for search in (search for some in searches.values() for search in some):
         search.check(potential)
     for material in materials:
-        made = reference(material, [search.run(potential) for search in searches[material]], potential)
-        kept = read_references(str(path)) if path.is_file() else {}
-        write_extxyz({**kept, material.text: made}.values(), path)
-        print(f"{material.text}: {made.info['best_of_searches']} eV per formula unit, the best of each search")
+        made = references(material, [search.run(potential) for search in searches[material]], potential)
+        kept = {**(read_references(str(path)) if path.is_file() else {}), material.text: made}
+        write_extxyz([one for some in kept.values() for one in some], path)
+        print(f"{material.text}: {made[0].info['best_of_searches']} eV per formula unit, the best of each search")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.contacts import clash, contact_height
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework
 from gendesign.generate.perovskite.placement import draw_orientation
-from gendesign.structure.perovskite import cation_fault, network_fault, octahedra
+from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, network_fault, octahedra
 from gendesign.structure.types import UserError
 
 CASES = {
@@ -120,6 +120,20 @@ def test_broken_networks_and_cations_are_recognised():
     halide = moved.positions[halide]
     moved.positions[-17:] += halide + [0, 0, 1.6] - moved.positions[hydrogen]
     assert "close as a bond" in cation_fault(moved, atoms.info["cations"])
+
+
+def test_layer_groups_play_no_part_in_three_dimensions():
+    start = build_start(compose("MA", thickness="3d"), Draws(cells=("sqrt2",), symmetry=1.0), 0, 0)
+    assert not start.failure and start.atoms.info["orientations"] in ("each", "shared")
+
+
+def test_halogens_of_molecules_bind_no_hydrogens():
+    ammonia = [[0, 0, 0], [0, 0, 1.01], [0.95, 0, -0.33], [-0.5, 0.85, -0.33]]
+    methyl = [[0, 0, 5.1], [1.0, 0, 5.5], [-0.5, 0.9, 5.5], [-0.5, -0.9, 5.5]]
+    for acceptor, count in ((methyl, 0), ([], 1)):
+        symbols = "NH3Cl" + ("CH3" if acceptor else "")
+        atoms = Atoms(symbols, [*ammonia, [0, 0, 3.3], *acceptor], cell=[12] * 3, pbc=True)
+        assert hydrogen_bonds(atoms) == count
 
 
 def test_a_proton_between_two_molecules_belongs_to_both():

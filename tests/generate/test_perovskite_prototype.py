@@ -21,6 +21,11 @@ def built(parameters, group, index=0, composition=MADE):
     return start.atoms
 
 
+def test_a_cell_without_symmetry_has_room_for_cations_drawn_one_by_one():
+    made = compose("CCCC[NH3+]", conformers=2)
+    assert all(len(built((8.7, 8.9, 13.8), "P1", index, made)) == 78 for index in range(2))
+
+
 @pytest.mark.parametrize(
     ("parameters", "group", "layers", "along"),
     [
@@ -121,7 +126,7 @@ def test_the_search_holds_the_cell():
         ({"known_cell": [8.4, 9.0, 40.0]}, "40.0 Angstrom for 2 layers, as many as .*=Pbca makes of one"),
         ({"known_cell": [8.4, 9.0, 19.0], "space_group": "P-1"}, "three numbers are enough .* and this has 2"),
         ({"thickness": "3d"}, "is for layers one octahedron thick"),
-        ({"cation": "[NH3+]CC[NH3+]"}, "of one halide with cations of charge \\+1, and this is"),
+        ({"cation": "[NH3+]CC[NH3+]"}, "of one halide with cations of charge \\+1; leave"),
         ({"cation": "C[C@H]([NH3+])c1ccccc1"}, "has reflections or an inversion, and .* is chiral"),
         ({"halide": "I3Br"}, "leave generator.known_cell and space_group out"),
     ],

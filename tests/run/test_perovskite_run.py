@@ -7,12 +7,15 @@ import pytest
 import torch
 from ase import Atoms
 from ase.io import write
+from ionic import Ionic
 
 from gendesign import cli
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.prototype import KnownCell
+from gendesign.run.build import make
 from gendesign.run.records import read_candidates
 from gendesign.run.settings import resolve
+from gendesign.structure.types import UserError
 
 WORDS = [
     "generate", "generator=perovskite", "generator.cation=C[NH3+]", "generator.cell=1", "device=cpu", "seed=1",
@@ -74,6 +77,12 @@ def test_another_cation_in_the_same_file_is_another_run(tiny, tmp_path, capfd):
         write(path, Atoms(cation.numbers, cation.conformers[0]))
         assert cli.main(words) == status
     assert str(path) in capfd.readouterr().err
+
+
+def test_null_where_a_value_is_wanted_is_one_line():
+    settings = resolve("generate", ["generator=perovskite", "generator.halide=null", "generator.space_group=null"])
+    with pytest.raises(UserError, match="^generator.halide=null: give a value, or leave it out$"):
+        make(settings.generator, potential=Ionic())
 
 
 def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):

@@ -89,7 +89,8 @@ def build_start(composition: Composition, draws: Draws, seed: int, index: int) -
     """
     rng = np.random.default_rng([seed, index])
     # Drawn elsewhere, so that the other starts are what they are without such ones.
-    symmetric = np.random.default_rng([seed, index, SYMMETRY]).random() < draws.symmetry
+    layered = composition.thickness is not None
+    symmetric = layered and np.random.default_rng([seed, index, SYMMETRY]).random() < draws.symmetry
     found = _arrangements(rng, composition, draws, symmetric)
     if symmetric and not found:
         found = _arrangements(rng, composition, draws, False)

@@ -73,7 +73,7 @@ class Composition:
             mixture = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in self.halides)
             raise UserError(
                 f"generator.halide={mixture}: {sites} halides of a cell cannot be divided so; give numbers that add up "
-                f"to a divisor of {sites}, or a larger generator.cell"
+                f"to a divisor of {sites}, a larger generator.cell, or generator.layers={total}"
             )
         return {symbol: sites * count // total for symbol, count in self.halides}
 

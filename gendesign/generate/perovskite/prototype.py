@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from itertools import product
 
@@ -25,7 +25,8 @@ from gendesign.structure.types import UserError
 NEAR = 1e-3  # of a lattice vector: the same place
 PLANE = "sqrt2"  # two metals in the plane of every layer
 FITS = 1.3  # most that this plane differs from that of flat octahedra, as a ratio
-CLOSER = 0.6  # of the van der Waals distance, where other starts keep more: the cell gives no way
+# Of the van der Waals distance, in the first draw and in the last: other starts keep more, but the cell gives no way.
+CLOSER, CLOSEST = 0.6, 0.45
 PLACES = np.array(list(product((0, 0.25, 0.5, 0.75), repeat=3)))  # of a metal, in lattice vectors
 # How thick a layer is, roughly: flat octahedra and 18 Angstrom^3 for each heavy atom of the cations, and a share of
 # both: 12.5 Angstrom for (butylammonium)2PbI4, 16.8 with phenethylammonium (measured 13.1 and 16.4).
@@ -135,15 +136,17 @@ class Setting:
 def build_in_cell(composition: Composition, known: KnownCell, draws: Draws, seed: int, index: int) -> Start:
     """Start `index` in that cell: octahedra tilted and displaced, cations drawn, all of it as the group demands.
 
-    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER) and redraws. Where metals sit in relation
+    Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER, less with every
+    draw down to CLOSEST) and redraws. Where metals sit in relation
     to the group, on quarters of its cell, is drawn as well. Atoms, their array `molecule` and their info are as
     build_start makes them, but for `tilt`, of which the group may leave little. Raises UserError for compositions and
     groups that have no such cell.
     """
     settings = possible_settings(composition, known)
     rng = np.random.default_rng([seed, index])
-    for _ in range(draws.redraws):
-        atoms = _attempt(rng, composition, known, settings[int(rng.integers(len(settings)))], draws)
+    for contact in np.linspace(min(draws.contact, CLOSER), min(draws.contact, CLOSEST), draws.redraws):
+        setting = settings[int(rng.integers(len(settings)))]
+        atoms = _attempt(rng, composition, known, setting, replace(draws, contact=float(contact)))
         if atoms is not None:
             return Start(atoms)
     return Start(Atoms(), f"no arrangement without contacts in {draws.redraws} draws (generator.contact, cap)")
@@ -154,8 +157,8 @@ def check_known(composition: Composition, known: KnownCell, draws: Draws, seed: 
     if all(build_in_cell(composition, known, draws, seed, index).failure for index in range(tries)):
         raise UserError(
             f"generator.known_cell: {composition.cation.smiles} finds no room in it in {tries} starts of "
-            f"{draws.redraws} draws; is it the cell of this composition? Else give a generator.contact below "
-            f"{CLOSER}, a larger generator.cap or more generator.redraws"
+            f"{draws.redraws} draws; give a group of more operations if there is one, a generator.contact below "
+            f"{CLOSEST}, a larger generator.cap or more generator.redraws, unless it is the cell of something else"
         )
 
 
@@ -165,7 +168,7 @@ def possible_settings(composition: Composition, known: KnownCell) -> tuple[Setti
     if composition.thickness != 1 or composition.cation.charge != 1 or len(composition.halides) > 1:
         raise UserError(
             "generator.known_cell is for layers one octahedron thick (generator.thickness=1) of one halide with "
-            f"cations of charge +1, and this is {composition.formula()}; leave generator.known_cell and space_group out"
+            "cations of charge +1; leave generator.known_cell and space_group out"
         )
     if composition.cation.chiral and (np.linalg.det(known.operations[0]) < 0).any():
         raise UserError(
@@ -235,7 +238,7 @@ def _operations(symbol: str) -> np.ndarray:
 def _attempt(
     rng: Generator, composition: Composition, known: KnownCell, setting: Setting, draws: Draws
 ) -> Atoms | None:
-    cell, contact, group = setting.cell.copy(), min(draws.contact, CLOSER), setting.group
+    cell, contact, group = setting.cell.copy(), draws.contact, setting.group
     tilt = draw_tilt(rng, PLANE, draws.tilt) if rng.random() < draws.tilted else Tilt()
     metals, halides = setting.metals, setting.halides
     # The tilts of one layer, which the group leads into the others.
