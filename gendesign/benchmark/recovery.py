@@ -21,15 +21,15 @@ SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"
 MAKER = "python scripts/hoip/references.py potential=NAME"
 LONGER = 5  # times as many starts stand behind a reference
 MATCHED, LOWER, MISSED, UNKNOWN = "matched", "lower", "missed", "not judged"
-TIED = 0.001  # eV per formula unit: what single precision leaves of energies, so that crystals closer are one as good
+TIED = 0.0005  # eV per formula unit, two steps of single precision at such energies: crystals no further apart tie
 UNCONFIRMED = "lower, no teacher asked"  # not enough: a potential may err in favour of what it has not seen
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """rank: of the lowest candidate that is a reference, 1 the lowest of all; which: of the references, from 0; distance:
-    root mean square between their heavy atoms, Angstrom; match_energy: of that one above the lowest reference; energy:
-    of the lowest of all above it, `taught`: the same by the teacher; eV per formula unit."""
+    """rank: of the lowest candidate that is a reference, 1 the lowest of all; which: of the references, from 0;
+    distance: root mean square between their heavy atoms, Angstrom; match_energy: of that one above the lowest
+    reference; energy: of the lowest of all above it, `taught`: the same by the teacher; eV per formula unit."""
 
     outcome: str
     rank: int | None = None
@@ -51,9 +51,9 @@ def judge(
     """What became of the reference, given unique intact structures from the lowest up; energies in eV per formula unit.
 
     There are several references where crystals tie. Matched when one of the first `k` is one of them (heavy atoms,
-    volumes not scaled). Else lower when the first one is another crystal and lies below the reference by more than what still counts as a copy; `taught` then tells
-    the same difference by a teacher, which must be below zero too (unconfirmed where there is none). Everything else is
-    missed.
+    volumes not scaled). Else lower when the first one is another crystal and lies below the reference by more than what
+    still counts as a copy; `taught` then tells the same difference by a teacher, which must be below zero too
+    (unconfirmed where there is none). Everything else is missed.
     """
     if not structures:
         return Recovery(MISSED)
