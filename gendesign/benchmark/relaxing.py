@@ -104,6 +104,6 @@ def pace_rows(found: dict[str, dict[str, float]] | None, n: int, device: torch.d
         rows.append(Row(title, n / pace["seconds"], "structures/s", n))
         rows.append(Row(f"{title}: converged", pace["converged"] / n, SHARE, n))
         rows.append(Row(f"{title}: steps", pace["steps"], "steps, mean", n))
-    one, all_ = found["single"], found["batched"]
-    ratio = one["seconds"] / all_["seconds"] if one["converged"] == all_["converged"] > 0 else None
+    alone, batch = found["single"], found["batched"]
+    ratio = alone["seconds"] / batch["seconds"] if alone["converged"] == batch["converged"] > 0 else None
     return [*rows, Row(name, ratio, "", n, target)]
