@@ -201,7 +201,8 @@ def octahedra(atoms: Atoms) -> Octahedra:
 
 
 def hydrogen_bonds(atoms: Atoms) -> int:
-    """Hydrogens of N-H...X, X a halide and no halogen of a molecule: H...X below 0.92 of the van der Waals distance, N-H...X above 120 degrees."""
+    """Hydrogens of N-H...X, X a halide and no halogen of a molecule: H...X below 0.92 of the van der Waals distance,
+    N-H...X above 120 degrees."""
     hydrogens = np.flatnonzero(atoms.numbers == 1)
     found: dict[int, list[np.ndarray]] = {}
     first, second, vectors = neighbor_list("ijD", atoms, {("H", "N"): 1.25})

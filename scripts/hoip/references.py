@@ -2,7 +2,8 @@
 
     python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
-has and a seed of its own; the lowest intact crystal is the reference, with those that tie with it.
+has and a seed of its own; the lowest intact crystal is the reference, of several that tie the one most searches found,
+and the others follow it in the file.
 Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in
 OUTPUT/perovskites/longer, and the same command goes on with them; the file (perovskites.references, or the one in the
 package) is written after every composition, others in it are kept.
