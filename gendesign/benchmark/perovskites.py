@@ -99,11 +99,11 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     """The searches for crystals whose lattices are known, by name, in the cell that these have."""
     plans = {}
     for name in config.perovskites.known:
-        material, starts = lattices.MATERIALS[name], config.perovskites.published
-        search = Search(settings_for(material, "sqrt2", config), output / name)
+        material, starts, seed = lattices.MATERIALS[name], config.perovskites.published, config.seed
+        search = Search(settings_for(material, "sqrt2", config), output / f"{name}-{seed}")
         cells = lattices.PHASES[name] if starts else {}
         phases = {
-            phase: in_known_cell(search, cell, f"{name}-{phase}".replace(" ", "-"), starts)
+            phase: in_known_cell(search, cell, f"{name}-{phase}-{seed}".replace(" ", "-"), starts)
             for phase, cell in cells.items()
         }
         plans[name] = Plan(material, search, phases=phases)

@@ -1,23 +1,28 @@
 """Make the reference crystals of `gendesign benchmark perovskites`: the best of long independent searches.
 
     python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
-Keys are those of the benchmark. Each composition is searched five times, each time with as many starts as the benchmark
-has and a seed of its own; the lowest intact crystal is the reference, of several that tie the one most searches found,
-and the others follow it in the file.
+Keys are those of the benchmark. Each composition is searched several times, with a seed of its own and at most
+480 candidates each time, until these are five times as many as perovskites.starts; the lowest intact crystal is the
+reference. Several that tie are relaxed on in double precision and come into the file in that order.
 Where the cell of the crystal is published and fits into most_atoms, starts in it are relaxed too. The searches lie in
 OUTPUT/perovskites/longer, and the same command goes on with them; the file (perovskites.references, or the one in the
 package) is written after every composition, others in it are kept.
 """
 
+import math
 import sys
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, TIED, read_references
 from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
 from gendesign.generate.perovskite.prototype import possible_settings
+from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load
 from gendesign.run.settings import SettingsError, resolve
 from gendesign.structure.crystals import heavy_structure, matcher
@@ -25,18 +30,18 @@ from gendesign.structure.files import write_extxyz
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
 
-SEEDS = tuple(range(1001, 1001 + LONGER))
+FIRST_SEED, MOST = 1001, 480  # candidates of each search; several searches tell how often a crystal is found
+CLOSER = Relaxation("precon_lbfgs", fmax=0.0005, max_steps=1000, cell=True, max_stress=0.005)  # tells what ties apart
 SHOWN = 10  # energies of the ranked crystals that stand beside a reference
 
 
 def planned(material: Material, config: DictConfig, output: Path) -> list[Search]:
     """The independent random searches of one composition."""
-    cell = fitting_cell(material, config.perovskites.cell, config.perovskites.most_atoms)
-    searches = []
-    for seed in SEEDS:
-        settings = settings_for(material, cell, config, seed)
-        searches.append(Search(settings, output / f"{material.folder}-{seed}"))
-    return searches
+    own = config.perovskites
+    cell, each = fitting_cell(material, own.cell, own.most_atoms), min(own.starts, MOST)
+    shorter = OmegaConf.merge(config, {"perovskites": {"starts": each, "shard_size": min(own.shard_size, each)}})
+    seeds = range(FIRST_SEED, FIRST_SEED + math.ceil(LONGER * own.starts / each))
+    return [Search(settings_for(material, cell, shorter, s), output / f"{material.folder}-{s}") for s in seeds]
 
 
 def published(material: Material, config: DictConfig, output: Path) -> list[Search]:
@@ -53,9 +58,21 @@ def published(material: Material, config: DictConfig, output: Path) -> list[Sear
     return searches
 
 
-def references(material: Material, found: list[Found], potential) -> list[Candidate]:
-    """The lowest crystal of all searches and those that tie with it, with where each comes from, first what most
-    searches found; raises UserError when none found an intact crystal."""
+def exact_energies(candidates: Sequence[Candidate], config: DictConfig) -> list[float]:
+    """Energies in eV per formula unit, relaxed on in double precision; infinite for what does not converge."""
+    done = relax(candidates, load(OmegaConf.merge(config, {"dtype": "float64"})), CLOSER)
+    return [energy_of(c) if c.failure is None and c.info["converged"] else math.inf for c in done]
+
+
+def references(
+    material: Material,
+    found: Sequence[Found],
+    potential: Any,
+    seeds: Sequence[int],
+    exact: Callable[[Sequence[Candidate]], list[float]],
+) -> list[Candidate]:
+    """The lowest crystal of all searches and those that tie with it, with where each comes from, from the lowest up by
+    the energies `exact` gives these; raises UserError when none found an intact crystal."""
     ranked = sorted((candidate for one in found for candidate in one.ranked), key=energy_of)
     if not ranked:
         starts = sum(one.starts for one in found)
@@ -65,18 +82,20 @@ def references(material: Material, found: list[Found], potential) -> list[Candid
     info = {
         "composition": material.text,
         "starts": sum(one.starts for one in found),
-        "seeds": " ".join(map(str, SEEDS)),
+        "seeds": " ".join(map(str, seeds)),
         "potential": potential.name,
         "weights_sha256": potential.weights_hash,
         # eV per formula unit above the lowest: the best of each search, and the first of all
         "best_of_searches": " ".join("none" if above is None else f"{above:.4f}" for above in each),
         "next_energies": " ".join(f"{energy_of(candidate) - lowest:.4f}" for candidate in ranked[:SHOWN]),
     }
+    tied = _tied(ranked, found)
+    energies = exact([candidate for candidate, _ in tied]) if len(tied) > 1 else [energy_of(tied[0][0])]
     made = [
-        candidate.after("reference", **info, energy_per_formula=energy_of(candidate), found_by=times)
-        for candidate, times in _tied(ranked, found)
+        candidate.after("reference", **info, energy_per_formula=energy_of(candidate), exact=energy, found_by=times)
+        for energy, (candidate, times) in zip(energies, tied, strict=True)
     ]
-    return sorted(made, key=lambda candidate: -candidate.info["found_by"])
+    return sorted(made, key=lambda candidate: candidate.info["exact"])
 
 
 def _tied(ranked: list[Candidate], found: list[Found]) -> list[tuple[Candidate, int]]:
@@ -101,7 +120,9 @@ def main(words: list[str]) -> None:
     for search in (search for some in searches.values() for search in some):
         search.check(potential)
     for material in materials:
-        made = references(material, [search.run(potential) for search in searches[material]], potential)
+        random = [search.settings.seed for search in planned(material, config, output)]  # published cells have none
+        found = [search.run(potential) for search in searches[material]]
+        made = references(material, found, potential, random, partial(exact_energies, config=config))
         kept = {**(read_references(str(path)) if path.is_file() else {}), material.text: made}
         write_extxyz([one for some in kept.values() for one in some], path)
         print(f"{material.text}: {made[0].info['best_of_searches']} eV per formula unit, the best of each search")

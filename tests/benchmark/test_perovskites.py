@@ -36,6 +36,7 @@ from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.potential.faces import AseCalculator
 from gendesign.relaxation import Relaxation, relax
+from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.memory import Memory
 from gendesign.structure.types import Candidate, UserError
@@ -243,7 +244,7 @@ def maker():
     return module
 
 
-def test_of_references_that_tie_the_one_most_searches_found_comes_first(crystals, maker):
+def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker):
     first, second = crystals
 
     def ended(*pairs: tuple[Atoms, float]) -> Found:
@@ -253,14 +254,30 @@ def test_of_references_that_tie_the_one_most_searches_found_comes_first(crystals
         )
         return Found(ranked, 8, 0, 1, 1, 1.0)
 
+    def made_of(searches: list[Found], *exact: float) -> list[Candidate]:
+        seeds, text = range(1, 1 + len(searches)), "C[NH3+] Pb I"
+        return maker.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
+
     searches = [ended((first, -7.0)), ended((disguised(second), -6.9996)), ended(), ended((second, -6.9997))]
-    made, other = maker.references(Material.parse("C[NH3+] Pb I"), searches, Ionic())
+    made, other = made_of(searches, -7.00001, -7.00002)
     assert np.array_equal(made.atoms.positions, second.positions) and made.info["starts"] == 32
+    assert made.info["seeds"] == "1 2 3 4"
     assert (made.info["energy_per_formula"], made.info["found_by"], other.info["found_by"]) == (-6.9997, 2, 1)
     assert made.info["best_of_searches"] == other.info["best_of_searches"] == "0.0000 0.0004 none 0.0003"
-    apart = [ended((first, -7.0)), ended((second, -6.99)), ended((second, -6.99))]
-    (made,) = maker.references(Material.parse("C[NH3+] Pb I"), apart, Ionic())
-    assert made.info["energy_per_formula"] == -7.0
+    made, _ = made_of(searches, -7.00001, np.inf)
+    assert np.array_equal(made.atoms.positions, first.positions)
+    (made,) = made_of([ended((first, -7.0)), ended((second, -6.99)), ended((second, -6.99))])
+    assert made.info["energy_per_formula"] == made.info["exact"] == -7.0
+
+
+def test_exact_energies_are_those_of_a_potential_in_double_precision(maker, monkeypatch, crystals):
+    asked = []
+    monkeypatch.setattr(maker, "load", lambda config: asked.append(config.dtype) or Ionic())
+    atoms = crystals[0]
+    candidate = Candidate(atoms, 0, info={"formula_units": 2})
+    (energy,) = maker.exact_energies([candidate], resolve("benchmark", ["dtype=float32"]))
+    assert asked == ["float64"]
+    assert energy < float(Ionic().evaluate([atoms], stress=False).energy[0]) / 2
 
 
 def labelled(path: Path) -> None:
@@ -325,6 +342,15 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     again = {row["name"]: row for row in json.loads((record / "perovskites.json").read_text())}
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert again == rows
+
+
+def test_another_seed_searches_in_other_folders(tmp_path):
+    def folders(seed: int) -> set[Path]:
+        config = resolve("benchmark", [f"seed={seed}", "perovskites=full", "perovskites.searches=2"])
+        plans = [*perovskites.recovery_plans(config, tmp_path), *perovskites.known_plans(config, tmp_path).values()]
+        return {s.path for plan in plans for s in plan.searches if s.given is None}
+
+    assert len(folders(3)) == 2 * 4 + 2 + 3 and not folders(3) & folders(5)
 
 
 @pytest.mark.parametrize(
