@@ -130,6 +130,64 @@ def test_a_layer_put_on_another_place_touches_the_one_below(cell):
     assert len(places) > 1
 
 
+def stacked(smiles: str, layers: int, **composition) -> Parent:
+    made = compose(smiles, **composition)
+    start = build_start(made, Draws(cells=("1",), layers=layers), seed=3, index=1)
+    return Parent.of(start.atoms, "1", made.cation, made.spacers * start.atoms.info["formula_units"], layers)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "layers", "more"),
+    [
+        ("CCCC[NH3+]", 2, {}),
+        ("CC[NH3+]", 3, {"thickness": 2, "a_site": "MA"}),
+        ("[NH3+]CCCC[NH3+]", 2, {"thickness": 2, "a_site": "FA"}),
+    ],
+)
+def test_a_cell_that_begins_with_another_layer_holds_the_same_crystal(smiles, layers, more):
+    parent = stacked(smiles, layers, **more)
+    assert np.bincount(parent.floors).tolist() == [len(parent.atoms) // layers] * layers
+    heights = parent.atoms.positions @ parent.axes[2]
+    for first in range(layers):
+        other = parent.begun_at(first)
+        moved = np.linalg.solve(parent.atoms.cell.T, (other.atoms.positions - parent.atoms.positions).T).T
+        np.testing.assert_allclose(moved, np.round(moved), atol=1e-9)
+        assert (moved[:, :2].round() == 0).all() and sorted(set(moved[:, 2].round())) == [0.0, 1.0][: 1 + (first > 0)]
+        own = other.atoms.positions @ other.axes[2]
+        metals = parent.atoms.numbers == 82
+        up = parent.atoms.cell[2] @ parent.axes[2]
+        lowest = heights[metals & (parent.floors == first)].min()
+        np.testing.assert_allclose(own[metals].min(), lowest, atol=1e-9)
+        assert own[metals].max() < lowest + up - 1.0  # all layers lie within one cell
+        again = Parent.of(other.atoms, "1", compose(smiles, **more).cation, len(parent.seats), layers)
+        assert (again.floors == other.floors).all() and (other.floors >= 0).all()
+        for seat in other.seats:
+            inside = seat.middle + seat.positions @ other.axes
+            np.testing.assert_allclose(inside, other.atoms.positions[seat.atoms], atol=1e-9)
+
+
+def test_children_of_several_layers_slide_between_any_two():
+    parent, cation, changed = stacked("CC[NH3+]", 3), read_cation("CC[NH3+]"), set()
+    rng, metals = np.random.default_rng(5), parent.atoms.numbers == 82
+
+    def steps(atoms) -> np.ndarray:
+        """From each layer to the next, sideways in lattice vectors."""
+        places, third = atoms.positions[metals], atoms.cell.array[2]
+        apart = np.roll(places, -1, axis=0) - places
+        apart -= np.floor(apart @ parent.axes[2] / (third @ parent.axes[2]))[:, None] * third
+        return apart @ np.linalg.pinv(atoms.cell.array[:2])
+
+    before = steps(parent.atoms)
+    for _ in range(120):
+        drawn = draw_child(rng, [parent], cation, 45.0)
+        if drawn and drawn[2] == "slide":
+            apart = steps(drawn[0]) - before
+            far = np.abs(apart - np.round(apart)).max(1) > 1e-6
+            assert far.sum() <= 1  # none by a slide of nothing
+            changed.update(np.flatnonzero(far).tolist())
+    assert changed == {0, 1, 2}
+
+
 def test_cations_in_cages_stay_where_they_are():
     made = parents("CC[NH3+]", "1", thickness=2, a_site="MA")
     rng = np.random.default_rng(1)

@@ -103,7 +103,9 @@ def _children(
 ) -> list[Candidate]:
     cation, spacers = composition.cation, composition.spacers
     pool = [own for parent in parents for own in (parent, _twice(parent, composition, settings, seed)) if own]
-    seated = [Parent.of(p.atoms, p.info["cell"], cation, spacers * p.info["formula_units"]) for p in pool]
+    seated = [
+        Parent.of(p.atoms, p.info["cell"], cation, spacers * p.info["formula_units"], p.info["layers"]) for p in pool
+    ]
     return [_child(pool, seated, index, cation, settings.cap, seed) for index in indices]
 
 

@@ -6,7 +6,7 @@ a seat, the pocket between four octahedra on one side of a layer, and what is pa
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -67,6 +67,7 @@ class Parent:
     steps (2, 3): in-plane vectors from one octahedron to the next; joined: whether the cell's translations join those
     that are next but one; axes (3, 3): rows along the first step, across it, and up to the next layer. heads: the atoms
     of a spacer that may stand in a pocket; depth: how far from the metals they do, Angstrom. closest: see _closest.
+    layers: of octahedra in the cell; floors (atoms,): the layer of each atom, counted upwards from the lowest, 0.
     """
 
     atoms: Atoms
@@ -77,11 +78,13 @@ class Parent:
     heads: np.ndarray
     depth: float
     closest: float
+    layers: int
+    floors: np.ndarray
 
     @classmethod
-    def of(cls, atoms: Atoms, cell: str, cation: Cation, spacers: int) -> "Parent":
-        """From atoms as the builder made them (array `molecule`), the name of their in-plane cell, and the spacers: so
-        many of the last molecules."""
+    def of(cls, atoms: Atoms, cell: str, cation: Cation, spacers: int, layers: int = 1) -> "Parent":
+        """From atoms as the builder made them (array `molecule`), the name of their in-plane cell, the spacers: so
+        many of the last molecules, and the number of layers."""
         steps = STEPS[cell] @ atoms.cell.array[:2]
         up = np.cross(*steps) / np.linalg.norm(np.cross(*steps))
         up *= np.sign(up @ atoms.cell.array[2])
@@ -92,7 +95,16 @@ class Parent:
         depth = DEPTH * float(np.mean([TYPICAL[z] for z in atoms.numbers[halides_of(atoms)]]))
         heads = np.array(sorted({end.atom for ends in cation.ends for end in ends}))
         seats = tuple(_seat(atoms, np.flatnonzero(molecule == name), heads, steps, axes, depth) for name in names)
-        return cls(atoms, seats, steps, cell != "2x2", axes, heads, depth, min(_closest(atoms)))
+        floors = _floors(atoms, seats, axes[2], layers)
+        return cls(atoms, seats, steps, cell != "2x2", axes, heads, depth, min(_closest(atoms)), layers, floors)
+
+    def begun_at(self, first: int) -> "Parent":
+        """The same crystal, its cell begun with that layer and those below it put on top: the last gap is another."""
+        shifts = -((self.floors - first) // self.layers)[:, None] * self.atoms.cell.array[2]
+        atoms = self.atoms.copy()
+        atoms.positions += shifts
+        seats = tuple(replace(seat, middle=seat.middle + shifts[seat.atoms[0]]) for seat in self.seats)
+        return replace(self, atoms=atoms, seats=seats, floors=(self.floors - first) % self.layers)
 
 
 def _seat(
@@ -106,6 +118,22 @@ def _seat(
     head, best = np.unravel_index(off.argmin(), off.shape)
     side = 1 if apart[head, best, 2] > 0 else -1
     return Seat(members, middles[best], side, (atoms.positions[members] - middles[best]) @ axes.T)
+
+
+def _floors(atoms: Atoms, seats: Sequence[Seat], up: np.ndarray, layers: int) -> np.ndarray:
+    """The layer of each atom: that of the metals at whose height it is, molecules as a whole and spacers by their seat;
+    below 0, or layers and more, in the cells below and above."""
+    heights, molecule = atoms.positions @ up, atoms.arrays["molecule"]
+    metals = np.sort(heights[metals_of(atoms)])
+    for name in range(molecule.max() + 1):
+        heights[molecule == name] = heights[molecule == name].mean()
+    for seat in seats:
+        heights[seat.atoms] = seat.middle @ up
+    number = np.arange(len(metals)) * layers // len(metals)
+    cells = np.array([-1, 0, 1])
+    apart = np.abs(heights[:, None, None] - metals[:, None] - cells * (atoms.cell.array[2] @ up))
+    nearest, cell = np.unravel_index(apart.reshape(len(atoms), -1).argmin(1), apart.shape[1:])
+    return number[nearest] + layers * cells[cell]
 
 
 def doubled(atoms: Atoms, cell: str) -> Atoms:
@@ -127,11 +155,13 @@ def draw_child(
     """A child, the place of its parent and the operator; first parents are likelier. None: no room, or nothing changed.
 
     cation: the spacer; those of +2 hold two layers together, so layers do not slide and far ends stay where they are.
-    cap: largest angle of a redrawn cation's axis to the normal, degrees. Of several layers in a cell the last one alone
-    is slid and lifted.
+    cap: largest angle of a redrawn cation's axis to the normal, degrees. Of several layers in a cell any one may be
+    the last, above which the next is slid and lifted.
     """
     place = int(len(parents) * rng.random() ** 1.5)
     parent = parents[place]
+    if parent.layers > 1:
+        parent = parent.begun_at(int(rng.integers(parent.layers)))
     useless = {"slide"} if cation.charge == 2 else set()
     useless |= set() if cation.torsions else {"torsion"}
     allowed = [name for name in OPERATORS if name not in useless]
