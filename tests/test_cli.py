@@ -17,6 +17,9 @@ def test_values_of_text_keys_are_literal():
     for word in ("CCCC[NH3+]", "C#N", "C(=O)O", "a=b,c", "5-12", "007", "results/my run", "F[C@@H](Cl)Br", "it's"):
         assert resolve("generate", [f"generator.n_heavy_atoms={word}"]).generator.n_heavy_atoms == word
     assert resolve("generate", ["output=${n}"]).output == "${n}"
+    for word in ("'CCCC[NH3+]'", '"CCCC[NH3+]"', "CCCC[NH3+]"):
+        assert resolve("generate", [f"generator.n_heavy_atoms={word}"]).generator.n_heavy_atoms == "CCCC[NH3+]"
+    assert resolve("generate", ["n='7'", "head='5'"]).n == 7 and resolve("generate", ["head='5'"]).head == "5"
 
 
 def test_values_take_the_type_of_their_default():

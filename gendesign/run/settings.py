@@ -192,9 +192,15 @@ def _default(verb: str, config: DictConfig, key: str) -> Any:
 
 
 def _value(key: str, text: str, default: Any) -> Any:
-    """`text` as the type of `default`; text stays literal, so that C#N and CCCC[NH3+] need no second quoting."""
+    """`text` as the type of `default`; text stays literal, so that C#N and CCCC[NH3+] need no second quoting.
+
+    Quotes around all of it, which Hydra's own grammar asks for, make no difference to texts; quoted numbers are texts
+    where both are allowed.
+    """
     if text == "null":
         return None
+    if (quoted := re.fullmatch(r"(['\"])(.*)\1", text)) and not isinstance(default, list):
+        text, default = quoted[2], "" if default is None else default
     if isinstance(default, bool):
         if text.lower() not in ("true", "false"):
             raise SettingsError(f"{key}={text}: allowed are true and false")
