@@ -230,4 +230,7 @@ def _value(table: Mapping, candidate: Candidate, check: str) -> float | str | No
 
 
 def _plain(value: float | str | None) -> str:
-    return f"{value:.6g}" if isinstance(value, float | np.floating) else str(value or "")
+    """Six digits, and of large numbers four decimals: energies per formula unit of two runs are compared."""
+    if isinstance(value, float | np.floating):
+        return f"{value:.6g}" if abs(value) < 100 else f"{value:.4f}"
+    return str(value or "")

@@ -47,6 +47,9 @@ def test_intact_ones_are_ranked_and_broken_ones_never():
     rows = list(csv.DictReader(io.StringIO(files["ranked.csv"])))
     assert [row["candidate"] for row in rows] == ["0", "1"] and set(files) == {"ranked.csv", "rank001.cif"}
     assert "_cell_length_a" in files["rank001.cif"]
+    _, low = judged([candidate(0, -3521.576416, 0)])
+    (row,) = csv.DictReader(io.StringIO(settings.files([best], list(low.values()))["ranked.csv"]))
+    assert row["energy_per_formula"] == "-3521.5764"
     table = {row["name"]: row["value"] for row in settings.summarise(verdicts, 5)}
     assert table["left behind"] == 0.2 and table["valid"] == 0.6 and table["unique"] == 0.4
     assert table["best: energy per formula"] == -10.0
