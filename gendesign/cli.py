@@ -66,7 +66,8 @@ def dispatch(arguments: list[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
         raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
     verb = VERBS[name]
-    overrides = [word for word in rest if re.match(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=", word)]
+    reads_files = verb.files in (STRUCTURE_FILES, POTENTIAL_AND_FILES)
+    overrides = [word for word in rest if KEY_AND_VALUE.match(word) and not (reads_files and Path(word).is_file())]
     flags = [word for word in rest if word.startswith("-")]
     files = [word for word in rest if word not in overrides and word not in flags]
     if "--help" in flags or "-h" in flags:
@@ -76,6 +77,9 @@ def dispatch(arguments: list[str]) -> int:
         raise SettingsError(
             f"unknown option '{unknown[0]}': allowed are --help and --sweep; see gendesign {name} --help"
         )
+    if reads_files:
+        missing = [word for word in overrides if is_missing_file(name, word)]
+        files, overrides = [*files, *missing], [word for word in overrides if word not in missing]
     check_files(name, verb, files)
     runs = sweep.plan(name, overrides, "--sweep" in flags)
     configs = [resolve(name, run.overrides) for run in runs]  # all of them, before hours are spent on the first
@@ -95,6 +99,15 @@ def dispatch(arguments: list[str]) -> int:
     if failed:
         raise SettingsError(f"{len(failed)} of {len(runs)} runs ended with an error, said above: {'; '.join(failed)}")
     return 0
+
+
+def is_missing_file(verb: str, word: str) -> bool:
+    """Whether key=value is meant as a file: its end is a structure file's, and the verb has no such key."""
+    key = word.partition("=")[0]
+    if not Path(word).suffix.lower() in STRUCTURE_SUFFIXES:
+        return False
+    known = flatten(OmegaConf.to_container(resolve(verb), resolve=True))
+    return not any(name == key or name.startswith(f"{key}.") for name in known) and "." not in key
 
 
 def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
@@ -272,6 +285,8 @@ FILE_KEYS = (
     "shape_target",
 )  # fmt: skip
 OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
+KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
+STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
 AGENT = "generator=agent"
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {

@@ -17,17 +17,18 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.relaxation import check_relaxable, relax
+from gendesign.relaxation import relax
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
+from gendesign.run.usable import read_usable
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
 from gendesign.structure.bonds import perceive
-from gendesign.structure.files import read_structures
 from gendesign.structure.identity import smiles
+from gendesign.structure.reading_notes import print_reading_notes
 from gendesign.structure.types import Candidate, Generator, UserError, Verdict
 
 COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
@@ -63,16 +64,14 @@ def build_stages(
     if found is not None:
         generator, n = found, len(found.candidates)
     elif files:
-        generator = Structures(read_structures([Path(name) for name in files]))
+        methods = {key: make(config[key]) for key in ("relaxation", "screening") if config.get(key) is not None}
+        generator = Structures(read_usable(config, files, potential, **methods))
         n = len(generator.candidates)
-        potential.require_elements({symbol for c in generator.candidates for symbol in c.atoms.get_chemical_symbols()})
     else:
         generator, n = make(config.generator, potential=potential), config.n
     stages = Stages(generator, about=about(potential))
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
-        for candidate in generator.candidates if files else ():
-            check_relaxable(candidate, settings)
         stages = replace(
             stages,
             relax=lambda candidates, report: relax(candidates, potential, settings, report),
@@ -88,6 +87,8 @@ def make_run(
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
     stages, n = build_stages(config, files, potential, found)
+    if files:
+        print_reading_notes(stages.generator.candidates)
     with Bar(n, config.shard_size, stages.names) as bar:
         return run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
 

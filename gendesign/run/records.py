@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
@@ -69,10 +70,13 @@ def read_verdicts(path: Path) -> list[Verdict]:
 
 
 def _restore(atoms: Atoms) -> Candidate:
-    info = {key: value.item() if hasattr(value, "item") else value for key, value in atoms.info.items()}
+    lists = {key: value for key, value in atoms.info.items() if isinstance(value, np.ndarray) and value.ndim}
+    info = {
+        key: value.item() if hasattr(value, "item") else value for key, value in atoms.info.items() if key not in lists
+    }
     own = {key: info.pop(key) for key in PROVENANCE if key in info}
     own["history"] = tuple(own["history"].split(STEP_SEPARATOR)) if own.get("history") else ()
     if atoms.calc is not None and "energy" in atoms.calc.results:
         info["energy"] = float(atoms.calc.results["energy"])
-    atoms.info = {}
+    atoms.info = lists
     return Candidate(atoms, info=info, **own)

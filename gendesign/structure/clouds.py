@@ -25,7 +25,7 @@ def read_cloud(path: str | Path) -> np.ndarray:
     """
     path = _existing(path)
     if path.suffix.lower() not in PLAIN:
-        return read_structures([path])[0].atoms.positions
+        return read_structures([path], hydrogens="ignore")[0].atoms.positions
     try:
         read = np.load if path.suffix.lower() == ".npy" else _text
         points = np.asarray(read(path), dtype=float)
@@ -50,7 +50,8 @@ def heavy_atoms(path: str | Path) -> Atoms:
     SDF is read without the demands that a potential makes: a shape may be charged and needs no hydrogens.
     """
     path = _existing(path)
-    atoms = _first_of_sdf(path) if path.suffix.lower() in SDF_SUFFIXES else read_structures([path])[0].atoms
+    is_sdf = path.suffix.lower() in SDF_SUFFIXES
+    atoms = _first_of_sdf(path) if is_sdf else read_structures([path], hydrogens="ignore")[0].atoms
     atoms = atoms[atoms.numbers > 1]
     if not len(atoms):
         raise UserError(f"{path}: its first structure holds no heavy atom; give a molecule with at least one")

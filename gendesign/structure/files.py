@@ -2,106 +2,83 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
-from ase.io.formats import UnknownFileTypeError
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from gendesign.structure.bonds import perceive
+from gendesign.structure.constraints import fixed_components, set_fixed
+from gendesign.structure.formats import SDF_SUFFIXES, Record, read_records
+from gendesign.structure.repairs import checked
 from gendesign.structure.types import Candidate, UserError
 
-SDF_SUFFIXES = {".sdf", ".sd", ".mol"}
-FORMATS = "extxyz, xyz, SDF, CIF, POSCAR or another format of ASE"
+__all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz", "write_sdf"]
+
 CHARGE_KEYS = ("charge", "total_charge")
 PROVENANCE = ("index", "generator", "seed", "parent", "history", "failure")
 # extxyz keeps these words for itself; everything else may name a value.
 RESERVED = {"Lattice", "Properties", "pbc", "energy", "forces", "stress"}
 STEP_SEPARATOR = " | "
+SOURCE = "read from "  # begins the step of a history that names the file
+READ_BEFORE = "_failed_before"  # marks, while reading, failures of an earlier run, which are no reason to refuse a file
+HYDROGENS, PERIODIC = ("required", "ignore"), ("auto", "false")
+# Columns that files keep for themselves, that belong to another geometry, or that describe the cell that was read.
+OWN_COLUMNS = {"numbers", "positions", "species", "pos", "symbols", "forces", "energies", "stresses", "move_mask",
+               "magmoms", "charges", "momenta", "spacegroup_kinds", "occupancy"}  # fmt: skip
 
 
-def read_structures(paths: Sequence[str | Path]) -> list[Candidate]:
+def read_structures(
+    paths: Sequence[str | Path],
+    *,
+    strict: bool = True,
+    hydrogens: str = "required",
+    periodic: str | bool = "auto",
+    chargeless: str | None = "the potential",
+    repair: bool = True,
+) -> list[Candidate]:
     """Every structure of every file, `index` counting over all of them; plain values of a frame end up in `info`.
 
-    Generator, seed, parent, history and failure are restored from files that `write_extxyz` wrote. An unreadable SDF
-    record becomes a failed candidate. Raises UserError for files that are missing, empty or of no known format, and for
-    structures that are charged, flat drawings, without hydrogens, or of partial occupancy.
+    Generator, seed, parent, history and failure are restored from files that `write_extxyz` wrote. What was repaired or
+    assumed while reading (merged sites, D read as H) is in `history`; isotopes, constraints and plain per-atom columns
+    are kept.
+
+    A record that cannot be used raises UserError or, unless `strict`, becomes a failed candidate. Failures read
+    "kind: details", and `read_notes` counts them. hydrogens: "required" refuses structures whose hydrogens were left
+    out, "ignore" takes them. periodic: "auto" as the file says; "false" makes molecules of those that stand alone in a
+    box. chargeless: the method that is about to be used and has no charges, None where charges are welcome.
+    repair: False leaves atoms and boxes as the file has them, where labels belong to these very coordinates.
+
+    Raises UserError for files that are missing, empty or of no known format.
     """
+    if hydrogens not in HYDROGENS:
+        raise UserError(f"hydrogens={hydrogens}: allowed are {' and '.join(HYDROGENS)}")
+    if str(periodic).lower() not in PERIODIC:
+        raise UserError(f"periodic={periodic}: allowed are {' and '.join(PERIODIC)}")
+    needed = hydrogens == "required"
+    rules = {"hydrogens_needed": needed, "keep_periodic": str(periodic).lower() == "auto"}
     candidates: list[Candidate] = []
     for path in map(Path, paths):
-        if not path.exists():
-            raise UserError(f"{path} does not exist; give the path of a structure file ({FORMATS})")
-        if path.is_dir():
-            raise UserError(f"{path} is a folder; give the structure file in it ({FORMATS})")
-        frames = _read_sdf(path) if path.suffix.lower() in SDF_SUFFIXES else _read_ase(path)
-        if not frames:
-            raise UserError(f"{path} holds no structure; give a file with at least one")
-        for number, (atoms, failure) in enumerate(frames, start=1):
-            _refuse_charge(atoms, f"{path}, structure {number}")
-            candidates.append(_candidate(atoms, failure, len(candidates), path.name))
+        for number, record in enumerate(read_records(path, needed), start=1):
+            candidate = _candidate(record, len(candidates), path.name, partial(checked, **rules) if repair else None)
+            if chargeless and not candidate.failure and (charge := total_charge(candidate)):
+                reason = f"charged: it has charge {charge:+g}, but {chargeless} has no charges; give neutral structures"
+                candidate = replace(candidate, failure=reason)
+            if strict and candidate.failure and READ_BEFORE not in candidate.info:
+                raise UserError(f"{path}, structure {number} cannot be used: {candidate.failure}")
+            candidate.info.pop(READ_BEFORE, None)
+            candidates.append(candidate)
     return candidates
-
-
-def _read_ase(path: Path) -> list[tuple[Atoms, str]]:
-    try:
-        # A file name may hold an @, which ASE would take for the start of a frame selection.
-        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
-    except UnknownFileTypeError as error:
-        raise UserError(f"{path} is of no known format ({FORMATS}); rename it with the format's suffix") from error
-    except Exception as error:  # readers of ASE raise whatever a malformed file makes them stumble over
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        if not path.stat().st_size:
-            reason = "the file is empty"
-        raise UserError(f"{path} cannot be read: {reason}; check that it is complete and what its name says") from error
-    for number, atoms in enumerate(frames, start=1):
-        occupancy = atoms.info.get("occupancy", {})
-        if any(sum(site.values()) < 1 or len(site) > 1 for site in occupancy.values()):
-            raise UserError(f"{path}, structure {number} has partly occupied sites; give an ordered structure")
-        if not len(atoms) and "failure" not in atoms.info:
-            raise UserError(f"{path}, structure {number} has no atoms; remove it")
-    return [(atoms, "") for atoms in frames]
-
-
-def _read_sdf(path: Path) -> list[tuple[Atoms, str]]:
-    """Atoms of every record (bonds and stereo live on in the coordinates) and why a record could not be read."""
-    frames: list[tuple[Atoms, str]] = []
-    try:
-        with rdBase.BlockLogs():
-            # Unsanitized: a molecule with broken valences has coordinates to judge all the same.
-            records = list(Chem.SDMolSupplier(str(path), sanitize=False, removeHs=False))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read as SDF; check that it is complete") from error
-    for number, mol in enumerate(records, start=1):
-        if mol is None or not mol.GetNumConformers():
-            frames.append((Atoms(), f"record {number} of {path.name} cannot be read"))
-            continue
-        _refuse_incomplete(mol, f"{path}, structure {number}")
-        atoms = Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], mol.GetConformer().GetPositions())
-        atoms.info.update({key: _plain(value) for key, value in mol.GetPropsAsDict().items()})
-        atoms.info["charge"] = Chem.GetFormalCharge(mol)
-        frames.append((atoms, ""))
-    if frames and all(failure for _, failure in frames):
-        raise UserError(f"{path} holds no readable SDF record; check that it is complete and ends in $$$$")
-    return frames
-
-
-def _refuse_incomplete(mol: Chem.Mol, where: str) -> None:
-    if mol.GetNumAtoms() == 0:
-        raise UserError(f"{where} has no atoms; remove it")
-    if not mol.GetConformer().Is3D() and mol.GetNumAtoms() > 3:
-        raise UserError(f"{where} is a flat drawing; give three-dimensional coordinates")
-    mol.UpdatePropertyCache(strict=False)
-    implied = sum(atom.GetNumImplicitHs() for atom in mol.GetAtoms())
-    if implied and all(atom.GetAtomicNum() != 1 for atom in mol.GetAtoms()):
-        raise UserError(f"{where} implies {implied} hydrogens without coordinates; add them to the file")
 
 
 def stated_charge(info: Mapping[str, Any]) -> float:
@@ -110,14 +87,14 @@ def stated_charge(info: Mapping[str, Any]) -> float:
     return next((float(value) for value in found if isinstance(value, int | float | np.number) and value), 0.0)
 
 
-def _refuse_charge(atoms: Atoms, where: str) -> None:
+def total_charge(candidate: Candidate) -> float:
+    """The charge that the info states, or that the partial charges add up to."""
     # Partial charges are rounded in files; half an electron tells an ion from rounding.
-    charge = stated_charge(atoms.info) or round(float(atoms.get_initial_charges().sum()))
-    if charge:
-        raise UserError(f"{where} has charge {charge:+g}, but the potential has no charges; give neutral structures")
+    return stated_charge(candidate.info) or round(float(candidate.atoms.get_initial_charges().sum()))
 
 
-def _candidate(atoms: Atoms, failure: str, index: int, name: str) -> Candidate:
+def _candidate(record: Record, index: int, name: str, check: Callable | None) -> Candidate:
+    atoms, failure, notes = record.atoms, record.failure, record.notes
     values = {key: _plain(value) for key, value in atoms.info.items()}
     values = {key: value for key, value in values.items() if value is not None}
     atoms.info = {key: value for key, value in atoms.info.items() if key not in values}
@@ -125,6 +102,14 @@ def _candidate(atoms: Atoms, failure: str, index: int, name: str) -> Candidate:
     if "generator" in ours and atoms.calc is not None and "energy" in atoms.calc.results:
         # Only of our own files is it known that the energy is the potential's.
         values["energy"] = float(atoms.calc.results["energy"])
+    before = str(ours["failure"]) if ours.get("failure") else ""
+    if before:
+        failure, values[READ_BEFORE] = before, True
+    elif not failure and not len(atoms):
+        failure = f"unreadable: {name} has a structure without atoms; remove it"
+    elif not failure and check is not None:
+        atoms, failure, more = check(atoms)
+        notes = (*notes, *more)
     history = tuple(str(ours["history"]).split(STEP_SEPARATOR)) if ours.get("history") else ()
     return Candidate(
         atoms,
@@ -132,10 +117,15 @@ def _candidate(atoms: Atoms, failure: str, index: int, name: str) -> Candidate:
         generator=str(ours.get("generator", "file")),
         seed=ours["seed"] if isinstance(ours.get("seed"), int) else 0,
         parent=ours.get("parent"),
-        history=(*history, f"read from {name}"),
-        failure=failure or ours.get("failure"),
+        history=(*history, f"{SOURCE}{name}", *notes),
+        failure=failure or None,
         info=values,
     )
+
+
+def source_of(candidate: Candidate) -> str:
+    """The step of the history that names the file a candidate was last read from, "" for others."""
+    return next((step for step in reversed(candidate.history) if step.startswith(SOURCE)), "")
 
 
 def _plain(value: Any) -> bool | int | float | str | None:
@@ -176,7 +166,14 @@ def write_extxyz(candidates: Iterable[Candidate], path: str | Path) -> None:
 def _frame(candidate: Candidate) -> Atoms:
     source = candidate.atoms
     atoms = Atoms(source.numbers, source.positions, cell=source.cell, pbc=source.pbc)
-    atoms.info = {key: _quoted(key, value) for key, value in _values(candidate).items() if key not in RESERVED}
+    for name in sorted(set(source.arrays) - OWN_COLUMNS):
+        if _is_column(name, source.arrays[name]):
+            atoms.new_array(name, source.arrays[name])
+    set_fixed(atoms, fixed_components(source))
+    lists = {key: value for key, value in sorted(source.info.items()) if isinstance(value, np.ndarray) and value.ndim}
+    atoms.info = {key: value for key, value in lists.items() if value.dtype.kind in "biuf" and value.ndim <= 2}
+    atoms.info |= {key: _quoted(key, value) for key, value in _values(candidate).items()}
+    atoms.info = {key: value for key, value in atoms.info.items() if key not in RESERVED}
     if source.calc is not None:
         results = source.calc.results
         kept = {key: results[key] for key in ("energy", "forces", "stress") if key in results}
@@ -184,6 +181,15 @@ def _frame(candidate: Candidate) -> Atoms:
     elif "energy" in candidate.info:
         atoms.calc = SinglePointCalculator(atoms, energy=candidate.info["energy"])
     return atoms
+
+
+def _is_column(name: str, column: np.ndarray) -> bool:
+    """Whether extended XYZ can hold this per-atom array: numbers, or words without blanks, in one or two dimensions."""
+    if not re.fullmatch(r"\w+", name) or column.ndim > 2 or not column.size:
+        return False
+    if column.dtype.kind == "U":
+        return column.ndim == 1 and all(re.fullmatch(r"\S+", word) for word in column)
+    return column.dtype.kind in "biuf"
 
 
 def _quoted(key: str, value: Any) -> Any:

@@ -4,6 +4,7 @@ import csv
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gendesign.structure.files import read_structures, write_atomically, write_extxyz
+from gendesign.structure.files import read_structures, source_of, write_atomically, write_extxyz
 from gendesign.structure.formula import hill_formula
+from gendesign.structure.reading_notes import print_reading_notes, refuse_unusable
 from gendesign.structure.types import Candidate, UserError
 from gendesign.train.label import make_shards, read_frames
 from gendesign.train.teacher import Teacher, bare, label_all, make_teacher
@@ -27,12 +29,17 @@ def label_files(
     workers: int | None = None,
     shard_size: int = 20,
     max_force: float = 60.0,
+    strict: bool = False,
+    hydrogens: str = "required",
+    periodic: str | bool = "auto",
 ) -> dict[str, int]:
     """Label every structure of `files` by `teacher` into output/labels.extxyz; what has no label is in failures.csv.
 
     `teacher` is one of gendesign.train.teachers or its settings as in conf/teacher. Finished shards in output/shards
-    are kept and not made again. `workers` None means as many as the cores allow. Returns the counts. Raises UserError
-    for files or structures it cannot use and for a teacher whose program or parameters are missing.
+    are kept and not made again. `workers` None means as many as the cores allow. A structure that cannot be used fails
+    with its reason, or stops everything if `strict`; `hydrogens` and `periodic` as in `read_structures`. Returns the
+    counts. Raises UserError for files of which nothing can be used and for a teacher whose program or parameters are
+    missing.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UserError(f"workers={workers}: give a whole number of 1 or more, or null for one per core")
@@ -41,8 +48,13 @@ def label_files(
     if teacher is None:
         raise UserError("teacher=null: labels need a teacher; give one, such as teacher=gfn2")
     teacher = teacher if isinstance(teacher, Teacher) else make_teacher(teacher)
-    candidates = read_structures(files)
+    candidates = read_structures(
+        files, strict=strict, hydrogens=hydrogens, periodic=periodic, chargeless=f"a label of {teacher.title}"
+    )
+    candidates = [_refused(candidate, teacher) for candidate in candidates]
+    refuse_unusable(candidates, strict=strict)
     usable = _usable(candidates, teacher)
+    print_reading_notes(candidates)
     size = min(shard_size, teacher.most_per_shard or shard_size)
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
     scratch = output / "scratch"
@@ -63,14 +75,24 @@ def label_files(
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
 
 
+def _refused(candidate: Candidate, teacher: Teacher) -> Candidate:
+    """The candidate, failed if it is nothing that the teacher takes."""
+    if candidate.failure:
+        return candidate
+    if reason := teacher.refuse(candidate.atoms):
+        return replace(candidate, failure=f"not for {teacher.title}: it {reason}")
+    known = teacher.elements()
+    unknown = [] if known is None else sorted(set(candidate.atoms.get_chemical_symbols()) - known)
+    if unknown:
+        few = f"it knows {' '.join(sorted(known))}" if len(known) < 20 else f"it knows {len(known)} others"
+        what = f"{teacher.title} does not know {', '.join(unknown)}"
+        return replace(candidate, failure=f"with {', '.join(unknown)}: {what}; {few}; choose another teacher")
+    return candidate
+
+
 def _usable(candidates: Sequence[Candidate], teacher: Teacher) -> list[Atoms]:
-    """What the teacher is given; raises UserError for the first structure it does not take, before any is labelled."""
+    """What the teacher is given; raises UserError where it lacks what labels of these elements need."""
     readable = [candidate for candidate in candidates if not candidate.failure]
-    for candidate in readable:
-        if candidate.atoms.cell.rank < candidate.atoms.pbc.sum():
-            raise UserError(f"{place(candidate)} is periodic without a cell; give its cell")
-        if reason := teacher.refuse(candidate.atoms):
-            raise UserError(f"{place(candidate)} {reason}")
     teacher.check(frozenset(symbol for candidate in readable for symbol in candidate.atoms.get_chemical_symbols()))
     out = []
     for candidate in readable:
@@ -91,9 +113,7 @@ def _same_teacher(paths: Sequence[Path], teacher: Teacher, output: Path) -> None
 def _labelled(candidate: Candidate, answer: Atoms | None, title: str) -> Candidate:
     if answer is None or "failure" in answer.info:
         return candidate.after("labelled", failure="unreadable" if answer is None else str(answer.info["failure"]))
-    atoms = Atoms(
-        candidate.atoms.numbers, candidate.atoms.positions, cell=candidate.atoms.cell, pbc=candidate.atoms.pbc
-    )
+    atoms = candidate.atoms.copy()
     results = {key: answer.calc.results[key] for key in ("energy", "forces", "stress") if key in answer.calc.results}
     atoms.calc = SinglePointCalculator(atoms, **results)
     notes = {key: answer.info[key] for key in ("multiplicity", "pseudopotentials", "teacher") if key in answer.info}
@@ -104,10 +124,5 @@ def _table(failed: Sequence[Candidate]) -> str:
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["index", "source", "formula", "reason"])
-    rows.writerows([c.index, c.history[0], hill_formula(c.atoms.get_chemical_symbols()), c.failure] for c in failed)
+    rows.writerows([c.index, source_of(c), hill_formula(c.atoms.get_chemical_symbols()), c.failure] for c in failed)
     return text.getvalue()
-
-
-def place(candidate: Candidate) -> str:
-    """Which structure of the user's files this is, in words."""
-    return f"structure {candidate.index + 1} ({candidate.history[-1]})"

@@ -19,6 +19,7 @@ from gendesign.potential.zoo import target_device
 from gendesign.structure.files import read_structures, write_atomically
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.labels import labels_of
+from gendesign.structure.reading_notes import place
 from gendesign.structure.types import UserError
 from gendesign.train import curves
 from gendesign.train.card import card
@@ -27,7 +28,6 @@ from gendesign.train.dataset import Dataset
 # the keywords of `train_files`, which are the keys of conf/train.yaml, would hide these names
 from gendesign.train.fit import Fit, freeze
 from gendesign.train.fit import fit as fit_network
-from gendesign.train.labelling import place
 from gendesign.train.loss import deviations, summary
 from gendesign.train.split import leaks
 from gendesign.train.split import split as divided
@@ -131,7 +131,7 @@ def labelled_frames(
     Raises UserError for the first without a label, and says how many there are, unless they are to be skipped.
     """
     frames, without = [], []
-    for candidate in read_structures(files):
+    for candidate in read_structures(files, repair=False):
         frame = candidate.atoms
         try:
             labels_of(frame, need_forces)

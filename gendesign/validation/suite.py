@@ -134,7 +134,7 @@ TESTS = {
 def read_frames(files: Sequence[str | Path]) -> list[Atoms]:
     """The structures of `files` with their info; raises UserError for files that cannot be used."""
     frames = []
-    for candidate in read_structures(files):
+    for candidate in read_structures(files, repair=False):
         if candidate.failure is None:
             candidate.atoms.info = dict(candidate.info)
             frames.append(candidate.atoms)

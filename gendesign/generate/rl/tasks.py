@@ -314,7 +314,7 @@ def read_given(source: str | Atoms, key: str) -> Atoms:
         atoms = molecule(source)
     else:
         try:
-            atoms = read_structures([source])[0].atoms
+            atoms = read_structures([source], hydrogens="ignore")[0].atoms
         except UserError as error:
             raise UserError(f"{key}: {error}; or name a molecule that ASE knows, such as H2CO") from error
     if not len(atoms):

@@ -66,7 +66,7 @@ def _number(given: float | str) -> float:
 
 
 def _structures(path: Path) -> list[Atoms]:
-    return [c.atoms for c in read_structures([path]) if c.failure is None]
+    return [c.atoms for c in read_structures([path], strict=False) if c.failure is None]
 
 
 def _conformers(path: Path, potential: Potential) -> list[Atoms]:

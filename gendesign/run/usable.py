@@ -1,0 +1,68 @@
+"""The structures of the user's files, and which of them the methods of a run can use."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from gendesign.potential import Potential
+from gendesign.relaxation import Relaxation, check_relaxable
+from gendesign.screening import Screening
+from gendesign.structure.files import read_structures
+from gendesign.structure.reading_notes import refuse_unusable
+from gendesign.structure.types import Candidate, UserError
+
+
+def read_usable(
+    config: DictConfig,
+    files: Sequence[str],
+    potential: Potential,
+    relaxation: Relaxation | None = None,
+    screening: object | None = None,
+) -> list[Candidate]:
+    """The structures of `files`; those that this run's methods cannot use are failed candidates with the reason.
+
+    Raises UserError when none can be used or, with strict=true, when one cannot.
+    """
+    needed = relaxation is not None or needs_potential(screening)
+    candidates = read_structures(
+        [Path(name) for name in files],
+        strict=config.strict,
+        hydrogens=config.hydrogens,
+        periodic=config.periodic,
+        chargeless="the potential" if needed else None,
+    )
+    if needed:
+        candidates = [without_elements(c, potential.elements, f"potential {potential.name}") for c in candidates]
+    if relaxation is not None:
+        candidates = [_if_relaxable(candidate, relaxation) for candidate in candidates]
+    refuse_unusable(candidates, strict=config.strict)
+    return candidates
+
+
+def needs_potential(screening: object | None) -> bool:
+    """Whether these checks ask the potential anything."""
+    if not isinstance(screening, Screening):
+        return screening is not None
+    strain = "strain" in screening.checks and "potential" in screening.strain_methods
+    return strain or "uncertainty" in screening.checks
+
+
+def without_elements(candidate: Candidate, known: Collection[str], method: str) -> Candidate:
+    """The candidate, failed if it holds elements that the method does not know."""
+    unknown = sorted(set(candidate.atoms.get_chemical_symbols()) - set(known))
+    if candidate.failure or not unknown:
+        return candidate
+    few = f"; it knows {' '.join(known)}" if len(known) < 20 else ""
+    return replace(candidate, failure=f"with {', '.join(unknown)}: {method} does not know {', '.join(unknown)}{few}")
+
+
+def _if_relaxable(candidate: Candidate, settings: Relaxation) -> Candidate:
+    if candidate.failure:
+        return candidate
+    try:
+        check_relaxable(candidate, settings)
+    except UserError as error:
+        return replace(candidate, failure=f"not relaxable: {error}")
+    return candidate

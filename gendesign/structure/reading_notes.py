@@ -1,0 +1,74 @@
+"""What reading did to the structures of the user's files, in a line per kind."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+from gendesign.structure.files import SOURCE, source_of
+from gendesign.structure.types import Candidate, UserError
+
+SHOWN = 5  # structures that a line names
+
+
+def failure_kind(failure: str) -> str:
+    """The kind of a failure that reads "kind: details", such as "charged"."""
+    return failure.split(":")[0]
+
+
+def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
+    """Raise UserError when no candidate can be used or, if `strict`, when one cannot."""
+    failed = [candidate for candidate in candidates if candidate.failure]
+    if not failed or not (strict or len(failed) == len(candidates)):
+        return
+    if len({failure_kind(candidate.failure) for candidate in failed}) == 1:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise UserError(f"{place(failed[0])} cannot be used: {failed[0].failure}{more}")
+    raise UserError(f"{_failures(candidates)}; give structures that can be used")
+
+
+def reading_notes(candidates: Sequence[Candidate]) -> list[str]:
+    """Lines for the terminal: which structures cannot be used and why, and what was repaired or assumed."""
+    lines = [_failures(candidates)] if any(candidate.failure for candidate in candidates) else []
+    noted: dict[str, list[int]] = {}
+    for place, candidate in enumerate(candidates):
+        if not candidate.failure and (source := source_of(candidate)):
+            last = len(candidate.history) - 1 - candidate.history[::-1].index(source)
+            for note in candidate.history[last + 1 :]:
+                noted.setdefault(note, []).append(place)
+    return lines + [f"{_structures(candidates, places)}: {note}" for note, places in noted.items()]
+
+
+def print_reading_notes(candidates: Sequence[Candidate]) -> None:
+    """Write `reading_notes` to standard error."""
+    for line in reading_notes(candidates):
+        print(f"gendesign: {line}", file=sys.stderr, flush=True)
+
+
+def place(candidate: Candidate) -> str:
+    """Which structure of the user's files this is, in words."""
+    source = source_of(candidate)
+    return f"structure {candidate.index + 1}" + (f" ({source})" if source else "")
+
+
+def _failures(candidates: Sequence[Candidate]) -> str:
+    kinds: dict[str, list[int]] = {}
+    for place, candidate in enumerate(candidates):
+        if candidate.failure:
+            kinds.setdefault(failure_kind(candidate.failure), []).append(place)
+    parts = [f"{len(places)} {kind} ({_structures(candidates, places)})" for kind, places in kinds.items()]
+    total = sum(map(len, kinds.values()))
+    return f"{total} of {len(candidates)} structures cannot be used: {', '.join(parts)}"
+
+
+def _structures(candidates: Sequence[Candidate], places: Sequence[int]) -> str:
+    """'structures 4, 9', with the file where there are several; numbers count within their file."""
+    sources = [source_of(candidate).removeprefix(SOURCE) for candidate in candidates]
+    seen: Counter[str] = Counter()
+    numbers = []
+    for source in sources:
+        seen[source] += 1
+        numbers.append(seen[source])
+    several = len(seen) > 1
+    names = [f"{numbers[i]} of {sources[i]}" if several else str(numbers[i]) for i in places[:SHOWN]]
+    more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    return f"structure{'s' if len(places) > 1 else ''} {', '.join(names)}{more}"
