@@ -3,7 +3,7 @@ import pytest
 import torch
 from ase import Atoms, units
 from ase.build import bulk
-from ase.constraints import FixAtoms, FixBondLength
+from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixScaled
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 from toy import ToyPotential
@@ -180,6 +180,33 @@ def test_fixed_atoms_stay_also_in_a_batch(optimizer):
     assert np.array_equal(found[1].atoms.positions[[0, 3]], fixed.positions[[0, 3]])
     assert all(c.info["converged"] for c in found)
     assert not np.allclose(found[1].atoms.positions[1], fixed.positions[1])
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fixed_components_stay_also_in_a_batch(optimizer):
+    fixed, other = cluster(6, 5), cluster(5)
+    fixed.set_constraint([FixCartesian([0, 3], mask=(False, False, True)), FixCartesian([1], mask=(True, True, False))])
+    other.set_constraint([FixAtoms([2]), FixScaled([1], (True, False, False))])
+    other.set_cell([20.0, 20.0, 20.0])
+    settings = Relaxation(optimizer, max_atoms=11, max_steps=400)
+    found = [c.atoms for c in relax([cluster(4), fixed, other], ToyPotential(), settings)]
+    assert np.array_equal(found[1].positions[[0, 3], 2], fixed.positions[[0, 3], 2])
+    assert np.array_equal(found[1].positions[1, :2], fixed.positions[1, :2])
+    assert np.array_equal(found[2].positions[2], other.positions[2])
+    assert found[2].positions[1, 0] == other.positions[1, 0]
+    assert not np.isclose(found[1].positions[0, :2], fixed.positions[0, :2]).any()
+    assert not np.isclose(found[1].positions[1, 2], fixed.positions[1, 2])
+    assert np.abs(found[1].get_forces()).max() < settings.fmax or optimizer == "gradient_descent"
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "precon_lbfgs", "fire"])
+def test_an_atom_on_a_line_goes_where_the_bond_is_right(optimizer):
+    pair = Atoms("C2", [[0, 0, 0], [1.0, 0.9, 0]])
+    pair.set_constraint([FixAtoms([0]), FixCartesian([1], mask=(False, True, True))])
+    (found,) = relax([pair], ToyPotential(), Relaxation(optimizer, fmax=1e-4))
+    # the bond is 1.5 Angstrom long, and 1.5^2 = 1.2^2 + 0.9^2
+    np.testing.assert_allclose(found.atoms.positions[1], [1.2, 0.9, 0], atol=1e-3)
+    assert found.info["converged"] and found.info["fmax"] < 1e-4
 
 
 def test_memory_that_runs_out_shrinks_the_batch_and_says_so():

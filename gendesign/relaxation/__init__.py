@@ -9,10 +9,10 @@ import torch
 import torch_sim as ts
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms
 
 from gendesign.potential.memory import is_out_of_memory
 from gendesign.relaxation.optimization import Ending, Group, Relaxation, chunks, optimize, stress_deviation
+from gendesign.structure.constraints import fixed_components
 from gendesign.structure.types import Candidate, UserError
 
 __all__ = ["Relaxation", "check_relaxable", "relax"]
@@ -30,9 +30,10 @@ def relax(
 
     `info` gets energy (eV), fmax (eV/Angstrom), converged, steps, and for cells stress_max (GPa, largest deviation of
     the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; the
-    atoms get a SinglePointCalculator. FixAtoms constraints are kept. Failed and empty candidates pass through; a
-    candidate whose forces stop being finite gets a failure and the others go on. `progress(finished, total)` is called
-    as structures finish. Raises UserError for unknown elements, unsupported constraints, cells that cannot be relaxed.
+    atoms get a SinglePointCalculator. Fixed atoms and Cartesian components are kept. Failed and empty candidates pass
+    through; a candidate whose forces stop being finite gets a failure and the others go on. `progress(finished, total)`
+    is called as structures finish. Raises UserError for unknown elements, unsupported constraints, cells that cannot be
+    relaxed.
     """
     settings = settings or Relaxation()
     results = [
@@ -62,9 +63,10 @@ def _report_from(finished: int, total: int, progress: Progress | None) -> Callab
 def check_relaxable(candidate: Candidate, settings: Relaxation) -> None:
     """Raise UserError for constraints and cells that cannot be kept; long runs ask before they begin."""
     atoms = candidate.atoms
-    others = [type(c).__name__ for c in atoms.constraints if not isinstance(c, FixAtoms)]
-    if others:
-        raise UserError(f"structure {candidate.index} carries {others[0]}; only FixAtoms can be kept: remove it")
+    try:
+        fixed_components(atoms)
+    except UserError as error:
+        raise UserError(f"structure {candidate.index} carries {error}") from error
     if settings.cell and any(atoms.pbc):
         if not all(atoms.pbc):
             raise UserError(

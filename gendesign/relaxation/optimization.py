@@ -18,7 +18,9 @@ from torch_sim.autobatching import InFlightAutoBatcher
 from torch_sim.models.interface import ModelInterface
 from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
 
+from gendesign.relaxation.constraints import torchsim_constraints
 from gendesign.relaxation.preconditioned import Walk, walk
+from gendesign.structure.constraints import fixed_components
 from gendesign.structure.types import UserError
 
 PRECONDITIONED = "precon_lbfgs"
@@ -225,13 +227,9 @@ def _initial_state(structures: list[Atoms], group: Group) -> OptimState:
 
 def _simulation_state(structures: list[Atoms], model: ModelInterface) -> ts.SimState:
     state = ts.io.atoms_to_state(structures, model.device, model.dtype)
-    fixed, start = [], 0
-    for atoms in structures:
-        for constraint in atoms.constraints:
-            fixed += [start + int(i) for i in constraint.get_indices()]
-        start += len(atoms)
-    if fixed:
-        state.constraints = [ts.constraints.FixAtoms(atom_idx=torch.tensor(sorted(set(fixed)), device=model.device))]
+    if any(atoms.constraints for atoms in structures):
+        fixed = np.concatenate([fixed_components(atoms) for atoms in structures])
+        state.constraints = torchsim_constraints(fixed, model.device)
     return state
 
 

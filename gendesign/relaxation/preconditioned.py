@@ -11,10 +11,10 @@ import numpy as np
 import torch
 import torch_sim as ts
 from ase import Atoms
-from ase.constraints import FixAtoms
 from scipy.linalg import cho_factor, cho_solve
 
 from gendesign.relaxation.springs import model_hessian
+from gendesign.structure.constraints import fixed_components
 
 MEMORY = 30  # steps that the update remembers
 REFRESH = 3  # steps after which the springs are laid anew
@@ -43,7 +43,7 @@ class Walk:
 
     def __init__(self, atoms: Atoms, cell: bool, pressure: float) -> None:
         self.atoms, self.cell, self.pressure = atoms.copy(), cell, pressure
-        self.fixed = [int(i) for c in atoms.constraints if isinstance(c, FixAtoms) for i in c.get_indices()]
+        self.fixed = fixed_components(atoms)
         self.atoms.set_constraint()
         self.lattice, self.weight = atoms.cell.array.copy(), len(atoms) ** 0.5
         self.deformation = np.eye(3)
@@ -53,7 +53,7 @@ class Walk:
         self.steps = 0
 
     def see(self, energy: float, forces: np.ndarray, stress: np.ndarray | None) -> None:
-        """Take what the model says of the present geometry; forces on fixed atoms do not count."""
+        """Take what the model says of the present geometry; forces on fixed components do not count."""
         self.energy, self.forces, self.stress = energy, forces.copy(), stress
         self.forces[self.fixed] = 0.0
 
@@ -134,7 +134,7 @@ class Walk:
 
     def _hessian(self) -> np.ndarray:
         out = model_hessian(self.atoms, self.deformation if self.cell else None, self.weight)
-        rows = [3 * i + axis for i in self.fixed for axis in range(3)]
+        rows = np.flatnonzero(self.fixed.ravel())
         out[rows, :] = out[:, rows] = 0.0
         out[rows, rows] = 1.0
         return out

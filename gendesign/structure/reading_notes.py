@@ -22,7 +22,7 @@ def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
         return
     if len({failure_kind(candidate.failure) for candidate in failed}) == 1:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise UserError(f"{place(failed[0])} cannot be used: {failed[0].failure}{more}")
+        raise UserError(f"{place_and_reason(failed[0])}{more}")
     raise UserError(f"{_failures(candidates)}; give structures that can be used")
 
 
@@ -50,13 +50,21 @@ def place(candidate: Candidate) -> str:
     return f"structure {candidate.index + 1}" + (f" ({source})" if source else "")
 
 
+def place_and_reason(candidate: Candidate) -> str:
+    """Which structure it is and why it cannot be used."""
+    return f"{place(candidate)} cannot be used: {candidate.failure}"
+
+
 def _failures(candidates: Sequence[Candidate]) -> str:
     kinds: dict[str, list[int]] = {}
     for place, candidate in enumerate(candidates):
         if candidate.failure:
             kinds.setdefault(failure_kind(candidate.failure), []).append(place)
-    parts = [f"{len(places)} {kind} ({_structures(candidates, places)})" for kind, places in kinds.items()]
     total = sum(map(len, kinds.values()))
+    if total == 1:
+        (only,) = kinds.values()
+        return f"1 of {len(candidates)}: {place_and_reason(candidates[only[0]])}"
+    parts = [f"{len(places)} {kind} ({_structures(candidates, places)})" for kind, places in kinds.items()]
     return f"{total} of {len(candidates)} structures cannot be used: {', '.join(parts)}"
 
 
