@@ -187,17 +187,18 @@ def _is_column(name: str, column: np.ndarray) -> bool:
     """Whether extended XYZ can hold this per-atom array: numbers, or words without blanks, in one or two dimensions."""
     if not re.fullmatch(r"\w+", name) or column.ndim > 2 or not column.size:
         return False
-    if column.dtype.kind == "U":
-        return column.ndim == 1 and all(re.fullmatch(r"\S+", word) for word in column)
+    if column.dtype.kind in "UO":
+        return column.ndim == 1 and all(isinstance(word, str) and re.fullmatch(r"\S+", word) for word in column)
     return column.dtype.kind in "biuf"
 
 
 def _quoted(key: str, value: Any) -> Any:
     """The value, or its JSON where extxyz would read something else from it ('F' as False, '007' as 7)."""
     if isinstance(value, str):
-        line = key_val_dict_to_str({key: value})
-        found = None if "\n" in line else key_val_str_to_dict(line).get(key)
-        if not isinstance(found, str) or found != value:
+        # Another key follows, because a value such as '=' takes it for its own.
+        line = key_val_dict_to_str({key: value, "next": 1})
+        found = {} if "\n" in line else key_val_str_to_dict(line)
+        if not isinstance(found.get(key), str) or found != {key: value, "next": 1}:
             # The writer escapes quotes but not backslashes, the reader undoes both.
             return "_JSON " + json.dumps(value).replace("\\", "\\\\")
     return value

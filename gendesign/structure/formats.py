@@ -56,7 +56,7 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
         raise UserError(f"{path} is empty; give a file with at least one structure")
     try:
         content = _content(path)
-    except (OSError, EOFError, lzma.LZMAError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
         raise UserError(f"{path} cannot be decompressed: {_line(error)}; check that it is complete") from error
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     if not content.strip():
