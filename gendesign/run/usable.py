@@ -1,5 +1,6 @@
 """The structures of the user's files, and which of them the methods of a run can use."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,10 @@ from gendesign.screening import Screening
 from gendesign.structure.files import read_structures
 from gendesign.structure.reading_notes import refuse_unusable
 from gendesign.structure.types import Candidate, UserError
+
+LABEL = re.compile(r"(?:^|_)(?:energy|forces?|stress|virials?|dipole)(?:$|_)", re.IGNORECASE)
+
+OWN_VALUES = {"energy", "stress_max"}  # which relaxation computes again
 
 
 def read_usable(
@@ -36,7 +41,7 @@ def read_usable(
     if needed:
         candidates = [without_elements(c, potential.elements, f"potential {potential.name}") for c in candidates]
     if relaxation is not None:
-        candidates = [_if_relaxable(candidate, relaxation) for candidate in candidates]
+        candidates = [_if_relaxable(without_labels(candidate), relaxation) for candidate in candidates]
     refuse_unusable(candidates, strict=config.strict)
     return candidates
 
@@ -58,11 +63,30 @@ def without_elements(candidate: Candidate, known: Collection[str], method: str) 
     return replace(candidate, failure=f"with {', '.join(unknown)}: {method} does not know {', '.join(unknown)}{few}")
 
 
+def without_labels(candidate: Candidate) -> Candidate:
+    """The candidate without the labels that came with it, which belong to the geometry before relaxation."""
+    atoms, info = candidate.atoms, candidate.info
+    foreign = [key for key in {**atoms.info, **info, **atoms.arrays} if LABEL.search(key) and key not in OWN_VALUES]
+    if not foreign or candidate.generator != "file":
+        return candidate
+    atoms = atoms.copy()
+    for key in foreign:
+        atoms.info.pop(key, None)
+        atoms.arrays.pop(key, None)
+    step = f"left out labels of another geometry: {', '.join(foreign)}"
+    return replace(
+        candidate,
+        atoms=atoms,
+        info={key: value for key, value in info.items() if key not in foreign},
+        history=(*candidate.history, step),
+    )
+
+
 def _if_relaxable(candidate: Candidate, settings: Relaxation) -> Candidate:
     if candidate.failure:
         return candidate
     try:
         check_relaxable(candidate, settings)
     except UserError as error:
-        return replace(candidate, failure=f"not relaxable: {error}")
+        return replace(candidate, failure=f"not relaxable: {str(error).removeprefix(f'structure {candidate.index} ')}")
     return candidate

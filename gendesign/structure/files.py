@@ -169,7 +169,8 @@ def _frame(candidate: Candidate) -> Atoms:
     for name in sorted(set(source.arrays) - OWN_COLUMNS):
         if _is_column(name, source.arrays[name]):
             atoms.new_array(name, source.arrays[name])
-    set_fixed(atoms, fixed_components(source))
+    with suppress(UserError):  # of constraints that are no fixed components; only what was not relaxed carries them
+        set_fixed(atoms, fixed_components(source))
     lists = {key: value for key, value in sorted(source.info.items()) if isinstance(value, np.ndarray) and value.ndim}
     atoms.info = {key: value for key, value in lists.items() if value.dtype.kind in "biuf" and value.ndim <= 2}
     atoms.info |= {key: _quoted(key, value) for key, value in _values(candidate).items()}

@@ -32,7 +32,7 @@ def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tup
     try:
         set_fixed(atoms, fixed_components(atoms))
     except UserError as error:
-        return atoms, f"constraint: it carries {error}", notes
+        notes = (*notes, f"files do not keep {str(error).split(';')[0]}")  # relaxation refuses it
     if atoms.pbc.any():
         whole = alone_in_box(atoms)
         if whole is None and not keep_periodic:

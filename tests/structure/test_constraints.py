@@ -36,7 +36,7 @@ def test_what_is_no_cartesian_component_is_refused():
         fixed_components(slanted)
     bound = molecule("H2O")
     bound.set_constraint(FixBondLength(0, 1))
-    with pytest.raises(UserError, match="FixBondLengths?; only fixed atoms"):
+    with pytest.raises(UserError, match=r"FixBondLengths?; only fixed atoms"):
         fixed_components(bound)
 
 

@@ -14,7 +14,7 @@ from gendesign.structure.hydrogens import open_valences
 
 REFERENCES = Path(__file__).resolve().parents[2] / "checkpoints" / "organic" / "reference.extxyz"
 TROUBLES = Path(__file__).resolve().parents[1] / "data" / "troubles"
-# Without hydrogens these are C2, CN, dichloro- and difluorocarbene, or one atom: all of them real, none to be told apart.
+# Without hydrogens these are C2, CN, dichloro- and difluorocarbene, or one atom: all of them exist.
 REAL_WITHOUT_HYDROGENS = {"C2H2", "HCN", "H2CCl2", "H2CF2", "CH4", "CH2_s1A1d"}
 CRYSTALS = {
     "diamond": bulk("C"),

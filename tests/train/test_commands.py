@@ -9,6 +9,7 @@ import tiny
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from gendesign import cli
@@ -82,7 +83,7 @@ def test_train(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("verb", "frames", "keys", "said"),
     [
-        ("label", [bulk("C")], ["teacher=pm6"], "structure 1 (read from bad.extxyz) is periodic, and PM6"),
+        ("label", [bulk("C")], ["teacher=pm6"], "(read from bad.extxyz) cannot be used: not for PM6: it is periodic"),
         ("label", [molecule("H2O")], ["teacher=emt"], "EMT does not know H, O; it knows Ag Al Au Cu Ni Pd Pt"),
         ("label", [molecule("H2O")], ["teacher=null"], "labels need a teacher"),
         ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
@@ -121,3 +122,32 @@ def test_atomic_energies():
     assert 2 * with_another[1] + with_another[8] == pytest.approx(-2042 - 27 - 1.5) and with_another[6] == 0
     with pytest.raises(UserError):
         atomic_energies([molecule("H2O")], set())
+
+
+def test_label_goes_on_after_a_bad_record(tmp_path, capfd):
+    ion, bare = molecule("CH3OH"), molecule("CH3CH2OH")
+    ion.info["charge"] = -1
+    gold = Atoms("U2", [[0, 0, 0], [0, 0, 2.5]])
+    write(tmp_path / "f.extxyz", [molecule("H2O"), ion, bare[bare.numbers != 1], gold, Atoms("C")])
+    words = ["label", str(tmp_path / "f.extxyz"), "workers=1"]
+    assert cli.main([*words, f"output={tmp_path / 'out'}", "teacher=pm6"]) == 0
+    said = capfd.readouterr().err
+    assert "3 of 5 structures cannot be used: 1 charged (structure 2), 1 missing hydrogens (structure 3), 1" in said
+    assert "the potential" not in said
+    reasons = [row["reason"] for row in csv.DictReader((tmp_path / "out" / "failures.csv").read_text().splitlines())]
+    assert reasons[0] == "charged: it has charge -1, but a label of PM6 has no charges; give neutral structures"
+    assert cli.main([*words, f"output={tmp_path / 's'}", "strict=true"]) == 2
+    assert "structure 2 cannot be used: charged" in capfd.readouterr().err
+
+
+def test_labels_keep_what_came_in(tmp_path):
+    water = molecule("H2O")
+    water.set_masses([15.999, 2.01410178, 1.008])
+    water.set_constraint(FixAtoms([0]))
+    water.set_array("tags", np.arange(3))
+    write(tmp_path / "f.extxyz", water)
+    assert cli.main(["label", str(tmp_path / "f.extxyz"), f"output={tmp_path / 'out'}", "workers=1"]) == 0
+    labelled = read(tmp_path / "out" / "labels.extxyz")
+    assert labelled.get_masses()[1] == pytest.approx(2.01410178) and labelled.get_tags().tolist() == [0, 1, 2]
+    assert labelled.constraints[0].get_indices().tolist() == [0]
+    assert np.linalg.norm(labelled.get_forces(apply_constraint=False)[0]) > 0.01
