@@ -2,6 +2,7 @@
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixScaled
 from ase.geometry import get_distances
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.sparse import coo_array
@@ -123,7 +124,7 @@ def alone_in_box(atoms: Atoms) -> Atoms | None:
             elif (image[b] != image[a] + s).any():
                 return None  # bonds lead from an atom to its own image
     molecule = atoms.copy()
-    fixed = fixed_components(atoms)
+    constraints = [c for c in atoms.constraints if not isinstance(c, FixScaled)]  # which needs the cell
     molecule.set_constraint()
     molecule.positions += np.array([image[k] for k in range(len(atoms))]) @ atoms.cell.array
     for axis in np.flatnonzero(atoms.pbc):
@@ -137,7 +138,7 @@ def alone_in_box(atoms: Atoms) -> Atoms | None:
             return None
     molecule.set_cell(None)
     molecule.pbc = False
-    set_fixed(molecule, fixed)
+    molecule.set_constraint(constraints)
     return molecule
 
 

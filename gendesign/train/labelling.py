@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -52,8 +52,9 @@ def label_files(
         files, strict=strict, hydrogens=hydrogens, periodic=periodic, chargeless=f"a label of {teacher.title}"
     )
     candidates = [_refused(candidate, teacher) for candidate in candidates]
+    candidates = _without_unknown_elements(candidates, teacher)
     refuse_unusable(candidates, strict=strict)
-    usable = _usable(candidates, teacher)
+    usable = _usable(candidates)
     print_reading_notes(candidates)
     size = min(shard_size, teacher.most_per_shard or shard_size)
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
@@ -81,21 +82,44 @@ def _refused(candidate: Candidate, teacher: Teacher) -> Candidate:
         return candidate
     if reason := teacher.refuse(candidate.atoms):
         return replace(candidate, failure=f"not for {teacher.title}: it {reason}")
-    known = teacher.elements()
-    unknown = [] if known is None else sorted(set(candidate.atoms.get_chemical_symbols()) - known)
-    if unknown:
-        few = f"it knows {' '.join(sorted(known))}" if len(known) < 20 else f"it knows {len(known)} others"
-        what = f"{teacher.title} does not know {', '.join(unknown)}"
-        return replace(candidate, failure=f"with {', '.join(unknown)}: {what}; {few}; choose another teacher")
     return candidate
 
 
-def _usable(candidates: Sequence[Candidate], teacher: Teacher) -> list[Atoms]:
-    """What the teacher is given; raises UserError where it lacks what labels of these elements need."""
-    readable = [candidate for candidate in candidates if not candidate.failure]
-    teacher.check(frozenset(symbol for candidate in readable for symbol in candidate.atoms.get_chemical_symbols()))
+def _without_unknown_elements(candidates: Sequence[Candidate], teacher: Teacher) -> list[Candidate]:
+    """The candidates, those failed that hold elements the teacher cannot label; UserError if it can label none."""
+    symbols = {s for c in candidates if not c.failure for s in c.atoms.get_chemical_symbols()}
+    try:
+        teacher.check(frozenset(symbols))
+        return list(candidates)
+    except UserError as error:
+        reasons = _reasons(symbols, teacher)
+        if len(reasons) == len(symbols):  # a program is missing, or all elements are
+            raise error from None
     out = []
-    for candidate in readable:
+    for candidate in candidates:
+        unknown = sorted(set(candidate.atoms.get_chemical_symbols()) & set(reasons))
+        failure = f"with {', '.join(unknown)}: {reasons[unknown[0]]}" if unknown and not candidate.failure else None
+        out.append(replace(candidate, failure=failure) if failure else candidate)
+    return out
+
+
+def _reasons(symbols: Iterable[str], teacher: Teacher) -> dict[str, str]:
+    """Why the teacher cannot label an element, by symbol, for those that it cannot."""
+    reasons = {}
+    for symbol in sorted(symbols):
+        try:
+            teacher.check(frozenset([symbol]))
+        except UserError as error:
+            reasons[symbol] = str(error)
+    return reasons
+
+
+def _usable(candidates: Sequence[Candidate]) -> list[Atoms]:
+    """What the teacher is given."""
+    out = []
+    for candidate in candidates:
+        if candidate.failure:
+            continue
         atoms = bare(candidate.atoms)
         atoms.info["index"] = candidate.index
         out.append(atoms)
