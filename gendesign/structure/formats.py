@@ -4,6 +4,7 @@ import bz2
 import gzip
 import lzma
 import re
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,7 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
         raise UserError(f"{path} is empty; give a file with at least one structure")
     try:
         content = _content(path)
-    except (OSError, EOFError, ValueError, lzma.LZMAError) as error:
+    except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise UserError(f"{path} cannot be decompressed: {_line(error)}; check that it is complete") from error
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     if not content.strip():

@@ -278,7 +278,7 @@ def test_selective_dynamics_are_written_and_read_again(tmp_path, name):
 COLUMN = st.sampled_from(["tags", "weights", "spins", "site", "initial_magmoms", "vectors"])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     names=st.lists(COLUMN, unique=True),
     fixed=st.lists(st.tuples(st.booleans(), st.booleans(), st.booleans()), min_size=3, max_size=3),
@@ -325,3 +325,31 @@ def test_a_constraint_that_cannot_be_kept_is_said(tmp_path):
     assert found.history[-1] == "files do not keep FixScaled along directions that are no Cartesian axes"
     write_extxyz([found], tmp_path / "c.extxyz")
     assert not only(tmp_path / "c.extxyz").atoms.constraints
+
+
+PIECES = [b"nan", b"1e400", b"\n", b"X ", b"-1", b"D", b'"', b"$$$$\n", b"9\n", b'Lattice="1 0 0 0 0 0 0 0 1" ', b"\xff"]
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    name=st.sampled_from(sorted(path.name for path in TROUBLES.iterdir() if path.stat().st_size)),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 200), st.sampled_from([b"", *PIECES])), min_size=1, max_size=5
+    ),
+    strict=st.booleans(),
+    periodic=st.sampled_from(["auto", "false"]),
+)
+def test_damaged_files_end_in_one_line_at_worst(tmp_path_factory, name, changes, strict, periodic):
+    content = (TROUBLES / name).read_bytes()
+    for place, length, piece in changes:
+        at = int(place * len(content))
+        content = content[:at] + piece + content[at + length :]
+    path = tmp_path_factory.mktemp("damaged") / name
+    path.write_bytes(content)
+    try:
+        found = read(path, strict=strict, periodic=periodic)
+    except UserError as error:
+        assert "\n" not in str(error) and str(path) in str(error)
+    else:
+        assert found and all(np.isfinite(c.atoms.positions).all() for c in found if not c.failure)
+        assert "\n" not in "".join(reading_notes(found))
