@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 import ase.io
@@ -14,6 +15,7 @@ import numpy as np
 from ase import Atoms
 from ase.io.formats import UnknownFileTypeError, filetype
 
+from gendesign.structure.isotopes import as_hydrogen, set_masses
 from gendesign.structure.sdf import read_sdf
 from gendesign.structure.types import UserError
 from gendesign.structure.xyz import read_xyz
@@ -98,13 +100,19 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
     try:
         kind = filetype(str(path))
         # A file name may hold an @, which ASE would take for the start of a frame selection.
-        frames = ase.io.read(path, index=":", do_not_split_by_at_sign=True)
+        text, masses = as_hydrogen(_text(content), kind)
+        source, given = (StringIO(text), {"format": kind}) if masses else (path, {})
+        frames = ase.io.read(source, index=":", do_not_split_by_at_sign=True, **given)
     except UnknownFileTypeError as error:
         raise UserError(f"{path} is of no known format ({FORMATS}); rename it with the format's suffix") from error
     except Exception as error:  # readers of ASE raise whatever a malformed file makes them stumble over
         raise UserError(
             f"{path} cannot be read: {_line(error)}; check that it is complete and what its name says"
         ) from error
+    # Closing lines, such as END after the last model of a PDB file, make empty frames.
+    frames = [atoms for atoms in frames if len(atoms)] or frames
+    for atoms in frames if masses else ():
+        set_masses(atoms, masses)
     records = [Record(atoms, _disorder(atoms), _isotopes(atoms)) for atoms in frames]
     marks = len(re.findall(STRUCTURE_MARKS[kind], _text(content))) if kind in STRUCTURE_MARKS else 0
     lost = max(0, marks - len(records))

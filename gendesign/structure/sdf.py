@@ -5,7 +5,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 from rdkit import Chem, rdBase
 
-from gendesign.structure.xyz import HEAVY_HYDROGEN, Frame
+from gendesign.structure.isotopes import HEAVY_HYDROGEN
+from gendesign.structure.xyz import Frame
 
 # Elements of which a record may imply hydrogens; RDKit would give them to bare metals as well.
 ORGANIC = {5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53}

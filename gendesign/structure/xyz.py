@@ -8,9 +8,10 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from ase.io.extxyz import read_xyz as read_frame
 
+from gendesign.structure.isotopes import HEAVY_HYDROGEN, set_masses
+
 Frame = tuple[Atoms, str, tuple[str, ...]]  # atoms, why they cannot be used, what was assumed
 
-HEAVY_HYDROGEN = {"D": 2.01410178, "T": 3.01604928}  # masses in u
 ASSUMED_PERIODIC = "Lattice without pbc, taken as periodic in all directions"
 # The first line of a QM9 record: its number, three rotational constants and twelve properties (Sci. Data 1, 140022).
 QM9_LINE = re.compile(r"^gdb\s+\d+(\s+\S+){15}\s*$")
@@ -91,8 +92,7 @@ def _frame(lines: list[str]) -> Frame:
     body = [lines[0], "" if qm9 else comment, *rows, *([] if qm9 else tail)]
     atoms = next(read_frame(StringIO("\n".join(body) + "\n"), index=0))
     if masses:
-        for i, mass in masses.items():
-            _set_mass(atoms, i, mass)
+        set_masses(atoms, masses)
         notes.append(f"read {len(masses)} D or T as H with their masses")
     if qm9:
         _describe_qm9(atoms, lines, tail)
@@ -127,12 +127,6 @@ def _species_column(comment: str) -> int | None:
             return column
         column += int(width)
     return None
-
-
-def _set_mass(atoms: Atoms, i: int, mass: float) -> None:
-    masses = atoms.get_masses()
-    masses[i] = mass
-    atoms.set_masses(masses)
 
 
 def _describe_qm9(atoms: Atoms, lines: list[str], tail: list[str]) -> None:

@@ -115,6 +115,28 @@ def test_deuterium_is_hydrogen_of_its_mass(tmp_path, name, heavy):
     np.testing.assert_allclose(only(tmp_path / "out.extxyz").atoms.get_masses(), masses, atol=1e-6)
 
 
+PDB = """\
+ATOM      1    C MOL     1      -0.371  -0.002   0.009  1.00  0.00           C
+ATOM      2    O MOL     1       0.913  -0.439  -0.396  1.00  0.00           O
+ATOM      3    H MOL     1      -0.468  -0.108   1.093  1.00  0.00           H
+ATOM      4   DD MOL     1      -1.128  -0.617  -0.483  1.00  0.00           D
+ATOM      5   H2 MOL     1      -0.509   1.043  -0.279  1.00  0.00           H
+ATOM      6    D MOL     1       1.563   0.124   0.057  1.00  0.00           D
+"""
+
+
+def test_deuterium_in_pdb_and_poscar(tmp_path):
+    (tmp_path / "d.pdb").write_text(f"MODEL 1\n{PDB}ENDMDL\nMODEL 2\n{PDB}ENDMDL\nEND\n")
+    for candidate in read(tmp_path / "d.pdb"):
+        assert str(candidate.atoms.symbols) == "COH4"
+        assert np.flatnonzero(candidate.atoms.get_masses() == 2.01410178).tolist() == [3, 5]
+    text = (TROUBLES / "CONTCAR").read_text()
+    (tmp_path / "POSCAR").write_text(text.replace(" C   H   O", " C   D   O"))
+    heavy = only(tmp_path / "POSCAR")
+    assert str(heavy.atoms.symbols) == "C2H6O" and (heavy.atoms.get_masses()[2:8] == 2.01410178).all()
+    assert heavy.history[1] == "read 6 D or T as H with their masses"
+
+
 def test_tritium_in_a_column_that_is_not_the_first(tmp_path):
     text = "2\nProperties=pos:R:3:species:S:1 pbc=\"F F F\"\n0 0 0 T\n0 0 0.74 d\n"
     (tmp_path / "t.xyz").write_text(text)
@@ -327,7 +349,7 @@ def test_a_constraint_that_cannot_be_kept_is_said(tmp_path):
     assert not only(tmp_path / "c.extxyz").atoms.constraints
 
 
-PIECES = [b"nan", b"1e400", b"\n", b"X ", b"-1", b"D", b'"', b"$$$$\n", b"9\n", b'Lattice="1 0 0 0 0 0 0 0 1" ', b"\xff"]
+PIECES = [b"nan", b"1e400", b"\n", b"X ", b"-1", b"D", b'"', b"$$$$\n", b"9\n", b'Lattice="1 0 0 0 1 0 0 0 1"', b"\xff"]
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
