@@ -19,6 +19,7 @@ SHORT = 1.43  # a bond of carbon to C, N or O shorter than this has some double-
 # Shortest single bonds of carbon (Angstrom), by element.
 SINGLE = {C: 1.47, N: 1.41, O: 1.36, 9: 1.30, SI: 1.80, P: 1.78, S: 1.75, 17: 1.70, 35: 1.85, 53: 2.05}
 LINEAR, PYRAMIDAL = 150.0, 340.0  # degrees: the angle of a linear carbon, the sum of angles of a bent-out one
+DENSE = 300  # atoms up to which all distances are faster than a neighbour list
 LONE = {C: 4, N: 3, O: 2}  # hydrogens of an atom without any neighbour
 
 
@@ -47,7 +48,7 @@ def open_valences(atoms: Atoms) -> OpenValences:
     if (len(atoms) == 1 and not atoms.pbc.any()) or not np.isin(numbers, list(LONE)).any():
         return OpenValences({}, present)
     radii = covalent_radii[numbers]
-    i, j, length, vector = neighbor_list("ijdD", atoms, list(BONDED * radii))
+    i, j, length, vector = _neighbours(atoms, BONDED * radii)
     metallic = ~np.isin(numbers[j], list(NONMETALS))
     ratio = length / (radii[i] + radii[j])
     bonded, coordinated = ~metallic, np.unique(i[metallic & (ratio < COORDINATED)])
@@ -65,6 +66,17 @@ def open_valences(atoms: Atoms) -> OpenValences:
         if count:
             missing[int(atom)] = count
     return OpenValences(missing, present)
+
+
+def _neighbours(atoms: Atoms, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Atoms i and j, distance (Angstrom) and vector from i to j of all pairs closer than the sum of their `radii`."""
+    if atoms.pbc.any() or len(atoms) > DENSE:
+        return neighbor_list("ijdD", atoms, list(radii))
+    vector = atoms.positions - atoms.positions[:, None]
+    length = np.linalg.norm(vector, axis=2)
+    np.fill_diagonal(length, np.inf)
+    i, j = np.nonzero(length < radii + radii[:, None])
+    return i, j, length[i, j], vector[i, j]
 
 
 def _missing(number: int, beside: np.ndarray, length: np.ndarray, vector: np.ndarray, degree: np.ndarray) -> int:
