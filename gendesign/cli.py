@@ -151,7 +151,6 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     """label, train: a folder of labels, or of a checkpoint, from structure files."""
     output = Path(config.output)
     identity = {"verb": verb, **identify(files, config)}
-    identity["settings"].pop("workers", None)  # how many make the labels does not change them
     for means in ("command", "cores", "device"):
         (identity["settings"].get("teacher") or {}).pop(means, None)
     check_folder(output, identity)
@@ -225,7 +224,9 @@ def quiet() -> Iterator[None]:
 def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
-    settings.pop("output")
+    for means in ("output", "workers", "threads"):  # which change no structure
+        settings.pop(means, None)
+    (settings.get("screening") or {}).pop("workers", None)
     (settings.get("generator") or {}).pop("trajectory", None)  # a folder of its own, which changes no molecule
     also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
     also += [*settings.get("test", ()), *settings.get("replay", ())]

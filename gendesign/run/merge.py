@@ -36,6 +36,7 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
         **stages.about,
         "versions": versions(),
         "shards": {"finished": len(finished), "total": total},
+        **({"grown": folder.grown} if folder.grown else {}),
         "table": stages.summarise(verdicts, len(candidates)) if stages.summarise else count(candidates, verdicts),
     }
     folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
