@@ -60,6 +60,8 @@ def relax(
             progress(len(results) - len(ready) + sum(counts), len(results))
 
     model = spread.resident(potential)
+    if model is potential:  # workers that do not hold it cannot relax; beside a GPU they never do
+        spread = SERIAL
     tasks = [(_relax_batch, (model, settings, [results[i] for i in batch], TELL)) for batch in batches]
     for batch, relaxed in zip(batches, spread.map(tasks, told), strict=True):
         if isinstance(relaxed, Failure):

@@ -251,5 +251,10 @@ def about(potential: Potential) -> dict[str, Any]:
             "licence": potential.licence,
             "citation": potential.citation,
             "elements": list(potential.elements),
-        }
+        },
+        "device": {
+            "name": str(potential.device),
+            # on a CPU for any number of workers and threads; on a GPU sums have no fixed order
+            "repeats_to_the_same_bytes": potential.device.type == "cpu",
+        },
     }
