@@ -1,6 +1,7 @@
 """The command `gendesign VERB [FILE ...] [key=value ...]`."""
 
 import difflib
+import errno
 import hashlib
 import importlib
 import os
@@ -21,7 +22,9 @@ from gendesign.run import sweep
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.settings import SettingsError, describe, flatten, resolve
 
-BAD_INPUT, INTERRUPTED = 2, 130
+CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# A full or read-only disk, a folder that became unwritable half-way.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Verb:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Entry point of the console script; returns the exit status: 0, 1 where results cannot be written, 2 for bad input,
+    130 after Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return dispatch(arguments)
@@ -44,10 +48,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return stopped(f"{error.filename or 'the results'} cannot be written ({error.strerror}); make room for it", arguments)
     except KeyboardInterrupt:
-        command = shlex.join(["gendesign", *arguments])
-        print(f"gendesign: stopped; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+        stopped("stopped", arguments)
         return INTERRUPTED
+
+
+def stopped(why: str, arguments: Sequence[str]) -> int:
+    """Say in one line that a run ended early, and how it goes on; the exit status for one that cannot write."""
+    command = shlex.join(["gendesign", *arguments])
+    print(f"gendesign: {why}; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+    return CANNOT_WRITE
 
 
 def dispatch(arguments: list[str]) -> int:

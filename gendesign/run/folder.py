@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,8 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
         except Exception as error:
             useful = [kept] if _asks_for_other_settings(error) else [kept, BEGUN]
             if not any(found for pattern in useful for found in path.glob(pattern)):
-                _empty(path, before)
+                with suppress(OSError):  # nor can it be removed from a disk that is read-only by now
+                    _empty(path, before)
             raise
         finally:
             PRIVATE.discard(lock.fileno())

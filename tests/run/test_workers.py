@@ -117,3 +117,26 @@ def test_shard_ranges():
     assert shard_ranges([10], 4) == [range(0, 4), range(4, 8), range(8, 10)]
     assert shard_ranges([5, 5, 11], 4) == [range(0, 4), range(4, 5), range(5, 9), range(9, 11)]
     assert shard_ranges([8, 9], 4) == [range(0, 4), range(4, 8), range(8, 9)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_full_disk_ends_in_one_line_and_keeps_shards(tmp_path, whole, workers, monkeypatch, capsys):
+    from gendesign import cli
+
+    def full(*_):
+        raise OSError(28, "No space left on device", str(tmp_path / "run"))
+
+    def act(verb, files, config):
+        run_with(tmp_path / "run", workers)
+
+    monkeypatch.setitem(cli.VERBS, "generate", cli.Verb("toy", act))
+    with monkeypatch.context() as patched:
+        real = toy.Chains.generate
+        patched.setattr(
+            toy.Chains, "generate", lambda self, indices, *, seed: full() if 7 in indices else real(self, indices, seed=seed)
+        )
+        assert cli.main(["generate", "n=10"]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "No space left on device" in said and said.rstrip().endswith("gendesign generate n=10")
+    assert any((tmp_path / "run" / "shards").glob("[0-9]*"))
+    assert cli.main(["generate", "n=10"]) == 0 and promised(tmp_path / "run") == whole
