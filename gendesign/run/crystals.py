@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gendesign.relaxation.change import BEFORE
+from gendesign.screening.validity import CLOSE, shortest_distance
 from gendesign.structure.cells import CELL, cif, density, pressure
 from gendesign.structure.types import Candidate, Verdict
 
@@ -70,7 +71,7 @@ def after(candidate: Candidate) -> dict[str, float]:
     if all(atoms.pbc):
         values |= {"volume": float(atoms.get_volume()), "density": density(atoms)}
         if atoms.calc is not None and "stress" in atoms.calc.results:
-            values["pressure"] = pressure(atoms.get_stress())
+            values["pressure"] = pressure(atoms.calc.results["stress"])
     return _without_vacuum(candidate, values)
 
 
@@ -128,9 +129,15 @@ def status(candidate: Candidate) -> str:
     return {True: "converged", False: "not converged"}.get(candidate.info.get("converged"), "not relaxed")
 
 
+def overlap(candidate: Candidate) -> str:
+    """What atoms that fell into each other mean, else nothing."""
+    ratio = shortest_distance(candidate.atoms)
+    return "" if ratio >= CLOSE else f"atoms overlap ({ratio:.2f} of the sum of their covalent radii): it collapsed"
+
+
 def remark(candidate: Candidate) -> str:
     """Why the relaxation of a crystal failed, or what is odd about its result; mostly empty."""
-    return candidate.failure or large_change(candidate)
+    return candidate.failure or "; ".join(filter(None, [overlap(candidate), large_change(candidate)]))
 
 
 def title(candidate: Candidate) -> str:
@@ -146,34 +153,41 @@ def rows(candidate: Candidate) -> list[tuple[str, str, str, str]]:
     for q in QUANTITIES:
         if q.key not in first and q.key not in last:
             continue
-        texts = [f"{values[q.key]:.{q.decimals}f}" if q.key in values else "" for values in (first, last)]
-        if q.key not in change:
-            moved = ""
-        else:
-            moved = f"{change[q.key]:+.2f} %" if q.change == PERCENT else f"{change[q.key]:+.{q.decimals}f}"
+        texts = [_text(values[q.key], q.decimals) if q.key in values else "" for values in (first, last)]
+        moved = ""
+        if q.key in change:
+            percent = q.change == PERCENT
+            moved = _text(change[q.key], 2 if percent else q.decimals, "+") + (" %" if percent else "")
         out.append((f"{q.name} ({q.unit})", *texts, moved))
     groups = [candidate.info.get(BEFORE + "space_group", ""), candidate.info.get("space_group", "")]
     return [*out, ("space group", *groups, "")] if any(groups) else out
+
+
+def _text(value: float, decimals: int, sign: str = "") -> str:
+    """With so many decimals, no minus before a zero, and numbers without sense short."""
+    if abs(value) >= 1e6:
+        return f"{value:{sign}.3g}"
+    return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
 
 
 def line(candidate: Candidate) -> tuple[str, ...]:
     """One crystal in a row of HEADINGS."""
     first, last, change = before(candidate), after(candidate), changes(candidate)
 
-    def value(values: Mapping[str, float], key: str, text: str) -> str:
-        return text.format(values[key]) if key in values else ""
+    def value(values: Mapping[str, float], key: str, decimals: int) -> str:
+        return _text(values[key], decimals) if key in values else ""
 
     return (
         str(candidate.index),
         source(candidate),
         candidate.atoms.get_chemical_formula("hill"),
-        value(first, "volume", "{:.2f}"),
-        value(last, "volume", "{:.2f}"),
-        value(change, "volume", "{:+.2f} %"),
-        value(last, "density", "{:.4f}"),
-        value(last, "energy_per_atom", "{:.4f}"),
-        value(last, "fmax", "{:.4f}"),
-        value(last, "stress_max", "{:.3f}"),
+        value(first, "volume", 2),
+        value(last, "volume", 2),
+        f"{_text(change['volume'], 2, '+')} %" if "volume" in change else "",
+        value(last, "density", 4),
+        value(last, "energy_per_atom", 4),
+        value(last, "fmax", 4),
+        value(last, "stress_max", 3),
         str(candidate.info.get("space_group", "")),
         status(candidate),
     )
@@ -207,11 +221,10 @@ def terminal(candidates: Sequence[Candidate], verdicts: Sequence[Verdict] = (), 
 def _aligned(table: Sequence[Sequence[str]], left: int) -> list[str]:
     """Columns of equal width, the first `left` of them left-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    sides = ["<" if i < left else ">" for i in range(len(widths))]
     return [
-        "  ".join(cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        .rstrip()
-        for row in table
-    ]  # fmt: skip
+        "  ".join(f"{c:{side}{w}}" for c, side, w in zip(row, sides, widths, strict=True)).rstrip() for row in table
+    ]
 
 
 def files(candidates: Sequence[Candidate], verdicts: Sequence[Verdict] = ()) -> dict[str, str]:
@@ -258,4 +271,3 @@ def converged_means(relaxation: Mapping[str, Any] | None) -> str:
         text += f", and in cells every component of the stress is within {relaxation['max_stress']:g} GPa of {pressed}"
         text += " pressure"
     return text
-

@@ -22,7 +22,7 @@ LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "pose
 
 
 def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
-    """Merge the finished shards; returns the content of summary.json, with `timings` and lines for the terminal beside it."""
+    """Merge the finished shards; returns the content of summary.json, with `timings` and `remarks` beside it."""
     finished = [number for number in range(total) if folder.finished(number)]
     frames = [folder.shard(number) / CANDIDATES for number in finished]
     verdicts_of = [read_verdicts(folder.shard(number) / VERDICTS) for number in finished]

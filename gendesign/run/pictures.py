@@ -93,8 +93,7 @@ def _box(x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> list[str]:
         return []
     hidden = (depth < depth.min() + 1e-6).any(axis=1) & (len(x) == 12)
     return [
-        f"<line x1='{a[0]:.1f}' y1='{b[0]:.1f}' x2='{a[1]:.1f}' y2='{b[1]:.1f}' stroke='#9aa5b1'"
-        f"{dashes}/>"
+        f"<line x1='{a[0]:.1f}' y1='{b[0]:.1f}' x2='{a[1]:.1f}' y2='{b[1]:.1f}' stroke='#9aa5b1'{dashes}/>"
         for a, b, dashes in zip(x, y, np.where(hidden, " stroke-dasharray='3 3'", ""), strict=True)
     ]
 

@@ -8,18 +8,22 @@ from gendesign.run.table import VALID
 from gendesign.screening.perovskite import BROKEN, COPY, STOPPED
 from gendesign.structure.types import Candidate, Verdict
 
-RANK, UNIQUE = "rank", "unique"
+RANK, UNIQUE, NETWORK = "rank", "unique", "network"  # checks; the last one is made of perovskites alone
 MOST_REASONS = 5  # kinds of reasons that a section counts
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a line below it, and the candidates in the order of the page; `kept`: it is shown without any too."""
+    """A heading, a line below it, and the candidates in the order of the page.
+
+    kept: it is shown without any candidate too; expected: its candidates are none of the results, but nothing is wrong.
+    """
 
     heading: str
     note: str
     candidates: tuple[Candidate, ...]
     kept: bool = False
+    expected: bool = False
 
 
 def by_candidate(verdicts: Sequence[Verdict]) -> dict[int, dict[str, Verdict]]:
@@ -39,7 +43,7 @@ def sections(
     all `conditions` (names of checks) before those that miss one.
     """
     of = by_candidate(verdicts)
-    if any(RANK in checks for checks in of.values()) or any(_ended(c) for c in candidates):
+    if any(RANK in checks or NETWORK in checks for checks in of.values()) or any(_ended(c) for c in candidates):
         found = _ranked(candidates, of)
     elif any(VALID in checks and checks[VALID].passed is not None for checks in of.values()):
         found = _judged(candidates, of, conditions)
@@ -72,7 +76,7 @@ def _ranked(candidates: Sequence[Candidate], of: Mapping[int, dict[str, Verdict]
         Section("Ranked structures", "the lowest energy first", tuple(ranked), kept=True),
         Section("Copies of ranked structures", "relaxed to a structure that is ranked above", tuple(copies)),
         Section("Structures without an energy to rank", "", tuple(intact)),
-        Section("Not continued by the search", "; ".join(filter(None, counts)), tuple(left)),
+        Section("Not continued by the search", "; ".join(filter(None, counts)), tuple(left), expected=True),
         Section("Broken", reason_counts([reason(c, of) for c in broken]), tuple(broken)),
     ]
 
@@ -90,12 +94,14 @@ def _judged(
     first = [c for c in valid if _passed(of, c, UNIQUE) is not False]
     first.sort(key=lambda c: sum(_passed(of, c, check) is False for check in conditions))
     met = sum(all(_passed(of, c, check) is not False for check in conditions) for c in first)
+    # where every attempt failed, nobody knows what it would have been
+    noun = "molecules" if any(len(c.atoms) and not any(c.atoms.pbc) for c in candidates) else "structures"
     note = f"{met} of them meet every condition, and come first" if conditions and first else ""
     return [
-        Section("Valid molecules", note, tuple(first), kept=True),
-        Section("Copies of valid molecules", "the same molecule as one above", tuple(copies)),
+        Section(f"Valid {noun}", note, tuple(first), kept=True),
+        Section(f"Copies of valid {noun}", "the same as one above", tuple(copies)),
         Section("Structures that are not judged as molecules", "they are periodic", tuple(unknown)),
-        Section("Invalid molecules", reason_counts([reason(c, of) for c in invalid]), tuple(invalid)),
+        Section(f"Invalid {noun}", reason_counts([reason(c, of) for c in invalid]), tuple(invalid)),
         Section("Failed attempts", reason_counts([reason(c, of) for c in failed]), tuple(failed)),
     ]
 
@@ -132,7 +138,8 @@ def reason_counts(reasons: Sequence[str]) -> str:
             kinds.setdefault(re.sub(r"[A-Z][a-z]?\d+|\d+(\.\d+)?", "", text), []).append(text)
     order = sorted(kinds.values(), key=lambda texts: -len(texts))
     parts = [
-        f"{len(texts)}: {texts[0]}" + (", and the like" if len(set(texts)) > 1 else "") for texts in order[:MOST_REASONS]
+        f"{len(texts)}: {texts[0]}" + (", and the like" if len(set(texts)) > 1 else "")
+        for texts in order[:MOST_REASONS]
     ]
     more = sum(map(len, order[MOST_REASONS:]))
     return "; ".join([*parts, *([f"{more} for other reasons"] if more else [])])

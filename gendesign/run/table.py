@@ -38,8 +38,10 @@ def condition_name(check: str) -> str:
 
 
 def with_conditions(rows: Sequence[Row], conditions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Row]:
-    """`rows`, and one more for each condition (a check's name) that has none: the share that meets it among those it was
-    judged on, or its median where nothing was asked for but the number."""
+    """`rows`, and one more for each condition (a check's name) that has none.
+
+    The share that meets it among those it was judged on, or its median where it is measured and not judged.
+    """
     names, out = {row["name"] for row in rows}, list(rows)
     for check in conditions:
         name = condition_name(check)
@@ -72,7 +74,7 @@ def terminal_lines(summary: dict[str, Any]) -> list[str]:
 def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, str]]:
     """(name, value) pairs to print: shares of what they count, numbers with their units, time per candidate last."""
     made = timings["candidates"]
-    pairs = [("attempted", str(made)), *((row["name"], _readable(row)) for row in rows)]
+    pairs = [("attempted", str(made)), *((row["name"].replace("_", " "), _readable(row)) for row in rows)]
     if made:
         each = {stage: spent / made for stage, spent in timings["seconds"].items()}
         parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in each.items() if spent >= 0.005)
@@ -93,5 +95,8 @@ def _number(value: float, row: Row) -> str:
     if row.get("unit") == "fraction":
         return f"{100 * value:.0f} %"
     # total energies are large, and what is of interest are their last digits
-    number = (f"{value:.3f}" if abs(value) >= 1000 else f"{value:.3g}") if isinstance(value, float) else str(value)
+    large = 10 if row.get("unit", "").startswith("eV") else 1000
+    number = (
+        (f"{value:.3f}" if large <= abs(value) < 1e6 else f"{value:.3g}") if isinstance(value, float) else str(value)
+    )
     return f"{number} {row.get('unit', '')}".strip()

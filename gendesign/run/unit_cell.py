@@ -1,4 +1,4 @@
-"""The geometry of a crystal's picture: molecules made whole, images that complete octahedra, edges of the cell, a view."""
+"""The geometry of a crystal's picture: whole molecules, images that complete octahedra, edges of the cell, a view."""
 
 from itertools import combinations, product
 
@@ -29,7 +29,7 @@ def bonds_of(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def folded(atoms: Atoms) -> Atoms:
-    """The same crystal with its atoms in the cell: molecules as wholes, by their centres, everything else atom by atom."""
+    """The same crystal with its atoms in the cell: whole molecules by their centres, all else atom by atom."""
     i, j, shift = bonds_of(atoms)
     moves = np.zeros((len(atoms), 3), dtype=int)  # lattice translations of the atoms
     graph = coo_matrix((np.ones(len(i)), (i, j)), (len(atoms),) * 2).tocsr()

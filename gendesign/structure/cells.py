@@ -18,10 +18,13 @@ def density(atoms: Atoms) -> float:
     return float(atoms.get_masses().sum() / atoms.get_volume() / DENSITY)
 
 
-def pressure(stress: Sequence[float]) -> float:
-    """Pressure in GPa, positive when the cell is compressed, from a stress in Voigt order (xx, yy, zz, ...) in
-    eV/Angstrom^3, positive under tension."""
-    return float(-np.mean(np.asarray(stress)[:3]) / units.GPa)
+def pressure(stress: np.ndarray) -> float:
+    """Pressure in GPa, positive when the cell is compressed.
+
+    stress: (3, 3), or six numbers in Voigt order (xx, yy, zz, ...), in eV/Angstrom^3, positive under tension.
+    """
+    stress = np.asarray(stress)
+    return float(-np.mean(np.diag(stress) if stress.ndim == 2 else stress[:3]) / units.GPa)
 
 
 def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
