@@ -254,11 +254,9 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
 
 def print_table(summary: dict[str, Any], output: Path) -> None:
     """The run's table on stdout and where the results lie."""
-    from gendesign.run.table import readable
+    from gendesign.run.table import terminal_lines
 
-    pairs = readable(summary["table"], summary["timings"])
-    width = max(len(name) for name, _ in pairs)
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs))
+    print("\n".join(terminal_lines(summary)))
     print(f"results in {output}: open {output / 'report.html'}")
 
 

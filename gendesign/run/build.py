@@ -19,7 +19,9 @@ from omegaconf import DictConfig
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.processes import SERIAL, Pool, Spread
-from gendesign.relaxation import check_relaxable, relax
+from gendesign.relaxation import Relaxation, check_relaxable, relax
+from gendesign.relaxation.change import relax_and_compare
+from gendesign.run import crystals
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -90,9 +92,25 @@ def build_stages(
             relax=lambda candidates, report: relax(candidates, potential, settings, report, spread),
             screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
         )
+        if files:  # structures of the user, which are of interest before too
+            stages = _comparing(stages, config, potential, settings, spread)
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential, spread)
     return stages, n
+
+
+def _comparing(
+    stages: Stages, config: DictConfig, potential: Potential, settings: Relaxation, spread: Spread
+) -> Stages:
+    """Relaxation of files: crystals are described before and after."""
+    means = crystals.converged_means(config.relaxation)
+    return replace(
+        stages,
+        relax=lambda candidates, report: relax_and_compare(candidates, potential, settings, report, spread),
+        screen=lambda candidates: [v for c in candidates for v in (*convergence(c), *crystals.verdicts_of(c))],
+        files=crystals.files,
+        remarks=partial(crystals.terminal, means=means),
+    )
 
 
 def make_run(

@@ -39,7 +39,7 @@ def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
     keys = ["n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "relaxation.max_steps=1"]
     words = [*WORDS, *keys, "screening.decomposition=0", "screening.rivals=0", f"output={output}", f"potential={tiny}"]
     assert cli.main(words) == 0
-    assert "left behind" in capsys.readouterr().out
+    assert "stopped early" in capsys.readouterr().out
     rows = pq.read_table(output / "verdicts.parquet").to_pylist()
     finished = {row["candidate"]: row["passed"] for row in rows if row["check"] == "finished"}
     assert sorted(finished) == [0, 1, 2, 3] and sum(finished.values()) == 2
