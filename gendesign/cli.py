@@ -37,8 +37,10 @@ class Verb:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status: 0, 1 where results cannot be written, 2 for bad input,
-    130 after Ctrl-C."""
+    """Entry point of the console script; returns the exit status.
+
+    0, 1 where results cannot be written, 2 for bad input, 130 after Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return dispatch(arguments)
@@ -51,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        return stopped(f"{error.filename or 'the results'} cannot be written ({error.strerror}); make room for it", arguments)
+        where = error.filename or "the results folder"
+        return stopped(f"{where} cannot be written ({error.strerror}); make room for it", arguments)
     except KeyboardInterrupt:
         stopped("stopped", arguments)
         return INTERRUPTED

@@ -2,8 +2,8 @@
 
     python scripts/repeatability.py [FOLDER] [RECORD]
 
-For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL) and
-completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD
+For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL)
+and completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD
 (docs/benchmarks/repeatability.json).
 """
 
@@ -32,7 +32,8 @@ RUNS = {
     "perovskite search": "generate generator=perovskite generator.cation=C[NH3+] n=12 shard_size=12 "
     "generator.max_atoms=150 screening.decomposition=1 screening.rivals=1",
 }
-SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))  # (workers, threads); the first is compared with, the last is killed
+# (workers, threads): with the first all others are compared, the last is killed
+SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str]) -> None:
     rows, total, same = [], 0, 0
     for kind, words in RUNS.items():
         command = words.format(molecules=molecules).split()
-        found = []
+        found, seconds = [], 0.0
         for number, (workers, threads) in enumerate(SETTINGS):
             output = folder / kind.replace(" ", "-") / f"{number}-workers{workers}-threads{threads}"
             own = [*command, f"workers={workers}", f"threads={threads}", f"output={output}"]
@@ -56,7 +57,8 @@ def main(arguments: Sequence[str]) -> None:
             _run(own)
             seconds = time.monotonic() - start
             found.append({name: (output / name).read_bytes() for name in PROMISED if (output / name).is_file()})
-            print(f"{kind}: workers {workers}, threads {threads}: {seconds:.0f} s, same: {found[-1] == found[0]}", flush=True)
+            same_bytes = found[-1] == found[0]
+            print(f"{kind}: workers {workers}, threads {threads}: {seconds:.0f} s, same: {same_bytes}", flush=True)
         alike = sum(one == found[0] and len(one) > 1 for one in found)
         rows.append(Row(f"{kind}: runs with the same bytes", alike / len(found), SHARE, len(found), ">= 1"))
         total, same = total + len(found), same + alike

@@ -118,7 +118,8 @@ class Nursery:
     def started(cls, serve: str, preload: Sequence[str] = ()) -> "Nursery":
         """Start the server as a program: `serve` names a function, module:name; `preload` modules are imported once."""
         here, there = socket.socketpair()
-        command = f"from gendesign.processes.children import run_server; run_server({there.fileno()}, {serve!r}, {preload!r})"
+        arguments = f"{there.fileno()}, {serve!r}, {tuple(preload)!r}"
+        command = f"from gendesign.processes.children import run_server; run_server({arguments})"
         paths = os.pathsep.join(path or "." for path in sys.path)
         process = subprocess.Popen(
             [sys.executable, "-c", command], env={**os.environ, **ONE_THREAD, "PYTHONPATH": paths},

@@ -57,7 +57,7 @@ class Pool:
         self._idle: list[_Worker] = []
 
     def start(self) -> "Pool":
-        """Start the process from which workers are forked; to be called before threads are, where there are residents."""
+        """Start the process that workers are forked from; where there are residents, before any thread is started."""
         if self._starter is None and self.count:
             serving = partial(serve, residents=self.residents, threads=self.threads)
             if children.IN_CHILD:

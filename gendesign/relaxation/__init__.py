@@ -50,7 +50,6 @@ def relax(
     for i in ready:
         check_relaxable(results[i], settings)
         groups.setdefault(tuple(bool(flag) for flag in results[i].atoms.pbc), []).append(i)
-    finished = len(results) - len(ready)
     batches = [batch for members in groups.values() for batch in _batches(results, members, settings, potential)]
     counts = [0] * len(batches)
 

@@ -154,7 +154,9 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
     n, wanted = before.get(COUNT), now.get(COUNT)
     if isinstance(n, int) and isinstance(wanted, int):
         if wanted < n:
-            raise SettingsError(f"output={path} holds a run of n={n}, now n={wanted}: give n={n} or more, or another output")
+            raise SettingsError(
+                f"output={path} holds a run of n={n}, now n={wanted}: give n={n} or more, or another output"
+            )
         before[COUNT] = wanted  # a run may grow
     different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if different:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def die(counter, least):
     return "alive"
 
 
+def noted(said, *row):
+    said.append(row)
+
+
 def refuse(words):
     raise UserError(words) from OSError(28, "no space left on device")
 
@@ -66,7 +71,7 @@ def test_workers_hold_residents(forked):
 def test_tasks_may_tell_while_they_work(forked):
     for spread in (forked, SERIAL):
         said = []
-        assert spread.map([(say, (TELL, 3)), (say, (TELL, 5))], lambda k, value: said.append((k, value))) == [3, 5]
+        assert spread.map([(say, (TELL, 3)), (say, (TELL, 5))], partial(noted, said)) == [3, 5]
         assert sorted(said) == [(0, 4), (1, 6)]
 
 

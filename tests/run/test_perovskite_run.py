@@ -54,7 +54,7 @@ def test_rivals_are_sought_once_a_run(tiny, tmp_path, monkeypatch):
     from gendesign.generate.perovskite import generator
 
     asked = []
-    monkeypatch.setattr(generator, "rivals_energy", lambda composition, potential, starts, spread: asked.append(starts) or -1.0)
+    monkeypatch.setattr(generator, "rivals_energy", lambda *words: asked.append(words[2]) or -1.0)
     output = tmp_path / "out"
     keys = ["n=4", "shard_size=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.rivals=3"]
     words = [*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]

@@ -66,7 +66,8 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    known = memory.once("settling", partial(compare, found, potential, settling, "settling", 1.0, RELAXED, memory.spread))
+    own = (found, potential, settling, "settling", 1.0, RELAXED, memory.spread)
+    known = memory.once("settling", partial(compare, *own))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
