@@ -56,6 +56,11 @@ def has_label(frame: Atoms) -> bool:
     return _stored(frame, "energy") is not None
 
 
+def has_forces(frame: Atoms) -> bool:
+    """Whether the frame has an energy and forces, finite or not."""
+    return has_label(frame) and (len(frame) == 1 or _stored(frame, "forces") is not None)
+
+
 def kind_of(frame: Atoms) -> str:
     """The class of structures that a frame belongs to in a table of errors."""
     return str(frame.info.get("kind", frame.info.get("config_type", "all")))

@@ -142,9 +142,9 @@ def check_units(frames: Sequence[Atoms], atomic_energies: Mapping[int, float], c
     `cutoff` (Angstrom) is where an isolated atom has no neighbour.
     """
     shown = evidence(frames)
-    _check_hydrogen(atomic_energies, isolated_energies(frames, cutoff), shown)
     if not (shown.consistent and shown.usual):
         raise UserError(_wrong_pair(shown))
+    _check_hydrogen(atomic_energies, isolated_energies(frames, cutoff), shown)
     _check_size(frames, shown)
     _check_stress(frames)
 
