@@ -240,8 +240,8 @@ def _is_compiled(path: Path) -> bool:
 
 
 def _compiled(path: Path) -> str:
-    source = re.sub(r"([-_.](compiled|lammps|mliap|jit|script(ed)?))+$", "", path.name.removesuffix(path.suffix))
-    named = f"{source}.model" if source != path.stem else "the .model file"
+    source = re.sub(r"([-_.](compiled|lammps|mliap|jit|script(ed)?))+$", "", path.stem)
+    named = f"{source.removesuffix('.model')}.model" if source != path.stem else "the .model file"
     return f"{path} is compiled (TorchScript), which cannot be batched or trained; give {named}, from which it was made"
 
 
@@ -250,7 +250,7 @@ def _state(path: Path, content: dict) -> str:
     if "model" in content and {"optimizer", "lr_scheduler", "epoch"} & set(content):
         source = re.sub(r"_run-\d+|_epoch-\d+|_swa$|_stagetwo$", "", path.stem)
         near = f", such as {source}.model," if source != path.stem else ""
-        return f"{path} is a training checkpoint; give the .model{near} that mace-torch wrote beside it at the end of the fit"
+        return f"{path} is a training checkpoint; give the .model{near} that mace-torch wrote beside it"
     if content and all(isinstance(value, torch.Tensor) for value in content.values()):
         return f"{path} holds weights alone (a state_dict), not the network; give the .model that mace-torch wrote"
     return f"{path} holds a dict, not a MACE model; give the .model file that mace-torch wrote"

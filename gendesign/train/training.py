@@ -247,7 +247,7 @@ def _potentials(frames: Sequence[Atoms], cutoff: float) -> dict[str, float]:
 
 
 def _checked(architecture: dict[str, Any]) -> dict[str, Any]:
-    for key, least in (("channels", 1), ("max_ell", 0), ("max_l", 0), ("correlation", 1), ("layers", 1)):
+    for key, least in (("channels", 1), ("max_ell", 1), ("max_l", 0), ("correlation", 1), ("layers", 1)):
         if architecture.get(key, least) < least:
             raise UserError(f"architecture.{key}={architecture[key]}: give a whole number of {least} or more")
     if not architecture.get("cutoff", 1.0) > 0:

@@ -25,6 +25,7 @@ STIFF, STIFFNESS = 1.4, (0.25, 6.0)  # stiffness of real bonds beside that of `p
 STRESS_WORK = 8.0  # factor between the change of the energy and the work of the stress that passes
 STRESS = 1.0  # eV/Angstrom^3 (160 GPa): larger ones are not those of matter that anyone trains on
 FORCE = 20.0  # eV/Angstrom, root mean square over a structure: likewise, half of all structures
+BINDING = 4.0  # eV that an atom gains in a molecule, about
 HYDROGEN = (-0.7, -0.35)  # an isolated hydrogen atom in Hartree, whatever the method
 HYDROGEN_UNITS = {"kcal/mol": (-345.0, -220.0), "kJ/mol": (-1450.0, -950.0), "meV": (-15000.0, -9000.0)}
 FORCE_UNITS = {
@@ -231,7 +232,8 @@ def _check_size(frames: Sequence[Atoms], shown: Evidence) -> None:
     if not some:
         return
     energies, forces = zip(*(labels_of(frame) for frame in some), strict=True)
-    shares = np.array(energies) / [sum(map(all_electrons, frame.numbers)) for frame in some]
+    wholes = [sum(map(all_electrons, frame.numbers)) - BINDING * len(frame) for frame in some]
+    shares = np.array(energies) / wholes
     share = float(np.median(shares))
     unit = None
     if share > 1.5:  # what is nearest: all-electron energies, or those of valence electrons alone
