@@ -63,7 +63,9 @@ class LabelSettings:
         stress_factor(self.stress_unit)
         for key in ("energy", "forces"):
             if getattr(self, key) == NONE:
-                raise UserError(f"labels.{key}=none: {key} are needed; only labels.stress and labels.virial may be none")
+                raise UserError(
+                    f"labels.{key}=none: {key} are needed; only labels.stress and labels.virial may be none"
+                )
 
     @classmethod
     def of(cls, labels: "LabelSettings | Mapping[str, Any] | None") -> "LabelSettings":
@@ -201,11 +203,12 @@ class _Keys:
         return (", ".join(shown) or "no numbers") + (f" and {more} more" if more > 0 else "")
 
     def _named(self, kind: str, named: str) -> str:
-        wanted = {"energy": "number", "forces": "per atom", "stress": "6 or 9 numbers", "virial": "6 or 9 numbers"}[kind]
+        wanted = {"energy": "number", "forces": "per atom", "stress": "6 or 9 numbers", "virial": "6 or 9 numbers"}[
+            kind
+        ]
         if self.all.get(named) != wanted:
             raise UserError(
-                f"labels.{kind}={named}: {self.file} has no such {wanted}; it holds {self.listed()}; "
-                f"name one of these"
+                f"labels.{kind}={named}: {self.file} has no such {wanted}; it holds {self.listed()}; name one of these"
             )
         return named
 
@@ -243,7 +246,9 @@ class _Keys:
             )
 
 
-def _relabelled(frame: Atoms, chosen: Mapping[str, str | None], factors: tuple[float, float, float], where: str) -> Atoms:
+def _relabelled(
+    frame: Atoms, chosen: Mapping[str, str | None], factors: tuple[float, float, float], where: str
+) -> Atoms:
     values, results = _values(frame), {}
     if chosen["energy"] in values:
         results["energy"] = float(values[chosen["energy"]]) * factors[0]
@@ -284,7 +289,7 @@ def _per_atom(frame: Atoms) -> set[str]:
 
 
 def _shape(value: Any, atoms: int, per_atom: bool) -> str:
-    """"number", "per atom" for (atoms, 3), "6 or 9 numbers", or nothing."""
+    """ "number", "per atom" for (atoms, 3), "6 or 9 numbers", or nothing."""
     if isinstance(value, bool | np.bool_ | str) or not isinstance(value, int | float | np.number | np.ndarray | list):
         return ""
     array = np.asarray(value)

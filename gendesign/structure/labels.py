@@ -13,9 +13,7 @@ from gendesign.structure.types import UserError
 
 TEACHER_KEYS = ("teacher", "level_of_theory", "theory", "functional")
 # Settings that change how well a method is converged or which state it finds, and not its zero of energy.
-NUMERICAL = re.compile(
-    r"(, )?\b((kpoints_density|open_shell|supercell|spin|vacuum|dtype)=[^,)]*|k [\d.]+/Angstrom)"
-)
+NUMERICAL = re.compile(r"(, )?\b((kpoints_density|open_shell|supercell|spin|vacuum|dtype)=[^,)]*|k [\d.]+/Angstrom)")
 
 
 def labels_of(frame: Atoms, need_forces: bool = True) -> tuple[float, np.ndarray]:

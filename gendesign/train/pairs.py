@@ -1,7 +1,7 @@
-"""Pairs of neighbouring geometries, on which the labels' units are tested: what energies, forces and stresses change by."""
+"""Pairs of neighbouring geometries, on which units are tested: what energies, forces and stresses change by."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np

@@ -89,9 +89,7 @@ def train_files(
     reach = max(reach, cutoff) if isinstance(cutoff, int | float) else reach
     rest, held = divided(frames, test_share, split, "test_share", reach)
     # these only choose among weights, so other geometries of a trained molecule serve
-    trained, valid = (
-        divided(rest, valid_share, "frame", "valid_share", reach) if len(rest) >= FEWEST else (rest, [])
-    )
+    trained, valid = divided(rest, valid_share, "frame", "valid_share", reach) if len(rest) >= FEWEST else (rest, [])
     _refuse_leaks(trained + valid, tests, split, reach)
     every = [*frames, *old, *(frame for found in tests.values() for frame in found)]
     elements = {int(z) for frame in every for z in frame.numbers}

@@ -20,7 +20,7 @@ class Doubling(torch.nn.Module):
 )
 def test_compiled_models_name_their_source(tmp_path, trust, name, source):
     torch.jit.save(torch.jit.script(Doubling()), tmp_path / name)
-    with pytest.raises(UserError, match=rf"is compiled \(TorchScript\).*; give {source}, from which it was made") as said:
+    with pytest.raises(UserError, match=rf"is compiled \(TorchScript\).*; give {source},") as said:
         load_potential(str(tmp_path / name), trust_pickle=trust)
     assert "\n" not in str(said.value)
 
@@ -30,7 +30,7 @@ def test_training_checkpoints_and_bare_weights(tmp_path):
     state = {"model": net.state_dict(), "optimizer": {}, "lr_scheduler": {}, "epoch": 40}
     path = tmp_path / "mine_run-123_epoch-40.pt"
     torch.save(state, path)
-    with pytest.raises(UserError, match=r"is a training checkpoint; give the .model, such as mine.model, that mace-torch wrote beside it"):
+    with pytest.raises(UserError, match=r"is a training checkpoint; give the .model, such as mine.model, that"):
         load_potential(str(path), trust_pickle=True)
     torch.save(net.state_dict(), tmp_path / "w.pt")
     with pytest.raises(UserError, match="holds weights alone"):
@@ -41,4 +41,5 @@ def test_training_checkpoints_and_bare_weights(tmp_path):
     with pytest.raises(UserError, match="trust_pickle=true"):
         load_potential(str(path))
     torch.save(net, tmp_path / "old.model")  # as mace-torch writes it
-    assert load_potential(str(tmp_path / "old.model"), trust_pickle=True, device="cpu").elements == tiny.potential().elements
+    loaded = load_potential(str(tmp_path / "old.model"), trust_pickle=True, device="cpu")
+    assert loaded.elements == tiny.potential().elements

@@ -84,7 +84,7 @@ def both(tmp_path: Path, shift: float) -> Path:
 def test_two_energies_that_differ_are_ambiguous(tmp_path, capsys):
     assert same(frames_of(both(tmp_path, 0.0)), ase.io.read(GOOD, ":5"))
     assert "not used: xtb_energy" in capsys.readouterr().err
-    with pytest.raises(UserError, match="holds energy and REF_energy, which differ; .*labels.energy=REF_energy"):
+    with pytest.raises(UserError, match=r"holds energy and REF_energy, which differ; .*labels.energy=REF_energy"):
         frames_of(both(tmp_path, 1.0))
     frames = frames_of(both(tmp_path, 1.0), energy="REF_energy")  # whose forces are those of the same name
     wanted = ase.io.read(GOOD, ":5")
@@ -94,17 +94,17 @@ def test_two_energies_that_differ_are_ambiguous(tmp_path, capsys):
 
 
 def test_names_that_are_not_there_or_not_labels(tmp_path):
-    with pytest.raises(UserError, match=r"labels.energy=E: t_good.xyz has no such number; it holds .*energy \(number\)"):
+    with pytest.raises(UserError, match=r"labels.energy=E: .* no such number; it holds .*energy \(number\)"):
         frames_of(GOOD, energy="E")
-    with pytest.raises(UserError, match="labels.energy=forces: t_good.xyz has no such number"):
+    with pytest.raises(UserError, match=r"labels.energy=forces: t_good.xyz has no such number"):
         frames_of(GOOD, energy="forces")
-    with pytest.raises(UserError, match="labels.enrgy is unknown"):
+    with pytest.raises(UserError, match=r"labels.enrgy is unknown"):
         frames_of(GOOD, enrgy="E")
     for name in ("formation_energy", "kinetic_energy", "energy_per_atom", "config_energy_weight"):
         (frame, *_) = frames_of(renamed(tmp_path, "t.xyz", energy=name))
         with pytest.raises(UserError, match="has no energy; label it first"):
             labels_of(frame)
-    with pytest.raises(UserError, match="energy_hartree looks like Hartree .*labels.energy_unit=Hartree"):
+    with pytest.raises(UserError, match=r"energy_hartree looks like Hartree .*labels.energy_unit=Hartree"):
         frames_of(renamed(tmp_path, "t.xyz", energy="energy_hartree"))
     with pytest.raises(UserError, match="pbe_energy and xtb_forces look like two methods"):
         frames_of(renamed(tmp_path, "t.xyz", energy="pbe_energy", forces="xtb_forces"))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 from ase import Atoms
+from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign import cli
@@ -18,11 +19,13 @@ from gendesign.structure.types import Candidate, UserError
 from gendesign.train import label_files, training
 from gendesign.train.mixture import refuse_mixture
 from gendesign.train.training import labelled_frames
+from gendesign.validation.case import Settings
 from gendesign.validation.suite import read_frames, validate
 
 TROUBLES = Path(__file__).parents[1] / "data" / "troubles"
 TINY = ["architecture.channels=2", "architecture.max_ell=1", "architecture.layers=1", "architecture.cutoff=3.0",
-        "fit.steps=2", "fit.save_every=2", "fit.batch_size=4", "fit.warmup=1", "split=frame", "valid_share=0"]  # fmt: skip
+        "fit.steps=2", "fit.save_every=2", "fit.batch_size=4", "fit.warmup=1", "split=frame",
+        "valid_share=0"]  # fmt: skip
 
 
 def train(file: Path, output: Path, *keys: str) -> int:
@@ -30,8 +33,8 @@ def train(file: Path, output: Path, *keys: str) -> int:
 
 
 def ref(tmp_path: Path) -> Path:
-    text = (TROUBLES / "t_good.xyz").read_text().replace(" energy=", " REF_energy=").replace(":forces", ":REF_forces")
-    (tmp_path / "t_REF.xyz").write_text(text)
+    text = (TROUBLES / "t_good.xyz").read_text().replace(":forces", ":REF_forces")
+    (tmp_path / "t_REF.xyz").write_text(text.replace(" energy=", " REF_energy="))
     return tmp_path / "t_REF.xyz"
 
 
@@ -60,7 +63,8 @@ def test_train_reads_virials_and_marked_isolated_atoms(tmp_path):
     assert train(TROUBLES / "c_virial.xyz", tmp_path / "virial") == 0
     assert train(TROUBLES / "c_good.xyz", tmp_path / "good") == 0
     first, second = (json.loads((tmp_path / name / "errors.json").read_text()) for name in ("virial", "good"))
-    assert first["train"]["all"]["stress_mae_mev_a3"] == pytest.approx(second["train"]["all"]["stress_mae_mev_a3"], rel=1e-4)
+    key = "stress_mae_mev_a3"
+    assert first["train"]["all"][key] == pytest.approx(second["train"]["all"][key], rel=1e-4)
     assert train(TROUBLES / "c_primitive_iso.xyz", tmp_path / "iso") == 0
     assert re.search(r"Isolated atoms, eV:\*\* Cu 3\.5100", (tmp_path / "iso" / "card.md").read_text())
 
@@ -84,7 +88,7 @@ def test_labels_of_several_teachers_are_not_mixed(tmp_path, capsys):
     own, other = molecules("A"), molecules("B")
     refuse_mixture(own, {"t": own}, own, True)
     refuse_mixture(own, {}, other, False)
-    with pytest.raises(UserError, match="replay is by another teacher .*fit.replay_energies=false"):
+    with pytest.raises(UserError, match=r"replay is by another teacher .*fit.replay_energies=false"):
         refuse_mixture(own, {}, other, True)
     with pytest.raises(UserError, match="test=t is by another teacher than the files: 6 by B, not 6 by A"):
         refuse_mixture(own, {"t": other}, [], True)
@@ -94,7 +98,8 @@ def test_labels_of_several_teachers_are_not_mixed(tmp_path, capsys):
 
 def test_gendesign_label_writes_the_teacher(tmp_path):
     ase.io.write(tmp_path / "in.xyz", Atoms("Cu2", [[0, 0, 0], [0, 0, 2.5]]))
-    label_files([tmp_path / "in.xyz"], tmp_path / "out", teacher={"_target_": "gendesign.train.teachers.classical.Emt"}, workers=1)
+    emt = {"_target_": "gendesign.train.teachers.classical.Emt"}
+    label_files([tmp_path / "in.xyz"], tmp_path / "out", teacher=emt, workers=1)
     assert teacher_of(labelled_frames([tmp_path / "out" / "labels.extxyz"])[0][0])
 
 
@@ -134,11 +139,7 @@ def test_validate_measures_the_labels_of_the_file_or_says_so(tmp_path, capsys):
 
 
 def test_validate_of_energies_alone_and_of_no_labels(capsys):
-    from ase.calculators.emt import EMT
-
     frames = [Atoms("CH4", tiny.rattled("CH4", k).positions, info={"REF_energy": -1000.0 - k}) for k in range(3)]
-    from gendesign.validation.case import Settings
-
     found = validate(tiny.potential(), frames, Settings(tests=("errors",)))
     assert found["errors"]["classes"]["all"]["energy_mae_mev_atom"] > 0
     assert "force_mae_mev_a" not in found["errors"]["classes"]["all"]

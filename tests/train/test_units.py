@@ -111,7 +111,7 @@ def test_a_hydrogen_atom_in_hartree():
     with pytest.raises(UserError, match="looks like its energy in Hartree"):
         check_units([*sample(), alone], {1: -0.4999})
     alone.calc.results["energy"] = -313.6
-    with pytest.raises(UserError, match="a hydrogen atom .* in kcal/mol"):
+    with pytest.raises(UserError, match=r"a hydrogen atom .* in kcal/mol"):
         check_units([alone], {})
 
 
