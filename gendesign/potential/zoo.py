@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import zipfile
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -220,12 +221,46 @@ def _unpickle(path: Path) -> nn.Module:
             f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
             "mace-torch wrote, or a checkpoint folder"
         ) from error
+    if isinstance(net, torch.jit.ScriptModule):
+        raise UserError(_compiled(path))
+    if isinstance(net, dict):
+        raise UserError(_state(path, net))
     if not isinstance(net, nn.Module) or not hasattr(net, "r_max") or not hasattr(net, "interactions"):
-        raise UserError(f"{path} holds a {type(net).__name__}, not a MACE model; give a file that mace-torch wrote")
+        raise UserError(
+            f"{path} holds a {type(net).__name__}, not a MACE model; give the .model file that mace-torch wrote"
+        )
     return net
 
 
+def _is_compiled(path: Path) -> bool:
+    """Whether the file is a TorchScript archive, told without running anything in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+    return "constants.pkl" in names and any(name.startswith("code/") for name in names)
+
+
+def _compiled(path: Path) -> str:
+    source = re.sub(r"([-_.](compiled|lammps|mliap|jit|script(ed)?))+$", "", path.stem)
+    named = f"{source.removesuffix('.model')}.model" if source != path.stem else "the .model file"
+    return f"{path} is compiled (TorchScript), which cannot be batched or trained; give {named}, from which it was made"
+
+
+def _state(path: Path, content: dict) -> str:
+    """What is wrong with a file that holds a dictionary and no network."""
+    if "model" in content and {"optimizer", "lr_scheduler", "epoch"} & set(content):
+        source = re.sub(r"_run-\d+|_epoch-\d+|_swa$|_stagetwo$", "", path.stem)
+        near = f", such as {source}.model," if source != path.stem else ""
+        return f"{path} is a training checkpoint; give the .model{near} that mace-torch wrote beside it"
+    if content and all(isinstance(value, torch.Tensor) for value in content.values()):
+        return f"{path} holds weights alone (a state_dict), not the network; give the .model that mace-torch wrote"
+    return f"{path} holds a dict, not a MACE model; give the .model file that mace-torch wrote"
+
+
 def _pickled(path: Path, trust_pickle: bool) -> Potential:
+    if _is_compiled(path):
+        raise UserError(_compiled(path))
     if not trust_pickle:
         raise UserError(
             f"{path} is a pickled file, and unpickling runs whatever code it holds; add trust_pickle=true if you trust "

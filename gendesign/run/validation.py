@@ -1,5 +1,6 @@
 """From settings to a validated potential: what `gendesign validate` and `gendesign benchmark potentials` share."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -8,9 +9,11 @@ from typing import Any
 from ase import Atoms
 
 from gendesign.potential import Potential
-from gendesign.structure.types import Row
+from gendesign.structure.labels import has_forces
+from gendesign.structure.types import Row, UserError
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.semiempirical import Pm6, Tblite
+from gendesign.train.units import ADVICE, check_units
 from gendesign.validation.card import write_card
 from gendesign.validation.case import Settings
 from gendesign.validation.molecules import default_molecules
@@ -35,7 +38,8 @@ def run_validation(
     known = {field.name for field in fields(Settings)}
     chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in known}
     settings = Settings(**chosen)
-    frames = read_frames(files)
+    frames = read_frames(files, config.get("labels"))
+    _warn_of_units(frames)
     shown = frames or default_molecules(potential.elements)
     references = teachers_of(config.get("teacher"), frozenset(s for atoms in shown for s in atoms.symbols))
     found = validate(potential, frames, settings, **references, parts=output / PARTS)
@@ -55,6 +59,15 @@ def run_validation(
     }
     write_card(output, found, rows, about)
     return rows
+
+
+def _warn_of_units(frames: Sequence[Atoms]) -> None:
+    """Say on stderr where labels do not look like eV and Angstrom: errors would be those of the units."""
+    try:
+        check_units([frame for frame in frames if has_forces(frame)], {})
+    except UserError as error:
+        reason = str(error).removesuffix(f", {ADVICE}")
+        print(f"gendesign: the labels may not be in eV and Angstrom: {reason}", file=sys.stderr)
 
 
 def teachers_of(section: Mapping[str, Any] | None, symbols: frozenset[str]) -> dict[str, Any]:

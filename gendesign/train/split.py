@@ -7,13 +7,18 @@ from collections.abc import Sequence
 from ase import Atoms
 
 from gendesign.structure.formula import hill_formula
+from gendesign.structure.labels import is_isolated
 from gendesign.structure.types import UserError
 
 BY = ("molecule", "composition", "frame")
 
 
-def split(frames: Sequence[Atoms], share: float, by: str = "molecule", key: str = "test_share") -> tuple[list, list]:
+def split(
+    frames: Sequence[Atoms], share: float, by: str = "molecule", key: str = "test_share", cutoff: float = 6.0
+) -> tuple[list, list]:
     """(train, held out): `share` of the molecules, compositions or frames; isolated atoms are always trained on.
+
+    An atom is isolated when it has no neighbour within `cutoff` (Angstrom), periodic images included.
 
     A molecule is what info["molecule"] names, or else the composition. The choice is by a hash of the names (of the
     structure itself for frames), so that it depends on the data alone. Raises UserError where nothing can be held out.
@@ -22,9 +27,9 @@ def split(frames: Sequence[Atoms], share: float, by: str = "molecule", key: str 
         raise UserError(f"split={by}: allowed are {', '.join(BY)}")
     if not 0 <= share < 1:
         raise UserError(f"{key}={share}: give a share of 0 or more and less than 1")
-    names = [_name(frame, by) for frame in frames]
+    names = [None if is_isolated(frame, cutoff) else _name(frame, by) for frame in frames]
     found = sorted(
-        {name for name, frame in zip(names, frames, strict=True) if len(frame) > 1},
+        {name for name in names if name is not None},
         key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
     )
     if share and len(found) < 2:
@@ -35,13 +40,14 @@ def split(frames: Sequence[Atoms], share: float, by: str = "molecule", key: str 
     held = set(found[: min(math.ceil(share * len(found)), len(found) - 1)])
     parts: tuple[list, list] = ([], [])
     for name, frame in zip(names, frames, strict=True):
-        parts[len(frame) > 1 and name in held].append(frame)
+        parts[name in held].append(frame)
     return parts
 
 
-def leaks(train: Sequence[Atoms], test: Sequence[Atoms], by: str) -> list[str]:
+def leaks(train: Sequence[Atoms], test: Sequence[Atoms], by: str, cutoff: float = 6.0) -> list[str]:
     """Names of the molecules or compositions that are on both sides; geometries count only as identical ones."""
-    return sorted({_name(f, by) for f in train if len(f) > 1} & {_name(f, by) for f in test if len(f) > 1})
+    sides = ({_name(f, by) for f in frames if not is_isolated(f, cutoff)} for frames in (train, test))
+    return sorted(set.intersection(*sides))
 
 
 def _name(frame: Atoms, by: str) -> str:

@@ -1,90 +1,303 @@
-"""Do the labels' units agree? Energy differences between neighbouring geometries must be the work of the forces."""
+"""Are the labels in eV and Angstrom? Judged by consistency and by size, and never by trust.
 
-import warnings
+Consistency: between two neighbouring geometries the energy changes by the work of the forces, and between two cells by
+that of the stress too. Size: where energies and forces are converted alike, their work agrees in every unit, but bonds
+are as stiff as chemistry makes them (some tens of eV/Angstrom^2), a hydrogen atom has -13.6 eV and no molecule has less
+energy than all of its electrons have.
+"""
+
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms, units
-from scipy.spatial.transform import Rotation
 
-from gendesign.structure.labels import labels_of
+from gendesign.structure.label_units import ENERGIES, PRESSURES
+from gendesign.structure.labels import isolated_energies, labels_of, stress_of
 from gendesign.structure.types import UserError
+from gendesign.train.pairs import Pair, other_cell, same_cell
 
-FEWEST, MOST = 5, 500  # pairs of geometries that a judgement rests on, and that are looked at
-ENOUGH = 60  # geometries of one molecule among which each one's nearest is sought
-FAR = 0.5  # Angstrom: root mean square displacement beyond which the trapezoidal rule says nothing
+FEWEST = 5  # pairs that a judgement rests on
+MANY = 8  # pairs of cells from which the work of forces and of stress are told apart
+SURE = 0.9  # correlation of work and change from which the nearest pairs tell factors of two apart
+WORK, SURE_WORK = (0.4, 2.5), (0.68, 1.47)  # ratios of change and work that pass
+STIFF, STIFFNESS = 1.4, (0.25, 6.0)  # stiffness of real bonds beside that of `pairs.bond_springs`, and what passes
+STRESS_WORK = 8.0  # factor between the change of the energy and the work of the stress that passes
+STRESS = 1.0  # eV/Angstrom^3 (160 GPa): larger ones are not those of matter that anyone trains on
+FORCE = 20.0  # eV/Angstrom, root mean square over a structure: likewise, half of all structures
+BINDING = 4.0  # eV that an atom gains in a molecule, about
+HYDROGEN = (-0.7, -0.35)  # an isolated hydrogen atom in Hartree, whatever the method
+HYDROGEN_UNITS = {"kcal/mol": (-345.0, -220.0), "kJ/mol": (-1450.0, -950.0), "meV": (-15000.0, -9000.0)}
+FORCE_UNITS = {
+    **{f"{unit}/Angstrom": value for unit, value in ENERGIES.items()},
+    "Hartree/Bohr": units.Hartree / units.Bohr,
+    "eV/Bohr": 1 / units.Bohr,
+    "Rydberg/Bohr": units.Rydberg / units.Bohr,
+    "kJ/mol/nm": ENERGIES["kJ/mol"] / units.nm,
+}
+STRESS_UNITS = {"eV/Angstrom^3": 1.0, **PRESSURES, "Hartree/Bohr^3": units.Hartree / units.Bohr**3}
+PER_ATOM = "per atom"
+# Units of energies and forces that are met together, the likeliest first: both alike, or one of the two forgotten.
+SYSTEMS = [
+    *((unit, f"{unit}/Angstrom") for unit in ENERGIES if unit != "eV"),
+    ("Hartree", "Hartree/Bohr"), ("Rydberg", "Rydberg/Bohr"), ("kJ/mol", "kJ/mol/nm"),
+    *((unit, "eV/Angstrom") for unit in (*ENERGIES, PER_ATOM) if unit != "eV"),
+    *(("eV", unit) for unit in FORCE_UNITS if unit != "eV/Angstrom"),
+]  # fmt: skip
+SYSTEMS += [(energy, f"-{force}") for energy, force in [("eV", "eV/Angstrom"), *SYSTEMS]]
+ADVICE = "or check_units=false if they are right"
 
 
-def work_ratio(frames: Sequence[Atoms]) -> tuple[float, int, float]:
-    """(energy difference over the work of the forces, pairs it rests on, mean atoms); not a number for too few pairs.
+@dataclass(frozen=True)
+class Evidence:
+    """What pairs of neighbouring geometries show.
 
-    Between two geometries x and y of one molecule, E(y) - E(x) = -(F(x) + F(y)) . (y - x) / 2 up to third order, so the
-    ratio of their root mean squares is near 1 for any potential, when energies are in eV and forces in eV/Angstrom.
-    The ratio is negative where the two go against each other.
+    ratio: change of the energy over the work of the forces, negative where they go against each other; sure: whether it
+    tells factors of two apart; stiffness: of bonds beside usual ones, negative likewise; pairs, atoms: how many, mean.
+    Not numbers where there are too few pairs.
     """
-    groups: dict[tuple, list[Atoms]] = {}
-    for frame in frames:
-        if len(frame) > 1:
-            key = (*frame.numbers.tolist(), *frame.cell.array.round(6).ravel(), str(frame.info.get("molecule")))
-            groups.setdefault(key, []).append(frame)
-    changes, works, sizes = [], [], []
-    for group in groups.values():
-        for k, a in enumerate(group[:ENOUGH]):
-            others = [_moved_onto(a, b) for b in group[:ENOUGH][k + 1 :]]
-            if not others or len(changes) >= MOST:
-                continue
-            step, turned, high = min(others, key=lambda row: np.square(row[0]).sum())
-            if np.sqrt(np.square(step).sum(1).mean()) > FAR:
-                continue
-            low, force = labels_of(a)
-            works.append(-0.5 * float(((force + turned) * step).sum()))
-            changes.append(high - low)
-            sizes.append(len(a))
-    if len(changes) < FEWEST or not np.any(works):
-        return float("nan"), len(changes), float("nan")
-    ratio = np.sqrt(np.dot(changes, changes) / np.dot(works, works))
-    agreement = np.dot(works, changes) / max(np.linalg.norm(works) * np.linalg.norm(changes), 1e-300)
-    return float(-ratio if agreement < -0.3 else ratio), len(changes), float(np.mean(sizes))
+
+    ratio: float = float("nan")
+    sure: bool = False
+    stiffness: float = float("nan")
+    pairs: int = 0
+    atoms: float = float("nan")
+
+    @property
+    def consistent(self) -> bool:
+        """Whether energies and forces belong together, as far as can be told."""
+        low, high = SURE_WORK if self.sure else WORK
+        return not np.isfinite(self.ratio) or low < self.ratio < high
+
+    @property
+    def usual(self) -> bool:
+        """Whether bonds are as stiff as bonds are, as far as can be told."""
+        return not np.isfinite(self.stiffness) or STIFFNESS[0] < self.stiffness < STIFFNESS[1]
+
+    @property
+    def vouched(self) -> bool:
+        """Whether the labels are known to be in eV and Angstrom."""
+        return bool(np.isfinite(self.ratio) and np.isfinite(self.stiffness) and self.consistent and self.usual)
 
 
-def _moved_onto(a: Atoms, b: Atoms) -> tuple[np.ndarray, np.ndarray, float]:
-    """Displacements (atoms, 3) from `a` to `b` laid upon it, forces of `b` turned with it, and its energy."""
-    energy, forces = labels_of(b)
-    if a.pbc.any():
-        step = b.positions - a.positions
-        return step - step.mean(0), forces, energy
-    start, end = a.positions - a.positions.mean(0), b.positions - b.positions.mean(0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of linear molecules, for which several rotations are best
-        turn, _ = Rotation.align_vectors(start, end)
-    return turn.apply(end) - start, turn.apply(forces), energy
+def evidence(frames: Sequence[Atoms]) -> Evidence:
+    """The work of the forces and the stiffness of bonds between neighbouring geometries among `frames`."""
+    every = same_cell(frames)
+    pairs = [pair for pair in every if pair.keeps_bonds]
+    pairs = pairs if len(pairs) >= FEWEST else every
+    ratio, sure, atoms = float("nan"), False, float("nan")
+    if len(pairs) >= FEWEST:
+        atoms = float(np.mean([len(pair.atoms) for pair in pairs]))
+        ratio, agreement = _compared(pairs)
+        near = sorted(pairs, key=lambda pair: float(np.square(pair.step).sum(1).mean()))[: max(MANY, len(pairs) // 3)]
+        if len(near) >= MANY and abs((found := _compared(near))[1]) > SURE:
+            ratio, agreement, sure = *found, True
+        ratio = -ratio if agreement < -0.3 else ratio
+    cells = other_cell(frames)
+    if not np.isfinite(ratio) and np.isfinite(found := _shares(cells)[0]):
+        ratio, atoms = found, float(np.mean([len(pair.atoms) for pair in cells]))
+    return Evidence(ratio, sure, _stiffness([*pairs, *cells]), len(pairs) + len(cells), atoms)
 
 
-def check_units(frames: Sequence[Atoms], atomic_energies: Mapping[int, float]) -> None:
-    """Raise UserError when labels look like Hartree, kcal/mol, energies per atom or gradients: never eV by their size.
+def _shares(cells: Sequence[Pair]) -> tuple[float, float]:
+    """Least-squares shares of the forces' and of the stress's work in the change of the energy between cells.
 
-    `atomic_energies` (eV by atomic number) are those of isolated atoms, or the least-squares share of each element.
+    Not numbers for too few pairs, or where the two works do not explain the change.
     """
-    advice = "give total energies in eV and forces in eV/Angstrom, or check_units=false if they are right"
-    if -0.7 < atomic_energies.get(1, 0.0) < -0.35:
+    rows = np.array([(pair.work, pair.strain_work, pair.change) for pair in cells]).reshape(-1, 3)
+    if len(rows) < MANY or not rows.any(0).all():
+        return float("nan"), float("nan")
+    scale = np.linalg.norm(rows, axis=0)
+    shares, *_ = np.linalg.lstsq(rows[:, :2] / scale[:2], rows[:, 2] / scale[2], rcond=None)
+    left = np.linalg.norm(rows[:, :2] / scale[:2] @ shares - rows[:, 2] / scale[2])
+    if left > 0.5 or abs(shares[0]) < 0.2:  # a share of little weight is not known
+        return float("nan"), float("nan")
+    forces, stress = shares / scale[:2] * scale[2]
+    return float(forces), float(stress)
+
+
+def _compared(pairs: Sequence[Pair]) -> tuple[float, float]:
+    """(root mean square change over that of the work, their correlation)."""
+    changes, works = np.array([(pair.change, pair.work) for pair in pairs]).T
+    if not works.any():
+        return float("nan"), 0.0
+    agreement = works @ changes / max(np.linalg.norm(works) * np.linalg.norm(changes), 1e-300)
+    return float(np.linalg.norm(changes) / np.linalg.norm(works)), float(agreement)
+
+
+def _stiffness(pairs: Sequence[Pair]) -> float:
+    """Slope of the tension of bonds against that of springs; not a number for too few pairs or without a relation."""
+    if len(pairs) < FEWEST:
+        return float("nan")
+    found, expected = (np.concatenate(parts) for parts in zip(*(pair.bond_forces() for pair in pairs), strict=True))
+    norm = np.linalg.norm(found) * np.linalg.norm(expected)
+    if norm == 0 or abs(found @ expected) < 0.5 * norm:
+        return float("nan")
+    return float(found @ expected / (expected @ expected))
+
+
+def check_units(frames: Sequence[Atoms], atomic_energies: Mapping[int, float], cutoff: float = 6.0) -> None:
+    """Raise UserError when labels are not in eV and Angstrom, with the unit they look like and how to convert them.
+
+    `atomic_energies` (eV by atomic number) are those of isolated atoms, or the least-squares share of each element;
+    `cutoff` (Angstrom) is where an isolated atom has no neighbour.
+    """
+    shown = evidence(frames)
+    if not (shown.consistent and shown.usual):
+        raise UserError(_wrong_pair(shown))
+    _check_hydrogen(atomic_energies, isolated_energies(frames, cutoff), shown)
+    _check_size(frames, shown)
+    _check_stress(frames)
+
+
+def _check_hydrogen(energies: Mapping[int, float], isolated: Mapping[int, float], shown: Evidence) -> None:
+    found, alone = energies.get(1, isolated.get(1, 0.0)), 1 in isolated
+    unit = "Hartree" if HYDROGEN[0] < found < HYDROGEN[1] and (alone or not shown.vouched) else None
+    if alone:
+        unit = next((name for name, (low, high) in HYDROGEN_UNITS.items() if low < found < high), unit)
+    if unit:
         raise UserError(
-            f"a hydrogen atom has {atomic_energies[1]:.3f} eV here, which looks like its energy in Hartree; {advice}"
+            f"a hydrogen atom has {found:.4g} eV here, which looks like its energy in {unit}; "
+            f"convert by labels.energy_unit={unit} (and labels.force_unit={unit}/Angstrom, or what it is), {ADVICE}"
         )
-    ratio, pairs, atoms = work_ratio(frames)
-    if not np.isfinite(ratio) or 0.4 < ratio < 2.5:
+
+
+def _wrong_pair(shown: Evidence) -> str:
+    said = []
+    if not shown.consistent:
+        said.append(
+            f"over {shown.pairs} pairs of neighbouring geometries energies change by {shown.ratio:.3g} of the "
+            "forces' work"
+        )
+    if not shown.usual:
+        said.append(f"bonds come out {shown.stiffness / STIFF:.3g} times as stiff as bonds are")
+    guesses = _guesses(shown)
+    if not guesses:
+        return (
+            f"{' and '.join(said)}, so that energies and forces do not belong together in eV and eV/Angstrom; name "
+            f"their units by labels.energy_unit and labels.force_unit, {ADVICE}"
+        )
+    names = " or ".join(dict.fromkeys(name for name, _ in guesses))
+    advice = guesses[0][1]
+    return f"{' and '.join(said)}, as with {names}; {advice}, {ADVICE}"
+
+
+def _guesses(shown: Evidence) -> list[tuple[str, str]]:
+    """(what the labels look like, what to do), the likeliest first."""
+    found = []
+    for energy, force in SYSTEMS:
+        e = 1 / (shown.atoms if energy == PER_ATOM else ENERGIES[energy])
+        f = 1 / FORCE_UNITS[force.removeprefix("-")] * (-1 if force.startswith("-") else 1)
+        off = []
+        if np.isfinite(shown.ratio):
+            off.append(_off(shown.ratio, e / f, 0.35 if shown.sure else 0.9))
+        if np.isfinite(shown.stiffness):
+            off.append(_off(shown.stiffness / STIFF, f, 1.1))
+        if off and max(off) < 1:
+            found.append((max(off) + 0.3 * force.startswith("-"), energy, force))
+    found.sort(key=lambda guess: guess[0])
+    near = [guess for guess in found if guess[0] < found[0][0] + 0.4]
+    return [(_described(energy, force), _conversion(energy, force)) for _, energy, force in near[:3]]
+
+
+def _off(value: float, wanted: float, width: float) -> float:
+    """How many widths of its logarithm a value lies from what it should be; infinite for another sign."""
+    return abs(float(np.log(value / wanted))) / width if value * wanted > 0 else float("inf")
+
+
+def _described(energy: str, force: str) -> str:
+    parts = []
+    if energy == PER_ATOM:
+        parts.append("energies per atom")
+    elif energy != "eV":
+        parts.append(f"energies in {energy}")
+    if force.startswith("-"):
+        parts.append("gradients in place of forces")
+    if (unit := force.removeprefix("-")) != "eV/Angstrom":
+        parts.append(f"forces in {unit}")
+    return " and ".join(parts)
+
+
+def _conversion(energy: str, force: str) -> str:
+    if energy == PER_ATOM:
+        return "give total energies in eV and forces in eV/Angstrom"
+    keys = [f"labels.energy_unit={energy}"] if energy != "eV" else []
+    keys += [f"labels.force_unit={force}"] if force != "eV/Angstrom" else []
+    return f"convert by {' '.join(keys)}"
+
+
+def _check_size(frames: Sequence[Atoms], shown: Evidence) -> None:
+    """By what no matter has: energies below those of all electrons, forces that tear everything apart."""
+    some = [frame for frame in frames[:: max(1, len(frames) // 500)] if len(frame) > 1]
+    if not some:
         return
-    guesses = {
-        "energies in Hartree": 1 / units.Hartree,
-        "energies per atom": 1 / atoms,
-        "energies in kcal/mol": units.mol / units.kcal,
-        "energies in kJ/mol": units.mol / units.kJ,
-        "forces in Hartree/Bohr": units.Hartree / units.Bohr,
-        "gradients in place of forces": -1.0,
-    }
-    # a thermal sample tells factors apart to about two and a half
-    near = [name for name, wanted in guesses.items() if ratio * wanted > 0 and abs(np.log(ratio / wanted)) < 0.9]
-    reason = f"as with {' or '.join(near)}" if near else "so that energies and forces do not belong together"
+    energies, forces = zip(*(labels_of(frame) for frame in some), strict=True)
+    wholes = [sum(map(all_electrons, frame.numbers)) - BINDING * len(frame) for frame in some]
+    shares = np.array(energies) / wholes
+    share = float(np.median(shares))
+    unit = None
+    if share > 1.5:  # what is nearest: all-electron energies, or those of valence electrons alone
+        unit = min(("kcal/mol", "kJ/mol", "meV"), key=lambda name: _distance(share * ENERGIES[name]))
+    elif not shown.vouched and np.abs(shares * units.Hartree - 1).max() < 0.01:
+        unit = "Hartree"
+    if unit:
+        raise UserError(
+            f"energies are {share:.3g} of what all electrons of these atoms have in eV, as with {unit}; convert by "
+            f"labels.energy_unit={unit} (and labels.force_unit={unit}/Angstrom, or what it is), {ADVICE}"
+        )
+    typical = float(np.median([np.sqrt(np.square(one).sum(1).mean()) for one in forces]))
+    if typical > FORCE and not shown.vouched:
+        raise UserError(
+            f"half of the structures have forces beyond {typical:.3g} eV/Angstrom, as with kcal/mol/Angstrom or "
+            f"kJ/mol/Angstrom; convert by labels.energy_unit=kcal/mol labels.force_unit=kcal/mol/Angstrom, {ADVICE}"
+        )
+
+
+def _distance(share: float) -> float:
+    """How far a share of the all-electron energy lies from where methods have it: all of it, or valence electrons'."""
+    return 0.0 if 0.05 < share < 0.25 or 0.95 < share < 1.05 else min(abs(np.log(share)), abs(np.log(share / 0.1)))
+
+
+def all_electrons(number: int) -> float:
+    """Energy (eV) of an atom with all its electrons, to a per cent or two: the Thomas-Fermi series."""
+    z = float(number)
+    return -units.Hartree * (0.5 if number == 1 else 0.7687 * z ** (7 / 3) - 0.5 * z**2 + 0.2699 * z ** (5 / 3))
+
+
+def _check_stress(frames: Sequence[Atoms]) -> None:
+    tensions = [tension for frame in frames if np.isfinite(tension := stress_of(frame)).all()]
+    if not tensions:
+        return
+    factor, negative, pairs = _stress_factor(frames)
+    largest = float(np.median([np.abs(tension).max() for tension in tensions]))
+    if factor is None and not negative and largest < STRESS:
+        return
+    sign = "-" if negative else ""
+    if factor is None and largest >= STRESS:
+        near = ["kB", "GPa"] if largest > 30 else ["GPa", "kB"]
+        said = f"stresses reach {largest:.3g} eV/Angstrom^3 ({largest / units.GPa:.3g} GPa) in half of the crystals"
+    elif factor is None:
+        near = ["eV/Angstrom^3"]
+        said = f"over {pairs} pairs of neighbouring cells the energy changes against the stress, as with VASP's sign"
+    else:
+        near = sorted(STRESS_UNITS, key=lambda name: abs(np.log(STRESS_UNITS[name] / factor)))[:1]
+        said = f"over {pairs} pairs of neighbouring cells the energy changes by {factor:.3g} of the stress's work"
+        said += ", and against it, as with VASP's sign" if negative else ""
+    names = " or ".join(near)
     raise UserError(
-        f"over {pairs} pairs of neighbouring geometries energies change by {ratio:.3g} of the forces' work, "
-        f"{reason}; {advice}"
+        f"{said}{f', as with {names}' if near[0] != 'eV/Angstrom^3' else ''}; "
+        f"convert by labels.stress_unit={sign}{near[0]}, {ADVICE}"
     )
+
+
+def _stress_factor(frames: Sequence[Atoms]) -> tuple[float | None, bool, int]:
+    """(change of the energy over the work of the stress where that is not 1, whether it goes against it, pairs)."""
+    pairs = other_cell(frames)
+    rest, works = np.array([(pair.change - pair.work, pair.strain_work) for pair in pairs]).reshape(-1, 2).T
+    if len(pairs) < FEWEST or not works.any() or not rest.any():
+        return None, False, len(pairs)
+    agreement = works @ rest / (np.linalg.norm(works) * np.linalg.norm(rest))
+    ratio = float(np.linalg.norm(rest) / np.linalg.norm(works))
+    # the forces' work is the less exact the farther atoms move, which adds to what the stress seems to do, never takes
+    wrong = ratio < 1 / STRESS_WORK or (ratio > STRESS_WORK and abs(agreement) > 0.7)
+    return ratio if wrong else None, bool(agreement < -0.5), len(pairs)

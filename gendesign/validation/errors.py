@@ -18,9 +18,9 @@ SHOWN = 1500  # points of a class in the parity plots
 
 
 def label_of(frame: Atoms) -> Answer:
-    """Energy, forces and, where there is one, stress of a labelled frame; UserError without energy and forces."""
+    """Energy, forces (not numbers where there are none) and stress, if any; UserError without an energy."""
     stress = stress_of(frame)
-    return Answer(*labels_of(frame), stress if np.isfinite(stress).all() else None)
+    return Answer(*labels_of(frame, need_forces=False), stress if np.isfinite(stress).all() else None)
 
 
 def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None], together: Sequence[str] = ()) -> dict[str, Any]:
@@ -49,13 +49,13 @@ def _errors(items: Sequence[tuple[Atoms, Answer, Answer]]) -> dict[str, float]:
     energy = np.array([(answer.energy - label.energy) / len(frame) for frame, label, answer in items])
     true = np.concatenate([label.forces.ravel() for _, label, _ in items])
     error = np.concatenate([answer.forces.ravel() for _, _, answer in items]) - true
-    table = {
-        "n": len(items),
-        "energy_mae_mev_atom": 1000 * float(np.abs(energy).mean()),
-        "force_mae_mev_a": 1000 * float(np.abs(error).mean()),
-        "force_rmse_mev_a": 1000 * float(np.sqrt(np.square(error).mean())),
-        "force_rms_mev_a": 1000 * float(np.sqrt(np.square(true).mean())),
-    }
+    table = {"n": len(items), "energy_mae_mev_atom": 1000 * float(np.abs(energy).mean())}
+    if (known := np.isfinite(true)).any():
+        table |= {
+            "force_mae_mev_a": 1000 * float(np.abs(error[known]).mean()),
+            "force_rmse_mev_a": 1000 * float(np.sqrt(np.square(error[known]).mean())),
+            "force_rms_mev_a": 1000 * float(np.sqrt(np.square(true[known]).mean())),
+        }
     tensions = [(label.stress, a.stress) for _, label, a in items if label.stress is not None and a.stress is not None]
     if tensions:
         table["stress_mae_gpa"] = float(np.mean([np.abs(a - b).mean() for a, b in tensions])) / units.GPa
@@ -65,12 +65,13 @@ def _errors(items: Sequence[tuple[Atoms, Answer, Answer]]) -> dict[str, float]:
 def _sample(items: Sequence[tuple[Atoms, Answer, Answer]]) -> dict[str, list[list[float]]]:
     """[reference, predicted] of force components (eV/Angstrom), evenly thinned, and energies (eV/atom)."""
     forces = np.concatenate([np.stack([label.forces.ravel(), a.forces.ravel()]) for _, label, a in items], axis=1)
+    forces = forces[:, np.isfinite(forces[0])]
     energies = np.array([(label.energy / len(f), a.energy / len(f)) for f, label, a in items]).T
     return {"forces": _thinned(forces), "energies": _thinned(energies)}
 
 
 def _thinned(pairs: np.ndarray) -> list[list[float]]:
-    kept = np.linspace(0, pairs.shape[1] - 1, min(SHOWN, pairs.shape[1])).astype(int)
+    kept = np.linspace(0, max(pairs.shape[1] - 1, 0), min(SHOWN, pairs.shape[1])).astype(int)
     return pairs[:, kept].round(5).tolist()
 
 
@@ -79,7 +80,8 @@ def rows(found: dict[str, Any]) -> list[Row]:
     out = []
     for kind, table in found["classes"].items():
         n = int(table["n"])
-        out.append(Row(f"force MAE, {kind}", table["force_mae_mev_a"], "meV/Angstrom", n))
+        if "force_mae_mev_a" in table:
+            out.append(Row(f"force MAE, {kind}", table["force_mae_mev_a"], "meV/Angstrom", n))
         out.append(Row(f"energy MAE, {kind}", table["energy_mae_mev_atom"], "meV/atom", n))
         if "stress_mae_gpa" in table:
             out.append(Row(f"stress MAE, {kind}", table["stress_mae_gpa"], "GPa", n))

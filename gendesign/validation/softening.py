@@ -25,7 +25,7 @@ def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None]) -> dict[s
     """Slope and count of the structures off equilibrium, over all and by class."""
     groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {ALL: []}
     for frame, answer in zip(frames, answers, strict=True):
-        true = labels_of(frame)[1].ravel()
+        true = labels_of(frame, need_forces=False)[1].ravel()  # not numbers, which are above nothing, without forces
         if answer is not None and np.sqrt(np.square(true).mean()) > LEAST:
             for kind in (ALL, kind_of(frame)):
                 groups.setdefault(kind, []).append((true, answer.forces.ravel()))

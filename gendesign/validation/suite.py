@@ -1,6 +1,7 @@
 """All tests of one potential in order, each one's result kept as it comes, so that a killed run goes on."""
 
 import json
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from ase import Atoms
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from gendesign.structure.files import read_structures, write_atomically
-from gendesign.structure.labels import has_label
+from gendesign.structure.files import write_atomically
+from gendesign.structure.label_files import Labels, read_labelled
+from gendesign.structure.label_keys import LabelSettings, with_labels
+from gendesign.structure.labels import has_forces, has_label, teacher_of
 from gendesign.structure.types import Row, UserError
 from gendesign.validation import (
     crystals,
@@ -131,14 +134,16 @@ TESTS = {
 }
 
 
-def read_frames(files: Sequence[str | Path]) -> list[Atoms]:
-    """The structures of `files` with their info; raises UserError for files that cannot be used."""
-    frames = []
-    for candidate in read_structures(files, repair=False):
-        if candidate.failure is None:
-            candidate.atoms.info = dict(candidate.info)
-            frames.append(candidate.atoms)
-    return frames
+def read_frames(files: Sequence[str | Path], labels: Labels = None) -> list[Atoms]:
+    """The structures of `files` with their info and labels; raises UserError for files that cannot be used.
+
+    Says on stderr which keys are used as labels where these are not plain, and which structures cannot be read.
+    """
+    records = read_labelled(files, labels)
+    failed = [record.candidate.failure for record in records if record.candidate.failure]
+    if failed:
+        _say(f"{len(failed)} of {len(records)} structures are left out, the first because: {failed[0]}")
+    return [record.candidate.atoms for record in records if not record.candidate.failure]
 
 
 def validate(
@@ -150,22 +155,30 @@ def validate(
     periodic: Teacher | None = None,
     teacher: str = "teacher",
     parts: Path | None = None,
+    labels: Labels = None,
 ) -> dict[str, dict[str, Any]]:
     """Plain results of every test that applies, by name; see `TESTS` for rows and pictures of each.
 
     `molecular` and `periodic` make the reference calculators of molecules and crystals, `teacher` is their name. With
     `parts` each result is a JSON file there as soon as it is known, and one that is there already is not made again.
+    `labels` names keys and units of the frames' labels, fields of `structure.label_keys.LabelSettings`; usual names are
+    recognised without it.
     """
     settings = settings or Settings()
     if unknown := [name for name in settings.tests if name not in TESTS]:
         raise UserError(f"tests={unknown[0]} is unknown; choose of {', '.join(TESTS)}, or [] for all that apply")
     if parts is not None:
         parts.mkdir(parents=True, exist_ok=True)
+    found = with_labels(frames, "the structures", LabelSettings.of(labels))
+    if found.note and labels is not None:
+        _say(found.note)
+    frames = found.frames
     references = [None if make is None else OneByOne(make, teacher) for make in (molecular, periodic)]
     case = Case(potential, frames, settings, *references, parts)
     if idle := [name for name in settings.tests if not TESTS[name].applies(case)]:
         raise UserError(f"tests={idle[0]} needs what is missing: labelled files, a teacher, or crystals; leave it out")
     names = settings.tests or [name for name, test in TESTS.items() if test.applies(case)]
+    _say_what_is_measured(case, names)
     found = {}
     with tqdm(names, unit="test") as bar:
         for name in bar:
@@ -178,6 +191,30 @@ def validate(
             if file is not None:
                 write_atomically(file, json.dumps(found[name]) + "\n")
     return found
+
+
+def _say_what_is_measured(case: Case, names: Sequence[str]) -> None:
+    """On stderr, where errors are not simply those on the labels of all structures given."""
+    if not case.frames or not {"errors", "softening"} & set(names):
+        return
+    have = [frame for frame in case.frames if has_label(frame)]
+    if not have:
+        judges = " and ".join(sorted({method.name for method in (case.molecular, case.periodic) if method is not None}))
+        _say(
+            f"the structures given hold no labels: errors are measured on copies of them, displaced from minima and "
+            f"labelled by {judges}"
+        )
+        return
+    if len(have) < len(case.frames):
+        _say(f"{len(have)} of {len(case.frames)} structures have labels; errors are those on these alone")
+    if bare := sum(not has_forces(frame) for frame in have):
+        _say(f"{bare} of {len(have)} labelled structures have no forces; their energies alone are measured")
+    if len(teachers := sorted({teacher_of(frame) or "no named teacher" for frame in have})) > 1:
+        _say(f"the labels are by {len(teachers)} teachers, whose energies have no common zero: {'; '.join(teachers)}")
+
+
+def _say(text: str) -> None:
+    print(f"gendesign: {text}", file=sys.stderr)
 
 
 def rows_of(found: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:

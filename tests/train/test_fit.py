@@ -59,7 +59,7 @@ def test_labels_come_from_a_calculator_or_from_the_frame():
     atoms = Atoms("H", info={"energy": -13.0})
     assert labels_of(atoms)[0] == -13.0 and not labels_of(atoms)[1].any()
     pair = Atoms("H2", [[0, 0, 0], [0, 0, 0.7]], info={"energy": -27.0})
-    with pytest.raises(UserError, match="H2 has no energy and forces; label it first"):
+    with pytest.raises(UserError, match="H2 has no forces; label it first"):
         labels_of(pair)
     assert np.isnan(labels_of(pair, need_forces=False)[1]).all()
     atoms.arrays["forces"] = np.zeros((1, 3))

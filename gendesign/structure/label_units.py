@@ -1,0 +1,72 @@
+"""Units that labels may be given in, and the factors to eV, eV/Angstrom and eV/Angstrom^3."""
+
+import re
+from collections.abc import Callable
+
+from ase import units
+
+from gendesign.structure.types import UserError
+
+ENERGIES = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "kcal/mol": units.kcal / units.mol,
+    "kJ/mol": units.kJ / units.mol,
+    "Hartree": units.Hartree,
+    "Rydberg": units.Rydberg,
+}
+LENGTHS = {"Angstrom": 1.0, "Bohr": units.Bohr, "nm": units.nm, "pm": 0.01}
+PRESSURES = {"GPa": units.GPa, "MPa": 1e-3 * units.GPa, "kB": 0.1 * units.GPa, "bar": units.bar, "Pa": units.Pascal}
+ALIASES = {
+    "ha": "Hartree", "eh": "Hartree", "au": "Hartree", "a.u.": "Hartree", "ry": "Rydberg", "ryd": "Rydberg",
+    "a": "Angstrom", "ang": "Angstrom", "å": "Angstrom", "a0": "Bohr", "kbar": "kB",
+}  # fmt: skip
+EXAMPLES = {
+    "energy_unit": ", ".join(ENERGIES),
+    "force_unit": "an energy per length, such as kcal/mol/Angstrom, Hartree/Bohr or eV/Angstrom, with a minus sign for "
+    "gradients (-Hartree/Bohr)",
+    "stress_unit": "eV/Angstrom^3, GPa, kB or Hartree/Bohr^3, with a minus sign where compression is positive "
+    "(-kB for VASP)",
+}
+
+
+def energy_factor(text: str) -> float:
+    """eV in one of the unit; raises UserError for an unknown one."""
+    return _unit("energy_unit", text, _named(text, ENERGIES))
+
+
+def force_factor(text: str) -> float:
+    """eV/Angstrom in one of the unit, negative for gradients; raises UserError for an unknown one."""
+    return _unit("force_unit", text, _signed(text, lambda unit: _quotient(unit, 1)))
+
+
+def stress_factor(text: str) -> float:
+    """eV/Angstrom^3 in one of the unit, negative where compression is positive; raises UserError for an unknown one."""
+    return _unit("stress_unit", text, _signed(text, lambda unit: _named(unit, PRESSURES) or _quotient(unit, 3)))
+
+
+def _unit(key: str, text: str, factor: float | None) -> float:
+    if factor is None:
+        raise UserError(f"labels.{key}={text}: allowed are {EXAMPLES[key]}")
+    return factor
+
+
+def _signed(text: str, factor: Callable[[str], float | None]) -> float | None:
+    found = factor(text.strip().removeprefix("-").strip())
+    return None if found is None else -found if text.strip().startswith("-") else found
+
+
+def _quotient(text: str, power: int) -> float | None:
+    """The factor of an energy per length to `power`: eV/Angstrom^3, kcal/mol/A."""
+    energy, _, length = text.rpartition("/")
+    if power > 1:
+        found = re.fullmatch(rf"(.*?)(?:\^|\*\*)?{power}", length.strip())
+        length = found[1] if found else ""
+    top, bottom = _named(energy, ENERGIES), _named(length, LENGTHS)
+    return None if top is None or bottom is None else top / bottom**power
+
+
+def _named(text: str, known: dict[str, float]) -> float | None:
+    word = text.strip().lower()
+    word = ALIASES.get(word, word).lower()
+    return next((value for name, value in known.items() if name.lower() == word), None)
