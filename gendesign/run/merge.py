@@ -40,7 +40,7 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     }
     folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
     folder.replace(VERDICTS, lambda path: write_verdicts(path, verdicts))
-    folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path))
+    folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path, zwitterions=True))
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():

@@ -51,11 +51,12 @@ def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, st
 
 def _readable(row: Row) -> str:
     if row["value"] is None:
-        return "not measured"
+        return row.get("reason") or "not measured"
     counted = f" of {row['n']}" if row.get("unit") == "fraction" else ""
     known = row.get("references")
     beside = "" if known is None else f"   (references {_number(known, row)})"
-    return f"{_number(row['value'], row)}{counted}{beside}"
+    left_out = f"   ({row['reason']})" if row.get("reason") else ""
+    return f"{_number(row['value'], row)}{counted}{beside}{left_out}"
 
 
 def _number(value: float, row: Row) -> str:

@@ -4,6 +4,7 @@ They are started as plain subprocesses and not by multiprocessing, which would i
 every script for an `if __name__ == "__main__"`.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -20,13 +21,14 @@ STARTING = 300.0  # seconds to import everything on a busy machine
 
 @dataclass(frozen=True)
 class Failure:
-    """The answer to a task that raised, took too long or killed its process."""
+    """The answer to a task that raised, took too long (`stopped`) or killed its process."""
 
     reason: str
+    stopped: bool = False
 
 
 class Workers:
-    """`count` processes, started when first used, that answer tasks within `time_limit` seconds each.
+    """`count` processes, started when first used, that answer the tasks of one owner within `time_limit` seconds.
 
     With `count` 0 tasks run in the calling process and have no time limit. Use as a context, or close().
     """
@@ -35,18 +37,30 @@ class Workers:
         self.count, self.time_limit = count, time_limit
         self._idle: list[_Worker] = []
 
-    def map(self, tasks: Sequence[tuple[Callable, tuple]]) -> list[Any]:
-        """Answers to tasks (function, arguments) in order; a `Failure` where there is none. Both must be picklable."""
+    def map(self, tasks: Sequence[tuple[Callable, tuple]], owners: Sequence[Any] | None = None) -> list[Any]:
+        """Answers to tasks (function, arguments) in order; a `Failure` where there is none. Both must be picklable.
+
+        Tasks with the same of `owners` (tasks,) share the time limit, which begins with the first of them.
+        """
         if self.count == 0:
             return [_answer(*task) for task in tasks]
+        owners = range(len(tasks)) if owners is None else owners
         answers: list[Any] = [None] * len(tasks)
+        deadlines: dict[Any, float] = {}
         queue, busy = deque(range(len(tasks))), {}
         try:
             while queue or busy:
                 while queue and len(busy) < self.count:
-                    worker, number = self._idle.pop() if self._idle else _Worker(), queue.popleft()
-                    worker.send(tasks[number], self.time_limit)
+                    number = queue.popleft()
+                    if deadlines.get(owners[number], math.inf) <= time.monotonic():
+                        answers[number] = stopped(self.time_limit)
+                        continue
+                    worker = self._idle.pop() if self._idle else _Worker()
+                    deadline = deadlines.setdefault(owners[number], time.monotonic() + self.time_limit)
+                    worker.send(tasks[number], self.time_limit, deadline)
                     busy[worker] = number
+                if not busy:
+                    break
                 wait([w.pipe for w in busy], max(0.0, min(w.deadline for w in busy) - time.monotonic()))
                 for worker in list(busy):
                     answer = worker.poll()
@@ -84,8 +98,8 @@ class _Worker:
             raise RuntimeError("a worker process for screening did not start; see its messages above")
         self.pipe.recv()
 
-    def send(self, task: tuple[Callable, tuple], limit: float) -> None:
-        self.limit, self.deadline = limit, time.monotonic() + limit
+    def send(self, task: tuple[Callable, tuple], limit: float, deadline: float) -> None:
+        self.limit, self.deadline = limit, deadline
         try:
             self.pipe.send(task)
         except OSError:
@@ -102,13 +116,18 @@ class _Worker:
         if time.monotonic() < self.deadline:
             return None
         self.stop()
-        return (Failure(f"stopped after the time limit of {self.limit:g} s"),)
+        return (stopped(self.limit),)
 
     def stop(self) -> None:
         self.alive = False
         self._process.kill()
         self._process.wait()
         self.pipe.close()
+
+
+def stopped(limit: float) -> Failure:
+    """What is said of a task that had no time left of `limit` seconds."""
+    return Failure(f"stopped after the time limit of {limit:g} s", stopped=True)
 
 
 def _answer(function: Callable, arguments: tuple) -> Any:
