@@ -55,7 +55,9 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     if "edm_molecule" in table:
         found = [v for v in table["edm_molecule"].values() if v.passed is None]
         total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(found)
-        rows.insert(0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(found, n)))
+        rows.insert(
+            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(found, n))
+        )
     for check, name in PER_VALID.items():
         judged = [table[check][i].passed for i in valid if i in table.get(check, {})]
         if any(passed is not None for passed in judged):
