@@ -56,11 +56,13 @@ REDRAWN = tuple(
 # A sulfur of valence four or six takes oxygen, nitrogen and halogens; doubly bonded to carbon it hides lost hydrogens.
 YLIDE = Chem.MolFromSmarts("[#16;v4,v6]=[#6]")
 ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
-# A pair in a ring that is farther apart, relative to the sum of its covalent radii, is a bond only if valences ask for it:
-# LONG_ACROSS for pairs with two or more neighbours in common. Single bonds of carbon reach 1.70 Angstrom (1.12), while
-# the bridgeheads of bicyclo[1.1.1]pentane are 1.87, those of its trioxa analogue 1.61 Angstrom apart (1.23, 1.06).
+# A pair in a ring that is farther apart than LONG, or than LONG_ACROSS with two or more neighbours in common, relative to
+# the sum of its covalent radii, is a bond only if valences ask for it. Single bonds of carbon reach 1.70 Angstrom (1.12),
+# while the bridgeheads of bicyclo[1.1.1]pentane are 1.87, those of its trioxa analogue 1.61 Angstrom apart (1.23, 1.06).
 LONG, LONG_ACROSS = 1.10, 1.03
 PHOSPHORUS = 15
+LOWEST_VALENCE = np.array([min(VALENCES_OF.get(z, (0,))) for z in range(len(chemical_symbols))])
+# No neutral closed-shell atom, nor one with a charge, has more; sulfur and phosphorus are left to Lewis structures.
 MOST_NEIGHBOURS = {1: 1, 5: 4, 6: 4, 7: 4, 8: 3, 9: 1, 14: 4, 17: 1, 35: 1, 53: 1}
 MAX_ITERATIONS = 1000  # of the search for bond orders; without a bound it can run for minutes
 
@@ -154,7 +156,7 @@ def _bonded(atoms: Atoms) -> Chem.RWMol:
     mol = _unbonded(atoms)
     rdDetermineBonds.DetermineConnectivity(mol)
     pairs = _pairs(mol)
-    contacts = _contacts(mol, _relative(atoms, pairs))
+    contacts = _contacts(mol, atoms, pairs)
     if not contacts.any():
         return mol
     found = lewis_structure(atoms.numbers, atoms.positions, pairs, contacts=contacts, anywhere=True)
@@ -177,24 +179,20 @@ def _relative(atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     return np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1) / (radii[i] + radii[j])
 
 
-def _contacts(mol: Chem.Mol, relative: np.ndarray) -> np.ndarray:
-    """Which bonds, of these `relative` lengths (bonds,), may be none; (bonds,) of bool.
+def _contacts(mol: Chem.Mol, atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which pairs may be no bonds, (pairs,) of bool.
 
     They close rings, are long, and one of their atoms has more neighbours than its lowest valence.
     """
-    contacts = relative > LONG_ACROSS
+    relative, ends = _relative(atoms, pairs), np.array(pairs, int).reshape(-1, 2)
+    crowded = np.bincount(ends.ravel(), minlength=len(atoms)) > LOWEST_VALENCE[atoms.numbers]
+    contacts = (relative > LONG_ACROSS) & crowded[ends].any(1)
     if contacts.any():
         Chem.FastFindRings(mol)
-        near = [{neighbour.GetIdx() for neighbour in atom.GetNeighbors()} for atom in mol.GetAtoms()]
-        crowded = [
-            len(own) > min(VALENCES_OF.get(atom.GetAtomicNum(), (0,)))
-            for atom, own in zip(mol.GetAtoms(), near, strict=True)
-        ]
     for k in np.flatnonzero(contacts):
         bond = mol.GetBondWithIdx(int(k))
-        i, j = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        long = relative[k] > LONG or len(near[i] & near[j]) > 1
-        contacts[k] = long and (crowded[i] or crowded[j]) and bond.IsInRing()
+        near = [{atom.GetIdx() for atom in end.GetNeighbors()} for end in (bond.GetBeginAtom(), bond.GetEndAtom())]
+        contacts[k] = bond.IsInRing() and (relative[k] > LONG or len(near[0] & near[1]) > 1)
     return contacts
 
 
