@@ -1,6 +1,7 @@
 """The command `gendesign VERB [FILE ...] [key=value ...]`."""
 
 import difflib
+import errno
 import hashlib
 import importlib
 import os
@@ -21,7 +22,9 @@ from gendesign.run import sweep
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.settings import SettingsError, describe, flatten, resolve
 
-BAD_INPUT, INTERRUPTED = 2, 130
+CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+# A full or read-only disk, a folder that became unwritable half-way.
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ class Verb:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    """Entry point of the console script; returns the exit status.
+
+    0, 1 where results cannot be written, 2 for bad input, 130 after Ctrl-C.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return dispatch(arguments)
@@ -44,10 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = error.filename or "the results folder"
+        return stopped(f"{where} cannot be written ({error.strerror}); make room for it", arguments)
     except KeyboardInterrupt:
-        command = shlex.join(["gendesign", *arguments])
-        print(f"gendesign: stopped; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+        stopped("stopped", arguments)
         return INTERRUPTED
+
+
+def stopped(why: str, arguments: Sequence[str]) -> int:
+    """Say in one line that a run ended early, and how it goes on; the exit status for one that cannot write."""
+    command = shlex.join(["gendesign", *arguments])
+    print(f"gendesign: {why}; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+    return CANNOT_WRITE
 
 
 def dispatch(arguments: list[str]) -> int:
@@ -151,7 +168,6 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     """label, train: a folder of labels, or of a checkpoint, from structure files."""
     output = Path(config.output)
     identity = {"verb": verb, **identify(files, config)}
-    identity["settings"].pop("workers", None)  # how many make the labels does not change them
     for means in ("command", "cores", "device"):
         (identity["settings"].get("teacher") or {}).pop(means, None)
     check_folder(output, identity)
@@ -225,7 +241,9 @@ def quiet() -> Iterator[None]:
 def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
     settings = OmegaConf.to_container(config, resolve=True)
-    settings.pop("output")
+    for means in ("output", "workers", "threads"):  # which change no structure
+        settings.pop(means, None)
+    (settings.get("screening") or {}).pop("workers", None)
     (settings.get("generator") or {}).pop("trajectory", None)  # a folder of its own, which changes no molecule
     also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
     also += [*settings.get("test", ()), *settings.get("replay", ())]
@@ -239,11 +257,9 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
 
 def print_table(summary: dict[str, Any], output: Path) -> None:
     """The run's table on stdout and where the results lie."""
-    from gendesign.run.table import readable
+    from gendesign.run.table import terminal_lines
 
-    pairs = readable(summary["table"], summary["timings"])
-    width = max(len(name) for name, _ in pairs)
-    print("\n".join(f"{name:<{width}}  {value}" for name, value in pairs))
+    print("\n".join(terminal_lines(summary)))
     print(f"results in {output}: open {output / 'report.html'}")
 
 

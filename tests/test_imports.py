@@ -15,6 +15,7 @@ FLOORS = [
     {"relaxation", "dynamics"},
     {"potential"},
     {"structure"},
+    {"processes"},
 ]
 HEIGHT = {room: -level for level, floor in enumerate(FLOORS) for room in floor}
 # What needs no torch may be read from anywhere above: how a command line finds and checks its settings.

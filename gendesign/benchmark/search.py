@@ -30,12 +30,12 @@ from gendesign.run.progress import Bar
 from gendesign.run.records import read_candidates, read_verdicts
 from gendesign.run.settings import resolve
 from gendesign.run.stages import Stages
-from gendesign.screening.perovskite import ENDED
+from gendesign.screening.perovskite import COPY, STOPPED
 from gendesign.structure.graph import Batch
 from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
 
 CALLS, EVALUATIONS = "model_calls", "structure_evaluations"
-NO_FAILURE = tuple(start for start, name in ENDED.items() if name != "broken early")  # copies, and those left behind
+NO_FAILURE = (STOPPED, COPY)  # how the reasons of candidates begin that are whole
 
 
 class Metered:

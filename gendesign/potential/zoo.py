@@ -14,6 +14,7 @@ import yaml
 from torch import nn
 
 from gendesign.potential import mace
+from gendesign.potential.determinism import fix_order
 from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 from gendesign.structure.types import UserError
@@ -88,6 +89,7 @@ def load_potential(
             f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}); give one of these or a path"
         )
     index = _head(potential, head)
+    fix_order(target)
     if target.type == "cpu":
         keep_freed_memory()
         # Fused kernels take over after a call or two and differ in the last bit, so that a run which was interrupted

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from gendesign.potential.memory import is_out_of_memory
+from gendesign.processes import SERIAL, TELL, Failure, Spread
 from gendesign.relaxation.optimization import Ending, Group, Relaxation, chunks, optimize, stress_deviation
 from gendesign.structure.types import Candidate, UserError
 
@@ -25,8 +26,12 @@ def relax(
     potential: Any,
     settings: Relaxation | None = None,
     progress: Progress | None = None,
+    spread: Spread = SERIAL,
 ) -> list[Candidate]:
     """Relax structures under a potential; the same order, one candidate for each.
+
+    On a CPU batches of at most `max_atoms` atoms are relaxed one after the other, or by the workers of `spread`, to the
+    same bits; on a GPU structures that wait take the room of those that have finished.
 
     `info` gets energy (eV), fmax (eV/Angstrom), converged, steps, and for cells stress_max (GPa, largest deviation of
     the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; the
@@ -45,18 +50,62 @@ def relax(
     for i in ready:
         check_relaxable(results[i], settings)
         groups.setdefault(tuple(bool(flag) for flag in results[i].atoms.pbc), []).append(i)
-    finished = len(results) - len(ready)
-    for pbc, members in groups.items():
-        group = Group([results[i].atoms for i in members], potential, settings, pbc)
-        report = _report_from(finished, len(results), progress)
-        for i, relaxed in zip(members, _relax_group(group, [results[i] for i in members], report), strict=True):
-            results[i] = relaxed
-        finished += len(members)
+    batches = [batch for members in groups.values() for batch in _batches(results, members, settings, potential)]
+    counts = [0] * len(batches)
+
+    def told(batch: int, count: int | None) -> None:
+        counts[batch] = count or 0  # None: it begins anew
+        if progress:
+            progress(len(results) - len(ready) + sum(counts), len(results))
+
+    model = spread.resident(potential)
+    if model is potential:  # workers that do not hold it cannot relax; beside a GPU they never do
+        spread = SERIAL
+    tasks = [(_relax_batch, (model, settings, [results[i] for i in batch], TELL)) for batch in batches]
+    for batch, relaxed in zip(batches, spread.map(tasks, told), strict=True):
+        if isinstance(relaxed, Failure):
+            relaxed = _relax_alone(model, settings, [results[i] for i in batch], spread)
+        for i, candidate in zip(batch, relaxed, strict=True):
+            results[i] = candidate
     return results
 
 
-def _report_from(finished: int, total: int, progress: Progress | None) -> Callable[[int], None]:
-    return lambda count: progress(finished + count, total) if progress else None
+def _batches(
+    candidates: Sequence[Candidate], members: Sequence[int], settings: Relaxation, potential: Any
+) -> list[list[int]]:
+    """Members of one periodicity divided into batches, which depend on the structures and max_atoms alone."""
+    if torch.device(potential.device).type != "cpu":
+        return [list(members)]
+    batches: list[list[int]] = []
+    used = settings.max_atoms
+    for i in members:
+        if used + len(candidates[i].atoms) > settings.max_atoms:
+            batches.append([])
+            used = 0
+        batches[-1].append(i)
+        used += len(candidates[i].atoms)
+    return batches
+
+
+def _relax_batch(
+    potential: Any, settings: Relaxation, candidates: list[Candidate], report: Callable[[int], None]
+) -> list[Candidate]:
+    """Relax structures of one periodicity together."""
+    pbc = tuple(bool(flag) for flag in candidates[0].atoms.pbc)
+    return _relax_group(Group([c.atoms for c in candidates], potential, settings, pbc), candidates, report)
+
+
+def _relax_alone(
+    model: Any, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread
+) -> list[Candidate]:
+    """The structures of a batch whose worker died each time, one by one; those that still end it have failed."""
+    answers = spread.map([(_relax_batch, (model, settings, [candidate], TELL)) for candidate in candidates])
+    return [
+        candidate.after("relaxation failed", failure=answer.reason, converged=False)
+        if isinstance(answer, Failure)
+        else answer[0]
+        for candidate, answer in zip(candidates, answers, strict=True)
+    ]
 
 
 def check_relaxable(candidate: Candidate, settings: Relaxation) -> None:

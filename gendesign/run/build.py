@@ -11,13 +11,17 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import ase.io
+import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.relaxation import check_relaxable, relax
+from gendesign.processes import SERIAL, Pool, Spread
+from gendesign.relaxation import Relaxation, check_relaxable, relax
+from gendesign.relaxation.change import relax_and_compare
+from gendesign.run import crystals
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -28,8 +32,10 @@ from gendesign.screening.validity import convergence
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
 from gendesign.structure.identity import smiles
+from gendesign.structure.memory import remembers
 from gendesign.structure.types import Candidate, Generator, UserError, Verdict
 
+PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
 
 
@@ -46,7 +52,8 @@ class Structures:
 
 
 def load(config: DictConfig) -> Potential:
-    """The potential of the top-level keys."""
+    """The potential of the top-level keys, in a process of as many torch threads as these say."""
+    torch.set_num_threads(threads_of(config.get("threads", 1)))
     return load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
@@ -57,9 +64,16 @@ def load(config: DictConfig) -> Potential:
 
 
 def build_stages(
-    config: DictConfig, files: Sequence[str], potential: Potential, found: Structures | None = None
+    config: DictConfig,
+    files: Sequence[str],
+    potential: Potential,
+    found: Structures | None = None,
+    spread: Spread = SERIAL,
 ) -> tuple[Stages, int]:
-    """The stages that `config` names, and how many candidates there are to be; `found` ones need no generator."""
+    """The stages that `config` names, and how many candidates there are to be; `found` ones need no generator.
+
+    `spread` does independent parts of a stage.
+    """
     if found is not None:
         generator, n = found, len(found.candidates)
     elif files:
@@ -75,21 +89,78 @@ def build_stages(
             check_relaxable(candidate, settings)
         stages = replace(
             stages,
-            relax=lambda candidates, report: relax(candidates, potential, settings, report),
+            relax=lambda candidates, report: relax(candidates, potential, settings, report, spread),
             screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
         )
+        if files:  # structures of the user, which are of interest before too
+            stages = _comparing(stages, config, potential, settings, spread)
     if config.get("screening") is not None:
-        stages = _with_screening(stages, config, potential)
+        stages = _with_screening(stages, config, potential, spread)
     return stages, n
+
+
+def _comparing(
+    stages: Stages, config: DictConfig, potential: Potential, settings: Relaxation, spread: Spread
+) -> Stages:
+    """Relaxation of files: crystals are described before and after."""
+    means = crystals.converged_means(config.relaxation)
+    return replace(
+        stages,
+        relax=lambda candidates, report: relax_and_compare(candidates, potential, settings, report, spread),
+        screen=lambda candidates: [v for c in candidates for v in (*convergence(c), *crystals.verdicts_of(c))],
+        files=crystals.files,
+        remarks=partial(crystals.terminal, means=means),
+    )
 
 
 def make_run(
     config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
-    stages, n = build_stages(config, files, potential, found)
-    with Bar(n, config.shard_size, stages.names) as bar:
-        return run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
+    with pool_of(config, potential) as pool:
+        together = potential.device.type != "cpu" or competes(config)
+        stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
+        if potential.device.type == "cpu" and pool.count:
+            if not together and hasattr(stages.generator, "prepare"):
+                stages.generator.prepare()  # once, for all workers to inherit
+            pool.residents |= {"potential": potential, "generator": stages.generator, "stages": stages}
+            pool.start()  # before the bar, whose thread must not be forked
+        with Bar(n, config.shard_size, stages.names) as bar:
+            return run(
+                stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
+                together=together,
+            )  # fmt: skip
+
+
+def pool_of(config: DictConfig, potential: Potential) -> Pool:
+    """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
+    if potential.device.type != "cpu":
+        return Pool(count_of(config.workers), preload=PRELOADED)
+    return Pool(count_of(config.workers), threads=config.threads)
+
+
+def threads_of(threads: int | None) -> int:
+    """Torch threads that are asked for. Raises UserError below 1."""
+    if threads is None or threads < 1:
+        raise UserError(f"threads={threads}: give a whole number of 1 or more; more processes are faster: workers")
+    return threads
+
+
+def competes(config: DictConfig) -> bool:
+    """Whether the candidates of a shard compete, so that shards are made one after the other."""
+    section = config.get("generator") or {}
+    return "_target_" in section and remembers(get_object(section._target_))
+
+
+def count_of(workers: int | str) -> int:
+    """Worker processes that are asked for: a number, or `auto` for the cores that are there for us."""
+    if str(workers) == "auto":
+        from joblib import cpu_count  # knows affinity and the limits of control groups
+
+        return cpu_count()
+    if not str(workers).isdecimal():
+        raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
+    return int(workers)
 
 
 def make(section: DictConfig, **arguments: Any) -> Any:
@@ -117,17 +188,18 @@ def _refuse_null(section: DictConfig) -> None:
             raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
 
 
-def _with_screening(stages: Stages, config: DictConfig, potential: Potential) -> Stages:
+def _with_screening(stages: Stages, config: DictConfig, potential: Potential, spread: Spread) -> Stages:
     settings = make(config.screening)
     if isinstance(settings, PerovskiteScreening):
         each = partial(settings.screen_each, potential=potential)
         found = getattr(stages.generator, "comparisons", {})
         memory = Path(config.output) / COMPARED
-        known = {key: partial(remembered, memory, key, energy) for key, energy in found.items()}
+        known = {key: partial(remembered, memory, key, partial(energy, spread=spread)) for key, energy in found.items()}
         own = partial(settings.screen_set, comparisons=known)
         return replace(stages, screen=each, screen_set=own, summarise=settings.summarise, files=settings.files)
-    # One set of worker processes for the whole run; starting them takes seconds.
-    workers = Workers(settings.workers, settings.time_limit)
+    # One set of processes for all checks; beside a GPU all workers are there for them.
+    count = max(settings.workers, getattr(spread, "count", 0)) if potential.device.type != "cpu" else settings.workers
+    workers = Workers(count, settings.time_limit)
     atexit.register(workers.close)
     return replace(
         stages,
@@ -197,5 +269,10 @@ def about(potential: Potential) -> dict[str, Any]:
             "licence": potential.licence,
             "citation": potential.citation,
             "elements": list(potential.elements),
-        }
+        },
+        "device": {
+            "name": str(potential.device),
+            # on a CPU for any number of workers and threads; on a GPU sums have no fixed order
+            "repeats_to_the_same_bytes": potential.device.type == "cpu",
+        },
     }

@@ -5,24 +5,30 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gendesign.processes.children import PRIVATE
 from gendesign.run.settings import SettingsError, flatten
 
 SUMMARY = "summary.json"
 LOCK = ".lock"
+COUNT = "settings.n"  # of a run's identity: how many candidates it is asked for
 BEGUN = "shards/.*.begun/*.json"  # steps that shards under way have kept
 
 
 @dataclass(frozen=True)
 class Folder:
-    """An opened results folder that holds this identity (resolved settings, input files, weights)."""
+    """An opened results folder that holds this identity (resolved settings, input files, weights).
+
+    grown: numbers of candidates that the run was asked for before it was asked for more.
+    """
 
     path: Path
     identity: dict[str, Any]
+    grown: tuple[int, ...] = ()
 
     def shard(self, number: int) -> Path:
         return self.path / "shards" / f"{number:05d}"
@@ -92,16 +98,22 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(f"output={path} is in use by another process; wait for it or stop it") from None
-        folder = Folder(path, json.loads(json.dumps(identity)))
-        if not (path / SUMMARY).is_file():
-            folder.replace(SUMMARY, lambda file: file.write_text(to_json({"identity": identity})))
+        PRIVATE.add(lock.fileno())
         try:
+            grown = _growth(path, identity)
+            folder = Folder(path, json.loads(json.dumps(identity)), grown)
+            if not (path / SUMMARY).is_file() or grown != _read_summary(path).get("grown", ()):
+                content = {"identity": identity, "grown": grown}
+                folder.replace(SUMMARY, lambda file: file.write_text(to_json(content)))
             yield folder
         except Exception as error:
             useful = [kept] if _asks_for_other_settings(error) else [kept, BEGUN]
             if not any(found for pattern in useful for found in path.glob(pattern)):
-                _empty(path, before)
+                with suppress(OSError):  # nor can it be removed from a disk that is read-only by now
+                    _empty(path, before)
             raise
+        finally:
+            PRIVATE.discard(lock.fileno())
 
 
 def _asks_for_other_settings(error: Exception) -> bool:
@@ -116,17 +128,39 @@ def to_json(content: Any) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
-def _compare(path: Path, identity: dict[str, Any]) -> None:
+def _read_summary(path: Path) -> dict[str, Any]:
     try:
-        before = flatten(json.loads((path / SUMMARY).read_text())["identity"])
-    except (ValueError, KeyError):
+        content = json.loads((path / SUMMARY).read_text())
+        return {**content, "identity": dict(content["identity"]), "grown": tuple(content.get("grown", ()))}
+    except (ValueError, KeyError, TypeError):
         raise SettingsError(f"output={path}: its {SUMMARY} cannot be read; give another folder") from None
+
+
+def _growth(path: Path, identity: dict[str, Any]) -> tuple[int, ...]:
+    """Numbers of candidates that a folder was asked for before; shards that were begun for them stay as they are."""
+    if not (path / SUMMARY).is_file():
+        return ()
+    before = _read_summary(path)
+    n, now = (one.get("settings", {}).get("n") for one in (before["identity"], identity))
+    begun = any(path.glob("shards/[0-9]*")) or any(path.glob(BEGUN))
+    return (*before["grown"], n) if n is not None and now != n and begun else before["grown"]
+
+
+def _compare(path: Path, identity: dict[str, Any]) -> None:
+    before = flatten(_read_summary(path)["identity"])
     now = flatten(json.loads(json.dumps(identity)))
     if identity.get("weights") is None:  # the first check runs before the model is loaded
         now["weights"] = before.get("weights")
+    n, wanted = before.get(COUNT), now.get(COUNT)
+    if isinstance(n, int) and isinstance(wanted, int):
+        if wanted < n:
+            raise SettingsError(
+                f"output={path} holds a run of n={n}, now n={wanted}: give n={n} or more, or another output"
+            )
+        before[COUNT] = wanted  # a run may grow
     different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     if different:
-        shown = "; ".join(f"{_short(key)} was {before.get(key)}, now {now.get(key)}" for key in different[:4])
+        shown = "; ".join(_difference(key, before.get(key), now.get(key)) for key in different[:4])
         more = f" and {len(different) - 4} more" if len(different) > 4 else ""
         unfinished = any(path.glob(BEGUN)) and not any(path.glob("shards/[0-9]*"))
         instead = "another output" + (", or remove the folder, where no shard is finished" if unfinished else "")
@@ -149,8 +183,13 @@ def _empty(path: Path, before: set[str] | None) -> None:
         path.rmdir()
 
 
-def _short(key: str) -> str:
-    return key.removeprefix("settings.")
+def _difference(key: str, before: Any, now: Any) -> str:
+    if key == "weights":
+        return "the weights of the potential have changed"
+    if key.startswith("files."):
+        name = key.removeprefix("files.")
+        return f"{name} has changed" if before and now else f"{name} was {'not ' if now else ''}read before"
+    return f"{key.removeprefix('settings.')} was {before}, now {now}"
 
 
 def _sync(path: Path) -> None:

@@ -11,8 +11,9 @@ from gendesign.run.folder import SUMMARY, Folder, to_json
 from gendesign.run.records import read_candidates, read_verdicts, write_verdicts
 from gendesign.run.report import write_report
 from gendesign.run.stages import Stages
-from gendesign.run.table import count, valid
+from gendesign.run.table import count, valid, with_conditions
 from gendesign.structure.files import write_sdf
+from gendesign.structure.types import Candidate
 
 CANDIDATES, VERDICTS, TIMINGS, MOLECULES, REPORT = (
     "candidates.extxyz", "verdicts.parquet", "timings.json", "molecules.sdf", "report.html",
@@ -21,7 +22,7 @@ LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "pose
 
 
 def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
-    """Merge the finished shards; returns the content of summary.json, with `seconds` (per stage) beside it."""
+    """Merge the finished shards; returns the content of summary.json, with `timings` and `remarks` beside it."""
     finished = [number for number in range(total) if folder.finished(number)]
     frames = [folder.shard(number) / CANDIDATES for number in finished]
     verdicts_of = [read_verdicts(folder.shard(number) / VERDICTS) for number in finished]
@@ -31,22 +32,34 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
         verdicts = verdicts + stages.screen_set(candidates, verdicts)
     verdicts.sort(key=lambda verdict: verdict.candidate)  # stable: checks keep their order within a candidate
     timings = read_timings(folder, finished)
+    table = stages.summarise(verdicts, len(candidates)) if stages.summarise else count(candidates, verdicts)
     summary = {
         "identity": folder.identity,
         **stages.about,
         "versions": versions(),
         "shards": {"finished": len(finished), "total": total},
-        "table": stages.summarise(verdicts, len(candidates)) if stages.summarise else count(candidates, verdicts),
+        **({"grown": folder.grown} if folder.grown else {}),
+        "table": with_conditions(table, stages.about.get("conditions", ()), verdicts),
     }
     folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
     folder.replace(VERDICTS, lambda path: write_verdicts(path, verdicts))
-    folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path, zwitterions=True))
+    if may_hold_molecules(candidates):
+        folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path, zwitterions=True))
+    else:
+        (folder.path / MOLECULES).unlink(missing_ok=True)  # of a time when all attempts had failed
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
         folder.replace(name, lambda path, text=text: path.write_text(text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
-    return {**summary, "timings": timings}
+    remarks = stages.remarks(candidates, verdicts) if stages.remarks else []
+    return {**summary, "timings": timings, "remarks": remarks}
+
+
+def may_hold_molecules(candidates: Sequence[Candidate]) -> bool:
+    """False where there are structures and all of them are periodic: their molecules.sdf would be empty."""
+    made = [candidate.atoms for candidate in candidates if len(candidate.atoms)]
+    return not made or not all(atoms.pbc.any() for atoms in made)
 
 
 def versions() -> dict[str, str]:

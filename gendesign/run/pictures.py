@@ -10,13 +10,14 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.data.colors import jmol_colors
-from ase.neighborlist import neighbor_list
 from rdkit import Chem
 from rdkit.Chem.Draw import rdMolDraw2D
 
+from gendesign.run.unit_cell import BONDED, cell_edges, folded, no_bond, view, with_images
+
 WIDTH, HEIGHT = 190, 140
 MOST_ATOMS = 400  # a projection of more atoms is a blot
-BONDED = 1.25  # sums of covalent radii
+UPRIGHT = 2.0  # a crystal higher than this many widths is drawn lying down
 
 
 def draw_smiles(smiles: str) -> str:
@@ -41,47 +42,60 @@ def draw_smiles(smiles: str) -> str:
 
 
 def draw_atoms(atoms: Atoms) -> str:
-    """Balls and sticks seen along the flattest direction, as an SVG element; empty for no atoms or very many.
+    """Balls and sticks as an SVG element; empty for no atoms or very many.
 
-    A crystal is its cell and the images that are bonded to a heavier atom of it, so that octahedra are whole.
+    A molecule is seen along its flattest direction. A crystal is its cell, drawn with its edges, and the images that
+    are bonded to a heavier atom of it, so that octahedra are whole; molecules in it are whole too. c points upwards,
+    and the shorter one of a and b towards the eye. A slab has the edges of its two periodic directions, a chain the one
+    of its own.
     """
     if not 0 < len(atoms) <= MOST_ATOMS or not np.isfinite(atoms.positions).all():
         return ""
-    atoms = with_images(atoms) if atoms.pbc.any() else atoms
-    points = atoms.positions - atoms.positions.mean(axis=0)
-    axes = np.linalg.svd(points, full_matrices=True)[2]
-    x, y, depth = (points @ axes.T).T
+    axes, edges = None, cell_edges(atoms)
+    if len(edges):
+        atoms = folded(atoms)
+        axes, edges, atoms = view(atoms), cell_edges(atoms), with_images(atoms)
+    middle = atoms.positions.mean(axis=0)
+    points, ends = atoms.positions - middle, edges - middle
+    axes = np.linalg.svd(points, full_matrices=True)[2] if axes is None else axes
+    (x, y, depth), (u, v, far) = (points @ axes.T).T, (ends.reshape(-1, 3) @ axes.T).T
+    if len(edges) and np.ptp([*y, *v]) > UPRIGHT * np.ptp([*x, *u]):  # lying down it is larger
+        x, y, u, v = y, -x, v, -u
+    height = HEIGHT + 40 if len(edges) else HEIGHT
     radii = covalent_radii[atoms.numbers]
-    span = max(np.ptp(x) / (WIDTH - 40), np.ptp(y) / (HEIGHT - 40), 0.05)
-    left, top = WIDTH / 2 - (x.max() + x.min()) / 2 / span, HEIGHT / 2 - (y.max() + y.min()) / 2 / span
-    x, y = left + x / span, top + y / span
+    span = max(np.ptp([*x, *u]) / (WIDTH - 40), np.ptp([*y, *v]) / (height - 40), 0.05)
+    x, y, u, v = (
+        size / 2 + (values - (max(whole) + min(whole)) / 2) / span
+        for values, whole, size in (
+            (x, [*x, *u], WIDTH), (y, [*y, *v], height), (u, [*x, *u], WIDTH), (v, [*y, *v], height),
+        )
+    )  # fmt: skip
+    parts = _box(u.reshape(-1, 2), v.reshape(-1, 2), far.reshape(-1, 2))
     distances = np.linalg.norm(points[:, None] - points[None], axis=2)
     bonded = np.triu(distances < BONDED * (radii[:, None] + radii[None]), k=1)
-    parts = [
+    bonded &= ~no_bond(atoms.numbers[:, None], atoms.numbers[None])
+    parts += [
         f"<line x1='{x[i]:.1f}' y1='{y[i]:.1f}' x2='{x[j]:.1f}' y2='{y[j]:.1f}' stroke='#888' stroke-width='2'/>"
         for i, j in zip(*np.nonzero(bonded), strict=True)
     ]
-    for i in np.argsort(depth):
+    for i in np.argsort(depth, kind="stable"):
         red, green, blue = (int(255 * channel) for channel in jmol_colors[atoms.numbers[i]])
         size = min(0.45 * radii[i] / span, 14)
         parts.append(
             f"<circle cx='{x[i]:.1f}' cy='{y[i]:.1f}' r='{size:.1f}' fill='rgb({red},{green},{blue})' stroke='#555'/>"
         )
-    return f"<svg width='{WIDTH}px' height='{HEIGHT}px' viewBox='0 0 {WIDTH} {HEIGHT}'>{''.join(parts)}</svg>"
+    return f"<svg width='{WIDTH}px' height='{height}px' viewBox='0 0 {WIDTH} {height}'>{''.join(parts)}</svg>"
 
 
-def with_images(atoms: Atoms) -> Atoms:
-    """The atoms of a cell and all periodic images that are bonded to a heavier one of them."""
-    i, j, shift = neighbor_list("ijS", atoms, list(BONDED * covalent_radii[atoms.numbers]))
-    outer = shift.any(axis=1) & (atoms.numbers[i] > atoms.numbers[j])
-    images = sorted({(int(k), *map(int, s)) for k, s in zip(j[outer], shift[outer], strict=True)})
-    if not images:
-        return atoms
-    names, shifts = np.array(images)[:, 0], np.array(images)[:, 1:]
-    return Atoms(
-        np.concatenate([atoms.numbers, atoms.numbers[names]]),
-        np.concatenate([atoms.positions, atoms.positions[names] + shifts @ atoms.cell.array]),
-    )
+def _box(x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> list[str]:
+    """Lines of the edges, each (edges, 2); those that meet in the corner farthest from the eye are dashed."""
+    if not len(x):
+        return []
+    hidden = (depth < depth.min() + 1e-6).any(axis=1) & (len(x) == 12)
+    return [
+        f"<line x1='{a[0]:.1f}' y1='{b[0]:.1f}' x2='{a[1]:.1f}' y2='{b[1]:.1f}' stroke='#9aa5b1'{dashes}/>"
+        for a, b, dashes in zip(x, y, np.where(hidden, " stroke-dasharray='3 3'", ""), strict=True)
+    ]
 
 
 def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = False) -> str:

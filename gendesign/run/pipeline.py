@@ -1,121 +1,118 @@
-"""One run: generate -> relax -> screen, shard by shard, into a results folder."""
+"""A run: shard after shard, or several at once in worker processes, into a results folder."""
 
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from ase import Atoms
 
-from gendesign.run.folder import Folder, to_json
-from gendesign.run.merge import CANDIDATES, TIMINGS, VERDICTS, rebuild
-from gendesign.run.records import FINISHED, write_verdicts
+from gendesign.processes import SERIAL, TELL, Failure, Pool
+from gendesign.run.folder import Folder
+from gendesign.run.merge import rebuild
+from gendesign.run.shard import finish_verdict, make_alone, make_shard, write_shard
 from gendesign.run.stages import Progress, Stages
-from gendesign.structure.files import write_extxyz
-from gendesign.structure.memory import Memory, remembers
-from gendesign.structure.types import Candidate, Generator, Verdict
+from gendesign.structure.types import Candidate, Verdict
 
-Tell = Callable[[int], None]  # told how many more candidates are done
-AT_ONCE = 5  # candidates per call of the screening: enough for its workers, few enough for a bar that moves
 PATIENCE = 10  # between shards the merged files are rebuilt only when that costs less than a tenth of the time
 
 
-def run(stages: Stages, folder: Folder, *, n: int, seed: int, shard_size: int, progress: Progress) -> dict[str, Any]:
-    """Make the shards that are missing, rebuild the merged files, and return the content of summary.json."""
-    total = -(-n // shard_size)
-    finished = sum(folder.finished(number) for number in range(total))
-    progress.shard(finished, total)
-    built, cost = time.monotonic(), 0.0
-    for number in range(total):
-        if folder.finished(number):
+def run(
+    stages: Stages,
+    folder: Folder,
+    *,
+    n: int,
+    seed: int,
+    shard_size: int,
+    progress: Progress,
+    pool: Pool | None = None,
+    together: bool = False,
+) -> dict[str, Any]:
+    """Make the shards that are missing, rebuild the merged files, and return the content of summary.json.
+
+    `pool` holds `stages` among its residents. Its workers make whole shards; with `together` they do parts of one shard
+    after the other, as candidates that compete need. The bytes are the same for every number of workers.
+    """
+    ranges = shard_ranges([*folder.grown, n], shard_size)
+    missing = [number for number in range(len(ranges)) if not folder.finished(number)]
+    board = _Board(stages, folder, progress, len(ranges), len(ranges) - len(missing))
+    if pool is None or not pool.count or together:
+        for number in missing:
+            make_shard(stages, folder, number, ranges[number], seed, partial(board.tell, number), pool or SERIAL)
+            board.finished()
+    elif missing:
+        own = pool.resident(stages)
+        tasks = [(make_shard, (own, folder, number, ranges[number], seed, TELL)) for number in missing]
+        for task, answer in pool.unordered(tasks, partial(_told, board, missing)):
+            if isinstance(answer, Failure):
+                number = missing[task]
+                write_shard(folder, number, *one_by_one(stages, ranges[number], seed, pool, answer))
+            board.finished()
+    return rebuild(stages, folder, len(ranges))
+
+
+def shard_ranges(sizes: Sequence[int], shard_size: int) -> list[range]:
+    """Candidates of each shard; a run that grew, `sizes` in order, keeps its shards and goes on after them."""
+    bounds = [0]
+    for n in sizes:
+        bounds += [*range(bounds[-1] + shard_size, n, shard_size), n] if n > bounds[-1] else []
+    return [range(first, last) for first, last in pairwise(bounds)]
+
+
+def one_by_one(
+    stages: Stages, indices: Sequence[int], seed: int, pool: Pool, death: Failure
+) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
+    """A shard whose worker died each time, candidate by candidate; those that still end their worker are set aside."""
+    own = pool.resident(stages)
+    candidates: list[Candidate] = []
+    verdicts: list[Verdict] = []
+    timings: dict[str, float] = {}
+    for index, answer in zip(indices, pool.map([(make_alone, (own, index, seed)) for index in indices]), strict=True):
+        if isinstance(answer, Failure):
+            lost = Candidate(Atoms(), index, stages.generator.name, seed, failure=answer.reason)
+            candidates.append(lost)
+            verdicts.append(finish_verdict(lost))
             continue
-        indices = range(number * shard_size, min(n, (number + 1) * shard_size))
-        make_shard(stages, folder, number, indices, seed=seed, progress=progress)
-        finished += 1
-        progress.shard(finished, total)
-        if finished < total and time.monotonic() - built >= PATIENCE * cost:
+        candidates += [one.after(f"made alone, as {death.reason}") for one in answer[0]]
+        verdicts += answer[1]
+        timings = {stage: timings.get(stage, 0.0) + seconds for stage, seconds in answer[2].items()}
+    return candidates, verdicts, timings
+
+
+def _told(board: "_Board", missing: Sequence[int], task: int, value: tuple[str, int] | None) -> None:
+    if value is None:
+        board.again(missing[task])
+    else:
+        board.tell(missing[task], value)
+
+
+class _Board:
+    """What has been done so far: for the progress bar, and for the merged files, which are rebuilt now and then."""
+
+    def __init__(self, stages: Stages, folder: Folder, progress: Progress, total: int, done: int) -> None:
+        self.stages, self.folder, self.progress, self.total, self.done = stages, folder, progress, total, done
+        self.built, self.cost = time.monotonic(), 0.0
+        self.counts: dict[int, Counter[str]] = {}
+        progress.shard(done, total)
+
+    def tell(self, number: int, value: tuple[str, int]) -> None:
+        """Told that so many more candidates of a shard are done with a stage."""
+        counts = self.counts.setdefault(number, Counter())
+        counts[value[0]] += value[1]
+        self.progress.stage(*value)
+
+    def again(self, number: int) -> None:
+        """A shard begins anew: what was told of it no longer counts."""
+        for name, count in self.counts.pop(number, Counter()).items():
+            self.progress.stage(name, -count)
+
+    def finished(self) -> None:
+        """One more shard is there."""
+        self.done += 1
+        self.progress.shard(self.done, self.total)
+        if self.done < self.total and time.monotonic() - self.built >= PATIENCE * self.cost:
             start = time.monotonic()
-            rebuild(stages, folder, total)
-            built, cost = time.monotonic(), time.monotonic() - start
-    return rebuild(stages, folder, total)
-
-
-def make_shard(
-    stages: Stages, folder: Folder, number: int, indices: Sequence[int], *, seed: int, progress: Progress
-) -> None:
-    """One shard from nothing, or from where it was interrupted, to its renamed folder."""
-    memory, timings = Memory(folder.begun(number)), {}
-
-    def stage(name: str, make: Callable[[Tell], list[Candidate]]) -> list[Candidate]:
-        start, before, told = time.perf_counter(), memory.recalled, 0
-
-        def tell(done: int) -> None:
-            nonlocal told
-            told += done
-            progress.stage(name, done)
-
-        found = memory.once(name, lambda: make(tell))
-        tell(len(found) - told)  # all of them where the stage was over before an interruption
-        timings[name] = time.perf_counter() - start + memory.recalled - before
-        return found
-
-    candidates = stage("generate", lambda tell: generated(stages.generator, indices, seed, memory, tell))
-    if stages.relax is not None:
-        candidates = stage("relax", lambda tell: relax_usable(stages.relax, candidates, tell))
-    verdicts = [finish_verdict(candidate) for candidate in candidates]
-    if stages.screen is not None:
-        start = time.perf_counter()
-        for first in range(0, len(candidates), AT_ONCE):
-            few = candidates[first : first + AT_ONCE]
-            verdicts += stages.screen(few)
-            progress.stage("screen", len(few))
-        timings["screen"] = time.perf_counter() - start
-    verdicts.sort(key=lambda verdict: verdict.candidate)
-
-    def write(temporary: Path) -> None:
-        write_extxyz(candidates, temporary / CANDIDATES)
-        write_verdicts(temporary / VERDICTS, verdicts)
-        (temporary / TIMINGS).write_text(to_json({"candidates": len(candidates), "seconds": timings}))
-
-    folder.write_shard(number, write)
-
-
-def generated(
-    generator: Generator, indices: Sequence[int], seed: int, memory: Memory, tell: Tell
-) -> list[Candidate]:
-    """One candidate per attempt, in their order; generators that remember are given the shard's memory."""
-    found = []
-    for candidate in generator.generate(indices, seed=seed, **({"memory": memory} if remembers(generator) else {})):
-        found.append(candidate)
-        tell(1)
-    return in_order(found, indices, seed, generator.name)
-
-
-def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int, generator: str) -> list[Candidate]:
-    """One candidate per attempt, in the order of the attempts; an attempt that gave nothing becomes a failure."""
-    found = {candidate.index: candidate for candidate in candidates}
-    return [
-        found.get(index)
-        or Candidate(Atoms(), index, generator, seed, failure="the generator returned nothing for this attempt")
-        for index in indices
-    ]
-
-
-def relax_usable(relax: Callable, candidates: Sequence[Candidate], tell: Tell) -> list[Candidate]:
-    """Relax the candidates that did not fail before; the failed ones keep their places."""
-    usable = [candidate for candidate in candidates if candidate.failure is None]
-    tell(len(candidates) - len(usable))
-    seen = 0
-
-    def report(finished: int, total: int) -> None:
-        nonlocal seen
-        tell(finished - seen)
-        seen = finished
-
-    relaxed = iter(relax(usable, report) if usable else [])
-    return [candidate if candidate.failure is not None else next(relaxed) for candidate in candidates]
-
-
-def finish_verdict(candidate: Candidate) -> Verdict:
-    """Whether the attempt ended with a structure, and why not."""
-    return Verdict(candidate.index, FINISHED, candidate.failure is None, reason=candidate.failure or "")
+            rebuild(self.stages, self.folder, self.total)
+            self.built, self.cost = time.monotonic(), time.monotonic() - start

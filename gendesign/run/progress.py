@@ -49,10 +49,11 @@ class Bar:
             spent = time.monotonic() - self.start
             left = spent / (finished - self.before) * (total - finished)
             self.console.print(f"shard {finished} of {total} after {spent:.0f} s, {left:.0f} s left", highlight=False)
-        made = min(self.n, finished * self.shard_size) * len(self.stages)
-        self.bar.update(self.task, completed=made, description=self._describe(self.stages[0]))
+        if self.before == finished:  # what was there before; from now on, candidates are counted as they are told of
+            made = min(self.n, finished * self.shard_size) * len(self.stages)
+            self.bar.update(self.task, completed=made, description=self._describe(self.stages[0]))
 
     def _describe(self, stage: str) -> str:
         if self.finished == self.total and self.total:
             return "writing the results"
-        return f"shard {self.finished + 1}/{self.total} {DOING[stage]}"
+        return f"{self.finished} of {self.total} shards, {DOING[stage]}"

@@ -23,7 +23,8 @@ class Stages:
 
     `relax` keeps order and number and calls back with (finished, total); `screen` judges candidates for themselves, a
     few at a time; `screen_set` judges all of them together, given the verdicts so far; `summarise(verdicts, n)` makes
-    the rows of the table; `files` makes further files at the top, texts by name; `about` goes into summary.json.
+    the rows of the table; `files` makes further files at the top, texts by name; `remarks` makes lines for the terminal
+    below the table; `about` goes into summary.json.
     """
 
     generator: Generator
@@ -32,6 +33,7 @@ class Stages:
     screen_set: Callable[[Sequence[Candidate], Sequence[Verdict]], list[Verdict]] | None = None
     summarise: Callable[[Sequence[Verdict], int], list[Row]] | None = None
     files: Callable[[Sequence[Candidate], Sequence[Verdict]], dict[str, str]] | None = None
+    remarks: Callable[[Sequence[Candidate], Sequence[Verdict]], list[str]] | None = None
     about: dict[str, Any] = field(default_factory=dict)
 
     @property

@@ -32,16 +32,49 @@ def count(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[
     return rows
 
 
+def condition_name(check: str) -> str:
+    """What a check of a condition is called in tables and on cards."""
+    return check.removeprefix("condition_").replace("_", " ")
+
+
+def with_conditions(rows: Sequence[Row], conditions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Row]:
+    """`rows`, and one more for each condition (a check's name) that has none.
+
+    The share that meets it among those it was judged on, or its median where it is measured and not judged.
+    """
+    names, out = {row["name"] for row in rows}, list(rows)
+    for check in conditions:
+        name = condition_name(check)
+        judged = [v for v in verdicts if v.check == check and (v.passed is not None or isinstance(v.value, float))]
+        passed = [v.passed for v in judged if v.passed is not None]
+        if name in names or not judged:
+            continue
+        if passed:
+            out.append({"name": name, "value": sum(passed) / len(passed), "unit": "fraction", "n": len(passed)})
+        else:
+            numbers, unit = sorted(v.value for v in judged), next((v.unit for v in judged if v.unit), "")
+            out.append({"name": f"{name}, median", "value": median(numbers), "unit": unit, "n": len(numbers)})
+    return out
+
+
 def median(numbers: Sequence[float]) -> float:
     """Median of sorted numbers."""
     middle = len(numbers) // 2
     return numbers[middle] if len(numbers) % 2 else (numbers[middle - 1] + numbers[middle]) / 2
 
 
+def terminal_lines(summary: dict[str, Any]) -> list[str]:
+    """What the terminal says of a run: its table, remarks, and last the warnings, which nobody should overlook."""
+    pairs = readable(summary["table"], summary["timings"])
+    width = max(len(name) for name, _ in pairs)
+    warnings = [f"warning: {' '.join(text.split())}" for text in summary.get("warnings", ())]
+    return [*(f"{name:<{width}}  {value}" for name, value in pairs), *summary.get("remarks", ()), *warnings]
+
+
 def readable(rows: Sequence[Row], timings: dict[str, Any]) -> list[tuple[str, str]]:
     """(name, value) pairs to print: shares of what they count, numbers with their units, time per candidate last."""
     made = timings["candidates"]
-    pairs = [("attempted", str(made)), *((row["name"], _readable(row)) for row in rows)]
+    pairs = [("attempted", str(made)), *((row["name"].replace("_", " "), _readable(row)) for row in rows)]
     if made:
         each = {stage: spent / made for stage, spent in timings["seconds"].items()}
         parts = ", ".join(f"{stage} {spent:.2f}" for stage, spent in each.items() if spent >= 0.005)
@@ -63,5 +96,8 @@ def _number(value: float, row: Row) -> str:
     if row.get("unit") == "fraction":
         return f"{100 * value:.0f} %"
     # total energies are large, and what is of interest are their last digits
-    number = (f"{value:.3f}" if abs(value) >= 1000 else f"{value:.3g}") if isinstance(value, float) else str(value)
+    large = 10 if row.get("unit", "").startswith("eV") else 1000
+    number = (
+        (f"{value:.3f}" if large <= abs(value) < 1e6 else f"{value:.3g}") if isinstance(value, float) else str(value)
+    )
     return f"{number} {row.get('unit', '')}".strip()

@@ -12,7 +12,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, SCFError
 from ase.optimize import LBFGS
 
-from gendesign.screening.workers import Failure, stopped
+from gendesign.screening.workers import Failure, late
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
@@ -93,14 +93,14 @@ def potential_strain(
                 members, _Timed(potential, time.monotonic() + time_limit * len(group)), fmax, max_steps
             )
         except _OutOfTime:
-            strains = [unmeasured(stopped(time_limit))] * len(group)
+            strains = [unmeasured(late(time_limit))] * len(group)
         found |= dict(zip(group, strains, strict=True))
     return [found[i] for i in range(len(candidates))]
 
 
 def unmeasured(failure: Failure) -> Strain:
     """No strain: what ran out of time was not measured, all else failed."""
-    return Strain(None, None, NOT_MEASURED + failure.reason if failure.stopped else failure.reason)
+    return Strain(None, None, NOT_MEASURED + failure.reason if failure.timed_out else failure.reason)
 
 
 def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:

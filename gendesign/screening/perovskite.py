@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import spglib
-from ase import Atoms, units
-from ase.io import write
 
 from gendesign.screening.validity import convergence, distances, unusable
+from gendesign.structure.cells import CELL, cif, density, space_group
 from gendesign.structure.crystals import duplicates
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, layer_spacing, network_fault, octahedra
 from gendesign.structure.types import Candidate, UserError, Verdict
 
 NEEDED = ("thickness", "cations", "formula_units")  # what a candidate must state of itself
-DENSITY = units.kg / units.m**3 * 1000  # g/cm3 in ASE's units
 MEASURES = {
     "energy_per_formula": "eV",
     "density": "g/cm3",
@@ -34,8 +31,12 @@ COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_riv
 RELATIVE = ("energy_above_best", *COMPARED.values())
 PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
-ENDED = {"stopped at": "left behind", "merged at": "merged early", "broken at": "broken early"}
-LENGTHS = ("a", "b", "c", "alpha", "beta", "gamma")
+STOPPED, COPY, BROKEN = "stopped at", "merged at", "broken at"
+ENDED = {
+    STOPPED: "stopped early, others were lower in energy",
+    COPY: "merged with a copy during the search",
+    BROKEN: "broken during the search",
+}
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class PerovskiteScreening:
             if "rank" in rows and (self.window is None or rows["energy_above_best"].value <= self.window)
         )
         text = io.StringIO()
-        columns = ["rank", "candidate", *RELATIVE, *MEASURES, "converged", *LENGTHS, "cif"]
+        columns = ["rank", "candidate", *RELATIVE, *MEASURES, "converged", *CELL, "cif"]
         writer = csv.DictWriter(text, columns, lineterminator="\n")
         writer.writeheader()
         made = {}
@@ -147,13 +148,13 @@ class PerovskiteScreening:
                 for check in (*RELATIVE, *MEASURES)
                 if check in found[index]
             }
-            lengths = dict(zip(LENGTHS, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
+            lengths = dict(zip(CELL, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
             converged = of[index].info.get("converged", "")
             writer.writerow(
                 {"rank": int(rank), "candidate": index, "converged": converged, "cif": name, **lengths, **row}
             )
             if name:
-                made[name] = _cif(of[index].atoms)
+                made[name] = cif(of[index].atoms)
         return {"ranked.csv": text.getvalue(), **made}
 
     def _judge(self, candidate: Candidate) -> list[Verdict]:
@@ -183,7 +184,7 @@ class PerovskiteScreening:
         energy, layered = candidate.info.get("energy"), candidate.info["thickness"] != "3d"
         values = {
             "energy_per_formula": None if energy is None else float(energy) / count,
-            "density": float(atoms.get_masses().sum() / atoms.get_volume() / DENSITY),
+            "density": density(atoms),
             "volume_per_formula": float(atoms.get_volume() / count),
             "layer_spacing": layer_spacing(atoms, int(candidate.info.get("layers", 1))) if layered else None,
             "tilt": shape.tilt,
@@ -193,23 +194,6 @@ class PerovskiteScreening:
             "space_group": space_group(atoms, self.symprec, self.heavy_symmetry),
         }
         return [Verdict(candidate.index, check, None, values[check], unit) for check, unit in MEASURES.items()]
-
-
-def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
-    """International symbol and number, such as "Pbca (61)", within `symprec` Angstrom (spglib)."""
-    part = atoms[atoms.numbers > 1] if heavy else atoms
-    try:
-        found = spglib.get_spacegroup((part.cell.array, part.get_scaled_positions(), part.numbers), symprec=symprec)
-    except spglib.SpglibError:
-        found = None
-    return found or "unknown"
-
-
-def _cif(atoms: Atoms) -> str:
-    text = io.BytesIO()
-    plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
-    write(text, plain, format="cif")
-    return text.getvalue().decode()
 
 
 def _table(verdicts: Sequence[Verdict]) -> dict[int | None, dict[str, Verdict]]:

@@ -240,7 +240,7 @@ def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, r
     if answer is None:
         return Verdict(index, "posebusters", None if reason == PERIODIC else False, reason=reason)
     if isinstance(answer, Failure):
-        passed, reason = (None, NOT_MEASURED + answer.reason) if answer.stopped else (False, answer.reason)
+        passed, reason = (None, NOT_MEASURED + answer.reason) if answer.timed_out else (False, answer.reason)
         return Verdict(index, "posebusters", passed, reason=reason)
     return Verdict(index, "posebusters", not answer, reason=", ".join(answer))
 

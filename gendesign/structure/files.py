@@ -248,4 +248,8 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         reason = error.strerror or str(error)
-        raise UserError(f"{path} cannot be written: {reason}; choose a folder that exists and is writable") from error
+        if path.parent.is_dir() and os.access(path.parent, os.W_OK):
+            advice = "make room and give the same command again"
+        else:
+            advice = "choose a folder that exists and is writable"
+        raise UserError(f"{path} cannot be written: {reason}; {advice}") from error

@@ -10,16 +10,19 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import decode, encode
 
+from gendesign.processes import SERIAL, Spread
 from gendesign.structure.files import write_atomically
 from gendesign.structure.types import Candidate
 
 
 @dataclass
 class Memory:
-    """A folder of steps; without one nothing is kept. recalled: seconds that the steps found there once took."""
+    """A folder of steps; without one nothing is kept. recalled: seconds that the steps found there once took; spread:
+    who does independent parts of a step."""
 
     folder: Path | None = None
     recalled: float = 0.0
+    spread: Spread = SERIAL
 
     def once(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
         """What `make` gives, or gave before an interruption, to the last bit. Steps may contain others."""

@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.potential import mace
+from gendesign.potential.determinism import fix_order
 from gendesign.structure.journal import Journal
 from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
@@ -133,6 +134,7 @@ def fit(
     net = mace.from_plain(architecture)
     if start is not None:
         net.load_state_dict(start)
+    fix_order(torch.device(device))
     freeze(net.to(device), settings.freeze)
     state = State.new(net, settings)
     if (folder / "state.pt").exists():

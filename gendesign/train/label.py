@@ -1,21 +1,16 @@
 """Label structures in parallel, shard by shard: an interrupted run restarts with the first missing shard."""
 
 import os
-import signal
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from functools import partial
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
+from typing import Any
 
 import ase.io
 from ase import Atoms
 from tqdm import tqdm
 
+from gendesign.processes import Failure, Pool
 from gendesign.structure.types import UserError
 
 Frames = Sequence[Atoms]
@@ -39,23 +34,6 @@ def _one(make: Callable[[], Frames], path: Path) -> tuple[int, int]:
     return len(frames) - failed, failed
 
 
-def _start_worker(lifeline: Connection) -> None:
-    """Let the worker and the programs it starts live as long as the parent holds the other end of `lifeline`.
-
-    They form a group of their own: Ctrl-C reaches the parent alone, and a parent that stops or is killed takes all.
-    """
-    os.setsid()
-    os.nice(5)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_follow, args=(lifeline,), daemon=True).start()
-
-
-def _follow(lifeline: Connection) -> None:
-    with suppress(EOFError, OSError):
-        lifeline.recv()
-    os.killpg(0, signal.SIGKILL)
-
-
 def label_shards(make: Callable[[int], Frames], indices: Sequence[int], folder: Path, workers: int) -> list[Path]:
     """Run `make(index)` for every shard that `folder` lacks, `workers` at a time, and return all shard files.
 
@@ -72,42 +50,47 @@ def make_shards(
     """Fill every file of `jobs` that does not exist with what its picklable job returns, `workers` at a time.
 
     Workers run one thread each: small molecules gain nothing from more. With `sizes`, the structures of each job, the
-    progress counts these. Ctrl-C stops at once and keeps what is finished. Raises UserError when the system kills a
-    worker.
+    progress counts these. Ctrl-C stops at once and keeps what is finished. Raises UserError for a job whose workers
+    were killed again and again.
     """
     for folder in {path.parent for path in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     missing = [path for path in jobs if not path.exists()]
     size = dict(zip(jobs, sizes or [1] * len(jobs), strict=True))
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
     total, left = sum(size.values()), sum(size[path] for path in missing)
-    context = get_context("spawn")
-    reader, writer = context.Pipe(duplex=False)
+    labels = failures = 0
     with (
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(reader,)) as pool,
+        _pool(jobs, workers) as pool,
         tqdm(total=total, initial=total - left, desc=title, unit="structure" if sizes else "shard") as bar,
     ):
-        running = {pool.submit(_one, jobs[path], path): path for path in missing}
-        labels = failures = 0
-        try:
-            for job in as_completed(running):
-                made, failed = job.result()
-                labels, failures = labels + made, failures + failed
-                bar.set_postfix({"labels": labels, **({"failures": failures} if failures else {})}, refresh=False)
-                bar.update(size[running[job]])
-        except BrokenProcessPool:
-            writer.close()
-            raise UserError(
-                f"{title}: a worker was killed, probably for memory; set workers lower than {workers} and "
-                "start again, finished shards are kept"
-            ) from None
-        except BaseException:
-            writer.close()
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    reader.close()
-    writer.close()
+        own = pool.resident(jobs)
+        tasks = [(_one, (jobs[path], path)) if own is jobs else (_held, (own, path)) for path in missing]
+        for task, answer in pool.unordered(tasks):
+            if isinstance(answer, Failure):
+                raise UserError(
+                    f"{title}: {missing[task].name}: {answer.reason}; set workers lower than {workers} and start "
+                    "again, finished shards are kept"
+                )
+            labels, failures = labels + answer[0], failures + answer[1]
+            bar.set_postfix({"labels": labels, **({"failures": failures} if failures else {})}, refresh=False)
+            bar.update(size[missing[task]])
+
+
+def _pool(jobs: Mapping[Path, Callable[[], Frames]], workers: int) -> Pool:
+    """Workers that begin afresh; those of a script whose own functions make the shards are forked from it instead."""
+    if any(_function(job).__module__ == "__main__" for job in jobs.values()):
+        return Pool(workers, residents={"jobs": jobs}).start()
+    return Pool(workers, preload=("gendesign.train.teacher",))
+
+
+def _function(job: Any) -> Any:
+    while isinstance(job, partial):
+        job = job.func
+    return job if hasattr(job, "__module__") else type(job)
+
+
+def _held(jobs: Mapping[Path, Callable[[], Frames]], path: Path) -> tuple[int, int]:
+    return _one(jobs[path], path)
 
 
 def read_frames(paths: Sequence[Path]) -> list[Atoms]:

@@ -39,7 +39,7 @@ def test_a_search_leaves_ranked_crystals(tiny, tmp_path, capsys):
     keys = ["n=4", "shard_size=4", "generator.rungs=1", "generator.steps=1", "relaxation.max_steps=1"]
     words = [*WORDS, *keys, "screening.decomposition=0", "screening.rivals=0", f"output={output}", f"potential={tiny}"]
     assert cli.main(words) == 0
-    assert "left behind" in capsys.readouterr().out
+    assert "stopped early" in capsys.readouterr().out
     rows = pq.read_table(output / "verdicts.parquet").to_pylist()
     finished = {row["candidate"]: row["passed"] for row in rows if row["check"] == "finished"}
     assert sorted(finished) == [0, 1, 2, 3] and sum(finished.values()) == 2
@@ -54,7 +54,7 @@ def test_rivals_are_sought_once_a_run(tiny, tmp_path, monkeypatch):
     from gendesign.generate.perovskite import generator
 
     asked = []
-    monkeypatch.setattr(generator, "rivals_energy", lambda composition, potential, starts: asked.append(starts) or -1.0)
+    monkeypatch.setattr(generator, "rivals_energy", lambda *words: asked.append(words[2]) or -1.0)
     output = tmp_path / "out"
     keys = ["n=4", "shard_size=2", "generator.rungs=0", "relaxation.max_steps=1", "screening.rivals=3"]
     words = [*WORDS, *keys, "screening.decomposition=0", f"output={output}", f"potential={tiny}"]

@@ -45,7 +45,7 @@ def test_relax_molecules(tiny, tmp_path, capsys):
     assert gendesign(tiny, "relax", source, *keys) == 0
     write(source, molecule("H2O"))
     assert gendesign(tiny, "relax", source, *keys) == 2
-    assert "other settings (files." in capsys.readouterr().err
+    assert "some.extxyz has changed)" in capsys.readouterr().err
 
 
 def test_relax_a_crystal_under_pressure(tiny, tmp_path):

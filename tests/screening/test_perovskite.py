@@ -8,7 +8,8 @@ import pytest
 
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
-from gendesign.screening.perovskite import PerovskiteScreening, space_group
+from gendesign.screening.perovskite import PerovskiteScreening
+from gendesign.structure.cells import space_group
 from gendesign.structure.crystals import UNRELAXED, duplicates
 from gendesign.structure.types import Candidate, UserError, Verdict
 
@@ -51,7 +52,8 @@ def test_intact_ones_are_ranked_and_broken_ones_never():
     (row,) = csv.DictReader(io.StringIO(settings.files([best], list(low.values()))["ranked.csv"]))
     assert row["energy_per_formula"] == "-3521.5764"
     table = {row["name"]: row["value"] for row in settings.summarise(verdicts, 5)}
-    assert table["left behind"] == 0.2 and table["valid"] == 0.6 and table["unique"] == 0.4
+    assert table["stopped early, others were lower in energy"] == 0.2
+    assert table["valid"] == 0.6 and table["unique"] == 0.4
     assert table["best: energy per formula"] == -10.0
 
 

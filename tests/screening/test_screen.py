@@ -19,7 +19,7 @@ from gendesign.run.table import readable
 from gendesign.screening import CHECKS, Reference, Screening, Workers, screen, screen_each, screen_set, summarise
 from gendesign.screening.energetics import potential_strain
 from gendesign.screening.uniqueness import novelty
-from gendesign.screening.workers import Failure, stopped
+from gendesign.screening.workers import Failure, late
 from gendesign.structure.files import read_structures
 from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
 
@@ -235,7 +235,7 @@ def test_running_out_of_time_is_no_failure():
     class Late(Workers):
         def map(self, tasks, owners=None):
             assert owners == [0, 0]  # PoseBusters and strain of one candidate share its time
-            return [stopped(self.time_limit) for _ in tasks]
+            return [late(self.time_limit) for _ in tasks]
 
     settings = Screening(checks=("validity", "posebusters", "strain"), strain_methods=("gfn2",))
     found = screen_each([Candidate(molecule("C6H6"), 0)], settings=settings, workers=Late(1, 1.0))
@@ -283,7 +283,7 @@ def test_tasks_of_one_owner_share_the_time_limit():
     with Workers(1, time_limit=1.5) as workers:
         start = time.monotonic()
         answers = workers.map([(time.sleep, (60,)), (int, ("1",)), (int, ("2",))], owners=["a", "a", "b"])
-    assert answers[0].stopped and answers[1] == answers[0] and answers[2] == 2
+    assert answers[0].timed_out and answers[1] == answers[0] and answers[2] == 2
     assert time.monotonic() - start < 50
 
 

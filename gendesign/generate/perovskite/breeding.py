@@ -13,8 +13,9 @@ from gendesign.generate.perovskite.composition import Composition
 from gendesign.generate.perovskite.halving import Halving, checked, compare, lowest, stopped, without_copies
 from gendesign.generate.perovskite.offspring import LARGER, Parent, doubled, draw_child
 from gendesign.potential import Potential
+from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.crystals import RELAXED
+from gendesign.structure.crystals import RELAXED, UNRELAXED
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate, UserError
@@ -65,7 +66,8 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    known = memory.once("settling", partial(compare, found, potential, settling, "settling", 1.0, RELAXED))
+    own = (found, potential, settling, "settling", 1.0, RELAXED, memory.spread)
+    known = memory.once("settling", partial(compare, *own))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
@@ -73,7 +75,7 @@ def breed(
 
         def grown(known=known, few=few, stage=stage) -> list[Candidate]:
             made = _children(lowest(known)[:PARENTS], few, composition, settings, seed)
-            return _joined(known, made, potential, halving, settling, stage)
+            return _joined(known, made, potential, halving, settling, stage, memory.spread)
 
         older, known = known, memory.once(stage, grown)
         yield from known[len(older) :]
@@ -86,10 +88,12 @@ def _joined(
     halving: Halving,
     settling: Relaxation,
     stage: str,
+    spread: Spread,
 ) -> list[Candidate]:
     """The known ones, then the children made, relaxed; all but those among the lowest of both say why they ended."""
-    made = compare(made, potential, halving.relaxation, stage, halving.keep if halving.rungs else 1.0)
-    made = [checked(candidate, stage) for candidate in relax(made, potential, settling)]
+    keep = halving.keep if halving.rungs else 1.0
+    made = compare(made, potential, halving.relaxation, stage, keep, UNRELAXED, spread)
+    made = [checked(candidate, stage) for candidate in relax(made, potential, settling, spread=spread)]
     both = without_copies([*known, *made], stage)
     ranked = lowest(both)
     kept = {candidate.index for candidate in ranked[:PARENTS]}

@@ -5,16 +5,21 @@ from collections.abc import Callable, Sequence
 from ase import Atoms
 
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import cation_fault, energy_of
 from gendesign.structure.types import Candidate
 
-ROUGH = Relaxation("precon_lbfgs", 0.1, 100, cell=True, pressure=1.0)
-FINAL = Relaxation("precon_lbfgs", 0.02, 500, cell=True)
+TOGETHER = 400  # atoms per batch: few enough for several workers
+ROUGH = Relaxation("precon_lbfgs", 0.1, 100, cell=True, pressure=1.0, max_atoms=TOGETHER)
+FINAL = Relaxation("precon_lbfgs", 0.02, 500, cell=True, max_atoms=TOGETHER)
 
 
 def lowest(
-    crystals: Sequence[Atoms], potential: Potential, counts: Callable[[Atoms], bool] = lambda _: True
+    crystals: Sequence[Atoms],
+    potential: Potential,
+    counts: Callable[[Atoms], bool] = lambda _: True,
+    spread: Spread = SERIAL,
 ) -> float | None:
     """Lowest energy (eV per formula unit) of the crystals after relaxation, first under pressure, then without.
 
@@ -27,6 +32,6 @@ def lowest(
         bare = atoms.copy()
         bare.info = {}
         candidates.append(Candidate(bare, i, info=dict(atoms.info)))
-    ended = relax(relax(candidates, potential, ROUGH), potential, FINAL)
+    ended = relax(relax(candidates, potential, ROUGH, spread=spread), potential, FINAL, spread=spread)
     sound = [c for c in ended if c.failure is None and not cation_fault(c.atoms, c.info.get("cations", ""))]
     return min((energy_of(c) for c in sound if counts(c.atoms)), default=None)

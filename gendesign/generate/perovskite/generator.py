@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
+from ase import Atoms
 
 from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
@@ -15,6 +16,7 @@ from gendesign.generate.perovskite.precursors import precursors_energy
 from gendesign.generate.perovskite.prototype import KnownCell, build_in_cell, check_known
 from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.types import Candidate, UserError
 
@@ -116,17 +118,29 @@ class Perovskite:
         start.atoms.info = {}
         return Candidate(start.atoms, index, self.name, seed, history=("built",), failure=start.failure, info=info)
 
-    def precursors(self, starts: int) -> float | None:
-        """Energy (eV per formula unit) of what the composition can fall apart into; see precursors_energy."""
-        return precursors_energy(self.composition, self.potential, starts)
+    def built(self, indices: Sequence[int], seed: int, spread: Spread) -> list[Candidate]:
+        """All starts of these numbers; see `start`."""
+        own = spread.resident(self)
+        if own is self:
+            return [self.start(index, seed=seed) for index in indices]
+        answers = spread.map([(_start, (own, index, seed)) for index in indices])
+        return [
+            Candidate(Atoms(), index, self.name, seed, failure=answer.reason) if isinstance(answer, Failure) else answer
+            for index, answer in zip(indices, answers, strict=True)
+        ]
 
-    def rivals(self, starts: int) -> float | None:
+    def precursors(self, starts: int, spread: Spread = SERIAL) -> float | None:
+        """Energy (eV per formula unit) of what the composition can fall apart into; see precursors_energy."""
+        return precursors_energy(self.composition, self.potential, starts, spread)
+
+    def rivals(self, starts: int, spread: Spread = SERIAL) -> float | None:
         """Energy (eV per formula unit) of the best arrangement in chains or units; see rivals_energy."""
-        return rivals_energy(self.composition, self.potential, starts)
+        return rivals_energy(self.composition, self.potential, starts, spread)
 
     @property
-    def comparisons(self) -> Mapping[str, Callable[[int], float | None]]:
-        """What the screening compares with, by its settings: energies (eV per formula unit) from a number of starts."""
+    def comparisons(self) -> Mapping[str, Callable[[int, Spread], float | None]]:
+        """What the screening compares with, by its settings: energies (eV per formula unit) from a number of starts,
+        made by a spread."""
         return {"decomposition": self.precursors, "rivals": self.rivals}
 
     def generate(
@@ -137,7 +151,7 @@ class Perovskite:
         They come as they end. What `memory` holds of an earlier call, interrupted, is not made again.
         """
         starts = self.breeding.starts(len(indices))
-        left = memory.once("starts", lambda: [self.start(index, seed=seed) for index in indices[:starts]])
+        left = memory.once("starts", lambda: self.built(indices[:starts], seed, memory.spread))
         yield from (candidate for candidate in left if candidate.failure is not None)
         for found in halve(left, self.potential, self.halving, memory):
             before = {candidate.index for candidate in left if candidate.failure is None}
@@ -150,3 +164,7 @@ class Perovskite:
             own = (self.composition, self.breeding, self.halving, seed, memory)
             for candidate in breed(left, indices[starts:], self.potential, *own):
                 yield replace(candidate, generator=self.name)
+
+
+def _start(generator: Perovskite, index: int, seed: int) -> Candidate:
+    return generator.start(index, seed=seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
 from gendesign.structure.memory import FORGETFUL, Memory
@@ -59,7 +60,8 @@ def halve(
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
         step = f"rung {rung}"
-        current = memory.once(step, partial(compare, current, potential, settings.relaxation, step, settings.keep))
+        own = (current, potential, settings.relaxation, step, settings.keep, UNRELAXED, memory.spread)
+        current = memory.once(step, partial(compare, *own))
         yield current
 
 
@@ -70,10 +72,11 @@ def compare(
     stage: str,
     keep: float,
     alike: Alike = UNRELAXED,
+    spread: Spread = SERIAL,
 ) -> list[Candidate]:
     """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons,
     `alike` says which are copies."""
-    current = [checked(c, stage) for c in relax(candidates, potential, relaxation)]
+    current = [checked(c, stage) for c in relax(candidates, potential, relaxation, spread=spread)]
     current = without_copies(current, stage, alike)
     alive = lowest(current)
     best = energy_of(alive[0]) if alive else 0.0

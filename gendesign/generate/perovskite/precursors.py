@@ -13,6 +13,7 @@ from gendesign.generate.perovskite.composition import BOND, Composition
 from gendesign.generate.perovskite.placement import Arrangement, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Spread
 
 STREAM = 17  # salts have a random stream of their own
 WIDTHS = np.arange(4.4, 12.0, 0.2)  # Angstrom, of a salt's square cell, the narrowest with room taken
@@ -85,7 +86,9 @@ def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
     return [layered, dense]
 
 
-def precursors_energy(composition: Composition, potential: Potential, starts: int) -> float | None:
+def precursors_energy(
+    composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL
+) -> float | None:
     """Energy (eV) of the balanced precursors of one formula unit: AX, A'X or A'X2, and MX2, each the lowest found.
 
     `starts` random crystals are tried for each salt. None for mixtures of halides, whose share in each precursor is
@@ -98,7 +101,7 @@ def precursors_energy(composition: Composition, potential: Potential, starts: in
     if composition.caged:
         parts.append((composition.caged, salt_starts(composition.a_site, halide, starts)))
     parts.append((composition.metals, metal_halide_starts(composition.metal, halide)))
-    energies = [(count, lowest(crystals, potential)) for count, crystals in parts]
+    energies = [(count, lowest(crystals, potential, spread=spread)) for count, crystals in parts]
     if any(energy is None for _, energy in energies):
         return None
     return sum(count * energy for count, energy in energies)

@@ -16,6 +16,7 @@ from gendesign.generate.perovskite.motifs import Motif, motifs
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_free, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Spread
 from gendesign.structure.perovskite import network_fault
 from gendesign.structure.types import UserError
 
@@ -29,14 +30,16 @@ MARGIN = 1e-6  # Angstrom by which what touches is set apart, so that rounding m
 INTO = (np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]))
 
 
-def rivals_energy(composition: Composition, potential: Potential, starts: int) -> float | None:
+def rivals_energy(
+    composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL
+) -> float | None:
     """Energy (eV per formula unit) of the lowest arrangement in chains or units that was found from `starts` starts.
 
     One that relaxes into the perovskite itself, or whose cations break, is none. None where nothing is left, and where
     no rivals are built; see rival_starts.
     """
     crystals = rival_starts(composition, starts)
-    return lowest(crystals, potential, lambda atoms: network_fault(atoms, composition.thickness) != "")
+    return lowest(crystals, potential, lambda atoms: network_fault(atoms, composition.thickness) != "", spread)
 
 
 def rival_starts(composition: Composition, count: int) -> list[Atoms]:

@@ -200,6 +200,10 @@ class SimGen:
         """What keeps molecules off a host."""
         return conditions.walls(self)
 
+    def prepare(self) -> None:
+        """Make what all calls of `generate` share, so that processes forked from this one need not."""
+        self.score, self.judge, self.priors  # noqa: B018
+
     def generate(
         self, indices: Sequence[int], *, seed: int, progress: Callable[[int, int], None] | None = None
     ) -> Iterator[Candidate]:

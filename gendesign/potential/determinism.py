@@ -1,0 +1,29 @@
+"""Sums in a fixed order: on a CPU the same bits for every number of threads."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def fix_order(device: torch.device) -> None:
+    """Let torch add in a fixed order where the model runs on the CPU; elsewhere it is not asked to.
+
+    `index_add` and the accumulation of gradients add in whatever order threads arrive, else. On a GPU the same switch
+    slows many sums and forbids others, so bits are not promised there.
+    """
+    on_cpu = device.type == "cpu"
+    torch.use_deterministic_algorithms(on_cpu)
+    # It would also fill every new tensor with NaN, which finds mistakes and changes no result.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One torch thread within: long dot products are split among threads, and round differently."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,255 @@
+"""Child processes that are forked: here, or by a small server process from which all children inherit.
+
+multiprocessing's own pools import the user's script again, and ask every script for an `if __name__ == "__main__"`;
+these do not. No child outlives its parent: on Linux the kernel kills it, elsewhere it ends when its pipe closes.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+STARTING = 300.0  # seconds to import everything on a busy machine
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
+_REPLY = struct.Struct("ii")  # process id, wait status
+_FORK, _END = b"fork", b"end:"
+
+Serve = Callable[[Connection], None]  # what a child does with its pipe until that closes
+
+
+class Child(Protocol):
+    """A running child process and the pipe to it."""
+
+    pid: int
+    pipe: Connection
+
+    def end(self) -> int:
+        """Kill the process unless it is gone, and return its wait status."""
+
+
+class Starter(Protocol):
+    """Starts children."""
+
+    def child(self) -> Child: ...
+
+    def close(self) -> None: ...
+
+
+class _Forked:
+    """A child of this process."""
+
+    def __init__(self, pid: int, pipe: Connection) -> None:
+        self.pid, self.pipe = pid, pipe
+
+    def end(self) -> int:
+        self.pipe.close()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        with suppress(ChildProcessError):
+            return os.waitpid(self.pid, 0)[1]
+        return 0
+
+
+class Forking:
+    """Forks children here. They inherit all that is loaded; the calling process must have no other threads."""
+
+    def __init__(self, serve: Serve) -> None:
+        self.serve = serve
+
+    def child(self) -> _Forked:
+        """A new child, which serves its end of the pipe."""
+        here, there = Pipe()
+        pid = _fork()
+        if pid == 0:
+            here.close()
+            _serve_and_exit(self.serve, there)
+        there.close()
+        return _Forked(pid, here)
+
+    def close(self) -> None:
+        """Nothing is kept."""
+
+
+class _Remote:
+    """A child of a nursery."""
+
+    def __init__(self, nursery: "Nursery", pid: int, pipe: Connection) -> None:
+        self.nursery, self.pid, self.pipe = nursery, pid, pipe
+
+    def end(self) -> int:
+        self.pipe.close()
+        return self.nursery.end(self.pid)
+
+
+class Nursery:
+    """A process that forks children on demand, so that threads of the calling process do no harm.
+
+    `forked` shares what the calling process has loaded; it must be called before other threads, or a GPU's driver, are
+    started. `started` begins with a fresh interpreter, whatever the calling process is.
+    """
+
+    def __init__(self, control: socket.socket, process: "subprocess.Popen | _Forked") -> None:
+        self.control, self.process = control, process
+
+    @classmethod
+    def forked(cls, serve: Serve) -> "Nursery":
+        """Fork the server from this process."""
+        here, there = socket.socketpair()
+        pid = _fork()
+        if pid == 0:
+            here.close()
+            os.setsid()
+            gc.freeze()  # so that collecting garbage does not copy the pages that are shared
+            _tend(there, serve)
+        there.close()
+        return cls(here, _Forked(pid, Pipe()[0]))
+
+    @classmethod
+    def started(cls, serve: str, preload: Sequence[str] = ()) -> "Nursery":
+        """Start the server as a program: `serve` names a function, module:name; `preload` modules are imported once."""
+        here, there = socket.socketpair()
+        arguments = f"{there.fileno()}, {serve!r}, {tuple(preload)!r}"
+        command = f"from gendesign.processes.children import run_server; run_server({arguments})"
+        paths = os.pathsep.join(path or "." for path in sys.path)
+        process = subprocess.Popen(
+            [sys.executable, "-c", command], env={**os.environ, **ONE_THREAD, "PYTHONPATH": paths},
+            pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        there.close()
+        here.settimeout(STARTING)
+        try:
+            ready = here.recv(1)
+        except TimeoutError:
+            ready = b""
+        if not ready:
+            process.kill()
+            raise RuntimeError("the server of worker processes did not start; see its messages above")
+        here.settimeout(None)
+        return cls(here, process)
+
+    def child(self) -> _Remote:
+        """A new child, which serves its end of the pipe."""
+        here, there = Pipe()
+        socket.send_fds(self.control, [_FORK], [there.fileno()])
+        there.close()
+        return _Remote(self, self._reply()[0], here)
+
+    def end(self, pid: int) -> int:
+        """Kill a child unless it is gone, and return its wait status."""
+        try:
+            self.control.sendall(_END + struct.pack("i", pid))
+            return self._reply()[1]
+        except OSError:  # the server is gone, and all its children with it
+            return signal.SIGKILL
+
+    def close(self) -> None:
+        """Kill the server and all its children."""
+        self.control.close()
+        if isinstance(self.process, subprocess.Popen):
+            self.process.wait()
+        else:
+            with suppress(ChildProcessError):
+                os.waitpid(self.process.pid, 0)
+
+    def _reply(self) -> tuple[int, int]:
+        data = b""
+        while len(data) < _REPLY.size:
+            part = self.control.recv(_REPLY.size - len(data))
+            if not part:
+                raise ConnectionResetError("the server of worker processes is gone")
+            data += part
+        return _REPLY.unpack(data)
+
+
+def run_server(descriptor: int, serve: str, preload: Sequence[str]) -> None:
+    """The program that `Nursery.started` runs."""
+    import importlib
+
+    control = socket.socket(fileno=descriptor)
+    for name in preload:
+        importlib.import_module(name)
+    module, _, function = serve.partition(":")
+    found = getattr(importlib.import_module(module), function)
+    gc.freeze()
+    control.sendall(b"!")
+    _tend(control, found)
+
+
+def _tend(control: socket.socket, serve: Serve) -> None:
+    """Fork and end children as asked, until the other side is gone; then kill the whole group."""
+    children: set[int] = set()
+    while True:
+        try:
+            message, descriptors, _, _ = socket.recv_fds(control, len(_FORK), 1)
+        except OSError:
+            message, descriptors = b"", []
+        if not message:
+            os.killpg(0, signal.SIGKILL)
+        if message == _FORK:
+            pid = _fork()
+            if pid == 0:
+                control.close()
+                _serve_and_exit(serve, Connection(descriptors[0]))
+            os.close(descriptors[0])
+            children.add(pid)
+            control.sendall(_REPLY.pack(pid, 0))
+        else:
+            (pid,) = struct.unpack("i", control.recv(4))
+            status = 0
+            if pid in children:  # ended here only, so that no other process can have its number by now
+                children.remove(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                status = os.waitpid(pid, 0)[1]
+            control.sendall(_REPLY.pack(pid, status))
+
+
+def _fork() -> int:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _die_with_parent()
+        if os.getppid() != parent:  # it died before it was watched
+            os._exit(1)
+        for descriptor in PRIVATE:
+            os.close(descriptor)
+        PRIVATE.clear()
+    return pid
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _serve_and_exit(serve: Serve, pipe: Connection) -> None:
+    """What a child does; it never returns into the code of its parent."""
+    global IN_CHILD
+    IN_CHILD = True
+    status = 1
+    try:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):  # libraries write progress and warnings; findings come back as answers
+            os.dup2(nowhere, stream)
+        serve(pipe)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+PRIVATE: set[int] = set()  # open files that children must not inherit, such as locks, which would outlive the parent
+IN_CHILD = False  # set in children, which have one thread and may fork children of their own

@@ -1,0 +1,255 @@
+"""A pool of worker processes: answers in the order of the tasks, time limits, and deaths that end no run."""
+
+import os
+import pickle
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from gendesign.processes import children
+from gendesign.processes.children import Child, Forking, Nursery, Starter
+from gendesign.processes.spread import TELL, Resident, Task
+
+ATTEMPTS = 3  # deaths of workers after which a task is given up
+ANSWERED, TOLD, RAISED, DIED, LATE = "answered", "told", "raised", "died", "late"
+AGAIN = None  # what is told of a task that begins anew, as its worker died
+SERVE = "gendesign.processes.pool:serve"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The answer to a task that took too long, or whose worker died each time."""
+
+    reason: str
+    timed_out: bool = False
+
+
+def late(limit: float) -> Failure:
+    """What is said of a task that had no time left of `limit` seconds."""
+    return Failure(f"stopped after the time limit of {limit:g} s", timed_out=True)
+
+
+class Pool:
+    """`count` workers, started when first used. Use as a context, or close().
+
+    residents: objects that workers inherit, by name, so that tasks need not carry them; with these, or in a child
+    process, workers are forked. Otherwise they come from a fresh interpreter that has imported `preload`, as a process
+    with threads of its own, such as a notebook, must not be forked. threads: torch threads of each worker.
+    time_limit: seconds for one task, None for no limit; a task that takes longer, like one whose worker died `attempts`
+    times, is answered by a Failure. With `count` 0 tasks run in the calling process, without a time limit.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        *,
+        residents: Mapping[str, Any] | None = None,
+        preload: Sequence[str] = (),
+        threads: int = 1,
+        time_limit: float | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> None:
+        self.count, self.threads, self.time_limit, self.attempts = count, threads, time_limit, attempts
+        self.residents, self.preload = dict(residents or {}), tuple(preload)
+        self._starter: Starter | None = None
+        self._idle: list[_Worker] = []
+
+    def start(self) -> "Pool":
+        """Start the process that workers are forked from; where there are residents, before any thread is started."""
+        if self._starter is None and self.count:
+            serving = partial(serve, residents=self.residents, threads=self.threads)
+            if children.IN_CHILD:
+                self._starter = Forking(serving)
+            elif self.residents:
+                self._starter = Nursery.forked(serving)
+            else:
+                self._starter = Nursery.started(SERVE, self.preload)
+        return self
+
+    def resident(self, thing: Any) -> Any:
+        """What stands for `thing` in a task: its name where workers hold it, else the thing itself."""
+        return next((Resident(name) for name, held in self.residents.items() if held is thing), thing)
+
+    def map(
+        self,
+        tasks: Sequence[Task],
+        told: Callable[[int, Any], None] | None = None,
+        owners: Sequence[Any] | None = None,
+    ) -> list[Any]:
+        """The answers in order. What a task raises is raised here; `told(task, value)` hears what tasks say (TELL),
+        and AGAIN where one begins anew. Tasks with the same of `owners` (tasks,) share one time limit, which begins
+        with the first of them; without, each task has its own."""
+        answers: list[Any] = [None] * len(tasks)
+        for number, answer in self.unordered(tasks, told, owners):
+            answers[number] = answer
+        return answers
+
+    def unordered(
+        self,
+        tasks: Sequence[Task],
+        told: Callable[[int, Any], None] | None = None,
+        owners: Sequence[Any] | None = None,
+    ) -> Iterator[tuple[int, Any]]:
+        """(number of the task, answer) as they come."""
+        if not self.count:
+            yield from enumerate(_here(task, self.residents, told, k) for k, task in enumerate(tasks))
+            return
+        self.start()
+        queue, busy = deque(range(len(tasks))), {}
+        deaths = [0] * len(tasks)
+        ends: dict[Any, float] = {}  # when the time of an owner is over
+        try:
+            while queue or busy:
+                while queue and len(busy) < self.count:
+                    number = queue.popleft()
+                    owner = None if owners is None else owners[number]
+                    if ends.get(owner, NEVER) <= _now():
+                        yield number, late(self.time_limit)
+                        continue
+                    worker = self._idle.pop() if self._idle else _Worker(self._starter.child())
+                    busy[worker] = number
+                    worker.send(tasks[number], self.time_limit)
+                    if owners is not None:
+                        worker.deadline = ends.setdefault(owner, worker.deadline)
+                if not busy:
+                    break
+                soonest = min(worker.deadline for worker in busy)
+                wait([worker.child.pipe for worker in busy], None if soonest == NEVER else max(0.0, soonest - _now()))
+                for worker in list(busy):
+                    number = busy[worker]
+                    for kind, value in worker.messages():
+                        if kind == TOLD:
+                            if told is not None:
+                                told(number, value)
+                            continue
+                        del busy[worker]
+                        if kind == DIED:
+                            deaths[number] += 1
+                            if deaths[number] < self.attempts:
+                                if told is not None:
+                                    told(number, AGAIN)
+                                queue.appendleft(number)
+                                continue
+                            value = Failure(_death(value, deaths[number]))
+                        elif kind == LATE:
+                            value = late(self.time_limit)
+                        else:
+                            self._idle.append(worker)
+                            if kind == RAISED:
+                                error, cause = value
+                                raise error from cause
+                        yield number, value
+        finally:
+            for worker in busy:
+                worker.child.end()
+
+    def close(self) -> None:
+        """Stop all processes."""
+        while self._idle:
+            self._idle.pop().child.end()
+        if self._starter is not None:
+            self._starter.close()
+            self._starter = None
+
+    def __enter__(self) -> "Pool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+NEVER = float("inf")
+_now = time.monotonic
+
+
+class _Worker:
+    """A child that is at a task, or waits for one."""
+
+    def __init__(self, child: Child) -> None:
+        self.child = child
+        self.deadline = NEVER
+
+    def send(self, task: Task, limit: float | None) -> None:
+        self.deadline = NEVER if limit is None else _now() + limit
+        with suppress(BrokenPipeError, ConnectionResetError):  # the process is gone: messages() will say so
+            self.child.pipe.send(task)
+
+    def messages(self) -> list[tuple[str, Any]]:
+        """What has come since; ends with one of ANSWERED, RAISED, DIED, LATE once the task is over."""
+        found: list[tuple[str, Any]] = []
+        try:
+            while self.child.pipe.poll():
+                found.append(self.child.pipe.recv())
+                if found[-1][0] != TOLD:
+                    return found
+        except (EOFError, OSError):
+            return [*found, (DIED, self.child.end())]
+        if _now() >= self.deadline:
+            self.child.end()
+            return [*found, (LATE, None)]
+        return found
+
+
+def _death(status: int, times: int) -> str:
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        how = f"killed by {signal.Signals(number).name}" + (", often for lack of memory" if number == 9 else "")
+    else:
+        how = f"ended with status {os.waitstatus_to_exitcode(status)}"
+    return f"the process that worked on it died {times} time{'s' * (times > 1)} ({how})"
+
+
+def _here(task: Task, residents: Mapping[str, Any], told: Callable | None, number: int) -> Any:
+    function, arguments = task
+    tell = (lambda value: told(number, value)) if told else (lambda value: None)
+    return function(*_filled(arguments, residents, tell))
+
+
+def _filled(arguments: Sequence[Any], residents: Mapping[str, Any], tell: Callable[[Any], None]) -> list[Any]:
+    held = {**residents, TELL.name: tell}
+    return [held[one.name] if isinstance(one, Resident) else one for one in arguments]
+
+
+def serve(pipe: Connection, residents: Mapping[str, Any] | None = None, threads: int = 1) -> None:
+    """Answer the tasks that arrive on a pipe until it closes."""
+    limit_threads(threads)
+
+    def tell(value: Any) -> None:
+        pipe.send((TOLD, value))
+
+    while True:
+        try:
+            function, arguments = pipe.recv()
+        except EOFError:
+            return
+        try:
+            pipe.send((ANSWERED, function(*_filled(arguments, residents or {}, tell))))
+        except BrokenPipeError:  # nobody waits for answers any more
+            return
+        except Exception as error:
+            pipe.send((RAISED, (_portable(error), _portable(error.__cause__))))
+
+
+def limit_threads(threads: int) -> None:
+    """Let torch use so many threads, and the libraries beneath numpy one: a second one changes last bits there."""
+    from threadpoolctl import threadpool_limits
+
+    threadpool_limits(1, user_api="blas")
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def _portable(error: BaseException | None) -> BaseException | None:
+    """The error, or one of the same words where it cannot travel."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

@@ -1,0 +1,99 @@
+"""Do runs repeat to the same bytes, for any number of workers and threads, killed and resumed ones among them?
+
+    python scripts/repeatability.py [FOLDER] [RECORD]
+
+For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL)
+and completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD
+(docs/benchmarks/repeatability.json).
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from gendesign.benchmark.record import SHARE, table, write
+from gendesign.structure.types import Row
+
+PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet", "ranked.csv")
+MOLECULES = "checkpoints/organic/reference.extxyz"
+RUNS = {
+    "generate": "generate n=12 generator.n_heavy_atoms=6 seed=5 screening=quick shard_size=4",
+    "relax": "relax {molecules} shard_size=8",
+    "screen": "screen {molecules} shard_size=8 screening.strain_methods=[potential]",
+    "agent": "generate generator=agent generator.formula=C3H8O n=12 screening=quick shard_size=4",
+    "perovskite search": "generate generator=perovskite generator.cation=C[NH3+] n=12 shard_size=12 "
+    "generator.max_atoms=150 screening.decomposition=1 screening.rivals=1",
+}
+# (workers, threads): with the first all others are compared, the last is killed
+SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))
+
+
+def main(arguments: Sequence[str]) -> None:
+    folder = Path(arguments[0] if arguments else "results/repeatability")
+    record = Path(arguments[1] if len(arguments) > 1 else "docs/benchmarks/repeatability.json")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    molecules = folder / "molecules.extxyz"
+    with open(MOLECULES) as source:
+        molecules.write_text("".join(_first_frames(source, 24)))
+    rows, total, same = [], 0, 0
+    for kind, words in RUNS.items():
+        command = words.format(molecules=molecules).split()
+        found, seconds = [], 0.0
+        for number, (workers, threads) in enumerate(SETTINGS):
+            output = folder / kind.replace(" ", "-") / f"{number}-workers{workers}-threads{threads}"
+            own = [*command, f"workers={workers}", f"threads={threads}", f"output={output}"]
+            start = time.monotonic()
+            if number == len(SETTINGS) - 1:
+                _killed(own, seconds)
+            _run(own)
+            seconds = time.monotonic() - start
+            found.append({name: (output / name).read_bytes() for name in PROMISED if (output / name).is_file()})
+            same_bytes = found[-1] == found[0]
+            print(f"{kind}: workers {workers}, threads {threads}: {seconds:.0f} s, same: {same_bytes}", flush=True)
+        alike = sum(one == found[0] and len(one) > 1 for one in found)
+        rows.append(Row(f"{kind}: runs with the same bytes", alike / len(found), SHARE, len(found), ">= 1"))
+        total, same = total + len(found), same + alike
+    rows.append(Row("all runs with the same bytes", same / total, SHARE, total, ">= 1"))
+    write(rows, record, torch.device("cpu"))
+    print(table(rows))
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "2"}  # what the machine would offer by itself must not matter
+
+
+def _run(words: Sequence[str]) -> None:
+    subprocess.run([sys.executable, "-m", "gendesign.cli", *words], check=True, env=_environment(), capture_output=True)
+
+
+def _killed(words: Sequence[str], seconds: float) -> None:
+    """Start a run and kill it somewhere on its way."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "gendesign.cli", *words], env=_environment(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(random.uniform(0.4, 0.8) * seconds)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def _first_frames(lines: Sequence[str], count: int) -> list[str]:
+    """The first frames of an extxyz file."""
+    out: list[str] = []
+    for _ in range(count):
+        size = next(lines)
+        out += [size, *(next(lines) for _ in range(int(size) + 1))]
+    return out
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
