@@ -56,8 +56,8 @@ class Screening:
     `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
     pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
     PM6 (0: none, hence no time limit); `time_limit` in seconds for these checks of one candidate together, and as many
-    for its strain under the potential; `zwitterions`: neutral molecules with formal charges anywhere (betaines, mesoions,
-    ylides) count as valid, see structure.bonds.perceive; `uncertainty`: folder of
+    for its strain under the potential; `zwitterions`: neutral molecules with formal charges anywhere (betaines,
+    mesoions, ylides) count as valid, see structure.bonds.perceive; `uncertainty`: folder of
     the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
     `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
     whose shape candidates are compared with, in place, None for no such check; `shape_least`: the Tanimoto that passes,

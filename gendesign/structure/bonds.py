@@ -29,8 +29,8 @@ TRIPLE = {"C": {"C": 120, "N": 116, "O": 113}, "N": {"N": 110}}
 MARGINS = (10, 5, 3)
 VALENCES = {"H": {1}, "C": {4}, "N": {3}, "O": {2}, "F": {1}, "S": {2, 4, 6}, "Cl": {1}}
 
-# The only groups in which formal charges are chemistry by default. Elsewhere in a generated molecule a zwitterion stands
-# for a misplaced hydrogen; for the same reason the nitrogen of an N-oxide must not carry one.
+# The only groups in which formal charges are chemistry by default. Elsewhere in a generated molecule a zwitterion
+# stands for a misplaced hydrogen; for the same reason the nitrogen of an N-oxide must not carry one.
 GROUPS = "nitro, N-oxide, isocyanide, azide, diazo"
 CHARGED_GROUPS = tuple(
     Chem.MolFromSmarts(smarts)
@@ -56,9 +56,10 @@ REDRAWN = tuple(
 # A sulfur of valence four or six takes oxygen, nitrogen and halogens; doubly bonded to carbon it hides lost hydrogens.
 YLIDE = Chem.MolFromSmarts("[#16;v4,v6]=[#6]")
 ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
-# A pair in a ring that is farther apart than LONG, or than LONG_ACROSS with two or more neighbours in common, relative to
-# the sum of its covalent radii, is a bond only if valences ask for it. Single bonds of carbon reach 1.70 Angstrom (1.12),
-# while the bridgeheads of bicyclo[1.1.1]pentane are 1.87, those of its trioxa analogue 1.61 Angstrom apart (1.23, 1.06).
+# A pair in a ring that is farther apart than LONG, or than LONG_ACROSS with two or more neighbours in common, relative
+# to the sum of its covalent radii, is a bond only if valences ask for it. Single bonds of carbon reach 1.70 Angstrom
+# (1.12), while the bridgeheads of bicyclo[1.1.1]pentane are 1.87 Angstrom apart (1.23), those of its trioxa analogue
+# 1.61 (1.06).
 LONG, LONG_ACROSS = 1.10, 1.03
 PHOSPHORUS = 15
 LOWEST_VALENCE = np.array([min(VALENCES_OF.get(z, (0,))) for z in range(len(chemical_symbols))])

@@ -220,9 +220,12 @@ def test_what_does_not_apply_is_no_failure():
 
 
 def test_the_table_says_what_did_not_apply():
-    rows = [{"name": "valid", "value": None, "unit": "fraction", "n": 0, "reason": "not applicable: 1 of 1 structures is periodic"},
-            {"name": "PoseBusters", "value": 0.5, "unit": "fraction", "n": 2, "reason": "not measured: 1 of 3 structures"},
-            {"name": "diversity", "value": None, "unit": "fraction", "n": 0}]  # fmt: skip
+    share, periodic = {"unit": "fraction", "n": 2}, "not applicable: 1 of 1 structures is periodic"
+    rows = [
+        {"name": "valid", "value": None, "reason": periodic, **share},
+        {"name": "PoseBusters", "value": 0.5, "reason": "not measured: 1 of 3 structures", **share},
+        {"name": "diversity", "value": None, **share},
+    ]
     shown = dict(readable(rows, {"candidates": 3, "seconds": {}}))
     assert shown["valid"] == "not applicable: 1 of 1 structures is periodic"
     assert shown["PoseBusters"] == "50 % of 2   (not measured: 1 of 3 structures)"
