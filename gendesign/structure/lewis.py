@@ -35,8 +35,8 @@ def lewis_structure(
 
     An integer linear programme: fewest charges, then fewest contacts removed, then lowest valences of sulfur and
     phosphorus, then multiple bonds where they are short. Orders are 1 to 3, those of `contacts` (bonds,) of bool 1, or
-    0 where they are removed. Charges come in pairs of neighbours, N+ beside C-, N- or O-; with `anywhere` as any CATIONS
-    and ANIONS, which must be equally many. `numbers` (atoms,), `positions` (atoms, 3) in Angstrom.
+    0 where they are removed. Charges come in pairs of neighbours, N+ beside C-, N- or O-; with `anywhere` as any
+    CATIONS and ANIONS, which must be equally many. `numbers` (atoms,), `positions` (atoms, 3) in Angstrom.
     """
     if any(int(z) not in VALENCES for z in numbers):
         return None
