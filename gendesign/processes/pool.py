@@ -31,6 +31,11 @@ class Failure:
     timed_out: bool = False
 
 
+def late(limit: float) -> Failure:
+    """What is said of a task that had no time left of `limit` seconds."""
+    return Failure(f"stopped after the time limit of {limit:g} s", timed_out=True)
+
+
 class Pool:
     """`count` workers, started when first used. Use as a context, or close().
 
@@ -72,16 +77,25 @@ class Pool:
         """What stands for `thing` in a task: its name where workers hold it, else the thing itself."""
         return next((Resident(name) for name, held in self.residents.items() if held is thing), thing)
 
-    def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+    def map(
+        self,
+        tasks: Sequence[Task],
+        told: Callable[[int, Any], None] | None = None,
+        owners: Sequence[Any] | None = None,
+    ) -> list[Any]:
         """The answers in order. What a task raises is raised here; `told(task, value)` hears what tasks say (TELL),
-        and AGAIN where one begins anew."""
+        and AGAIN where one begins anew. Tasks with the same of `owners` (tasks,) share one time limit, which begins
+        with the first of them; without, each task has its own."""
         answers: list[Any] = [None] * len(tasks)
-        for number, answer in self.unordered(tasks, told):
+        for number, answer in self.unordered(tasks, told, owners):
             answers[number] = answer
         return answers
 
     def unordered(
-        self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None
+        self,
+        tasks: Sequence[Task],
+        told: Callable[[int, Any], None] | None = None,
+        owners: Sequence[Any] | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """(number of the task, answer) as they come."""
         if not self.count:
@@ -90,12 +104,22 @@ class Pool:
         self.start()
         queue, busy = deque(range(len(tasks))), {}
         deaths = [0] * len(tasks)
+        ends: dict[Any, float] = {}  # when the time of an owner is over
         try:
             while queue or busy:
                 while queue and len(busy) < self.count:
-                    worker, number = self._idle.pop() if self._idle else _Worker(self._starter.child()), queue.popleft()
+                    number = queue.popleft()
+                    owner = None if owners is None else owners[number]
+                    if ends.get(owner, NEVER) <= _now():
+                        yield number, late(self.time_limit)
+                        continue
+                    worker = self._idle.pop() if self._idle else _Worker(self._starter.child())
                     busy[worker] = number
                     worker.send(tasks[number], self.time_limit)
+                    if owners is not None:
+                        worker.deadline = ends.setdefault(owner, worker.deadline)
+                if not busy:
+                    break
                 soonest = min(worker.deadline for worker in busy)
                 wait([worker.child.pipe for worker in busy], None if soonest == NEVER else max(0.0, soonest - _now()))
                 for worker in list(busy):
@@ -115,7 +139,7 @@ class Pool:
                                 continue
                             value = Failure(_death(value, deaths[number]))
                         elif kind == LATE:
-                            value = Failure(f"stopped after the time limit of {self.time_limit:g} s", timed_out=True)
+                            value = late(self.time_limit)
                         else:
                             self._idle.append(worker)
                             if kind == RAISED:

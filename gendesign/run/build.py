@@ -227,7 +227,7 @@ def table_rows(verdicts: Sequence[Verdict], n: int, scores: Mapping[str, float])
 
     A median that most candidates have no number for is None, as JSON knows no infinity.
     """
-    rows = [row._asdict() for row in summarise(verdicts, n)]
+    rows = [{k: v for k, v in row._asdict().items() if k != "reason" or v} for row in summarise(verdicts, n)]
     return [
         row
         | {"references": scores.get(row["name"])}

@@ -44,7 +44,7 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
     folder.replace(VERDICTS, lambda path: write_verdicts(path, verdicts))
     if may_hold_molecules(candidates):
-        folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path))
+        folder.replace(MOLECULES, lambda path: write_sdf(valid(candidates, verdicts), path, zwitterions=True))
     else:
         (folder.path / MOLECULES).unlink(missing_ok=True)  # of a time when all attempts had failed
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))

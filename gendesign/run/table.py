@@ -88,7 +88,8 @@ def _readable(row: Row) -> str:
     counted = f" of {row['n']}" if row.get("unit") == "fraction" else ""
     known = row.get("references")
     beside = "" if known is None else f"   (references {_number(known, row)})"
-    return f"{_number(row['value'], row)}{counted}{beside}"
+    left_out = f"   ({row['reason']})" if row.get("reason") else ""
+    return f"{_number(row['value'], row)}{counted}{beside}{left_out}"
 
 
 def _number(value: float, row: Row) -> str:

@@ -1,22 +1,28 @@
 """Strain: how far a finished molecule is from the nearest minimum of a method that did not make it."""
 
+import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import batched
+from typing import Any
 
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, SCFError
 from ase.optimize import LBFGS
 
+from gendesign.screening.workers import Failure, late
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
+NOT_MEASURED = "not measured: "  # begins the reason of a check that had no chance to be passed or failed
 STRAIN_METHODS = ("potential", "gfn2", "pm6")
 MAX_STEP = 0.15  # Angstrom
 BATCH = 64  # molecules evaluated at once
+LARGE = 64  # atoms; molecules that are larger relax by themselves, so that time runs out for one alone
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,58 @@ def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: i
     return measure(atoms, work, start, end, bool(converged), max_steps)
 
 
-def potential_strain(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:
-    """`reference_strain` under the potential, all candidates together; they must be valid molecules."""
+class _OutOfTime(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """A potential whose relaxations raise `_OutOfTime` after `deadline` (time.monotonic)."""
+
+    potential: Any
+    deadline: float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.potential, name)
+
+    def as_torchsim(self, *, stress: bool = False):
+        model = self.potential.as_torchsim(stress=stress)
+        model.register_forward_pre_hook(self._look)
+        return model
+
+    def _look(self, *_: Any) -> None:
+        if time.monotonic() > self.deadline:
+            raise _OutOfTime
+
+
+def potential_strain(
+    candidates: Sequence[Candidate], potential, fmax: float, max_steps: int, time_limit: float = math.inf
+) -> list[Strain]:
+    """`reference_strain` under the potential, small candidates together; they must be valid molecules.
+
+    `time_limit` in seconds for each candidate; candidates that relax together share what they have.
+    """
+    small = [i for i, c in enumerate(candidates) if len(c.atoms) <= LARGE]
+    groups = [small, *([i] for i in range(len(candidates)) if len(candidates[i].atoms) > LARGE)]
+    found: dict[int, Strain] = {}
+    for group in filter(None, groups):
+        members = [candidates[i] for i in group]
+        try:
+            strains = _strains_together(
+                members, _Timed(potential, time.monotonic() + time_limit * len(group)), fmax, max_steps
+            )
+        except _OutOfTime:
+            strains = [unmeasured(late(time_limit))] * len(group)
+        found |= dict(zip(group, strains, strict=True))
+    return [found[i] for i in range(len(candidates))]
+
+
+def unmeasured(failure: Failure) -> Strain:
+    """No strain: what ran out of time was not measured, all else failed."""
+    return Strain(None, None, NOT_MEASURED + failure.reason if failure.timed_out else failure.reason)
+
+
+def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:
     from gendesign.relaxation import Relaxation, relax
 
     known = [c for c in candidates if set(c.atoms.symbols) <= set(potential.elements)]

@@ -15,13 +15,15 @@ def _busters(config: str):
     return PoseBusters(config)
 
 
-def failed_checks(atoms: Atoms, config: str = "mol") -> tuple[str, ...]:
+def failed_checks(atoms: Atoms, config: str = "mol", zwitterions: bool = False) -> tuple[str, ...]:
     """Names of PoseBusters' checks (config `mol` or `mol_fast`, Buttenschoen 2024) that a valid molecule fails.
+
+    With `zwitterions` these count as valid.
 
     A check without an answer counts as failed, as in PoseBusters: the internal energy of molecules with one
     conformer of zero energy, such as methane, is one. Raises ValueError for an invalid molecule.
     """
-    perceived = perceive(atoms)
+    perceived = perceive(atoms, zwitterions=zwitterions)
     if perceived.mol is None:
         raise ValueError(perceived.reason)
     with rdBase.BlockLogs():

@@ -1,17 +1,26 @@
 """Judge candidates: what each one is by itself (`screen_each`), then what it is in its set (`screen_set`)."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gendesign.screening.accessibility import accessibility
-from gendesign.screening.energetics import STRAIN_METHODS, Strain, potential_strain, reference_strain
+from gendesign.screening.energetics import (
+    NOT_MEASURED,
+    STRAIN_METHODS,
+    Strain,
+    potential_strain,
+    reference_strain,
+    unmeasured,
+)
 from gendesign.screening.plausibility import failed_checks
 from gendesign.screening.rings import rings
 from gendesign.screening.shape import ShapeCheck
 from gendesign.screening.uncertainty import uncertainty
-from gendesign.screening.uniqueness import Reference, diversity, novelty, uniqueness
+from gendesign.screening.uniqueness import INVALID, Reference, diversity, novelty, uniqueness
 from gendesign.screening.validity import (
+    PERIODIC,
     convergence,
     distances,
     identity,
@@ -38,7 +47,6 @@ CHECKS = (
     "diversity",
 )
 POSEBUSTERS = ("mol", "mol_fast")
-PERIODIC = "periodic"
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,9 @@ class Screening:
 
     `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
     pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
-    PM6 (0: none, hence no time limit); `time_limit` in seconds for one check of one candidate; `uncertainty`: folder of
+    PM6 (0: none, hence no time limit); `time_limit` in seconds for these checks of one candidate together, and as many
+    for its strain under the potential; `zwitterions`: neutral molecules with formal charges anywhere (betaines,
+    mesoions, ylides) count as valid, see structure.bonds.perceive; `uncertainty`: folder of
     the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
     `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
     whose shape candidates are compared with, in place, None for no such check; `shape_least`: the Tanimoto that passes,
@@ -61,6 +71,7 @@ class Screening:
     max_steps: int = 200
     workers: int = 1
     time_limit: float = 120.0
+    zwitterions: bool = False
     uncertainty: str | None = None
     energy_deviation: float | None = None
     atom_deviation: float | None = None
@@ -124,7 +135,7 @@ def screen_each(
     if workers is None:
         with Workers(settings.workers, settings.time_limit) as own:
             return screen_each(candidates, potential=potential, settings=settings, workers=own)
-    perceived = [perceive_candidate(c) if not is_periodic(c) else None for c in candidates]
+    perceived = [None if is_periodic(c) else perceive_candidate(c, settings.zwitterions) for c in candidates]
     slow = _slow_checks(candidates, perceived, potential, settings, workers)
     unsure = {}
     if "uncertainty" in settings.checks:
@@ -161,7 +172,8 @@ def screen_set(
         out += novelty(keys, stereo, reference)
     if "diversity" in settings.checks:
         out += diversity(keys)
-    return out
+    periodic = {candidate.index for candidate in candidates if is_periodic(candidate)}
+    return [replace(v, reason=PERIODIC) if v.reason == INVALID and v.candidate in periodic else v for v in out]
 
 
 def _molecular(candidate: Candidate, found, settings: Screening) -> list[Verdict]:
@@ -191,19 +203,20 @@ def _slow_checks(candidates, perceived, potential, settings: Screening, workers:
     for i in good:
         atoms = candidates[i].atoms
         if "posebusters" in settings.checks:
-            tasks.append((failed_checks, (_bare(atoms), settings.posebusters)))
+            tasks.append((failed_checks, (_bare(atoms), settings.posebusters, settings.zwitterions)))
             places.append((i, "posebusters"))
         for method in _methods(settings):
             if method != "potential":
                 tasks.append((reference_strain, (_bare(atoms), method, settings.fmax, settings.max_steps)))
                 places.append((i, method))
-    answers = dict(zip(places, workers.map(tasks), strict=True))
+    answers = dict(zip(places, workers.map(tasks, [i for i, _ in places]), strict=True))
     if "potential" in _methods(settings):
         molecules = [candidates[i] for i in good]
         if potential is None:
             strains = [Strain(None, None, "no potential given")] * len(good)
         else:
-            strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps)
+            limit = workers.time_limit if workers.count else math.inf
+            strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps, limit)
         answers |= {(i, "potential"): strain for i, strain in zip(good, strains, strict=True)}
     for i, candidate in enumerate(candidates):
         reason = PERIODIC if perceived[i] is None else f"not valid: {perceived[i].reason}"
@@ -227,13 +240,14 @@ def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, r
     if answer is None:
         return Verdict(index, "posebusters", None if reason == PERIODIC else False, reason=reason)
     if isinstance(answer, Failure):
-        return Verdict(index, "posebusters", False, reason=answer.reason)
+        passed, reason = (None, NOT_MEASURED + answer.reason) if answer.timed_out else (False, answer.reason)
+        return Verdict(index, "posebusters", passed, reason=reason)
     return Verdict(index, "posebusters", not answer, reason=", ".join(answer))
 
 
 def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[Verdict]:
     """Measurements; a number with a reason belongs to a relaxation that did not end in the molecule's own minimum."""
-    strain = Strain(None, None, answer.reason) if isinstance(answer, Failure) else answer
+    strain = unmeasured(answer) if isinstance(answer, Failure) else answer
     return [
         Verdict(index, f"strain_{method}", None, strain.energy, "kcal/mol", strain.reason),
         Verdict(index, f"rmsd_{method}", None, strain.rmsd, "Angstrom", strain.reason),

@@ -1,12 +1,14 @@
 """The table of a run: counts per attempt, nothing discarded."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from ase.formula import Formula
 
-from gendesign.screening.energetics import STRAIN_METHODS
+from gendesign.screening.energetics import NOT_MEASURED, STRAIN_METHODS
+from gendesign.screening.validity import PERIODIC
 from gendesign.structure.types import Verdict
 
 PER_ATTEMPT = {"edm_molecule": "EDM molecule stable", "valid": "valid", "posebusters": "PoseBusters"}
@@ -20,19 +22,24 @@ PER_VALID = {
 
 
 class Row(NamedTuple):
-    """One line of a table; `value` is None when nothing was measured, `n` counts what it was measured on."""
+    """One line of a table; `value` is None when nothing was measured, `n` counts what it was measured on.
+
+    `reason` says why nothing was measured, or what was left out.
+    """
 
     name: str
     value: float | None
     unit: str
     n: int
+    reason: str = ""
 
 
 def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     """Rows for `n` attempts; checks that did not run are left out.
 
-    Valid, PoseBusters and EDM count per attempt; unique, novel and medians per valid molecule. A strain that a method
-    could not measure counts as infinite in its median, so that failures cannot flatter it.
+    Valid, PoseBusters and EDM count per attempt, failed attempts among them, but not structures to which a check does
+    not apply (periodic ones) or that it ran out of time for; unique, novel and medians count per valid molecule. A
+    strain that a method failed to measure counts as infinite in its median, so that failures cannot flatter it.
     """
     table: dict[str, dict[int, Verdict]] = {}
     for verdict in verdicts:
@@ -41,17 +48,37 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     rows = []
     for check, name in PER_ATTEMPT.items():
         if check in table:
-            rows.append(_share(name, sum(v.passed is True for v in table[check].values()), n))
-    if "edm_atoms" in table:
-        total = sum(v.value for v in table["edm_atoms"].values())
-        rows.insert(0, Row("EDM atoms stable", total / n if n else None, "fraction", n))
+            found = list(table[check].values())
+            left_out = [v for v in found if v.passed is None]
+            passed = sum(v.passed is True for v in found)
+            rows.append(_share(name, passed, n - len(left_out), omission(left_out, n)))
+    if "edm_molecule" in table:
+        found = [v for v in table["edm_molecule"].values() if v.passed is None]
+        total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(found)
+        rows.insert(
+            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(found, n))
+        )
     for check, name in PER_VALID.items():
         judged = [table[check][i].passed for i in valid if i in table.get(check, {})]
         if any(passed is not None for passed in judged):
             rows.append(_share(f"{name} among valid", sum(passed is True for passed in judged), len(judged)))
     for method in STRAIN_METHODS:
         rows += _strain(table, valid, method)
-    return rows + _measures(table, valid) + elements(table.get("formula", {}).values())
+    if valid:
+        rows += _measures(table, valid)
+    return rows + elements(table.get("formula", {}).values())
+
+
+def omission(verdicts: Sequence[Verdict], n: int) -> str:
+    """Why these verdicts of a check, of `n` attempts, count neither as passed nor as failed; nothing for none."""
+    parts = []
+    for reason, count in sorted(Counter(verdict.reason for verdict in verdicts).items()):
+        of, one = f"{count} of {n} structures", count == 1
+        if reason == PERIODIC:
+            parts.append(f"not applicable: {of} {'is' if one else 'are'} periodic")
+        else:
+            parts.append(f"not measured: {of}{' was' if one else ' were'} {reason.removeprefix(NOT_MEASURED)}")
+    return "; ".join(parts)
 
 
 def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Row]:
@@ -81,20 +108,23 @@ def elements(formulas) -> list[Row]:
 
 
 def _strain(table: dict[str, dict[int, Verdict]], valid: list[int], method: str) -> list[Row]:
-    found = table.get(f"strain_{method}", {})
-    strains = [found[i] for i in valid if i in found]
-    if all(v.value is None for v in strains):
+    found = [table[f"strain_{method}"][i] for i in valid if i in table.get(f"strain_{method}", {})]
+    left_out = [v for v in found if v.reason.startswith(NOT_MEASURED)]
+    strains = [v for v in found if not v.reason.startswith(NOT_MEASURED)]
+    reason = omission(left_out, len(found))
+    if all(v.value is None for v in strains) and not left_out:
         return []
     rmsd = [table[f"rmsd_{method}"][v.candidate].value for v in strains]
-    return [
+    rows = [
         _median(f"median strain {method}", "kcal/mol", [v.value for v in strains]),
         _median(f"median RMSD {method}", "Angstrom", rmsd),
         _share(f"relaxed to its own minimum {method}", sum(not v.reason for v in strains), len(strains)),
     ]
+    return [row._replace(reason=reason) for row in rows]
 
 
-def _share(name: str, count: int, n: int) -> Row:
-    return Row(name, count / n if n else None, "fraction", n)
+def _share(name: str, count: int, n: int, reason: str = "") -> Row:
+    return Row(name, count / n if n else None, "fraction", n, reason)
 
 
 def _mean(name: str, values: list[float]) -> Row:

@@ -1,5 +1,7 @@
 """What a single candidate is by its coordinates: stability by EDM's table, strict validity, its formula and SMILES."""
 
+from dataclasses import replace
+
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
@@ -10,6 +12,8 @@ from gendesign.structure.files import stated_charge
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate, Verdict
 
+EDM = "EDM's table of bond lengths, which knows no aromatic bonds and no S=O"
+PERIODIC = "periodic"  # the reason of checks of molecules that do not apply to a structure
 CLOSE = 0.5  # of the sum of two covalent radii; no bond is that short (H2: 1.19, N2: 0.77)
 
 
@@ -17,14 +21,20 @@ def is_periodic(candidate: Candidate) -> bool:
     return bool(candidate.atoms.pbc.any())
 
 
-def perceive_candidate(candidate: Candidate) -> Perceived:
-    """The molecule that a candidate is, or the reason why it is none: its failure, a charge, or what bonds say."""
+def perceive_candidate(candidate: Candidate, zwitterions: bool = False) -> Perceived:
+    """The molecule that a candidate is, or the reason why it is none: its failure, a charge, or what bonds say.
+
+    `zwitterions`: neutral molecules with formal charges anywhere count as valid.
+    """
     if candidate.failure is not None:
         return Perceived(None, candidate.failure)
     charge = charge_of(candidate)
     if charge:
         return Perceived(None, f"charged molecule ({charge:+g}): the potential has no charges; give a neutral one")
-    return perceive(candidate.atoms)
+    found = perceive(candidate.atoms, zwitterions=zwitterions)
+    if found.mol is None and found.zwitterion:
+        return replace(found, reason=f"{found.reason}; screening.zwitterions=true accepts it")
+    return found
 
 
 def charge_of(candidate: Candidate) -> float:
@@ -58,7 +68,10 @@ def identity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
 
 
 def stability(candidate: Candidate) -> list[Verdict]:
-    """`edm_atoms`: share of atoms with exact valence by EDM's bond table; `edm_molecule`: whether all have it."""
+    """`edm_atoms`: share of atoms with exact valence by EDM's bond table; `edm_molecule`: whether all have it.
+
+    A published metric and no fault of a molecule: the table has no aromatic bonds and no S=O.
+    """
     index, atoms = candidate.index, candidate.atoms
     reason = unusable(candidate)
     if reason:
@@ -66,7 +79,7 @@ def stability(candidate: Candidate) -> list[Verdict]:
         return [share, Verdict(index, "edm_molecule", False, reason=reason)]
     stable = edm_stable_atoms(atoms)
     wrong = ", ".join(f"{atoms.symbols[i]}{i}" for i in np.flatnonzero(~stable)[:8])
-    reason = f"wrong valence at {wrong}" if wrong else ""
+    reason = f"{EDM}: other valences at {wrong}" if wrong else ""
     return [
         Verdict(index, "edm_atoms", None, float(stable.mean()), reason=reason),
         Verdict(index, "edm_molecule", bool(stable.all()), reason=reason),

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gendesign.processes import Failure, Pool
+from gendesign.processes import Failure, Pool, late
 
-__all__ = ["Failure", "Workers"]
+__all__ = ["Failure", "Workers", "late"]
 
 
 class Workers:
-    """`count` processes, started when first used, that answer checks within `time_limit` seconds each.
+    """`count` processes, started when first used, that answer the checks of one owner within `time_limit` seconds.
 
     With `count` 0 checks run in the calling process and have no time limit. Use as a context, or close().
     """
@@ -19,9 +19,12 @@ class Workers:
         # A check that killed its process would do so again.
         self._pool = Pool(count, preload=("gendesign.screening.screen",), time_limit=time_limit, attempts=1)
 
-    def map(self, tasks: Sequence[tuple[Callable, tuple]]) -> list[Any]:
-        """Answers to tasks (function, arguments) in order; a `Failure` where there is none. Both must be picklable."""
-        return self._pool.map([(_answer, task) for task in tasks])
+    def map(self, tasks: Sequence[tuple[Callable, tuple]], owners: Sequence[Any] | None = None) -> list[Any]:
+        """Answers to tasks (function, arguments) in order; a `Failure` where there is none. Both must be picklable.
+
+        Tasks with the same of `owners` (tasks,) share the time limit, which begins with the first of them.
+        """
+        return self._pool.map([(_answer, task) for task in tasks], owners=owners)
 
     def close(self) -> None:
         """Stop all processes."""

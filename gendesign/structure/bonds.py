@@ -1,14 +1,16 @@
 """Bonds from coordinates: the bond-length table of EDM, and strict perception of a molecule's graph by RDKit."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
+from ase.data import chemical_symbols, covalent_radii
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDetermineBonds
 from rdkit.Geometry import Point3D
 
+from gendesign.structure.lewis import VALENCES as VALENCES_OF
 from gendesign.structure.lewis import lewis_structure
 
 # Typical lengths (pm) of single, double and triple bonds and the margins that EDM (Hoogeboom 2022, arXiv 2203.17003)
@@ -27,8 +29,9 @@ TRIPLE = {"C": {"C": 120, "N": 116, "O": 113}, "N": {"N": 110}}
 MARGINS = (10, 5, 3)
 VALENCES = {"H": {1}, "C": {4}, "N": {3}, "O": {2}, "F": {1}, "S": {2, 4, 6}, "Cl": {1}}
 
-# The only groups in which formal charges are chemistry. Elsewhere a zwitterion stands for a misplaced hydrogen;
-# for the same reason the nitrogen of an N-oxide must not carry one.
+# The only groups in which formal charges are chemistry by default. Elsewhere in a generated molecule a zwitterion
+# stands for a misplaced hydrogen; for the same reason the nitrogen of an N-oxide must not carry one.
+GROUPS = "nitro, N-oxide, isocyanide, azide, diazo"
 CHARGED_GROUPS = tuple(
     Chem.MolFromSmarts(smarts)
     for smarts in (
@@ -45,6 +48,7 @@ REDRAWN = tuple(
     (Chem.MolFromSmarts(smarts), bonds, charges)
     for smarts, bonds, charges in (
         ("[#16;+1,+2]-[O-,N-]", ((0, 1, 2),), ((0, -1), (1, 1))),
+        ("[#16;+1,+2]-!@[C-]", ((0, 1, 2),), ((0, -1), (1, 1))),
         ("[C-,N-]-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 2)), ((0, 1), (2, -1))),
         ("[O-]-C=C-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 1), (2, 3, 2), (3, 4, 2)), ((0, 1), (4, -1))),
     )
@@ -52,6 +56,15 @@ REDRAWN = tuple(
 # A sulfur of valence four or six takes oxygen, nitrogen and halogens; doubly bonded to carbon it hides lost hydrogens.
 YLIDE = Chem.MolFromSmarts("[#16;v4,v6]=[#6]")
 ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
+# A pair in a ring that is farther apart than LONG, or than LONG_ACROSS with two or more neighbours in common, relative
+# to the sum of its covalent radii, is a bond only if valences ask for it. Single bonds of carbon reach 1.70 Angstrom
+# (1.12), while the bridgeheads of bicyclo[1.1.1]pentane are 1.87 Angstrom apart (1.23), those of its trioxa analogue
+# 1.61 (1.06).
+LONG, LONG_ACROSS = 1.10, 1.03
+PHOSPHORUS = 15
+LOWEST_VALENCE = np.array([min(VALENCES_OF.get(z, (0,))) for z in range(len(chemical_symbols))])
+# No neutral closed-shell atom, nor one with a charge, has more; sulfur and phosphorus are left to Lewis structures.
+MOST_NEIGHBOURS = {1: 1, 5: 4, 6: 4, 7: 4, 8: 3, 9: 1, 14: 4, 17: 1, 35: 1, 53: 1}
 MAX_ITERATIONS = 1000  # of the search for bond orders; without a bound it can run for minutes
 
 
@@ -85,25 +98,29 @@ def edm_stable_atoms(atoms: Atoms) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Perceived:
-    """A molecule read from coordinates: `mol`, hydrogens explicit, with a conformer, or why there is none."""
+    """A molecule read from coordinates: `mol`, hydrogens explicit, with a conformer, or why there is none.
+
+    `zwitterion`: it has charges outside the accepted groups, so that `perceive(..., zwitterions=True)` decides.
+    """
 
     mol: Chem.Mol | None
     reason: str = ""
+    zwitterion: bool = False
 
 
 def connectivity(atoms: Atoms) -> frozenset[tuple[int, int]]:
-    """Pairs (i < j) of bonded atoms, whatever the bond's order, by distances against covalent radii."""
+    """Pairs (i < j) of bonded atoms, whatever the bond's order: those of the molecule that `perceive` finds."""
     with rdBase.BlockLogs():
-        mol = _unbonded(atoms)
-        rdDetermineBonds.DetermineConnectivity(mol)
-    return frozenset(tuple(sorted((b.GetBeginAtomIdx(), b.GetEndAtomIdx()))) for b in mol.GetBonds())
+        mol = _bonded(atoms)
+    return frozenset(tuple(sorted(pair)) for pair in _pairs(mol))
 
 
-def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS) -> Perceived:
+def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions: bool = False) -> Perceived:
     """The molecule that coordinates alone describe, or why they describe none; never raises for a finite molecule.
 
     Strict: one fragment, hydrogens explicit, no radical, neutral, and no formal charges but in nitro, N-oxide,
-    isocyanide, azide and diazo groups. `max_iterations` bounds the search for bond orders.
+    isocyanide, azide and diazo groups. With `zwitterions` a neutral closed-shell molecule may carry charges anywhere:
+    betaines, mesoions, ylides. `max_iterations` bounds the search for bond orders.
     """
     if len(atoms) == 0:
         return Perceived(None, "no atoms")
@@ -112,17 +129,85 @@ def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS) -> Perceived:
     if not atoms.numbers.all():
         return Perceived(None, "an atom without element")
     with rdBase.BlockLogs():
-        bare = _unbonded(atoms)
-        rdDetermineBonds.DetermineConnectivity(bare)
+        bare = _bonded(atoms)
         fragments = len(Chem.GetMolFrags(bare))
         if fragments > 1:
             return Perceived(None, f"{fragments} fragments")
         if int(atoms.numbers.sum()) % 2:
             return Perceived(None, "odd number of electrons: a radical or a missing hydrogen")
-        found = _searched(bare, max_iterations)
         # RDKit's search stops at the first drawing that fits, so that it misses the neutral one of CS2 or of some
-        # heterocycles and draws charges; whether a proper one exists can be decided exactly.
-        return found if found.mol is not None else _exact(bare, atoms) or found
+        # heterocycles and draws charges; whether a proper one exists can be decided exactly. Of phosphorus its first
+        # drawing is often pentavalent, such as P#P in P4.
+        exact = _exact(bare, atoms) if PHOSPHORUS in atoms.numbers else None
+        found = exact or _searched(bare, max_iterations)
+        if found.mol is None:
+            found = _exact(bare, atoms) or found
+        if found.mol is None:
+            found = _zwitterion(bare, atoms, zwitterions) or found
+        return found
+
+
+def _bonded(atoms: Atoms) -> Chem.RWMol:
+    """Single bonds between atoms that are near enough, without the contacts across cages and small rings.
+
+    Across bicyclo[1.1.1]pentane two carbons are 1.87 Angstrom apart, nearer than some bonds are long. Such a pair stays
+    bonded unless a closed-shell Lewis structure asks for its removal, which it never does in [1.1.1]propellane. What
+    has no such structure loses the longest contacts of atoms with too many neighbours.
+    """
+    mol = _unbonded(atoms)
+    rdDetermineBonds.DetermineConnectivity(mol)
+    pairs = _pairs(mol)
+    contacts = _contacts(mol, atoms, pairs)
+    if not contacts.any():
+        return mol
+    found = lewis_structure(atoms.numbers, atoms.positions, pairs, contacts=contacts, anywhere=True)
+    orders = _uncrowded(atoms, pairs, contacts) if found is None else found[0]
+    pruned = Chem.RWMol(mol)
+    for pair, order in zip(pairs, orders, strict=True):
+        if order == 0:
+            pruned.RemoveBond(*pair)
+    return pruned if len(Chem.GetMolFrags(pruned)) == len(Chem.GetMolFrags(mol)) else mol
+
+
+def _pairs(mol: Chem.Mol) -> list[tuple[int, int]]:
+    return [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
+
+
+def _relative(atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Distance of each pair over the sum of its covalent radii. (pairs,)"""
+    i, j = np.array(pairs, int).reshape(-1, 2).T
+    radii = covalent_radii[atoms.numbers]
+    return np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1) / (radii[i] + radii[j])
+
+
+def _contacts(mol: Chem.Mol, atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which pairs may be no bonds, (pairs,) of bool.
+
+    They close rings, are long, and one of their atoms has more neighbours than its lowest valence.
+    """
+    relative, ends = _relative(atoms, pairs), np.array(pairs, int).reshape(-1, 2)
+    crowded = np.bincount(ends.ravel(), minlength=len(atoms)) > LOWEST_VALENCE[atoms.numbers]
+    contacts = (relative > LONG_ACROSS) & crowded[ends].any(1)
+    if contacts.any():
+        Chem.FastFindRings(mol)
+    for k in np.flatnonzero(contacts):
+        bond = mol.GetBondWithIdx(int(k))
+        near = [{atom.GetIdx() for atom in end.GetNeighbors()} for end in (bond.GetBeginAtom(), bond.GetEndAtom())]
+        contacts[k] = bond.IsInRing() and (relative[k] > LONG or len(near[0] & near[1]) > 1)
+    return contacts
+
+
+def _uncrowded(atoms: Atoms, pairs: Sequence[tuple[int, int]], contacts: np.ndarray) -> list[int]:
+    """1 for pairs that stay, 0 for the longest contacts of atoms that have more neighbours than any valence."""
+    kept = [1] * len(pairs)
+    count = np.bincount(np.array(pairs, int).ravel(), minlength=len(atoms))
+    most = np.array([MOST_NEIGHBOURS.get(int(z), len(atoms)) for z in atoms.numbers])
+    for k in np.argsort(-_relative(atoms, pairs), kind="stable"):
+        ends = list(pairs[k])
+        if contacts[k] and (count > most)[ends].any():
+            kept[k] = 0
+            count[ends] -= 1
+    return kept
 
 
 def _unbonded(atoms: Atoms) -> Chem.RWMol:
@@ -151,28 +236,42 @@ def _searched(bare: Chem.RWMol, max_iterations: int) -> Perceived:
 
 def _exact(bare: Chem.RWMol, atoms: Atoms) -> Perceived | None:
     """The best Lewis structure if there is one that holds, else nothing."""
+    mol = _lewis(bare, atoms)
+    judged = mol and _judged(mol)
+    return judged if judged and judged.mol is not None else None
+
+
+def _zwitterion(bare: Chem.RWMol, atoms: Atoms, accepted: bool) -> Perceived | None:
+    """The best Lewis structure with charges anywhere, or why it is not accepted; nothing where there is none."""
+    mol = _lewis(bare, atoms, anywhere=True)
+    judged = mol and _judged(mol, zwitterions=True)
+    if not judged or judged.mol is None:
+        return None
+    objection = "" if accepted else _stray(judged.mol)
+    return Perceived(None if objection else judged.mol, objection, zwitterion=True)
+
+
+def _lewis(bare: Chem.RWMol, atoms: Atoms, anywhere: bool = False) -> Chem.RWMol | None:
+    """A molecule with the orders and charges of `lewis_structure`, if there is one."""
     mol = Chem.RWMol(bare)
-    bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in mol.GetBonds()]
-    found = lewis_structure(atoms.numbers, atoms.positions, bonds)
+    found = lewis_structure(atoms.numbers, atoms.positions, _pairs(mol), anywhere=anywhere)
     if found is None:
         return None
     for bond, order in zip(mol.GetBonds(), found[0], strict=True):
         bond.SetBondType(ORDERS[order])
     for atom, charge in zip(mol.GetAtoms(), found[1], strict=True):
         atom.SetFormalCharge(charge)
-    judged = _judged(mol)
-    return judged if judged.mol is not None else None
+    return mol
 
 
-def _judged(mol: Chem.RWMol) -> Perceived:
+def _judged(mol: Chem.RWMol, zwitterions: bool = False) -> Perceived:
     """Clean, sanitize and judge a molecule whose bond orders are set."""
     try:
         _redraw(mol)
-        ylide = mol.HasSubstructMatch(YLIDE)
         Chem.SanitizeMol(mol)
     except ValueError as error:
         return Perceived(None, f"no bond orders fit: {_line(error)}")
-    reason = "sulfur of valence 4 or 6 doubly bonded to carbon: a missing hydrogen" if ylide else _objection(mol)
+    reason = _objection(mol) or ("" if zwitterions else _stray(mol))
     if reason:
         return Perceived(None, reason)
     Chem.AssignStereochemistryFrom3D(mol)
@@ -181,6 +280,7 @@ def _judged(mol: Chem.RWMol) -> Perceived:
 
 def _redraw(mol: Chem.RWMol) -> None:
     mol.UpdatePropertyCache(strict=False)
+    Chem.FastFindRings(mol)
     for pattern, bonds, charges in REDRAWN:
         while match := mol.GetSubstructMatch(pattern):
             for i, j, order in bonds:
@@ -201,12 +301,22 @@ def _objection(mol: Chem.Mol) -> str:
         return "implicit hydrogens"
     if sum(atom.GetFormalCharge() for atom in atoms):
         return "not neutral"
+    return ""
+
+
+def _stray(mol: Chem.Mol) -> str:
+    """Where a sanitized molecule has charges, drawn or hidden in an ylide, outside the accepted groups, or nothing."""
+    atoms = list(mol.GetAtoms())
+    if ylide := mol.GetSubstructMatch(YLIDE):
+        sulfur, carbon = (_name(atoms[i]) for i in ylide)
+        return f"{sulfur} of valence 4 or 6 doubly bonded to {carbon}: an ylide or a missing hydrogen"
     charged = {atom.GetIdx() for atom in atoms if atom.GetFormalCharge()}
     if charged:
         for group in CHARGED_GROUPS:
             charged.difference_update(*mol.GetSubstructMatches(group))
     if charged:
-        return f"formal charges at {', '.join(_name(atoms[i]) for i in sorted(charged))}: a misplaced hydrogen"
+        names = ", ".join(_name(atoms[i]) for i in sorted(charged))
+        return f"formal charges at {names}, outside the groups that count as neutral chemistry ({GROUPS})"
     return ""
 
 

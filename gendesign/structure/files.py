@@ -205,10 +205,11 @@ def _quoted(key: str, value: Any) -> Any:
     return value
 
 
-def write_sdf(candidates: Iterable[Candidate], path: str | Path) -> int:
+def write_sdf(candidates: Iterable[Candidate], path: str | Path, *, zwitterions: bool = False) -> int:
     """Write molecules with the bonds and the stereo that their coordinates show; the number written.
 
-    Values become tags. Candidates that failed, are periodic or show no valid bonds are left out. Deterministic, atomic;
+    Values become tags. Candidates that failed, are periodic or show no valid bonds are left out; `zwitterions` as in
+    structure.bonds.perceive. Deterministic, atomic;
     raises UserError if the file cannot be written.
     """
     text = StringIO()
@@ -216,7 +217,7 @@ def write_sdf(candidates: Iterable[Candidate], path: str | Path) -> int:
     for candidate in candidates:
         if candidate.failure or not len(candidate.atoms) or any(candidate.atoms.pbc):
             continue
-        mol = perceive(candidate.atoms).mol
+        mol = perceive(candidate.atoms, zwitterions=zwitterions).mol
         if mol is None:
             continue
         mol = Chem.Mol(mol)

@@ -4,6 +4,7 @@ import gzip
 import os
 import time
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from ase.optimize import BFGS
 from toy import ToyPotential
 
 from gendesign.potential.reference import gfn2_calculator
+from gendesign.run.table import readable
 from gendesign.screening import CHECKS, Reference, Screening, Workers, screen, screen_each, screen_set, summarise
 from gendesign.screening.energetics import potential_strain
 from gendesign.screening.uniqueness import novelty
-from gendesign.screening.workers import Failure
+from gendesign.screening.workers import Failure, late
+from gendesign.structure.files import read_structures
 from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
 
 QUICK = tuple(check for check in CHECKS if check not in ("posebusters", "strain"))
@@ -52,8 +55,8 @@ def test_good_and_bad_candidates_side_by_side():
     assert rows[0]["novel"].passed and rows[0]["diversity"].value == pytest.approx(0)
     assert rows[0]["smiles"].value == "CCO" and rows[0]["formula"].value == "C2H6O"
     table = {row.name: row for row in summarise(verdicts, len(candidates))}
-    assert table["valid"][1:] == (2 / 8, "fraction", 8)
-    assert table["unique among valid"][1:] == (1 / 2, "fraction", 2)
+    assert table["valid"][1:4] == (2 / 8, "fraction", 8)
+    assert table["unique among valid"][1:4] == (1 / 2, "fraction", 2)
 
 
 def test_novelty_with_and_without_stereo():
@@ -187,7 +190,119 @@ def test_wrong_settings_are_refused_in_one_line(wrong):
 def test_summary_counts_elements_and_small_rings():
     candidates = [Candidate(molecule(name), i) for i, name in enumerate(("cyclobutane", "C6H6", "CH3OH"))]
     table = {row.name: row for row in summarise(screen(candidates, settings=quick()), 3)}
-    assert table["three- and four-membered among rings"][1:] == (1 / 2, "fraction", 2)
+    assert table["three- and four-membered among rings"][1:4] == (1 / 2, "fraction", 2)
     assert table["element C"].value == 11 / 12 and table["element O"].value == 1 / 12
     assert table["molecules with such rings"].value == pytest.approx(1 / 3)
     assert 1 <= table["synthetic accessibility"].value <= 10
+
+
+def table_of(verdicts, n):
+    return {row.name: row for row in summarise(verdicts, n)}
+
+
+def test_what_does_not_apply_is_no_failure():
+    boxed = molecule("CH3CH2OH", cell=[15, 15, 15], pbc=True)
+    verdicts = screen([Candidate(boxed, 0)], settings=quick())
+    for name in ("valid", "EDM molecule stable", "EDM atoms stable"):
+        row = table_of(verdicts, 1)[name]
+        assert (row.value, row.n) == (None, 0) and row.reason == "not applicable: 1 of 1 structures is periodic"
+    assert {v.reason for v in verdicts if v.check in ("unique", "novel", "diversity")} <= {
+        "periodic",
+        "no reference given",
+    }
+    mixed = [Candidate(boxed, 0), Candidate(molecule("CH4"), 1), Candidate(Atoms(), 2, failure="lost all atoms")]
+    verdicts = screen(mixed, settings=Screening(checks=("validity", "stability"), workers=0))
+    row = table_of(verdicts, 3)["valid"]
+    assert (row.value, row.n) == (1 / 2, 2) and row.reason == "not applicable: 1 of 3 structures is periodic"
+    assert table_of(verdicts, 3)["EDM atoms stable"].value == 1 / 2
+    failed = screen([Candidate(Atoms(), 0, failure="lost all atoms")], settings=quick())
+    assert table_of(failed, 1)["valid"][1:] == (0.0, "fraction", 1, "")
+
+
+def test_the_table_says_what_did_not_apply():
+    share, periodic = {"unit": "fraction", "n": 2}, "not applicable: 1 of 1 structures is periodic"
+    rows = [
+        {"name": "valid", "value": None, "reason": periodic, **share},
+        {"name": "PoseBusters", "value": 0.5, "reason": "not measured: 1 of 3 structures", **share},
+        {"name": "diversity", "value": None, **share},
+    ]
+    shown = dict(readable(rows, {"candidates": 3, "seconds": {}}))
+    assert shown["valid"] == "not applicable: 1 of 1 structures is periodic"
+    assert shown["PoseBusters"] == "50 % of 2   (not measured: 1 of 3 structures)"
+    assert shown["diversity"] == "not measured"
+
+
+def test_running_out_of_time_is_no_failure():
+    """Workers that have no time for anything; that PoseBusters or a method raises is a failure as before."""
+
+    class Late(Workers):
+        def map(self, tasks, owners=None):
+            assert owners == [0, 0]  # PoseBusters and strain of one candidate share its time
+            return [late(self.time_limit) for _ in tasks]
+
+    settings = Screening(checks=("validity", "posebusters", "strain"), strain_methods=("gfn2",))
+    found = screen_each([Candidate(molecule("C6H6"), 0)], settings=settings, workers=Late(1, 1.0))
+    verdicts = by_check(found)
+    said = "not measured: stopped after the time limit of 1 s"
+    assert verdicts["posebusters"].passed is None and verdicts["posebusters"].reason == said
+    assert verdicts["strain_gfn2"].value is None and verdicts["strain_gfn2"].reason == said
+    rows = table_of(found, 1)
+    why = "not measured: 1 of 1 structures was stopped after the time limit of 1 s"
+    for name in ("PoseBusters", "median strain gfn2", "relaxed to its own minimum gfn2"):
+        assert (rows[name].value, rows[name].n, rows[name].reason) == (None, 0, why)
+
+
+def test_strains_that_ran_out_of_time_do_not_enter_the_median():
+    verdicts = [Verdict(i, "smiles", None, "C" * (i + 1)) for i in range(3)]
+    for i, value in enumerate((1.0, 3.0, None)):
+        reason = "" if value else "not measured: stopped after the time limit of 1 s"
+        verdicts += [Verdict(i, "strain_pm6", None, value, "kcal/mol", reason)]
+        verdicts += [Verdict(i, "rmsd_pm6", None, value, "Angstrom", reason)]
+    row = table_of(verdicts, 3)["median strain pm6"]
+    assert (row.value, row.n) == (2.0, 2) and "1 of 3 structures was stopped" in row.reason
+
+
+def test_strain_under_the_potential_keeps_the_time_limit():
+    """The small molecule is measured, the large one (over 64 atoms) has no time left after its first step."""
+
+    class Slow(ToyPotential):
+        def evaluate(self, structures):
+            return Prediction(torch.zeros(len(structures)), torch.zeros(2, 3), torch.zeros(2))
+
+        def as_torchsim(self, *, stress=False):
+            model = super().as_torchsim(stress=stress)
+            model.register_forward_hook(lambda _, inputs, __: time.sleep(0.6 if inputs[0].n_atoms > 64 else 0))
+            return model
+
+    line = Atoms("N70", [[0, 0, 1.7 * k] for k in range(70)])
+    found = potential_strain(
+        [Candidate(line, 0), Candidate(Atoms("N2", [[0, 0, 0], [0, 0, 1.7]]), 1)], Slow(), 1e-3, 200, 0.5
+    )
+    assert found[0].energy is None and found[0].reason == "not measured: stopped after the time limit of 0.5 s"
+    assert found[1].energy is not None
+
+
+def test_tasks_of_one_owner_share_the_time_limit():
+    with Workers(1, time_limit=1.5) as workers:
+        start = time.monotonic()
+        answers = workers.map([(time.sleep, (60,)), (int, ("1",)), (int, ("2",))], owners=["a", "a", "b"])
+    assert answers[0].timed_out and answers[1] == answers[0] and answers[2] == 2
+    assert time.monotonic() - start < 50
+
+
+def test_zwitterions_are_accepted_when_asked_for(tmp_path):
+    betaine = read_structures([Path(__file__).parents[1] / "data" / "troubles" / "mesoionic.sdf"])[1]
+    refused = by_check(screen([betaine], settings=quick()), 1)["valid"]
+    assert not refused.passed and refused.reason.startswith("formal charges at N1(+1), O")
+    assert refused.reason.endswith("screening.zwitterions=true accepts it")
+    settings = Screening(
+        checks=("validity", "posebusters", "novelty"), posebusters="mol_fast", workers=0, zwitterions=True
+    )
+    taken = by_check(screen([betaine], settings=settings, reference=Reference.of(["C"], ["C"])), 1)
+    assert taken["valid"].passed and taken["posebusters"].passed and taken["novel"].passed
+    assert taken["smiles"].value == "C[N+](C)(C)CC(=O)[O-]"
+
+
+def test_edm_says_what_it_measures():
+    row = by_check(screen([Candidate(molecule("C6H6"), 0)], settings=quick()))["edm_molecule"]
+    assert row.passed is False and "knows no aromatic bonds" in row.reason
