@@ -121,7 +121,7 @@ def dispatch(arguments: list[str]) -> int:
 def is_missing_file(verb: str, word: str) -> bool:
     """Whether key=value is meant as a file: its end is a structure file's, and the verb has no such key."""
     key = word.partition("=")[0]
-    if not Path(word).suffix.lower() in STRUCTURE_SUFFIXES:
+    if Path(word).suffix.lower() not in STRUCTURE_SUFFIXES:
         return False
     known = flatten(OmegaConf.to_container(resolve(verb), resolve=True))
     return not any(name == key or name.startswith(f"{key}.") for name in known) and "." not in key
