@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
 from gendesign.run import sweep
-from gendesign.run.folder import check_folder, open_folder
+from gendesign.run.folder import SUMMARY, check_folder, open_folder, to_json
 from gendesign.run.settings import SettingsError, describe, flatten, resolve
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -163,10 +163,18 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
 
         if verb == "train":
             importlib.import_module("gendesign.train.fit")
+    warned: list[str] = []
+
+    def warn(line: str) -> None:
+        warned.append(line)
+        print(f"gendesign: warning: {line}", file=sys.stderr)
+
     act, kept = {"label": (label_files, "shards/[0-9]*"), "train": (train_files, "state.pt")}[verb]
     try:
-        with open_folder(output, identity, kept):
-            rows = flatten(act(files, output, **settings))
+        with open_folder(output, identity, kept) as folder:
+            rows = flatten(act(files, output, **settings, **({"warn": warn} if verb == "label" else {})))
+            if warned:
+                folder.replace(SUMMARY, lambda path: path.write_text(to_json({"identity": identity, "warnings": warned})))
     except UserError as error:
         raise SettingsError(str(error)) from error
     width = max(map(len, rows))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from torch import nn
 
 from gendesign.potential import mace
+from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
 from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 from gendesign.structure.types import UserError
@@ -40,6 +42,11 @@ MACE_MP = {
 CITATIONS = {
     "mace-off": "Kovacs et al., arXiv 2312.15211",
     "mace-mp": "Batatia et al., arXiv 2401.00096",
+}
+# The papers' own words: MACE-OFF was fitted to molecules and their dimers, MACE-MP to crystals of 89 elements.
+DOMAINS = {
+    "mace-off": Domain((MOLECULES,), "organic molecules, their dimers and clusters"),
+    "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not told apart"),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -102,6 +109,7 @@ def load_potential(
         potential.citation,
         index,
         potential.chemical_potentials,
+        potential.domain,
     )
 
 
@@ -129,7 +137,16 @@ def load_folder(folder: Path) -> Potential:
         config["licence"],
         config["citation"],
         chemical_potentials=config.get("chemical_potentials") or {},
+        domain=_domain(config, settings),
     )
+
+
+def _domain(config: Mapping[str, Any], path: Path) -> Domain | None:
+    """The domain that a config.yaml states, if it does."""
+    try:
+        return Domain.from_config(config["domain"]) if config.get("domain") is not None else None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; mend the section, or leave it out") from None
 
 
 def _kind(path: Path) -> str | None:
@@ -262,4 +279,4 @@ def _foundation(name: str) -> Potential:
             f"{pin.name} beside it to download {name} again"
         )
     licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
-    return Potential(_unpickle(path), name, found, licence, CITATIONS[family])
+    return Potential(_unpickle(path), name, found, licence, CITATIONS[family], domain=DOMAINS[family])

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import check_relaxable, relax
+from gendesign.run.domain import judge_files, judge_generator, say
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -60,15 +61,20 @@ def build_stages(
     config: DictConfig, files: Sequence[str], potential: Potential, found: Structures | None = None
 ) -> tuple[Stages, int]:
     """The stages that `config` names, and how many candidates there are to be; `found` ones need no generator."""
+    warnings: list[str] = []
     if found is not None:
-        generator, n = found, len(found.candidates)
+        judged = judge_files(found.candidates, potential, config)
+        generator, warnings = replace(found, candidates=judged.candidates), judged.warnings
+        n = len(found.candidates)
     elif files:
-        generator = Structures(read_structures([Path(name) for name in files]))
+        judged = judge_files(read_structures([Path(name) for name in files]), potential, config)
+        generator, warnings = Structures(judged.candidates), judged.warnings
         n = len(generator.candidates)
         potential.require_elements({symbol for c in generator.candidates for symbol in c.atoms.get_chemical_symbols()})
     else:
         generator, n = make(config.generator, potential=potential), config.n
-    stages = Stages(generator, about=about(potential))
+        warnings = judge_generator(generator, potential, config)
+    stages = Stages(generator, about={**about(potential), "warnings": warnings})
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
         for candidate in generator.candidates if files else ():
@@ -88,6 +94,7 @@ def make_run(
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
     stages, n = build_stages(config, files, potential, found)
+    say(stages.about["warnings"])
     with Bar(n, config.shard_size, stages.names) as bar:
         return run(stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar)
 

@@ -13,7 +13,8 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64")}
+ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64"),
+           "outside_domain": ("refuse", "warn", "ignore")}  # fmt: skip
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
 NUMBERS = {int: "a whole number", float: "a number"}
 

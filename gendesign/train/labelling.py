@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from io import StringIO
 from pathlib import Path
@@ -27,12 +27,14 @@ def label_files(
     workers: int | None = None,
     shard_size: int = 20,
     max_force: float = 60.0,
+    warn: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
     """Label every structure of `files` by `teacher` into output/labels.extxyz; what has no label is in failures.csv.
 
     `teacher` is one of gendesign.train.teachers or its settings as in conf/teacher. Finished shards in output/shards
-    are kept and not made again. `workers` None means as many as the cores allow. Returns the counts. Raises UserError
-    for files or structures it cannot use and for a teacher whose program or parameters are missing.
+    are kept and not made again. `workers` None means as many as the cores allow. `warn` is called with a line for every
+    kind of structure outside the domain of a machine-learned teacher. Returns the counts. Raises UserError for files or
+    structures it cannot use and for a teacher whose program or parameters are missing.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UserError(f"workers={workers}: give a whole number of 1 or more, or null for one per core")
@@ -43,6 +45,8 @@ def label_files(
     teacher = teacher if isinstance(teacher, Teacher) else make_teacher(teacher)
     candidates = read_structures(files)
     usable = _usable(candidates, teacher)
+    for line in teacher.concerns(usable):
+        warn(line)
     size = min(shard_size, teacher.most_per_shard or shard_size)
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
     scratch = output / "scratch"
