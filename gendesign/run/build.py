@@ -105,13 +105,25 @@ def make(section: DictConfig, **arguments: Any) -> Any:
     try:
         # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
         return instantiate(section, _partial_=True, _convert_="all")(**arguments)
+    except UserError:
+        raise
+    except (TypeError, ValueError, OverflowError, ArithmeticError, IndexError, KeyError) as error:
+        if isinstance(error, TypeError) and "unexpected keyword" in str(error):
+            raise  # a mistake in conf/ or in the code
+        raise UserError(f"{_place(section)}: a value cannot be used ({' '.join(str(error).split())}); see its keys in --help") from error
     except InstantiationException as error:
         cause = error.__cause__ or error
         while cause.__cause__ is not None and not isinstance(cause, UserError):
             cause = cause.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        raise
+        reason = " ".join(str(cause).split())
+        raise UserError(f"{_place(section)}: a value cannot be used ({reason}); see its keys in --help") from error
+
+
+def _place(section: DictConfig) -> str:
+    """The name of a section in the settings."""
+    return section._get_full_key("") or "settings"
 
 
 def _refuse_null(section: DictConfig) -> None:

@@ -19,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 from gendesign.run.values import SettingsError, literal, split_outside, value_of
 
 ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64"),
-           "outside_domain": ("refuse", "warn", "ignore")}  # fmt: skip
+           "outside_domain": ("refuse", "warn", "ignore"),
+           "generator.objective.combine": ("geometric", "arithmetic")}  # fmt: skip
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
-MOST = {"n": 10**9, "shard_size": 10**9}
 LONGEST = 255  # bytes of one name on usual file systems
 EXPERIMENT, VERBS = "experiment", "verbs"
 # Groups that a verb can do without, besides those that are null from the beginning.
@@ -146,9 +146,8 @@ def _check(key: str, text: str, value: Any) -> None:
         raise SettingsError(f"output={text[:40]}...: a name of more than {LONGEST} bytes; give a shorter one")
     if key in ALLOWED and re.sub(r"^cuda:\d+$", "cuda", str(value)) not in ALLOWED[key]:
         raise SettingsError(f"{key}={text}: allowed are {', '.join(ALLOWED[key])}")
-    if key in LEAST and (value is None or not LEAST[key] <= value <= MOST.get(key, value)):
-        most = f" and {MOST[key]} or less" if key in MOST and value is not None and value > MOST[key] else ""
-        raise SettingsError(f"{key}={text}: a whole number of {LEAST[key]} or more{most} is needed")
+    if key in LEAST and (value is None or value < LEAST[key]):
+        raise SettingsError(f"{key}={text}: a whole number of {LEAST[key]} or more is needed")
 
 
 def _exists(text: str) -> bool:
@@ -295,6 +294,8 @@ def _check_choices(verb: str, choices: Mapping[str, str]) -> None:
             fits = ", ".join(option for option in _options(EXPERIMENT) if verb in verbs_of(option))
             other = f"those for {shown(verb)}: {fits}" if fits else f"{shown(verb)} has no experiments; leave it out"
             raise SettingsError(f"experiment={name} is for {meant}; {other}")
+    if "generator" in _brought(conf_folder() / EXPERIMENT / f"{choices.get(EXPERIMENT)}.yaml"):
+        _refuse_other_generator(verb, choices)
     used = _groups(verb, choices)
     for group, name in choices.items():
         if group not in used:

@@ -7,7 +7,10 @@ from typing import Any
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?\.?inf(inity)?", re.IGNORECASE)
-LARGEST = 2**63 - 1  # whole numbers beyond do not fit the tensors they end in
+LARGEST, SEED = 10**9, 2**63 - 1  # the largest whole number, and the largest seed, which a generator's 64 bits hold
+HUGE = 1e12  # beyond every length, energy, time and count that means anything here
+SIGNED = frozenset("floor high low strength target pressure".split())  # the last word of keys that may be negative
+SHARES = frozenset("keep offspring replay_share shape_least swap_share symmetry test_share tilted valid_share".split())
 # What keys (their last word) take that are null by default: a number, a whole number, a matrix, or a text, which stays one
 # where it looks like a number.
 NUMBERS = frozenset(
@@ -18,6 +21,7 @@ TEXTS = frozenset(
     "agent command counts dispersion elements formula fragments function functional head host hull importance init ligand "
     "memory path pseudopotentials references shape_target space_group teacher_cells trajectory uncertainty".split()
 )
+LISTED = frozenset("covariance normal point points".split())  # coordinates
 # Lists that are empty by default and take numbers; the others take texts.
 NUMBER_LISTS = {"attachments": 0, "centre": 0.0, "known_cell": 0.0, "reference_weights": 0.0}
 OPEN_SIDES = ("low", "high")  # limits that may be infinite
@@ -99,21 +103,32 @@ def _matrix(key: str, text: str) -> list[list[float]]:
 
 
 def _number(key: str, text: str, kind: type, example: float) -> float | int:
-    text = text.strip()
+    text, word = text.strip(), key.rpartition(".")[2]
     if kind is int:
         if not INTEGER.fullmatch(text):
             raise SettingsError(f"{key}={text}: a whole number is needed, such as {example}")
-        if len(text) > 20 or abs(int(text)) > LARGEST:
-            raise SettingsError(f"{key}={text[:30]}: this number is too large; give at most {LARGEST}")
-        return int(text)
-    if INFINITE.fullmatch(text) and key.rpartition(".")[2] in OPEN_SIDES:
+        most = SEED if word == "seed" else LARGEST
+        if len(text) > 20 or abs(int(text)) > most:
+            raise SettingsError(f"{key}={text[:30]}: this number is too large; give at most {most}")
+        return _within(key, int(text))
+    if INFINITE.fullmatch(text) and word in OPEN_SIDES:
         return float(text.replace(".", ""))
     if not NUMBER.fullmatch(text):
         finite = "a finite number" if re.fullmatch(r"[+-]?\.?(inf(inity)?|nan)", text.lower()) else "a number"
         raise SettingsError(f"{key}={text}: {finite} is needed, such as {example}")
-    if abs(float(text)) > 1e300:
-        raise SettingsError(f"{key}={text[:30]}: this number is too large; give a smaller one")
-    return float(text)
+    if abs(float(text)) > HUGE:
+        raise SettingsError(f"{key}={text[:30]}: this number is too large; give at most {HUGE:g}")
+    return _within(key, float(text))
+
+
+def _within(key: str, number: float) -> float:
+    """The number itself, if it is not negative where that means nothing, nor a share beyond 1."""
+    word = key.rpartition(".")[2]
+    if number < 0 and key not in ("n", "seed", "shard_size") and word not in SIGNED | NUMBER_LISTS.keys() | LISTED:
+        raise SettingsError(f"{key}={number}: this must not be negative; give 0 or more")
+    if word in SHARES and not 0 <= number <= 1:
+        raise SettingsError(f"{key}={number}: a share from 0 to 1 is needed")
+    return number
 
 
 def _items(key: str, text: str, default: list[Any]) -> list[Any]:
