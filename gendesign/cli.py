@@ -177,7 +177,8 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
         with open_folder(output, identity, kept) as folder:
             rows = flatten(act(files, output, **settings, **({"warn": warn} if verb == "label" else {})))
             if warned:
-                folder.replace(SUMMARY, lambda path: path.write_text(to_json({"identity": identity, "warnings": warned})))
+                text = to_json({"identity": identity, "warnings": warned})
+                folder.replace(SUMMARY, lambda path: path.write_text(text))
     except UserError as error:
         raise SettingsError(str(error)) from error
     width = max(map(len, rows))

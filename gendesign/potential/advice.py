@@ -31,7 +31,7 @@ def _bundled() -> dict[str, tuple[Domain, frozenset[str]]]:
 
 
 def fitting(symbols: Iterable[str], kind: str) -> str | None:
-    """The `potential=` that fits structures of these elements and kind: a bundled one, else one to download, or None."""
+    """The `potential=` that fits these elements and this kind: a bundled one, else one to download, or None."""
     wanted = set(symbols)
     for name, (domain, known) in _bundled().items():
         if kind in domain.kinds and wanted <= known and (not domain.contains or wanted & set(domain.contains)):

@@ -126,8 +126,8 @@ def drawn(structures: Sequence[Atoms], cutoff: float) -> Domain:
 
     Relaxing cells is excluded where no crystal was among them. Isolated atoms tell nothing.
     """
-    kinds_of = [kind_of(atoms, cutoff) for atoms in structures]
-    counts = Counter(kind for atoms, kind in zip(structures, kinds_of, strict=True) if len(atoms) > 1 or kind == CRYSTALS)
+    sized = [(len(atoms), kind_of(atoms, cutoff)) for atoms in structures]
+    counts = Counter(kind for size, kind in sized if size > 1 or kind == CRYSTALS)
     kinds = tuple(kind for kind in KINDS if counts[kind]) or (MOLECULES,)
     symbols = sorted({symbol for atoms in structures for symbol in atoms.get_chemical_symbols()})
     parts = [f"{counts[kind]} {kind[:-1] if counts[kind] == 1 else kind}" for kind in kinds]

@@ -21,8 +21,8 @@ class Potential:
     """A MACE network with what one must know to use it. Make one with `load_potential`.
 
     `cutoff` in Angstrom, `isolated_energies` and `chemical_potentials` in eV by element; a chemical potential is the
-    element's share of the energy in hydrogen-saturated molecules, so that E - sum mu compares compositions. `domain`: the
-    structures it was made for, None where that is not stated.
+    element's share of the energy in hydrogen-saturated molecules, so that E - sum mu compares compositions.
+    `domain`: the structures it was made for, None where that is not stated.
     """
 
     net: nn.Module

@@ -110,7 +110,8 @@ def make(section: DictConfig, **arguments: Any) -> Any:
     except (TypeError, ValueError, OverflowError, ArithmeticError, IndexError, KeyError) as error:
         if isinstance(error, TypeError) and "unexpected keyword" in str(error):
             raise  # a mistake in conf/ or in the code
-        raise UserError(f"{_place(section)}: a value cannot be used ({' '.join(str(error).split())}); see its keys in --help") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{_place(section)}: a value cannot be used ({reason}); see its keys in --help") from error
     except InstantiationException as error:
         cause = error.__cause__ or error
         while cause.__cause__ is not None and not isinstance(cause, UserError):

@@ -315,7 +315,7 @@ def _may_be_left_out(verb: str, group: str, start: str) -> bool:
 
 def _default(verb: str, config: DictConfig, key: str, groups: Iterable[str]) -> Any:
     if (group := key.replace(".", "/")) != key and group in groups:
-        raise SettingsError(f"'{key}' is a group: write {group}=NAME, where NAME is one of {', '.join(_options(group))}")
+        raise SettingsError(f"'{key}' is a group: write {group}=NAME: one of {', '.join(_options(group))}")
     known = flatten(OmegaConf.to_container(config, resolve=True))
     if key in known and not key.endswith("_target_"):
         return known[key]

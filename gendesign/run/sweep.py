@@ -42,7 +42,8 @@ def plan(verb: str, overrides: Sequence[str], sweeping: bool) -> list[Run]:
         varied = {key: value for key, _, value in (word.partition("=") for word in chosen) if key in several}
         name = re.sub(r"[^\w.=,+-]", "_", ",".join(f"{key}={value}" for key, value in varied.items()))
         if len(name.encode()) > LONGEST:  # a long SMILES
-            name = f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+            digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+            name = f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}-{digest}"
         while name in names:  # SMILES may differ in signs alone that no folder can have
             name += "+"
         names.add(name)

@@ -1,4 +1,4 @@
-"""From the text behind `key=` to a value of the type of the key's default; what cannot be one is refused in one line."""
+"""From the text behind `key=` to a value of the type of the key's default, or to one line that refuses it."""
 
 import re
 import unicodedata
@@ -7,19 +7,19 @@ from typing import Any
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?\.?inf(inity)?", re.IGNORECASE)
-LARGEST, SEED = 10**9, 2**63 - 1  # the largest whole number, and the largest seed, which a generator's 64 bits hold
+LARGEST, SEED = 10**9, 2**63 - 1  # the largest whole number, and the largest seed, of 64 bits with a sign
 HUGE = 1e12  # beyond every length, energy, time and count that means anything here
 SIGNED = frozenset("floor high low strength target pressure".split())  # the last word of keys that may be negative
 SHARES = frozenset("keep offspring replay_share shape_least swap_share symmetry test_share tilted valid_share".split())
-# What keys (their last word) take that are null by default: a number, a whole number, a matrix, or a text, which stays one
-# where it looks like a number.
+# What keys (their last word) take that are null by default: a number, a whole number, a matrix, or a text, which stays
+# one where it looks like a number.
 NUMBERS = frozenset(
     "atom_deviation cutoff energy_deviation length margin radius shape_least size target tube window".split()
 )
 COUNTS, MATRICES = frozenset({"workers"}), frozenset({"covariance"})
 TEXTS = frozenset(
-    "agent command counts dispersion elements formula fragments function functional head host hull importance init ligand "
-    "memory path pseudopotentials references shape_target space_group teacher_cells trajectory uncertainty".split()
+    "agent command counts dispersion elements formula fragments function functional head host hull importance init "
+    "ligand memory path pseudopotentials references shape_target space_group teacher_cells trajectory uncertainty".split()
 )
 LISTED = frozenset("covariance normal point points".split())  # coordinates
 # Lists that are empty by default and take numbers; the others take texts.

@@ -1,5 +1,7 @@
 """Domains of potentials: what is a crystal for a cutoff, what lies outside, what fits in place."""
 
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
 import numpy as np
 import pytest
 import tiny

@@ -1,5 +1,7 @@
 """Every verb compares structures with the domain of its potential: refusal, warning, or neither."""
 
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
 import json
 
 import pytest

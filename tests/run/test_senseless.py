@@ -1,5 +1,7 @@
 """Values of the right type without sense reach the classes and come back as one line."""
 
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
 import pytest
 import tiny
 

@@ -1,5 +1,7 @@
 """Settings text of every kind: what is typed is what a run gets, or one line says why not."""
 
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
 import itertools
 import math
 import shlex
