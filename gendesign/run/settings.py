@@ -31,6 +31,7 @@ LEFT_OUT = {
     "agent": ("relaxation", "screening", "practice"),
     "train": ("architecture",),
     "validate": ("teacher",),
+    "label": ("teacher",),  # refused by `label_files`, in words of its own
 }
 SHOWN = {"agent": "train generator=agent"}
 
@@ -45,7 +46,7 @@ def conf_folder() -> Path:
 
 
 def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The settings of `verb` after `key=value` overrides; raises SettingsError with one line."""
+    """The settings of `verb` after `key=value` overrides, the last of which counts; raises SettingsError with one line."""
     pairs = [_split(verb, override) for override in overrides]
     _refuse_repeated(pairs)
     choices = {key: value for key, value in pairs if _is_group(key)}
@@ -66,9 +67,10 @@ def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 
 
 def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:
+    """Raise SettingsError for a group that is given two options; of keys the last value counts."""
     texts: dict[str, str] = {}
     for key, text in pairs:
-        if texts.setdefault(key, text) != text:
+        if _is_group(key) and texts.setdefault(key, text) != text:
             raise SettingsError(f"{key} is given twice, {key}={texts[key]} and {key}={text}; give it once")
 
 
@@ -297,15 +299,16 @@ def _check_choices(verb: str, choices: Mapping[str, str]) -> None:
     if "generator" in _brought(conf_folder() / EXPERIMENT / f"{choices.get(EXPERIMENT)}.yaml"):
         _refuse_other_generator(verb, choices)
     used = _groups(verb, choices)
+    usual = used | _groups(verb, {group: name for group, name in choices.items() if group != EXPERIMENT})
     for group, name in choices.items():
         if group not in used:
             allowed = ", ".join(used) or "none"
             raise SettingsError(f"{group}={name}: {shown(verb)} has no group '{group}' here; its groups are {allowed}")
-        if name == "null" and not _may_be_left_out(verb, group, used[group]):
+        if name == "null" and not _may_be_left_out(verb, group, usual[group]):
             listed = ", ".join(_options(group))
             raise SettingsError(f"{group}=null: {shown(verb)} cannot do without; allowed: {listed}")
         if name != "null" and name not in _options(group):
-            null = " or null" if _may_be_left_out(verb, group, used[group]) else ""
+            null = " or null" if _may_be_left_out(verb, group, usual[group]) else ""
             raise SettingsError(f"{group}={name} is unknown; allowed: {', '.join(_options(group))}{null}")
 
 

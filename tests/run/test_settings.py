@@ -161,7 +161,7 @@ def test_experiments_state_their_verbs_and_compose_with_them(experiment):
         ("benchmark molecules generator=agent", "generator=agent has no generator.n_heavy_atoms"),
         ("train generator=agent task=null", "cannot do without"),
         ("generate generator.prior=circle", "write generator/prior=NAME"),
-        ("generate n=1 n=2", "n is given twice"),
+        ("generate generator=simgen generator=agent", "generator is given twice"),
         ("generate generator.likeness=nan", "a finite number is needed"),
         ("generate n=99999999999999999999", "too large"),
         ("generate output=null", "output=null: this key needs a value"),
