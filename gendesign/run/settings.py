@@ -46,7 +46,7 @@ def conf_folder() -> Path:
 
 
 def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
-    """The settings of `verb` after `key=value` overrides, the last of which counts; raises SettingsError with one line."""
+    """The settings of `verb` after `key=value` overrides, the last for a key; raises SettingsError of one line."""
     pairs = [_split(verb, override) for override in overrides]
     _refuse_repeated(pairs)
     choices = {key: value for key, value in pairs if _is_group(key)}

@@ -19,7 +19,8 @@ NUMBERS = frozenset(
 COUNTS, MATRICES = frozenset({"workers"}), frozenset({"covariance"})
 TEXTS = frozenset(
     "agent command counts dispersion elements formula fragments function functional head host hull importance init "
-    "ligand memory path pseudopotentials references shape_target space_group teacher_cells trajectory uncertainty".split()
+    "ligand memory path pseudopotentials references shape_target space_group teacher_cells trajectory "
+    "uncertainty".split()
 )
 LISTED = frozenset("covariance normal point points".split())  # coordinates
 # Lists that are empty by default and take numbers; the others take texts.
