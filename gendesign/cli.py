@@ -19,8 +19,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
 from gendesign.run import sweep
-from gendesign.run.folder import check_folder, open_folder
-from gendesign.run.settings import SettingsError, describe, flatten, resolve
+from gendesign.run.folder import SUMMARY, check_folder, open_folder, to_json
+from gendesign.run.settings import describe, flatten, resolve
+from gendesign.run.values import SettingsError, literal
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # A full or read-only disk, a folder that became unwritable half-way.
@@ -103,7 +104,7 @@ def dispatch(arguments: list[str]) -> int:
     failed = []
     for run, config in zip(runs, configs, strict=True):
         above = Path(config.output)
-        config.output = str(above / run.folder)
+        config.output = literal(str(above / run.folder))
         try:
             verb.act(name, files, config)
         except SettingsError as error:
@@ -167,6 +168,8 @@ def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
 
     if len(names) != 1 or names[0] not in benchmark.NAMES:
         raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(benchmark.NAMES)}")
+    if PRETRAINING in config and names != [PRETRAINING]:
+        raise SettingsError(f"experiment={PRETRAINING} is for benchmark {PRETRAINING}, not {names[0]}; leave it out")
     with quiet():
         from gendesign.structure.types import UserError
 
@@ -192,10 +195,19 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
 
         if verb == "train":
             importlib.import_module("gendesign.train.fit")
+    warned: list[str] = []
+
+    def warn(line: str) -> None:
+        warned.append(line)
+        print(f"gendesign: warning: {line}", file=sys.stderr)
+
     act, kept = {"label": (label_files, "shards/[0-9]*"), "train": (train_files, "state.pt")}[verb]
     try:
-        with open_folder(output, identity, kept):
-            rows = flatten(act(files, output, **settings))
+        with open_folder(output, identity, kept) as folder:
+            rows = flatten(act(files, output, **settings, **({"warn": warn} if verb == "label" else {})))
+            if warned:
+                text = to_json({"identity": identity, "warnings": warned})
+                folder.replace(SUMMARY, lambda path: path.write_text(text))
     except UserError as error:
         raise SettingsError(str(error)) from error
     width = max(map(len, rows))
@@ -218,7 +230,10 @@ def validate_verb(verb: str, words: list[str], config: DictConfig) -> None:
 
     settings = OmegaConf.to_container(config, resolve=True)
     try:
-        loaded = load(OmegaConf.create({**settings, "potential": potential}))
+        asked = config.copy()
+        OmegaConf.set_struct(asked, False)
+        asked.potential = literal(potential)
+        loaded = load(asked)
         identity["weights"] = loaded.weights_hash
         check_folder(output, identity)
         with open_folder(output, identity, "parts/*.json"):
@@ -263,9 +278,16 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     also += (settings.get("generator") or {}).get("reference") or []
     also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
     also = [Path(os.path.expanduser(str(file))) for file in also if file]
-    read = [*files, *(file for file in also if file.is_file())]  # who reads them names missing ones
+    read = [*files, *(file for file in also if _is_file(file))]  # who reads them names missing ones
     digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
     return {"settings": settings, "files": digests}
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # SMILES where a file may stand can be longer than any name
+        return False
 
 
 def print_table(summary: dict[str, Any], output: Path) -> None:
@@ -303,7 +325,7 @@ FILE_KEYS = (
 OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
-AGENT = "generator=agent"
+AGENT, PRETRAINING = "generator=agent", "pretraining"
 STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
 VERBS = {
     "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),

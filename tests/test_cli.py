@@ -49,7 +49,7 @@ def test_groups_and_experiments():
         (["generate", "bogus=1"], "unknown key 'bogus'"),
         (["generate", "generator.n_heavy_atom=9"], "did you mean generator.n_heavy_atoms"),
         (["generate", "generator=magic"], "generator=magic is unknown; allowed: "),
-        (["generate", "generator=null"], "needs a generator"),
+        (["generate", "generator=null"], "cannot do without"),
         (["generate", "relaxation={fmax:1}"], "relaxation={fmax:1} is unknown"),
         (["generate", "+n=3"], "cannot be added"),
         (["generate", "--fast"], "unknown option '--fast'"),

@@ -10,6 +10,7 @@ from ase.data import atomic_numbers
 from torch import Tensor, nn
 
 from gendesign.potential import mace
+from gendesign.potential.domain import Domain
 from gendesign.potential.lastlayer import LastLayer, last_layer
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Prediction, UserError
@@ -21,6 +22,7 @@ class Potential:
 
     `cutoff` in Angstrom, `isolated_energies` and `chemical_potentials` in eV by element; a chemical potential is the
     element's share of the energy in hydrogen-saturated molecules, so that E - sum mu compares compositions.
+    `domain`: the structures it was made for, None where that is not stated.
     """
 
     net: nn.Module
@@ -30,6 +32,7 @@ class Potential:
     citation: str
     head: int = 0
     chemical_potentials: dict[str, float] = field(default_factory=dict)
+    domain: Domain | None = None
 
     @property
     def elements(self) -> tuple[str, ...]:
@@ -59,11 +62,16 @@ class Potential:
 
     def require_elements(self, symbols: Iterable[str]) -> None:
         """Raise UserError unless the potential knows every element in `symbols`."""
-        unknown = sorted(set(symbols) - set(self.elements))
+        symbols = set(symbols)
+        unknown = sorted(symbols - set(self.elements))
         if unknown:
+            from gendesign.potential.advice import knowing  # which reads what the bundled potentials know
+
+            fits = knowing(symbols)
+            few = ' '.join(self.elements) if len(self.elements) < 20 else f"{len(self.elements)} others"
             raise UserError(
-                f"potential {self.name} does not know {', '.join(unknown)}; it knows {' '.join(self.elements)}; "
-                "choose other elements or another potential"
+                f"potential {self.name} does not know {', '.join(unknown)}; it knows {few}; "
+                f"choose other elements or another potential{f', such as potential={fits}' if fits else ''}"
             )
 
     def batch(self, structures: Sequence[Atoms]) -> Batch:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from contextlib import redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import nn
 
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
+from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
 from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 from gendesign.structure.types import UserError
@@ -42,6 +44,11 @@ MACE_MP = {
 CITATIONS = {
     "mace-off": "Kovacs et al., arXiv 2312.15211",
     "mace-mp": "Batatia et al., arXiv 2401.00096",
+}
+# The papers' own words: MACE-OFF was fitted to molecules and their dimers, MACE-MP to crystals of 89 elements.
+DOMAINS = {
+    "mace-off": Domain((MOLECULES,), "organic molecules, their dimers and clusters"),
+    "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not told apart"),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -105,6 +112,7 @@ def load_potential(
         potential.citation,
         index,
         potential.chemical_potentials,
+        potential.domain,
     )
 
 
@@ -132,7 +140,16 @@ def load_folder(folder: Path) -> Potential:
         config["licence"],
         config["citation"],
         chemical_potentials=config.get("chemical_potentials") or {},
+        domain=_domain(config, settings),
     )
+
+
+def _domain(config: Mapping[str, Any], path: Path) -> Domain | None:
+    """The domain that a config.yaml states, if it does."""
+    try:
+        return Domain.from_config(config["domain"]) if config.get("domain") is not None else None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; mend the section, or leave it out") from None
 
 
 def _kind(path: Path) -> str | None:
@@ -299,4 +316,4 @@ def _foundation(name: str) -> Potential:
             f"{pin.name} beside it to download {name} again"
         )
     licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
-    return Potential(_unpickle(path), name, found, licence, CITATIONS[family])
+    return Potential(_unpickle(path), name, found, licence, CITATIONS[family], domain=DOMAINS[family])

@@ -19,6 +19,7 @@ from gendesign.generate.rl.training import train
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import Structures, make, make_run
+from gendesign.run.domain import judge_generator
 from gendesign.run.folder import Folder
 from gendesign.structure.types import Candidate, UserError
 
@@ -27,6 +28,7 @@ ROUGH = Relaxation(fmax=0.1, max_steps=100)  # far enough to fall off saddle poi
 
 def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:
     """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`, return the summary of the latter."""
+    judge_generator(Structures((), "agent"), potential, config)  # before hours of training; `make_run` warns
     task = _task(config)
     ppo, settings = make(config.ppo), make(config.training)
     practice = make(config.practice) if config.get("practice") else None

@@ -22,6 +22,7 @@ from gendesign.processes import SERIAL, Pool, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
+from gendesign.run.domain import judge_files, judge_generator, say
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -75,15 +76,20 @@ def build_stages(
 
     `spread` does independent parts of a stage.
     """
+    warnings: list[str] = []
     if found is not None:
-        generator, n = found, len(found.candidates)
+        judged = judge_files(found.candidates, potential, config)
+        generator, warnings = replace(found, candidates=judged.candidates), judged.warnings
+        n = len(found.candidates)
     elif files:
         methods = {key: make(config[key]) for key in ("relaxation", "screening") if config.get(key) is not None}
-        generator = Structures(read_usable(config, files, potential, **methods))
+        judged = judge_files(read_usable(config, files, potential, **methods), potential, config)
+        generator, warnings = Structures(judged.candidates), judged.warnings
         n = len(generator.candidates)
     else:
         generator, n = make(config.generator, potential=potential), config.n
-    stages = Stages(generator, about=about(potential))
+        warnings = judge_generator(generator, potential, config)
+    stages = Stages(generator, about={**about(potential), "warnings": warnings})
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
         stages = replace(
@@ -119,6 +125,7 @@ def make_run(
     with pool_of(config, potential) as pool:
         together = potential.device.type != "cpu" or competes(config)
         stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
+        say(stages.about["warnings"])
         if files:
             print_reading_notes(stages.generator.candidates)
         if potential.device.type == "cpu" and pool.count:
@@ -170,13 +177,26 @@ def make(section: DictConfig, **arguments: Any) -> Any:
     try:
         # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
         return instantiate(section, _partial_=True, _convert_="all")(**arguments)
+    except UserError:
+        raise
+    except (TypeError, ValueError, OverflowError, ArithmeticError, IndexError, KeyError) as error:
+        if isinstance(error, TypeError) and "unexpected keyword" in str(error):
+            raise  # a mistake in conf/ or in the code
+        reason = " ".join(str(error).split())
+        raise UserError(f"{_place(section)}: a value cannot be used ({reason}); see its keys in --help") from error
     except InstantiationException as error:
         cause = error.__cause__ or error
         while cause.__cause__ is not None and not isinstance(cause, UserError):
             cause = cause.__cause__
         if isinstance(cause, UserError):
             raise cause from None
-        raise
+        reason = " ".join(str(cause).split())
+        raise UserError(f"{_place(section)}: a value cannot be used ({reason}); see its keys in --help") from error
+
+
+def _place(section: DictConfig) -> str:
+    """The name of a section in the settings."""
+    return section._get_full_key("") or "settings"
 
 
 def _refuse_null(section: DictConfig) -> None:

@@ -4,6 +4,7 @@ Values come from comma lists on the command line (key=a,b) and from the section 
 """
 
 import csv
+import hashlib
 import json
 import os
 import re
@@ -11,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gendesign.run.settings import SettingsError, expand, split_outside, swept
+from gendesign.run.settings import expand, swept
+from gendesign.run.values import SettingsError, split_outside
 
 TABLE = "sweep.csv"
+LONGEST = 200  # bytes of a folder's name, which file systems end at 255
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ def plan(verb: str, overrides: Sequence[str], sweeping: bool) -> list[Run]:
     for chosen in expand(words):
         varied = {key: value for key, _, value in (word.partition("=") for word in chosen) if key in several}
         name = re.sub(r"[^\w.=,+-]", "_", ",".join(f"{key}={value}" for key, value in varied.items()))
+        if len(name.encode()) > LONGEST:  # a long SMILES
+            digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+            name = f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}-{digest}"
         while name in names:  # SMILES may differ in signs alone that no folder can have
             name += "+"
         names.add(name)

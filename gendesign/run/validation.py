@@ -9,6 +9,8 @@ from typing import Any
 from ase import Atoms
 
 from gendesign.potential import Potential
+from gendesign.potential.advice import concerns
+from gendesign.run.domain import say
 from gendesign.structure.labels import has_forces
 from gendesign.structure.types import Row, UserError
 from gendesign.train.teacher import Teacher, label, make_teacher
@@ -41,6 +43,8 @@ def run_validation(
     frames = read_frames(files, config.get("labels"))
     _warn_of_units(frames)
     shown = frames or default_molecules(potential.elements)
+    warnings = [said for _, said in concerns(shown, potential)]
+    say(warnings)
     references = teachers_of(config.get("teacher"), frozenset(s for atoms in shown for s in atoms.symbols))
     found = validate(potential, frames, settings, **references, parts=output / PARTS)
     rows = {name: [_aimed(row, targets or {}) for row in group] for name, group in rows_of(found).items()}
@@ -55,6 +59,7 @@ def run_validation(
         else "Molecules of the package",
         "files": [Path(file).name for file in files],
         "teacher": references["teacher"],
+        "warnings": warnings,
         "settings": dict(config),
     }
     write_card(output, found, rows, about)

@@ -84,6 +84,8 @@ class Screening:
             unknown = [name for name in getattr(self, key) if name not in allowed]
             if unknown:
                 raise UserError(f"{key} has '{unknown[0]}'; allowed are {', '.join(allowed)}: mend it or leave it out")
+        if self.shape_least is not None and self.shape_target is None:
+            raise UserError(f"shape_least={self.shape_least} has nothing to compare with; give shape_target as well")
         if self.posebusters not in POSEBUSTERS:
             allowed = ", ".join(POSEBUSTERS)
             raise UserError(f"posebusters is '{self.posebusters}'; allowed are {allowed}: give one of them")

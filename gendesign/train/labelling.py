@@ -3,7 +3,7 @@
 import csv
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from io import StringIO
@@ -32,14 +32,15 @@ def label_files(
     strict: bool = False,
     hydrogens: str = "required",
     periodic: str | bool = "auto",
+    warn: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
     """Label every structure of `files` by `teacher` into output/labels.extxyz; what has no label is in failures.csv.
 
     `teacher` is one of gendesign.train.teachers or its settings as in conf/teacher. Finished shards in output/shards
     are kept and not made again. `workers` None means as many as the cores allow. A structure that cannot be used fails
-    with its reason, or stops everything if `strict`; `hydrogens` and `periodic` as in `read_structures`. Returns the
-    counts. Raises UserError for files of which nothing can be used and for a teacher whose program or parameters are
-    missing.
+    with its reason, or stops everything if `strict`; `hydrogens` and `periodic` as in `read_structures`. `warn` is
+    called with a line for every kind of structure outside the domain of a machine-learned teacher. Returns the counts.
+    Raises UserError for files of which nothing can be used and for a teacher whose program or parameters are missing.
     """
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UserError(f"workers={workers}: give a whole number of 1 or more, or null for one per core")
@@ -56,6 +57,8 @@ def label_files(
     refuse_unusable(candidates, strict=strict)
     usable = _usable(candidates)
     print_reading_notes(candidates)
+    for line in teacher.concerns(usable):
+        warn(line)
     size = min(shard_size, teacher.most_per_shard or shard_size)
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
     scratch = output / "scratch"

@@ -66,6 +66,10 @@ class Teacher(ABC):
             return f"is not periodic, and {self.title} labels crystals only; choose another teacher"
         return ""
 
+    def concerns(self, structures: Sequence[Atoms]) -> list[str]:
+        """What there is to warn of before these structures are labelled, a line each."""
+        return []
+
     def workers(self, cores: int) -> int:
         """Processes to use on a machine of so many cores, unless the user says."""
         return cores

@@ -15,6 +15,7 @@ from ase import Atoms
 from torch import nn
 
 from gendesign.potential import Potential, fit_chemical_potentials, load_potential, mace, save_folder
+from gendesign.potential.domain import drawn
 from gendesign.potential.zoo import target_device
 from gendesign.structure.files import write_atomically
 from gendesign.structure.formula import hill_formula
@@ -130,6 +131,7 @@ def train_files(
         licence=licence,
         citation="not stated",
         chemical_potentials=_potentials(trained, reach),
+        domain=drawn(trained, float(net.r_max)).to_config(),
         training=facts,
     )
     counts = {key: len(found) for key, found in sets.items() if found} | {"train": len(trained)}

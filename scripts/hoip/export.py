@@ -13,9 +13,12 @@ from ase.data import atomic_numbers
 from teachers import ELECTRONS
 
 from gendesign.potential import load_potential, mace, save_folder
+from gendesign.potential.domain import Domain
 from gendesign.train.start import with_elements
 
 BUNDLED = Path("checkpoints/hoip")
+ABOUT = "crystals of hybrid halide perovskites, of their salts and of metal halides"
+DOMAIN = Domain(("crystals",), ABOUT, excluded=("molecules",), contains=("Cl", "Br", "I"))
 ROUGH = "the universal potential 7net-mf-0 (SevenNet; PBE) with D3(BJ)"
 TUNED = ", and by 7net-l3i5 tuned to the labels by CP2K"
 DFT = "PBE-D3(BJ) by CP2K (DZVP-MOLOPT-SR-GTH, 400 Ry, 4 k-points per 1/Angstrom); many labels before by "
@@ -37,6 +40,7 @@ def main(fit: str, out: str = str(BUNDLED)) -> None:
         chemical_potentials={s: e for s, e in config.get("chemical_potentials", {}).items() if s in ELECTRONS},
         teacher=DFT + ROUGH + TUNED if "dft-train.extxyz" in config["training"]["files"] else ROUGH,
         training=config["training"],
+        domain=DOMAIN.to_config(),
     )
     print(f"exported {fit} to {out}")
 

@@ -12,8 +12,10 @@ import ase.io
 import torch
 
 from gendesign.potential import Potential, fit_chemical_potentials, mace, save_folder
+from gendesign.potential.domain import Domain
 
 BUNDLED = Path("checkpoints/organic")
+DOMAIN = Domain(("molecules",), "neutral organic molecules and pairs of them in vacuum", excluded=("cells",))
 
 
 def main(name: str, out: str = str(BUNDLED)) -> None:
@@ -34,6 +36,7 @@ def main(name: str, out: str = str(BUNDLED)) -> None:
         chemical_potentials=fit_chemical_potentials(references, energies),
         teacher="GFN2-xTB (tblite), spin-polarised open shells, electronic temperature 300 K",
         training={"fit": name, "steps": saved["step"]},
+        domain=DOMAIN.to_config(),
     )
     print(f"exported {name} at step {saved['step']} to {out}")
 

@@ -16,6 +16,7 @@ from gendesign.generate.perovskite.precursors import precursors_energy
 from gendesign.generate.perovskite.prototype import KnownCell, build_in_cell, check_known
 from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
+from gendesign.potential.domain import CRYSTALS
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.types import Candidate, UserError
@@ -64,6 +65,7 @@ class Perovskite:
     space_group: str | None = None
     name: str = "perovskite"
     remembers: ClassVar[bool] = True
+    kind: ClassVar[str] = CRYSTALS
 
     def __post_init__(self) -> None:
         self.halving, self.breeding  # noqa: B018  what is wrong is said before anything runs

@@ -90,6 +90,8 @@ class SimGen:
                 raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
         if self.objective is not None and self.objective.memory is not None:
             raise UserError("objective: a memory would make a candidate depend on those before it; leave memory out")
+        if self.reference_weights and not self.reference:
+            raise UserError("generator.reference_weights are the shares of files; give generator.reference as well")
         if not self.likeness > 0:
             raise UserError(f"generator.likeness={self.likeness} must be above zero; 1 is the usual resemblance")
         self.size_range, self.conditions  # noqa: B018  what is wrong is said before anything runs

@@ -1,6 +1,6 @@
 """Another machine-learned potential as teacher."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -41,6 +41,11 @@ class Learned(Teacher):
 
     def check(self, symbols: frozenset[str]) -> None:
         self.loaded.require_elements(symbols)
+
+    def concerns(self, structures: Sequence[Atoms]) -> list[str]:
+        from gendesign.potential.advice import concerns
+
+        return [said for _, said in concerns(structures, self.loaded)]
 
     def workers(self, cores: int) -> int:
         return cores if self.loaded.device.type == "cpu" else 1

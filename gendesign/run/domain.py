@@ -1,0 +1,83 @@
+"""Structures of a run and the domain of its potential: refused, warned of, or ignored, as `outside_domain` says."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from omegaconf import DictConfig
+
+from gendesign.potential import Potential
+from gendesign.potential.advice import concerns, sentence
+from gendesign.potential.domain import MOLECULES, RELAXED_CELLS, outside
+from gendesign.structure.types import Candidate, Generator, UserError
+
+REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Candidates of files, those that the potential's card excludes as failures, and what there is to warn of."""
+
+    candidates: list[Candidate]
+    warnings: list[str]
+
+
+def judge_files(candidates: Sequence[Candidate], potential: Potential, config: DictConfig) -> Judged:
+    """Compare structures with the domain of the potential.
+
+    Raises UserError where its card excludes all of them; where it excludes some these become failures.
+    """
+    mode, cell = _mode(config), _relaxes_cells(config)
+    if mode == IGNORE:
+        return Judged(list(candidates), [])
+    usable = [number for number, candidate in enumerate(candidates) if candidate.failure is None]
+    found = concerns([candidates[number].atoms for number in usable], potential, cell=cell)
+    found.sort(key=lambda pair: not pair[0].excluded)
+    excluded = [number for departure, _ in found if departure.excluded for number in departure.structures]
+    if mode == REFUSE and excluded and len(excluded) == len(usable):
+        raise UserError(f"{found[0][1]}; {_way_on(found[0][0].what)}")
+    judged, warnings = list(candidates), []
+    for departure, said in found:
+        refused = departure.excluded and mode == REFUSE
+        for number in departure.structures if refused else ():
+            at = usable[number]
+            reason = f"outside the domain of potential {potential.name}: {departure.what}"
+            judged[at] = judged[at].after("compared with the potential's domain", failure=reason)
+        warnings.append(f"{said}; they are left out ({_way_on(departure.what)})" if refused else said)
+    return Judged(judged, warnings)
+
+
+def judge_generator(generator: Generator, potential: Potential, config: DictConfig) -> list[str]:
+    """What there is to warn of before a generator makes anything; raises UserError for what the card excludes."""
+    mode, kind = _mode(config), getattr(generator, "kind", MOLECULES)
+    if mode == IGNORE or potential.domain is None:
+        return []
+    symbols = getattr(getattr(generator, "composition", None), "elements", ())
+    # a generator's elements are checked against the potential's by itself; molecules lack none that a domain asks for
+    found = outside(potential.domain, kind, symbols or potential.domain.contains, cell=_relaxes_cells(config))
+    if found is None:
+        return []
+    what, excluded = found
+    said = sentence(potential, f"generator {generator.name} makes {what}", excluded, kind, symbols)
+    if excluded and mode == REFUSE:
+        raise UserError(f"{said}; {_way_on(what)}")
+    return [said]
+
+
+def say(warnings: Sequence[str]) -> None:
+    """One line each on the terminal."""
+    for line in warnings:
+        print(f"gendesign: warning: {line}", file=sys.stderr)
+
+
+def _mode(config: DictConfig) -> str:
+    return config.get("outside_domain", REFUSE)
+
+
+def _relaxes_cells(config: DictConfig) -> bool:
+    return bool((config.get("relaxation") or {}).get("cell"))
+
+
+def _way_on(what: str) -> str:
+    held = "relaxation.cell=false holds the cells; " if what == RELAXED_CELLS else ""
+    return f"{held}outside_domain=warn goes on anyway"

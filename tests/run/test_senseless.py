@@ -1,0 +1,59 @@
+"""Values of the right type without sense reach the classes and come back as one line."""
+
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
+import pytest
+import tiny
+
+from gendesign.run.build import make
+from gendesign.run.settings import resolve
+from gendesign.run.values import SettingsError
+from gendesign.structure.types import UserError
+
+SIMGEN = """elements=[Xx] elements=[He] families=3 families=0 particles=0 steps=1 swap_every=0 max_atoms=0 likeness=0 formula=C0
+formula=Xx formula=7 formula=C7H8N2O2F formula=C(( counts=N counts=N2-1 counts=Xx1 importance=N importance=Q2 n_heavy_atoms=0
+n_heavy_atoms=12-5 n_heavy_atoms=many n_heavy_atoms=-3 forbidden=[C(] forbidden=[Zz] reference=[missing.sdf] fragments=missing.sdf
+attachments=[0] host=missing.pdb reference_weights=[1] reference_weights=[-1] guidance.function=missing.py:f
+guidance.function=os guidance.function=7 objective.components=[nothing] objective.components=[qed_bogus_2]""".split()
+OTHER = {
+    "relaxation": "fmax=0 max_stress=0 max_atoms=0 pressure=2 optimizer=magic optimizer=7".split(),
+    "screening": "checks=[everything] posebusters=no strain_methods=[dft] max_steps=0 fmax=0 time_limit=0 "
+    "shape_target=missing.sdf energy_deviation=0 shape_least=0.5".split(),
+}
+WORDS = [("generator", word) for word in SIMGEN] + [(part, word) for part, words in OTHER.items() for word in words]
+
+
+@pytest.mark.parametrize(("section", "word"), WORDS)
+def test_senseless_values_are_one_line(section, word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = {"potential": tiny.potential()} if section == "generator" else {}
+    with pytest.raises((UserError, SettingsError)) as refused:
+        make(resolve("generate", [f"{section}.{word}"])[section], **arguments)
+    assert str(refused.value) and "\n" not in str(refused.value)
+
+
+PEROVSKITE = """cation=x cation=C cation=[NH4 cation=7 metal=Fe metal=7 halide=F halide=I0 thickness=0 thickness=9 thickness=x
+cell=[3x3] cell=[] layers=0 tilt=400 conformers=0 redraws=0 compact=0 keep=0 known_cell=[1,2] known_cell=[1,2,3]
+space_group=Pbca orientations=some max_atoms=0 contact=0""".split()
+
+
+@pytest.mark.parametrize("word", PEROVSKITE)
+def test_senseless_perovskites_are_one_line(word, tmp_path, monkeypatch):
+    from gendesign.potential import load_potential
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((UserError, SettingsError)) as refused:
+        words = ["generator=perovskite", f"generator.{word}"]
+        make(resolve("generate", words).generator, potential=load_potential("hoip", device="cpu"))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("word", ["formula=7", "formula=C0", "formula=Xe", "formula=(", "agent=missing", "agent=organic"])
+def test_senseless_agents_are_one_line(word, tmp_path, monkeypatch):
+    from gendesign.potential import load_potential
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((UserError, SettingsError)) as refused:
+        words = ["generator=agent", f"generator.{word}"]
+        make(resolve("generate", words).generator, potential=load_potential("organic", device="cpu"))
+    assert "\n" not in str(refused.value)

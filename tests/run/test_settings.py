@@ -1,0 +1,211 @@
+"""Settings text of every kind: what is typed is what a run gets, or one line says why not."""
+
+# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+
+import itertools
+import math
+import shlex
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from gendesign import cli
+from gendesign.run.settings import SHOWN, _all_groups, _options, conf_folder, describe, flatten, resolve, verbs_of
+from gendesign.run.values import COUNTS, MATRICES, NUMBERS, TEXTS, SettingsError, literal, value_of
+
+VERBS = sorted(cli.VERBS)
+WRONG = Path(__file__).parents[1] / "data" / "wrong_settings.txt"
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def outcome(verb: str, words: list[str]):
+    """The settings, or the line that refuses them; any other exception fails the test."""
+    try:
+        return resolve(verb, words)
+    except SettingsError as error:
+        assert str(error).strip() and "\n" not in " ".join(str(error).split())
+        return str(error)
+
+
+# Text that chemistry and shells make, and text that grammars choke on.
+PIECES = st.sampled_from(
+    "C N [NH3+] c1ccccc1 F[C@@H](Cl)Br C#N O=C(O)C [#7]-[#7] [#6;R] / \\ ' \" [ ] ( ) { } ${ } ${n} \\${ $ ??? , : = # % ~ @ "
+    "null true None nan inf .inf -1 0 007 1e99 1_000 0x10 1.50 ٣ é 你 \u00a0 \U0001f600 \t \n \x00 \ud800 ../../x ~root/x "
+    "a=b _target_ !!python/object: *x &y - --help".split(" ")
+)
+TEXT = st.one_of(st.text(max_size=12), st.lists(PIECES, min_size=1, max_size=5).map("".join))
+KEYS = st.sampled_from(
+    "n seed output potential device dtype trust_pickle head shard_size outside_domain generator.n_heavy_atoms "
+    "generator.elements generator.formula generator.likeness generator.forbidden generator.attachments generator.host "
+    "generator.swap_share generator.integrator.s_churn generator.prior generator.guidance.function relaxation.fmax "
+    "relaxation.cell screening.checks screening.workers screening.energy_deviation generator relaxation screening "
+    "experiment generator/prior generator/guidance generator._target_ hydra.run.dir hydra hydra/launcher defaults "
+    "experiment/x .. / generator. .n n.n".split(" ")
+)
+
+
+@QUICK
+@given(KEYS | TEXT, TEXT)
+@example("output", "a\\${n}")
+@example("output", "\\\\${n}\\")
+@example("head", "${n}")
+@example("generator.forbidden", "[${n},C]")
+@example("generator.formula", "NaN")
+def test_any_key_and_any_text(key, text):
+    found = outcome("generate", [f"{key}={text}"])
+    if isinstance(found, str):
+        return
+    value = OmegaConf.select(found, key) if "/" not in key else None
+    if isinstance(value, str) and key not in _all_groups():
+        quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
+        assert value == (text[1:-1] if quoted else text)
+    container = OmegaConf.to_container(found, resolve=True)
+    assert all(math.isfinite(value) for value in flatten(container).values() if isinstance(value, float))
+
+
+@QUICK
+@given(st.lists(st.tuples(KEYS, TEXT), max_size=3), st.sampled_from(VERBS))
+def test_any_command_line(pairs, verb):
+    """Up to the verb's act: a status, never an exception."""
+    acts = []
+    known = cli.VERBS[verb]
+    replaced = cli.Verb(known.about, lambda *given: acts.append(given))
+    cli.VERBS[verb] = replaced
+    try:
+        words = [f"{key}={text}" for key, text in pairs]
+        status = cli.main([verb, *words])
+    finally:
+        cli.VERBS[verb] = known
+    assert (status == 0 and (len(acts) == 1 or "--help" in words)) or (status == 2 and not acts)
+
+
+@QUICK
+@given(st.recursive(TEXT, lambda inner: st.lists(inner, max_size=3), max_leaves=5))
+def test_literal_text_survives_omegaconf(value):
+    if "???" in str(value):
+        return  # a missing value, which settings refuse
+    config = OmegaConf.create({"key": None})
+    OmegaConf.update(config, "key", literal(value))
+    assert OmegaConf.to_container(config, resolve=True)["key"] == value
+
+
+@pytest.mark.parametrize("line", WRONG.read_text().splitlines())
+def test_wrong_settings_are_one_line_at_once(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, verb in cli.VERBS.items():
+        if name != "benchmark":  # which refuses some by itself
+            monkeypatch.setitem(cli.VERBS, name, cli.Verb(verb.about, lambda *given: pytest.fail("it began"), verb.files))
+    (tmp_path / "structure.xyz").write_text("1\n\nH 0 0 0\n")
+    before = time.perf_counter()
+    assert cli.main(shlex.split(line)) == 2
+    assert time.perf_counter() - before < 5  # nothing heavy is imported; a busy machine needs patience
+    said = capsys.readouterr()
+    assert said.err.startswith("gendesign: ") and said.err.count("\n") == 1 and not said.out
+    assert [path.name for path in tmp_path.iterdir()] == ["structure.xyz"]
+
+
+def test_there_are_enough_wrong_settings():
+    assert len(set(WRONG.read_text().splitlines())) >= 200
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_with_every_option_of_every_group(verb):
+    for group in sorted(_all_groups()):
+        for option in (*_options(group), "null", "", "../x", "a/b"):
+            found = outcome(verb, [f"{group}={option}"])
+            if option in ("", "../x", "a/b"):
+                assert isinstance(found, str), (group, option)
+
+
+@pytest.mark.parametrize("verb", ["generate", "agent", "benchmark"])
+def test_every_experiment_with_every_generator_and_screening(verb):
+    choices = [f"{group}={option}" for group in ("generator", "screening") for option in _options(group)]
+    choices.append("generator/prior=circle")
+    for experiment, choice in itertools.product(_options("experiment"), choices):
+        found = outcome(verb, [f"experiment={experiment}", choice])
+        assert verb in verbs_of(experiment) or f"experiment={experiment} is for" in found
+
+
+@pytest.mark.parametrize("experiment", _options("experiment"))
+def test_experiments_state_their_verbs_and_compose_with_them(experiment):
+    assert "verbs" in OmegaConf.load(conf_folder() / "experiment" / f"{experiment}.yaml")
+    for verb in VERBS:
+        found = outcome(verb, [f"experiment={experiment}"])
+        if verb in verbs_of(experiment):
+            assert not isinstance(found, str) and "verbs" not in found
+            shown = describe(verb).partition("experiments (")[2]
+            assert f"\n  {experiment} " in shown and shown.partition(f"\n  {experiment} ")[2].strip()
+        else:
+            meant = " and ".join(f"gendesign {SHOWN.get(other, other)}" for other in verbs_of(experiment))
+            assert found.startswith(f"experiment={experiment} is for {meant}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("generate experiment=builder", "experiment=builder is for gendesign train generator=agent; those for generate: "),
+        ("train generator=agent experiment=perovskite", "is for gendesign generate; those for train generator=agent: builder"),
+        ("benchmark molecules experiment=builder", "those for benchmark: pretraining"),
+        ("benchmark molecules experiment=pretraining", "is for benchmark pretraining, not molecules"),
+        ("generate experiment=pretraining", "is for gendesign benchmark"),
+        ("train structure.xyz experiment=demo", "train has no experiments"),
+        ("generate experiment=hart", "did you mean heart?"),
+        ("generate experiment=heart generator=agent", "experiment=heart goes with generator=simgen, not agent"),
+        ("generate generator=agent generator/prior=circle", "no group 'generator/prior' here"),
+        ("generate screening=perovskites", "generator=simgen and screening=perovskites do not go together"),
+        ("generate generator=perovskite screening=quick", "do not go together"),
+        ("benchmark molecules generator=agent", "generator=agent has no generator.n_heavy_atoms"),
+        ("train generator=agent task=null", "cannot do without"),
+        ("generate generator.prior=circle", "write generator/prior=NAME"),
+        ("generate generator=simgen generator=agent", "generator is given twice"),
+        ("generate generator.likeness=nan", "a finite number is needed"),
+        ("generate n=99999999999999999999", "too large"),
+        ("generate output=null", "output=null: this key needs a value"),
+        ("generate output=", "output=: the value is missing"),
+        ("generate generator.elements=[C,N", "a bracket is not closed"),
+        ("generate screening.energy_deviation=low", "a number is needed"),
+    ],
+)  # fmt: skip
+def test_what_is_said(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "structure.xyz").write_text("1\n\nH 0 0 0\n")
+    assert cli.main(words.split()) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_values_of_keys_that_are_null_by_default():
+    assert value_of("init", "7", None) == "7" and value_of("generator.trajectory", "1e5", None) == "1e5"
+    assert value_of("screening.window", "0.50", None) == 0.5 and value_of("workers", "3", None) == 3
+    assert value_of("generator.prior.covariance", "[[1,0,0],[0,2,0],[0,0,3]]", None) == [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
+    assert value_of("something.new", "5", None) == 5 and value_of("something.new", "five", None) == "five"
+    for text in ("1,2", "[1,2]", "[[a]]", "[[1],nan]", "[[1,]]"):
+        with pytest.raises(SettingsError):
+            value_of("generator.prior.covariance", text, None)
+
+
+def test_every_key_that_is_null_by_default_has_a_kind():
+    """The kinds agree with the type hints of the classes that take these keys."""
+    import typing
+    from dataclasses import is_dataclass
+
+    from hydra.utils import get_object
+
+    for path in conf_folder().rglob("*.yaml"):
+        config = OmegaConf.to_container(OmegaConf.load(path))
+        sections = [config, *(value for value in config.values() if isinstance(value, dict))]
+        for section in sections:
+            target = get_object(section["_target_"]) if "_target_" in section else None
+            hints = typing.get_type_hints(target) if target is not None and is_dataclass(target) else {}
+            for key, value in section.items():
+                if value is not None or key in ("experiment", "prior", "teacher"):
+                    continue
+                assert key in NUMBERS | COUNTS | MATRICES | TEXTS, (path, key)
+                kinds = set(typing.get_args(hints.get(key, None)) or ())
+                if float in kinds or int in kinds:
+                    assert key in NUMBERS | COUNTS, (path, key)
+                elif str in kinds:
+                    assert key in TEXTS, (path, key)
