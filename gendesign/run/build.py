@@ -17,7 +17,8 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.relaxation import check_relaxable, relax
+from gendesign.relaxation import check_relaxable
+from gendesign.run.conditions import relaxing, with_conditions
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -69,18 +70,19 @@ def build_stages(
     else:
         generator, n = make(config.generator, potential=potential), config.n
     stages = Stages(generator, about=about(potential))
+    host = getattr(generator, "environment", None)
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
         for candidate in generator.candidates if files else ():
             check_relaxable(candidate, settings)
         stages = replace(
             stages,
-            relax=lambda candidates, report: relax(candidates, potential, settings, report),
+            relax=relaxing(host, potential, settings),
             screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
         )
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential)
-    return stages, n
+    return with_conditions(stages), n
 
 
 def make_run(

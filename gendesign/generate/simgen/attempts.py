@@ -95,6 +95,7 @@ def _hydrogenated(simgen: SimGen, swarm: Swarm, exploded: Tensor, sizes: list[in
             simgen.finishing.finalists,
             simgen.conditions.given,
             hydrogens,
+            simgen.environment,
         )
         groups.append([replace(p, particle=int(sound[p.particle])) for p in group])
         reasons.append(reason if len(sound) else "exploded during sampling")
