@@ -1,8 +1,8 @@
 """Relaxation beside a host: a wall keeps molecules off its fixed atoms, whose forces the potential knows nothing of.
 
-The wall is harmonic, E = stiffness/2 (L - d)^2 for every pair nearer than L, which is MARGIN of the sum of van der Waals
-radii above the distance at which the pair overlaps (structure/contacts.py). The optimizer follows the forces of potential
-and wall; the energies that are stored are the potential's own, the wall's stands beside them.
+The wall is harmonic, E = stiffness/2 (L - d)^2 for every pair nearer than L, which is MARGIN of the sum of van der
+Waals radii above the distance at which the pair overlaps (structure/contacts.py). The optimizer follows the forces of
+potential and wall; the energies that are stored are the potential's own, the wall's stands beside them.
 """
 
 from collections.abc import Callable, Sequence

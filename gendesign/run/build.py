@@ -139,9 +139,7 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential) ->
     )
 
 
-def remembered(
-    memory: Path, key: str, energy: Callable[[int], float | None], starts: int
-) -> float | None:
+def remembered(memory: Path, key: str, energy: Callable[[int], float | None], starts: int) -> float | None:
     """`energy(starts)`, which costs minutes, once a run: it is kept in the file `memory` of the run's folder."""
     kept = json.loads(memory.read_text()) if memory.is_file() else {}
     name = f"{key} {starts}"

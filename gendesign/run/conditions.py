@@ -1,4 +1,4 @@
-"""Requested conditions in a run: their checks beside the screening, their rows in the table, their names in summary.json."""
+"""Requested conditions in a run: checks beside the screening, rows in the table, names in summary.json."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,10 +1,10 @@
 """Contacts between a molecule and the fixed atoms of its host, and the distance from which a pair overlaps.
 
 Two atoms overlap when they are nearer than CONTACT times the sum of their van der Waals radii (Bondi). 0.75 is what
-PoseBusters allows between a ligand and its protein (Buttenschoen et al., Chem. Sci. 15, 3130, 2024). A hydrogen on N or
-O may come nearer to N, O or F: HYDROGEN_BOND is 1.50 Angstrom for O-H...O, where strong hydrogen bonds begin (Steiner,
-Angew. Chem. Int. Ed. 41, 48, 2002). The dimers of S22 (Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985, 2006) reach 0.877
-and 0.614 at equilibrium, and 0.801 and 0.553 when pressed to 0.9 of their distance: none of them overlaps.
+PoseBusters allows between a ligand and its protein (Buttenschoen et al., Chem. Sci. 15, 3130, 2024). A hydrogen on N
+or O may come nearer to N, O or F: HYDROGEN_BOND is 1.50 Angstrom for O-H...O, where strong hydrogen bonds begin
+(Steiner, Angew. Chem. Int. Ed. 41, 48, 2002). The dimers of S22 (Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985, 2006)
+reach 0.877 and 0.614 at equilibrium, and 0.801 and 0.553 when pressed to 0.9 of their distance: none of them overlaps.
 
 A host without hydrogens (a protein from X-rays) has atoms that are not seen: hydrogens of the molecule then keep
 HIDDEN more of the sum, which all S22 dimers satisfy at equilibrium when one partner loses its hydrogens. With metals

@@ -81,8 +81,8 @@ class Conditions:
     """What every molecule of a run must satisfy, and what it is paid for.
 
     `given` fragments stay as they are; no pattern of `forbidden` may occur; `reward` maps structures to energies (eV)
-    that the choice subtracts from the cost. Molecules keep off `host`. `ring` says how many of n heavy atoms a ring along
-    the shape has; molecules with such a ring are preferred (structure/rings.py).
+    that the choice subtracts from the cost. Molecules keep off `host`. `ring` says how many of n heavy atoms a ring
+    along the shape has; molecules with such a ring are preferred (structure/rings.py).
     """
 
     given: Given | None = None
@@ -113,8 +113,8 @@ class Conditions:
 class Proposal:
     """A hydrogenated structure, how many atoms it lost, its energy less the chemical potentials, its SMILES.
 
-    `broken` says which condition it breaks; `overlaps` whether it overlaps the host; `is_open` that it has no ring along a
-    closed shape.
+    `broken` says which condition it breaks; `overlaps` whether it overlaps the host; `is_open` that it has no ring
+    along a closed shape.
     """
 
     atoms: Atoms
@@ -218,7 +218,7 @@ def unsaturation(numbers: np.ndarray) -> float:
 def intact(atoms: Atoms, given: Given) -> bool:
     """Whether the first heavy atoms of a molecule are the given fragments: their bonds and their hydrogens."""
     sites = sites_of(atoms)
-    if sites is None:
+    if sites is None or len(sites.symbols) < len(given):
         return False
     among = {(min(i, j), max(i, j)) for i, j, _ in sites.bonds if max(i, j) < len(given)}
     counts = [len(sites.hydrogens[k]) for k in range(len(given))]

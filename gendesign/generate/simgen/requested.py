@@ -45,7 +45,13 @@ LEEWAY = 1.0  # Angstrom from the room of a pocket: atoms in hydrogen bonds come
 
 def conditions(simgen: SimGen) -> tuple[Condition, ...]:
     """A check, or a few, for every condition that `simgen` was given."""
-    found = [*_composition(simgen), *_fragments(simgen), *_host(simgen.environment), *_shape(simgen), *_likeness(simgen)]
+    found = [
+        *_composition(simgen),
+        *_fragments(simgen),
+        *_host(simgen.environment),
+        *_shape(simgen),
+        *_likeness(simgen),
+    ]
     found += [c for guidance in simgen.guidance for c in _guidance(guidance)] + _objective(simgen)
     return _distinct(found)
 
@@ -57,7 +63,9 @@ def _distinct(found: Sequence[Condition]) -> tuple[Condition, ...]:
         seen[condition.name] = count = seen.get(condition.name, 0) + 1
         if count > 1:
             name, title = f"{condition.name}_{count}", f"{condition.title} ({count})"
-            condition = Condition(name, title, condition.judge, condition.unit, condition.passes, condition.needs_molecule)
+            condition = Condition(
+                name, title, condition.judge, condition.unit, condition.passes, condition.needs_molecule
+            )
         out.append(condition)
     return tuple(out)
 
@@ -88,7 +96,9 @@ def _composition(simgen: SimGen) -> list[Condition]:
         out.append(Condition("counts", "counts of elements as asked for", partial(_counts, ranges, given)))
     if simgen.forbidden:
         rule = finish.Conditions(forbidden=simgen.conditions.forbidden)
-        out.append(Condition("forbidden", "without forbidden substructures", partial(_allowed, rule), needs_molecule=True))
+        out.append(
+            Condition("forbidden", "without forbidden substructures", partial(_allowed, rule), needs_molecule=True)
+        )
     return out
 
 
@@ -119,14 +129,12 @@ def _fragments(simgen: SimGen) -> list[Condition]:
         return []
     rule = finish.Conditions(given=simgen.frame.given)
     return [
-        Condition(
-            "fragments", "fragments intact and in place", partial(_intact, rule), "Angstrom", needs_molecule=True
-        )
+        Condition("fragments", "fragments intact and in place", partial(_intact, rule), "Angstrom", needs_molecule=True)
     ]
 
 
 def _intact(rule: finish.Conditions, subject: Subject) -> Finding:
-    shift = displacement(subject.atoms, rule.given) if len(subject.atoms) >= len(rule.given) else None
+    shift = displacement(subject.atoms, rule.given) if len(_heavy(subject.atoms)) >= len(rule.given) else None
     return _met(rule.broken_by(subject.atoms, subject.mol), shift)
 
 
