@@ -80,9 +80,7 @@ def make_shard(
     folder.write_shard(number, write)
 
 
-def generated(
-    generator: Generator, indices: Sequence[int], seed: int, memory: Memory, tell: Tell
-) -> list[Candidate]:
+def generated(generator: Generator, indices: Sequence[int], seed: int, memory: Memory, tell: Tell) -> list[Candidate]:
     """One candidate per attempt, in their order; generators that remember are given the shard's memory."""
     found = []
     for candidate in generator.generate(indices, seed=seed, **({"memory": memory} if remembers(generator) else {})):

@@ -10,7 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
 from gendesign.generate.simgen import SimGen
-from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose
+from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose, hydrogenated
 from gendesign.generate.simgen.guidance import guidances
 from gendesign.generate.simgen.hydrogen import likely
 from gendesign.generate.simgen.requested import Nearest
@@ -190,6 +190,17 @@ def test_hydrogens_keep_off_the_host():
 
     assert host.overlap(bare) and nearest(beside) > nearest(bare) + 0.3
     assert option.placed(host).score >= option.placed().score - 4.0 * host.overlaps(beside) - 1e-9
+
+
+def test_closed_rings_are_among_the_finalists():
+    """A ring of six and chains of six, which are likelier each: one finalist is left."""
+    ring = np.array(
+        [[1.53 * np.cos(t), 1.53 * np.sin(t), 0.25 * (-1) ** k] for k, t in enumerate(np.arange(6) * np.pi / 3)]
+    )
+    chain = np.array([[1.25 * k, 0.44 * (-1) ** k, 0.0] for k in range(6)])
+    numbers, positions = np.full((2, 6), 6), np.stack([chain, ring])
+    (first,), _ = hydrogenated(numbers, positions, 1, conditions=Conditions(ring=Circle().ring))
+    assert first.atoms.get_chemical_formula() == "C6H12" and first.particle == 1
 
 
 def test_overlapping_and_open_ones_come_last():

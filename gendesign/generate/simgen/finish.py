@@ -132,15 +132,16 @@ def hydrogenated(
     numbers: np.ndarray,
     positions: np.ndarray,
     limit: int,
-    given: Given | None = None,
     hydrogens: int | None = None,
-    host: Host | None = None,
+    conditions: Conditions = Conditions(),
 ) -> tuple[list[Proposal], str]:
     """Distinct hydrogenated structures of one molecule's particles, likeliest first; and why there is none.
 
-    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, which holds the `given`
-    ones, are dropped and counted. Those with as many `hydrogens` as are wanted come first. Hydrogens keep off `host`.
+    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, which holds the given ones
+    of `conditions`, are dropped and counted. Those with as many `hydrogens` as are wanted come first, then those with
+    the ring that is asked for. Hydrogens keep off the host.
     """
+    given = conditions.given
     found: dict[str, tuple[float, Unplaced, int, int]] = {}
     reason = "no particle"
     for k, (own, x) in enumerate(zip(numbers, positions, strict=True)):
@@ -156,14 +157,14 @@ def hydrogenated(
             reason = unsaturable(own[piece], x[piece], given)
         for option in options:
             wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
-            score = option.score / len(piece) - 10.0 * dropped - 20.0 * wrong
+            score = option.score / len(piece) - 10.0 * dropped - 20.0 * wrong - 5.0 * conditions.is_open(option.mol)
             if option.smiles not in found or found[option.smiles][0] < score:
                 found[option.smiles] = score, option, dropped, k
     # placing hydrogens costs more than all before, so only twice as many get them as will be kept
     hopeful = sorted(found.values(), key=lambda row: -row[0])[: 2 * limit]
     ranked = []
     for score, option, dropped, k in hopeful:
-        placed, n = option.placed(host), len(option.numbers)
+        placed, n = option.placed(conditions.host), len(option.numbers)
         ranked.append((score + (placed.score - option.score) / n, Proposal(placed.atoms, n, dropped, particle=k)))
     ranked.sort(key=lambda row: -row[0])
     return [proposal for _, proposal in ranked[:limit]], reason

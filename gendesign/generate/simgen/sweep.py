@@ -94,8 +94,8 @@ def sites_of(atoms: Atoms) -> Sites | None:
 def substitutions(atoms: Atoms, elements: Sequence[int], fixed: int = 0, host: Host | None = None) -> list[Atoms]:
     """The structure of every allowed exchange at a heavy atom; the first `fixed` keep their elements.
 
-    New hydrogens keep off `host`. Heavy atoms come first in each structure. Nothing for a molecule whose bonds cannot be
-    perceived.
+    New hydrogens keep off `host`. Heavy atoms come first in each structure. Nothing for a molecule whose bonds cannot
+    be perceived.
     """
     sites = sites_of(atoms)
     if sites is None:
