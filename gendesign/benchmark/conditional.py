@@ -30,11 +30,11 @@ from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.potential import Potential
 from gendesign.relaxation import relax
 from gendesign.run.build import load, make
-from gendesign.screening.shape import tanimoto
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import write_atomically, write_extxyz
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.volumes import tanimoto
 
 CASES = Path(__file__).parent / "cases"
 FORMULAS = ("C7H8N2O2", "C6H12O", "C4H9NO2", "C10H14", "C8H10O2", "C5H6N2", "C9H10O2", "C3H7NO2", "C7H12N2", "C6H5NO2")

@@ -19,9 +19,10 @@ from omegaconf import DictConfig
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.processes import SERIAL, Pool, Spread
-from gendesign.relaxation import Relaxation, relax
+from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
+from gendesign.run.conditions import relaxing, with_conditions
 from gendesign.run.domain import judge_files, judge_generator, say
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
@@ -90,18 +91,19 @@ def build_stages(
         generator, n = make(config.generator, potential=potential), config.n
         warnings = judge_generator(generator, potential, config)
     stages = Stages(generator, about={**about(potential), "warnings": warnings})
+    host = getattr(generator, "environment", None)
     if config.get("relaxation") is not None:
         settings = make(config.relaxation)
         stages = replace(
             stages,
-            relax=lambda candidates, report: relax(candidates, potential, settings, report, spread),
+            relax=relaxing(host, potential, settings, spread),
             screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
         )
         if files:  # structures of the user, which are of interest before too
             stages = _comparing(stages, config, potential, settings, spread)
     if config.get("screening") is not None:
         stages = _with_screening(stages, config, potential, spread)
-    return stages, n
+    return with_conditions(stages), n
 
 
 def _comparing(
@@ -230,9 +232,7 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential, sp
     )
 
 
-def remembered(
-    memory: Path, key: str, energy: Callable[[int], float | None], starts: int
-) -> float | None:
+def remembered(memory: Path, key: str, energy: Callable[[int], float | None], starts: int) -> float | None:
     """`energy(starts)`, which costs minutes, once a run: it is kept in the file `memory` of the run's folder."""
     kept = json.loads(memory.read_text()) if memory.is_file() else {}
     name = f"{key} {starts}"

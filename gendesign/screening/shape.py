@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
-from rdkit import Chem
-from rdkit.Chem import rdShapeHelpers
-from rdkit.Geometry import Point3D
 
 from gendesign.screening.validity import unusable
-from gendesign.structure.clouds import MESHES, PLAIN, heavy_atoms, inside_mesh, read_cloud, read_mesh, thinned
+from gendesign.structure.clouds import MESHES, PLAIN, heavy_atoms, inside_mesh, read_cloud, read_mesh
 from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.volumes import filled, tanimoto
 
 NAME = "shape_tanimoto"
-APART = 1.2  # Angstrom between the carbons that stand for a cloud: bonded atoms are hardly closer
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,7 @@ class ShapeCheck:
         points = read_cloud(self.target) if kind in PLAIN else inside_mesh(read_mesh(self.target))
         if not len(points):
             raise UserError(f"{self.target}: the body holds no point; scale it to the size of a molecule, in Angstrom")
-        points = thinned(points, APART)
-        return Atoms("C" * len(points), points)
+        return filled(points)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         return [self._verdict(candidate) for candidate in candidates]
@@ -57,25 +52,3 @@ class ShapeCheck:
             return Verdict(candidate.index, NAME, None if self.least is None else False, reason=reason)
         value = tanimoto(heavy, self.atoms)
         return Verdict(candidate.index, NAME, None if self.least is None else value >= self.least, value)
-
-
-def tanimoto(first: Atoms, second: Atoms) -> float:
-    """Volume shared by two sets of atoms divided by the volume of their union, in [0, 1], on RDKit's grid."""
-    if np.linalg.norm(first.positions.mean(0) - second.positions.mean(0)) > np.sum(
-        [np.ptp(a.positions, axis=0).max() + 2 * REACH for a in (first, second)]
-    ):
-        return 0.0  # RDKit's grid spans both; candidates far away would make it large
-    return 1.0 - rdShapeHelpers.ShapeTanimotoDist(_mol(first), _mol(second))
-
-
-REACH = 4.0  # Angstrom, more than any atom's radius on that grid
-
-
-def _mol(atoms: Atoms) -> Chem.Mol:
-    """Atoms without bonds, which is all that volumes need."""
-    mol, conformer = Chem.RWMol(), Chem.Conformer(len(atoms))
-    for k, (number, position) in enumerate(zip(atoms.numbers, atoms.positions, strict=True)):
-        mol.AddAtom(Chem.Atom(int(number)))
-        conformer.SetAtomPosition(k, Point3D(*map(float, position)))
-    mol.AddConformer(conformer)
-    return mol.GetMol()

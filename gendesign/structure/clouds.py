@@ -49,11 +49,16 @@ def heavy_atoms(path: str | Path) -> Atoms:
 
     SDF is read without the demands that a potential makes: a shape may be charged and needs no hydrogens.
     """
+    atoms = all_atoms(path)
+    return atoms[atoms.numbers > 1]
+
+
+def all_atoms(path: str | Path) -> Atoms:
+    """The first structure of a file as `heavy_atoms` reads it, with those hydrogens that it has. Raises UserError."""
     path = _existing(path)
     is_sdf = path.suffix.lower() in SDF_SUFFIXES
     atoms = _first_of_sdf(path) if is_sdf else read_structures([path], hydrogens="ignore")[0].atoms
-    atoms = atoms[atoms.numbers > 1]
-    if not len(atoms):
+    if not (atoms.numbers > 1).any():
         raise UserError(f"{path}: its first structure holds no heavy atom; give a molecule with at least one")
     return atoms
 

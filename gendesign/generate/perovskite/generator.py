@@ -145,9 +145,7 @@ class Perovskite:
         made by a spread."""
         return {"decomposition": self.precursors, "rivals": self.rivals}
 
-    def generate(
-        self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL
-    ) -> Iterator[Candidate]:
+    def generate(self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure.
 
         They come as they end. What `memory` holds of an earlier call, interrupted, is not made again.

@@ -93,8 +93,8 @@ def _hydrogenated(simgen: SimGen, swarm: Swarm, exploded: Tensor, sizes: list[in
             numbers[own].reshape(-1, n)[sound],
             positions[own].reshape(-1, n, 3)[sound],
             simgen.finishing.finalists,
-            simgen.conditions.given,
             hydrogens,
+            simgen.conditions,
         )
         groups.append([replace(p, particle=int(sound[p.particle])) for p in group])
         reasons.append(reason if len(sound) else "exploded during sampling")

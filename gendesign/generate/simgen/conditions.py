@@ -1,4 +1,4 @@
-"""From the settings of a run to what its molecules are held to: sizes, fragments, patterns, priors, walls."""
+"""From the settings of a run to what its molecules are held to: sizes, fragments, patterns, priors, the host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rdkit import Chem
 
 from gendesign.generate.simgen.fragments import Fragments, Joining
 from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
-from gendesign.generate.simgen.shape_prior import HostRepulsion
-from gendesign.structure.clouds import heavy_atoms
+from gendesign.structure.clouds import all_atoms
+from gendesign.structure.contacts import Host
 from gendesign.structure.formula import parse_range
 from gendesign.structure.types import Score, UserError
 
@@ -87,11 +87,11 @@ def priors(simgen: SimGen) -> list[Score]:
     return [GaussianPrior(shapes_of(large or simgen.skeletons), simgen.steps)]
 
 
-def walls(simgen: SimGen) -> list[Score]:
-    """What keeps molecules off a host, and off that of a pocket."""
-    host = heavy_atoms(simgen.host) if isinstance(simgen.host, str) else simgen.host
-    hosts = [host, getattr(getattr(simgen.prior, "shape", None), "host", None)]
-    return [HostRepulsion.of(atoms) for atoms in hosts if atoms is not None]
+def host(simgen: SimGen) -> Host | None:
+    """What molecules keep off: all atoms of the host and of the pocket's surroundings; None without either."""
+    own = all_atoms(simgen.host) if isinstance(simgen.host, str) else simgen.host
+    found = [a for a in (own, getattr(getattr(simgen.prior, "shape", None), "host", None)) if a is not None]
+    return Host.of(*found) if found else None
 
 
 def _index(given: int | str) -> int:

@@ -17,8 +17,11 @@ from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, uns
 from gendesign.generate.simgen.skeleton import VALENCE, Given
 from gendesign.generate.simgen.sweep import permutations, sites_of, substitutions
 from gendesign.potential import Potential
-from gendesign.relaxation import Relaxation, relax
+from gendesign.relaxation import Relaxation
+from gendesign.relaxation.environment import relax_beside
 from gendesign.structure.bonds import perceive
+from gendesign.structure.contacts import Host
+from gendesign.structure.rings import is_closed
 from gendesign.structure.types import UserError
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
@@ -78,12 +81,19 @@ class Conditions:
     """What every molecule of a run must satisfy, and what it is paid for.
 
     `given` fragments stay as they are; no pattern of `forbidden` may occur; `reward` maps structures to energies (eV)
-    that the choice subtracts from the cost.
+    that the choice subtracts from the cost. Molecules keep off `host`. `ring` says how many of n heavy atoms a ring
+    along the shape has; molecules with such a ring are preferred (structure/rings.py).
     """
 
     given: Given | None = None
     forbidden: Sequence[Chem.Mol] = ()
     reward: Callable[[Sequence[Atoms]], np.ndarray] | None = None
+    host: Host | None = None
+    ring: Callable[[int], float] | None = None
+
+    def is_open(self, mol: Chem.Mol) -> bool:
+        """Whether a ring along the shape was asked for and the molecule has none."""
+        return self.ring is not None and not is_closed(mol, self.ring(mol.GetNumHeavyAtoms()))
 
     def broken_by(self, atoms: Atoms, mol: Chem.Mol) -> str:
         """Which condition a finished molecule breaks, in words; '' for none."""
@@ -101,7 +111,11 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A hydrogenated structure, how many atoms it lost, its energy less the chemical potentials, its SMILES."""
+    """A hydrogenated structure, how many atoms it lost, its energy less the chemical potentials, its SMILES.
+
+    `broken` says which condition it breaks; `overlaps` whether it overlaps the host; `is_open` that it has no ring
+    along a closed shape.
+    """
 
     atoms: Atoms
     n_heavy: int
@@ -110,16 +124,24 @@ class Proposal:
     smiles: str | None = None
     broken: str = ""
     particle: int = 0
+    overlaps: bool = False
+    is_open: bool = False
 
 
 def hydrogenated(
-    numbers: np.ndarray, positions: np.ndarray, limit: int, given: Given | None = None, hydrogens: int | None = None
+    numbers: np.ndarray,
+    positions: np.ndarray,
+    limit: int,
+    hydrogens: int | None = None,
+    conditions: Conditions = Conditions(),
 ) -> tuple[list[Proposal], str]:
     """Distinct hydrogenated structures of one molecule's particles, likeliest first; and why there is none.
 
-    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, which holds the `given`
-    ones, are dropped and counted. Those with as many `hydrogens` as are wanted come first.
+    numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, which holds the given ones
+    of `conditions`, are dropped and counted. Those with as many `hydrogens` as are wanted come first, then those with
+    the ring that is asked for. Hydrogens keep off the host.
     """
+    given = conditions.given
     found: dict[str, tuple[float, Unplaced, int, int]] = {}
     reason = "no particle"
     for k, (own, x) in enumerate(zip(numbers, positions, strict=True)):
@@ -135,14 +157,14 @@ def hydrogenated(
             reason = unsaturable(own[piece], x[piece], given)
         for option in options:
             wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
-            score = option.score / len(piece) - 10.0 * dropped - 20.0 * wrong
+            score = option.score / len(piece) - 10.0 * dropped - 20.0 * wrong - 5.0 * conditions.is_open(option.mol)
             if option.smiles not in found or found[option.smiles][0] < score:
                 found[option.smiles] = score, option, dropped, k
     # placing hydrogens costs more than all before, so only twice as many get them as will be kept
     hopeful = sorted(found.values(), key=lambda row: -row[0])[: 2 * limit]
     ranked = []
     for score, option, dropped, k in hopeful:
-        placed, n = option.placed(), len(option.numbers)
+        placed, n = option.placed(conditions.host), len(option.numbers)
         ranked.append((score + (placed.score - option.score) / n, Proposal(placed.atoms, n, dropped, particle=k)))
     ranked.sort(key=lambda row: -row[0])
     return [proposal for _, proposal in ranked[:limit]], reason
@@ -154,9 +176,10 @@ def judged(
     steps: int,
     conditions: Conditions = Conditions(),
 ) -> list[list[Proposal]]:
-    """Every proposal after `steps` of relaxation, in shared batches; exploded ones left out, SMILES None if invalid."""
-    flat = [p for group in proposals for p in group]
-    relaxed = iter(relax([p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)))
+    """Every proposal after `steps` of relaxation beside the host, in shared batches; exploded ones left out, SMILES
+    None if invalid."""
+    flat, host = [p for group in proposals for p in group], conditions.host
+    relaxed = iter(relax_beside(host, [p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)))
     out: list[list[Proposal]] = []
     for group in proposals:
         kept = []
@@ -175,6 +198,8 @@ def judged(
                     None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
                     "" if mol is None else conditions.broken_by(bare, mol),
                     proposal.particle,
+                    host is not None and host.overlaps(bare) > 0,
+                    mol is not None and conditions.is_open(mol),
                 )
             )
         out.append(kept)
@@ -194,7 +219,7 @@ def unsaturation(numbers: np.ndarray) -> float:
 def intact(atoms: Atoms, given: Given) -> bool:
     """Whether the first heavy atoms of a molecule are the given fragments: their bonds and their hydrogens."""
     sites = sites_of(atoms)
-    if sites is None:
+    if sites is None or len(sites.symbols) < len(given):
         return False
     among = {(min(i, j), max(i, j)) for i, j, _ in sites.bonds if max(i, j) < len(given)}
     counts = [len(sites.hydrogens[k]) for k in range(len(given))]
@@ -209,8 +234,12 @@ def choose(
     u: float,
     conditions: Conditions = Conditions(),
 ) -> Proposal:
-    """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid, unbroken and complete ones first."""
-    rank = [(p.smiles is None, bool(p.broken), goal.missed_by(p.atoms.numbers, elements), p.dropped) for p in group]
+    """Draw one by exp(-cost/temperature), the cost as `Finish` says; valid, unbroken and complete ones first, and
+    among these such as keep off the host and close their ring."""
+    rank = [
+        (p.smiles is None, p.overlaps, bool(p.broken), goal.missed_by(p.atoms.numbers, elements), p.is_open, p.dropped)
+        for p in group
+    ]
     best = [p for p, r in zip(group, rank, strict=True) if r == min(rank)]
     cost = np.array(
         [
@@ -251,11 +280,11 @@ def swept(
         if proposal is not None and proposal.smiles is not None:
             now = mismatch(proposal.atoms.numbers, goal.composition, elements)
             if goal.exact and now == 0:
-                options = permutations(proposal.atoms, fixed)
+                options = permutations(proposal.atoms, fixed, conditions.host)
             else:
                 options = [
                     atoms
-                    for atoms in substitutions(proposal.atoms, elements, fixed)
+                    for atoms in substitutions(proposal.atoms, elements, fixed, conditions.host)
                     if (whole and not goal.exact) or mismatch(atoms.numbers, goal.composition, elements) <= now
                 ]
         groups.append(

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
-from gendesign.generate.simgen import attempts, composition, conditions, finish, kernel
+from gendesign.generate.simgen import attempts, composition, conditions, finish, kernel, requested
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, placed_elements
 from gendesign.generate.simgen.fragments import Fragments
@@ -19,12 +19,15 @@ from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
+from gendesign.generate.simgen.shape_prior import HostRepulsion
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.generate.simgen.trajectory import Track, prepare
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.structure.conditions import Condition
+from gendesign.structure.contacts import Host
 from gendesign.structure.types import Candidate, Score, UserError
 
 
@@ -130,7 +133,18 @@ class SimGen:
         """What every molecule must satisfy, and what it is paid for."""
         given = None if self.frame is None else self.frame.given
         reward = None if self.objective is None else self._reward
-        return finish.Conditions(given, conditions.patterns(self.forbidden), reward)
+        ring = getattr(getattr(self.prior, "shape", None), "ring", None)
+        return finish.Conditions(given, conditions.patterns(self.forbidden), reward, self.environment, ring)
+
+    @cached_property
+    def environment(self) -> Host | None:
+        """The host that molecules keep off while they are sampled, finished and, by the run, relaxed."""
+        return conditions.host(self)
+
+    @cached_property
+    def requested(self) -> tuple[Condition, ...]:
+        """What was asked for, as checks of the finished candidates."""
+        return requested.conditions(self)
 
     @cached_property
     def paying(self) -> Objective:
@@ -199,8 +213,8 @@ class SimGen:
 
     @cached_property
     def walls(self) -> list[Score]:
-        """What keeps molecules off a host."""
-        return conditions.walls(self)
+        """What keeps molecules off a host while they are sampled."""
+        return [] if self.environment is None else [HostRepulsion.of(self.environment)]
 
     def prepare(self) -> None:
         """Make what all calls of `generate` share, so that processes forked from this one need not."""

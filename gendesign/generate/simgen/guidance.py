@@ -58,6 +58,11 @@ class Guidance:
         return getattr(self.function, "__name__", type(self.function).__name__)
 
     @property
+    def energy(self) -> Energy:
+        """The function itself."""
+        return self._resolved
+
+    @property
     def _resolved(self) -> Energy:
         if not isinstance(self.function, str):
             return self.function

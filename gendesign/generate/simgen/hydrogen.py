@@ -22,6 +22,7 @@ from gendesign.generate.simgen.skeleton import (
     perceive,
     pieces,
 )
+from gendesign.structure.contacts import Host
 
 __all__ = ["Saturated", "Unplaced", "bonds_of_skeleton", "components", "likely", "saturate", "unsaturable"]
 
@@ -80,21 +81,22 @@ class Unplaced:
     smiles: str
     given: Given | None = None
 
-    def placed(self) -> Saturated:
-        """With hydrogens; hydrogens that clash cost likelihood."""
+    def placed(self, host: Host | None = None) -> Saturated:
+        """With hydrogens, which keep off `host`; hydrogens that clash and atoms that overlap it cost likelihood."""
         symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
         counts, known = self.assignment.hydrogens, {}
         if self.given is not None:  # what is known counts, in S(H) of a sulfone too, which valences alone do not tell
             known = dict(enumerate(self.given.hydrogen_positions))
             counts = (*map(len, self.given.hydrogen_positions), *counts[len(self.given) :])
-        hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known)
+        hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known, host)
         parents = [a for a, count in enumerate(counts) for _ in range(count)]
         atoms = Atoms(self.numbers, self.positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
         kekule = Chem.Mol(self.mol)
         Chem.Kekulize(kekule, clearAromaticFlags=True)
         bonds = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
         bonds += [(a, len(self.numbers) + k, 1) for k, a in enumerate(parents)]
-        score = self.score + CLASH_PENALTY * clashes(atoms, parents)
+        overlaps = 0 if host is None else host.overlaps(atoms)
+        score = self.score + CLASH_PENALTY * (clashes(atoms, parents) + overlaps)
         return Saturated(atoms, tuple(bonds), float(score), self.smiles)
 
 

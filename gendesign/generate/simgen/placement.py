@@ -8,12 +8,17 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from ase.data import chemical_symbols
+
+from gendesign.structure.contacts import Host
 
 X_H = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34, "F": 0.92, "Cl": 1.28, "Br": 1.41, "I": 1.61}  # Angstrom
 EQUAL = 1e-6  # of costs, which are of the order of one
 # Angle heavy - X - H in degrees of an sp3-like atom with one neighbour.
 ANGLE = {"C": 109.5, "N": 109.0, "O": 107.0, "S": 96.0}
 CONTACT = {"H": 2.2, "C": 2.4, "N": 2.3, "O": 2.2, "F": 2.2, "S": 2.6, "Cl": 2.6, "Br": 2.8, "I": 3.0}  # to hydrogen
+OTHER = 2.6  # the same for elements that only hosts have
+NEARBY = 5.0  # Angstrom from a molecule to the farthest atoms of a host that matter to its hydrogens
 HYDROGEN_BOND = 1.7  # Angstrom: contact of a hydrogen on N or O with an acceptor
 AZIMUTHS = np.radians(np.arange(0, 360, 15))
 SWEEPS = 2
@@ -28,6 +33,7 @@ class Frame:
     bonds: dict[int, dict[int, int]]  # atom -> neighbour -> order, heavy atoms only
     kinds: tuple[str, ...]
     placed: dict[int, np.ndarray]  # heavy atom -> its hydrogens [h, 3]
+    host: Host | None = None  # fixed atoms that hydrogens keep off
 
     def pi(self, atom: int) -> int:
         """Number of pi bonds the atom takes part in (nitro and azide nitrogen count as one)."""
@@ -38,13 +44,15 @@ class Frame:
         return any(self.pi(k) and self.symbols[k] != "S" for k in self.bonds[atom])
 
 
-def place(symbols, positions, bonds, kinds, hydrogens, known: dict[int, np.ndarray] | None = None) -> np.ndarray:
+def place(
+    symbols, positions, bonds, kinds, hydrogens, known: dict[int, np.ndarray] | None = None, host: Host | None = None
+) -> np.ndarray:
     """Positions [sum(hydrogens), 3] in Angstrom, in the order of their heavy atoms.
 
     symbols and kinds per heavy atom, positions [atoms, 3], bonds (i, j, order), hydrogens per heavy atom; `known`
-    ones, atom -> [h, 3], stay where they are.
+    ones, atom -> [h, 3], stay where they are. Hydrogens keep off the atoms of `host`.
     """
-    frame = _frame(symbols, positions, bonds, kinds)
+    frame = _frame(symbols, positions, bonds, kinds, host)
     frame.placed.update({atom: x for atom, x in (known or {}).items() if len(x)})
     waiting = []
     for atom, count in enumerate(hydrogens):
@@ -63,18 +71,28 @@ def place(symbols, positions, bonds, kinds, hydrogens, known: dict[int, np.ndarr
     return np.concatenate(parts) if parts else np.zeros((0, 3))
 
 
-def place_at(symbols, positions, bonds, kinds, placed: dict[int, np.ndarray], atom: int, count: int) -> np.ndarray:
+def place_at(
+    symbols,
+    positions,
+    bonds,
+    kinds,
+    placed: dict[int, np.ndarray],
+    atom: int,
+    count: int,
+    host: Host | None = None,
+) -> np.ndarray:
     """Positions [count, 3] of the hydrogens of one atom, where all others have theirs: `placed`, atom -> [h, 3]."""
-    frame = _frame(symbols, positions, bonds, kinds)
+    frame = _frame(symbols, positions, bonds, kinds, host)
     frame.placed.update({a: x for a, x in placed.items() if len(x) and a != atom})
     return _best(frame, atom, count) if count else np.zeros((0, 3))
 
 
-def _frame(symbols, positions, bonds, kinds) -> Frame:
+def _frame(symbols, positions, bonds, kinds, host: Host | None) -> Frame:
     neighbours: dict[int, dict[int, int]] = {a: {} for a in range(len(symbols))}
     for i, j, order in bonds:
         neighbours[i][j] = neighbours[j][i] = order
-    return Frame(list(symbols), np.asarray(positions, float), neighbours, tuple(kinds), {})
+    x = np.asarray(positions, float)
+    return Frame(list(symbols), x, neighbours, tuple(kinds), {}, None if host is None else host.near(x, NEARBY))
 
 
 def _best(frame: Frame, atom: int, count: int) -> np.ndarray:
@@ -184,7 +202,7 @@ def _cost(frame: Frame, atom: int, options: np.ndarray) -> np.ndarray:
     cost = np.zeros(len(options))
     if symbols:
         donor = frame.symbols[atom] in "NO"
-        contact = np.array([CONTACT[s] for s in symbols])
+        contact = np.array([CONTACT.get(s, OTHER) for s in symbols])
         pull = np.zeros(len(symbols))
         if donor:
             acceptor = np.array([s in ("N", "O", "F") for s in symbols])
@@ -198,13 +216,19 @@ def _cost(frame: Frame, atom: int, options: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(frame: Frame, atom: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Symbols, positions and polarity (hydrogen on N or O) of all atoms except the centre and its neighbours."""
+    """Symbols, positions and polarity (hydrogen on N or O) of all atoms except the centre and its neighbours, those
+    of the host included."""
     near = {atom, *frame.bonds[atom]}
     far = [k for k in range(len(frame.symbols)) if k not in near]
     hydrogens = [(x, frame.symbols[k] in "NO") for k, rows in frame.placed.items() if k != atom for x in rows]
     positions = [frame.positions[k] for k in far] + [x for x, _ in hydrogens]
     polar = np.array([False] * len(far) + [p for _, p in hydrogens], bool)
-    return [frame.symbols[k] for k in far] + ["H"] * len(hydrogens), np.array(positions).reshape(-1, 3), polar
+    found, symbols = np.array(positions).reshape(-1, 3), [frame.symbols[k] for k in far] + ["H"] * len(hydrogens)
+    if frame.host is not None:
+        found = np.concatenate([found, frame.host.positions])
+        symbols += [chemical_symbols[z] for z in frame.host.numbers]
+        polar = np.concatenate([polar, frame.host.polar])
+    return symbols, found, polar
 
 
 def _torsion(frame: Frame, atom: int, end: int, options: np.ndarray) -> np.ndarray:

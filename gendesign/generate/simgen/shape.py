@@ -1,7 +1,8 @@
 """Shapes with a name, sized for a number of atoms. Shapes from files are in shape_files.py.
 
 A shape gives `points(n)` (points, 3) in Angstrom for a molecule of n heavy atoms, neighbours in space close to each
-other in the list, and states its `skin`: how far from the nearest point an atom still counts as in the shape.
+other in the list, and states its `skin`: how far from the nearest point an atom still counts as in the shape. One that
+runs around a hole has `ring(n)`: how many of n atoms a ring along it has.
 """
 
 from collections.abc import Callable
@@ -62,6 +63,9 @@ class Circle:
         angle = 2 * np.pi * np.arange(PER_ATOM * n) / (PER_ATOM * n)
         return radius * np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
 
+    def ring(self, n: int) -> float:
+        return n if self.radius is None else min(n, 2 * np.pi * self.radius / CHAIN)
+
 
 @dataclass(frozen=True)
 class Heart:
@@ -74,15 +78,22 @@ class Heart:
         require_positive("size", self.size)
 
     def points(self, n: int) -> np.ndarray:
-        t = np.linspace(0, 2 * np.pi, 2001)
-        # a common closed curve that looks like a heart; its width is 32
-        y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
-        curve = np.stack([16 * np.sin(t) ** 3, y, 0 * t], -1)
-        walked = np.concatenate([[0.0], np.linalg.norm(np.diff(curve, axis=0), axis=1).cumsum()])
+        curve, walked = _heart()
         scale = CHAIN * n / walked[-1] if self.size is None else self.size / 32
         even = walked[-1] * np.arange(PER_ATOM * n) / (PER_ATOM * n)
         points = np.stack([np.interp(even, walked, curve[:, k]) for k in range(3)], -1)
         return scale * (points - points.mean(0))
+
+    def ring(self, n: int) -> float:
+        return n if self.size is None else min(n, _heart()[1][-1] * self.size / 32 / CHAIN)
+
+
+def _heart() -> tuple[np.ndarray, np.ndarray]:
+    """Points (points, 3) of a common closed curve that looks like a heart, 32 wide, and the length up to each."""
+    t = np.linspace(0, 2 * np.pi, 2001)
+    y = 13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t)
+    curve = np.stack([16 * np.sin(t) ** 3, y, 0 * t], -1)
+    return curve, np.concatenate([[0.0], np.linalg.norm(np.diff(curve, axis=0), axis=1).cumsum()])
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,11 @@ class Torus:
         corner = np.array([radius + tube, radius + tube, tube])
         points = grid_where(inside, -corner, corner, min(spacing_for(2 * np.pi**2 * radius * tube**2), tube))
         return points[np.argsort(np.arctan2(points[:, 1], points[:, 0]), kind="stable")]
+
+    def ring(self, n: int) -> float:
+        # the shortest way around the hole, along the inner side of the tube
+        radius, tube = self.size(n)
+        return min(n, 2 * np.pi * max(radius - tube, tube) / CHAIN)
 
 
 def _root(excess: Callable[[float], float], low: float, high: float) -> float:

@@ -8,12 +8,15 @@ from typing import ClassVar
 import numpy as np
 from ase import Atoms
 from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from gendesign.generate.simgen.shape import VOLUME, require_positive
 from gendesign.structure.clouds import (
     FINEST,
     MOST,
+    all_atoms,
     grid_where,
     heavy_atoms,
     inside_mesh,
@@ -143,18 +146,25 @@ class Pocket:
 
     @cached_property
     def _all_of_host(self) -> Atoms:
-        atoms = heavy_atoms(self.path)
+        """The host with its hydrogens, where the file has them; those of what is left out are left out too."""
+        atoms = all_atoms(self.path)
         own = np.zeros(len(atoms), dtype=bool)
         if "residuenames" in atoms.arrays:
             own |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
+        heavy, hydrogen = np.flatnonzero(atoms.numbers > 1), np.flatnonzero(atoms.numbers == 1)
         if self.ligand is not None:
-            own |= cKDTree(self._centres).query(atoms.positions)[0] < SAME
+            own[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
+        if len(hydrogen):
+            own[hydrogen] |= own[heavy[cKDTree(atoms.positions[heavy]).query(atoms.positions[hydrogen])[1]]]
+        if own[heavy].all():
+            raise UserError(f"{self.path}: without water and the ligand no atom is left; give the host of the pocket")
         return atoms[~own]
 
     @cached_property
     def _points(self) -> np.ndarray:
-        """The largest connected room, the points nearest to the centre first."""
-        host, centres = cKDTree(self._all_of_host.positions), cKDTree(self._centres)
+        """The largest connected room, those points first that are reached first from its middle (`_way`)."""
+        atoms = self._all_of_host
+        host, centres = cKDTree(atoms.positions[atoms.numbers > 1]), cKDTree(self._centres)
 
         def inside(x: np.ndarray) -> np.ndarray:
             far = host.query(x)[0]
@@ -168,11 +178,16 @@ class Pocket:
                 f"least contact={self.contact} from the host; mend the centre, lower contact, or raise radius or reach"
             )
         points = _largest_room(points, FINEST)
-        return points[np.argsort(centres.query(points)[0], kind="stable")]
+        return points[np.argsort(_way(points, centres.query(points)[0], self._centres, FINEST), kind="stable")]
+
+    @property
+    def room(self) -> np.ndarray:
+        """All grid points (points, 3) of the pocket, however many atoms are to lie in it."""
+        return self._points
 
     @cached_property
     def host(self) -> Atoms:
-        """Heavy atoms of the host within NEARBY Angstrom of the pocket's points."""
+        """Atoms of the host within NEARBY Angstrom of the pocket's points."""
         far = cKDTree(self._points).query(self._all_of_host.positions)[0]
         return self._all_of_host[far <= NEARBY]
 
@@ -189,6 +204,20 @@ def _largest_room(points: np.ndarray, spacing: float) -> np.ndarray:
     filled[tuple(cell.T)] = True
     label = ndimage.label(filled)[0][tuple(cell.T)]
     return points[label == np.bincount(label).argmax()]
+
+
+def _way(points: np.ndarray, off: np.ndarray, centres: np.ndarray, spacing: float) -> np.ndarray:
+    """Length (points,) of the shortest way through a grid's `points` (points, 3) from the middle of the `centres`.
+
+    Steps count more the farther they are `off` (points,) the centres, in Angstrom. A part of the room that ends at some
+    length is one piece, which follows the ligand: points that are merely near to one of its atoms would lie apart.
+    """
+    tree = cKDTree(points)
+    middle = centres[np.argmin(np.linalg.norm(centres - centres.mean(0), axis=1))]
+    pairs = tree.query_pairs(1.8 * spacing, output_type="ndarray")  # with the diagonals of the grid's cubes
+    length = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1) * (1 + off[pairs].mean(1) ** 2)
+    graph = coo_matrix((length, (pairs[:, 0], pairs[:, 1])), shape=(len(points),) * 2).tocsr()
+    return dijkstra(graph, directed=False, indices=int(tree.query(middle)[1]))
 
 
 def at_most(points: np.ndarray, most: int = MOST) -> np.ndarray:

@@ -124,7 +124,7 @@ class HostRepulsion:
 
     @classmethod
     def of(cls, host, **settings: float) -> "HostRepulsion":
-        """The wall around an ase.Atoms; choose the atoms nearby first, as `Pocket.host` does."""
+        """The wall around an ase.Atoms or a Host; choose the atoms nearby first, as `Pocket.host` does."""
         return cls(torch.as_tensor(host.positions), torch.as_tensor(np.asarray(host.numbers)), **settings)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:

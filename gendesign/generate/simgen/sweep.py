@@ -11,6 +11,7 @@ from rdkit import Chem
 from gendesign.generate.simgen.placement import place_at
 from gendesign.generate.simgen.skeleton import VALENCE, kind
 from gendesign.structure.bonds import perceive
+from gendesign.structure.contacts import Host
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,14 @@ class Sites:
             for site, new in change.items()
         )
 
-    def changed(self, change: Mapping[int, str]) -> Atoms:
+    def changed(self, change: Mapping[int, str], host: Host | None = None) -> Atoms:
         """The structure with other elements at some sites, whose hydrogens are placed anew; heavy atoms first."""
         symbols = [change.get(k, s) for k, s in enumerate(self.symbols)]
         kinds = [kind(symbols[k], self.orders(k)) if k in change else name for k, name in enumerate(self.kinds)]
         placed = dict(self.hydrogens)
         for site in change:
             free = VALENCE[symbols[site]] - sum(self.orders(site))
-            placed[site] = place_at(symbols, self.positions, self.bonds, kinds, placed, site, free)
+            placed[site] = place_at(symbols, self.positions, self.bonds, kinds, placed, site, free, host)
         fresh = [placed[k] for k in range(len(symbols))]
         positions = np.concatenate([self.positions, *fresh])
         return Atoms([*symbols, *["H"] * sum(len(x) for x in fresh)], positions)
@@ -90,10 +91,11 @@ def sites_of(atoms: Atoms) -> Sites | None:
     return Sites(symbols, kinds, bonds, atoms.positions[heavy], hydrogens, rigid)
 
 
-def substitutions(atoms: Atoms, elements: Sequence[int], fixed: int = 0) -> list[Atoms]:
+def substitutions(atoms: Atoms, elements: Sequence[int], fixed: int = 0, host: Host | None = None) -> list[Atoms]:
     """The structure of every allowed exchange at a heavy atom; the first `fixed` keep their elements.
 
-    Heavy atoms come first in each structure. Nothing for a molecule whose bonds cannot be perceived.
+    New hydrogens keep off `host`. Heavy atoms come first in each structure. Nothing for a molecule whose bonds cannot
+    be perceived.
     """
     sites = sites_of(atoms)
     if sites is None:
@@ -102,10 +104,10 @@ def substitutions(atoms: Atoms, elements: Sequence[int], fixed: int = 0) -> list
     changes = [
         {site: new} for site in range(fixed, len(sites.symbols)) for new in symbols if new != sites.symbols[site]
     ]
-    return [sites.changed(change) for change in changes if sites.takes(change)]
+    return [sites.changed(change, host) for change in changes if sites.takes(change)]
 
 
-def permutations(atoms: Atoms, fixed: int = 0) -> list[Atoms]:
+def permutations(atoms: Atoms, fixed: int = 0, host: Host | None = None) -> list[Atoms]:
     """The structure of every exchange of elements between two unlike heavy atoms: the formula stays."""
     sites = sites_of(atoms)
     if sites is None:
@@ -117,4 +119,4 @@ def permutations(atoms: Atoms, fixed: int = 0) -> list[Atoms]:
         for j in range(i + 1, count)
         if sites.symbols[i] != sites.symbols[j]
     ]
-    return [sites.changed(change) for change in changes if sites.takes(change)]
+    return [sites.changed(change, host) for change in changes if sites.takes(change)]

@@ -1,0 +1,119 @@
+"""Relaxation beside a host: a wall keeps molecules off its fixed atoms, whose forces the potential knows nothing of.
+
+The wall is harmonic, E = stiffness/2 (L - d)^2 for every pair nearer than L, which is MARGIN of the sum of van der
+Waals radii above the distance at which the pair overlaps (structure/contacts.py). The optimizer follows the forces of
+potential and wall; the energies that are stored are the potential's own, the wall's stands beside them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from torch import Tensor
+from torch_sim.models.interface import ModelInterface
+
+from gendesign.potential import Potential
+from gendesign.relaxation import Relaxation, relax
+from gendesign.structure.contacts import Host, polar_hydrogens
+from gendesign.structure.types import Candidate
+
+MARGIN = 0.10  # of the sum of van der Waals radii
+STIFFNESS = 10.0  # eV/Angstrom^2; a third of a C-C bond's, so that molecules bend before they are pressed together
+REACH = 5.0  # Angstrom, more than any of those distances
+
+
+@dataclass(frozen=True, eq=False)
+class Wall:
+    """The repulsion of a host's atoms."""
+
+    host: Host
+    stiffness: float = STIFFNESS
+
+    def __call__(self, numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Energy of every atom (atoms,) in eV and forces (atoms, 3) in eV/Angstrom of ONE molecule."""
+        near = self.host.near(positions, REACH)
+        apart = positions[:, None] - near.positions[None]
+        distance = np.linalg.norm(apart, axis=-1)
+        least = near.allowed(numbers, polar_hydrogens(numbers, positions), MARGIN)
+        inside = np.maximum(least - distance, 0.0)
+        energy = self.stiffness / 2 * (inside**2).sum(1)
+        forces = self.stiffness * (inside / np.maximum(distance, 1e-6))[..., None] * apart
+        return energy, forces.sum(1)
+
+
+class WalledModel(ModelInterface):
+    """A torch-sim model with the wall's energies and forces added."""
+
+    def __init__(self, model: ModelInterface, wall: Wall) -> None:
+        super().__init__()
+        self.model, self.wall = model, wall
+        self._device, self._dtype = model.device, model.dtype
+        self._compute_stress, self._compute_forces = model.compute_stress, True
+
+    def forward(self, state, **_) -> dict[str, Tensor]:
+        out = self.model(state)
+        # NumPy in double precision: the same sums in the same order on every device and with every number of threads
+        numbers, system = state.atomic_numbers.cpu().numpy(), state.system_idx.cpu().numpy()
+        positions = state.positions.detach().cpu().double().numpy()
+        energies, forces = np.zeros(state.n_systems), np.zeros_like(positions)
+        for k in range(state.n_systems):
+            own = system == k
+            if np.isfinite(positions[own]).all():  # what exploded is left to the optimizer's own test
+                energy, forces[own] = self.wall(numbers[own], positions[own])
+                energies[k] = energy.sum()
+        more = {"energy": torch.as_tensor(energies), "forces": torch.as_tensor(forces)}
+        return {**out, **{key: out[key] + value.to(out[key]) for key, value in more.items()}}
+
+
+@dataclass(frozen=True, eq=False)
+class WalledPotential:
+    """What `relax` asks of a potential, with the wall of a host."""
+
+    potential: Potential
+    wall: Wall
+
+    @property
+    def device(self) -> torch.device:
+        return self.potential.device
+
+    def require_elements(self, symbols) -> None:
+        self.potential.require_elements(symbols)
+
+    def as_torchsim(self, *, stress: bool = False) -> WalledModel:
+        return WalledModel(self.potential.as_torchsim(stress=stress), self.wall)
+
+
+def relax_beside(
+    host: Host | None,
+    structures: Sequence[Candidate] | Sequence[Atoms],
+    potential: Potential,
+    settings: Relaxation | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Candidate]:
+    """`relax`, kept off `host` by its wall; without a host the same.
+
+    `energy` and the calculator's energy and forces are the potential's own; `host_energy` (eV) is the wall's, which is
+    zero where no atom touches the host. `fmax` and `converged` are of both together: they say whether the structure
+    came to rest, and where the wall presses, the potential's own forces are not zero.
+    """
+    if host is None:
+        return relax(structures, potential, settings, progress)
+    wall = Wall(host)
+    done = relax(structures, WalledPotential(potential, wall), settings, progress)
+    return [_parted(candidate, wall) for candidate in done]
+
+
+def _parted(candidate: Candidate, wall: Wall) -> Candidate:
+    """A relaxed candidate with the wall's share taken out of its energy and forces."""
+    if candidate.failure is not None or not isinstance(candidate.atoms.calc, SinglePointCalculator):
+        return candidate
+    atoms = candidate.atoms.copy()
+    energy, forces = wall(np.asarray(atoms.numbers), np.asarray(atoms.positions, float))
+    results = dict(candidate.atoms.calc.results)
+    own = float(results["energy"]) - float(energy.sum())
+    atoms.calc = SinglePointCalculator(atoms, **results | {"energy": own, "forces": results["forces"] - forces})
+    note = "kept off the host" if energy.any() else "beside the host"
+    return candidate.after(note, atoms=atoms, energy=own, host_energy=float(energy.sum()))

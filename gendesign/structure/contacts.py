@@ -1,0 +1,155 @@
+"""Contacts between a molecule and the fixed atoms of its host, and the distance from which a pair overlaps.
+
+Two atoms overlap when they are nearer than CONTACT times the sum of their van der Waals radii (Bondi). 0.75 is what
+PoseBusters allows between a ligand and its protein (Buttenschoen et al., Chem. Sci. 15, 3130, 2024). A hydrogen on N
+or O may come nearer to N, O or F: HYDROGEN_BOND is 1.50 Angstrom for O-H...O, where strong hydrogen bonds begin
+(Steiner, Angew. Chem. Int. Ed. 41, 48, 2002). The dimers of S22 (Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985, 2006)
+reach 0.877 and 0.614 at equilibrium, and 0.801 and 0.553 when pressed to 0.9 of their distance: none of them overlaps.
+
+A host without hydrogens (a protein from X-rays) has atoms that are not seen: hydrogens of the molecule then keep
+HIDDEN more of the sum, which all S22 dimers satisfy at equilibrium when one partner loses its hydrogens. With metals
+the sum of covalent radii counts, as for PoseBusters' inorganic cofactors, because they bind what is near.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols, covalent_radii, vdw_radii
+from scipy.spatial import cKDTree
+
+from gendesign.structure.types import Candidate
+
+CONTACT, HYDROGEN_BOND, HIDDEN = 0.75, 0.55, 0.05  # of the sum of van der Waals radii
+METAL_CONTACT = 0.75  # of the sum of covalent radii
+UNKNOWN = 1.7  # Angstrom, van der Waals radius of elements that have none in the table: carbon's
+DONORS, ACCEPTORS = (7, 8), (7, 8, 9)
+NONMETALS = (1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 52, 53, 54)
+RADII = np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)
+IS_METAL = ~np.isin(np.arange(len(RADII)), NONMETALS)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """The pair nearest to overlapping: atom of the molecule and of the host, counted from 0, distance in Angstrom,
+    distance relative to the sums of van der Waals and of covalent radii, and relative to the least distance allowed."""
+
+    atom: int
+    host_atom: int
+    distance: float
+    of_vdw: float
+    of_covalent: float
+    of_allowed: float
+
+    @property
+    def overlaps(self) -> bool:
+        return self.of_allowed < 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Host:
+    """Fixed atoms that molecules keep off: numbers (hosts,), positions (hosts, 3) in Angstrom, no periodic images."""
+
+    numbers: np.ndarray
+    positions: np.ndarray
+
+    @classmethod
+    def of(cls, *structures: Atoms) -> Host:
+        """All atoms of `structures`, where they are."""
+        parts = [(np.asarray(a.numbers), np.asarray(a.positions, float)) for a in structures]
+        return cls(np.concatenate([n for n, _ in parts]), np.concatenate([x for _, x in parts]))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @cached_property
+    def polar(self) -> np.ndarray:
+        """Which atoms are hydrogens on N or O (hosts,)."""
+        return polar_hydrogens(self.numbers, self.positions)
+
+    @cached_property
+    def hides_hydrogens(self) -> bool:
+        """Whether the structure was given without hydrogens, which its atoms have all the same."""
+        return not (self.numbers == 1).any()
+
+    def near(self, positions: np.ndarray, reach: float) -> Host:
+        """Its atoms within `reach` Angstrom of any of `positions` (atoms, 3)."""
+        close = cKDTree(positions).query(self.positions, distance_upper_bound=reach)[0] <= reach
+        part = replace(self, numbers=self.numbers[close], positions=self.positions[close])
+        # what a hydrogen is bound to, and whether there are any, is a matter of the whole host
+        part.__dict__.update(polar=self.polar[close], hides_hydrogens=self.hides_hydrogens)
+        return part
+
+    def allowed(self, numbers: np.ndarray, polar: np.ndarray, wider: float = 0.0) -> np.ndarray:
+        """Least distance (atoms, hosts) in Angstrom of atoms with `numbers` (atoms,), `polar` hydrogens (atoms,).
+
+        `wider`: a further share of the sum of van der Waals radii, for walls that begin before atoms overlap.
+        """
+        share = np.full((len(numbers), len(self)), CONTACT)
+        bond = polar[:, None] & np.isin(self.numbers, ACCEPTORS)[None]
+        bond |= np.isin(numbers, ACCEPTORS)[:, None] & self.polar[None]
+        share[bond] = HYDROGEN_BOND
+        if self.hides_hydrogens:
+            share[numbers == 1] += HIDDEN
+        out = (share + wider) * (RADII[numbers][:, None] + RADII[self.numbers][None])
+        metal = IS_METAL[numbers][:, None] | IS_METAL[self.numbers][None]
+        bound = (METAL_CONTACT + wider) * (covalent_radii[numbers][:, None] + covalent_radii[self.numbers][None])
+        return np.where(metal, bound, out)
+
+    def overlaps(self, atoms: Atoms) -> int:
+        """How many atoms of `atoms` overlap the host."""
+        if not len(atoms) or not len(self):
+            return 0
+        return int((self._ratios(atoms)[1] < 1).any(1).sum())
+
+    def _ratios(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
+        """Distances (atoms, hosts) in Angstrom, and relative to the least distances allowed."""
+        numbers, x = np.asarray(atoms.numbers), np.asarray(atoms.positions, float)
+        distance = np.linalg.norm(x[:, None] - self.positions[None], axis=-1)
+        return distance, distance / self.allowed(numbers, polar_hydrogens(numbers, x))
+
+    def contact(self, atoms: Atoms) -> Contact | None:
+        """The pair of an atom of `atoms` and one of the host that is nearest to overlapping; None without a pair."""
+        if not len(atoms) or not len(self):
+            return None
+        distance, ratio = self._ratios(atoms)
+        i, j = (int(k) for k in np.unravel_index(np.argmin(ratio), ratio.shape))
+        pair = atoms.numbers[i], self.numbers[j]
+        d = float(distance[i, j])
+        return Contact(
+            i, j, d, d / float(RADII[list(pair)].sum()), d / float(covalent_radii[list(pair)].sum()), float(ratio[i, j])
+        )
+
+    def overlap(self, atoms: Atoms) -> str:
+        """How `atoms` overlap the host, in words; '' where they do not."""
+        found = self.contact(atoms)
+        if found is None or not found.overlaps:
+            return ""
+        own, its = (chemical_symbols[z] for z in (atoms.numbers[found.atom], self.numbers[found.host_atom]))
+        least = found.distance / found.of_allowed
+        return (
+            f"overlaps the host: {own}{found.atom} is {found.distance:.2f} Angstrom from its {its}{found.host_atom}, "
+            f"at least {least:.2f} allowed"
+        )
+
+
+def polar_hydrogens(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Which atoms (atoms,) are hydrogens whose nearest heavy atom is N or O."""
+    heavy, hydrogen = np.flatnonzero(numbers > 1), np.flatnonzero(numbers == 1)
+    out = np.zeros(len(numbers), dtype=bool)
+    if len(heavy) and len(hydrogen):
+        nearest = cKDTree(positions[heavy]).query(positions[hydrogen])[1]
+        out[hydrogen] = np.isin(numbers[heavy[nearest]], DONORS)
+    return out
+
+
+def refuse_overlapping(candidates: list[Candidate], host: Host) -> list[Candidate]:
+    """The candidates, those that overlap `host` as failures with the pair that does it."""
+    out = []
+    for candidate in candidates:
+        reason = "" if candidate.failure is not None else host.overlap(candidate.atoms)
+        out.append(candidate.after("compared with the host", failure=reason) if reason else candidate)
+    return out
