@@ -189,12 +189,14 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     check_folder(output, identity)
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
+    threads = settings.pop("threads", None)
     with quiet():
         from gendesign.structure.types import UserError
         from gendesign.train import label_files, train_files
 
         if verb == "train":
             importlib.import_module("gendesign.train.fit")
+            set_threads = importlib.import_module("gendesign.run.workers").set_threads
     warned: list[str] = []
 
     def warn(line: str) -> None:
@@ -203,6 +205,8 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
 
     act, kept = {"label": (label_files, "shards/[0-9]*"), "train": (train_files, "state.pt")}[verb]
     try:
+        if verb == "train":
+            set_threads(threads)
         with open_folder(output, identity, kept) as folder:
             rows = flatten(act(files, output, **settings, **({"warn": warn} if verb == "label" else {})))
             if warned:
@@ -341,6 +345,7 @@ VERBS = {
 
 def entry() -> None:
     """The console script."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to others
     sys.exit(main())
 
 

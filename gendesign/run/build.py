@@ -11,14 +11,13 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import ase.io
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.processes import SERIAL, Pool, Spread
+from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
@@ -29,16 +28,15 @@ from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.run.usable import read_usable
+from gendesign.run.workers import competes, pool_of, set_threads
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
 from gendesign.structure.bonds import perceive
 from gendesign.structure.identity import smiles
-from gendesign.structure.memory import remembers
 from gendesign.structure.reading_notes import print_reading_notes
 from gendesign.structure.types import Candidate, Generator, UserError, Verdict
 
-PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
 
 
@@ -56,7 +54,7 @@ class Structures:
 
 def load(config: DictConfig) -> Potential:
     """The potential of the top-level keys, in a process of as many torch threads as these say."""
-    torch.set_num_threads(threads_of(config.get("threads", 1)))
+    set_threads(config.get("threads", 1))
     return load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
@@ -140,37 +138,6 @@ def make_run(
                 stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
                 together=together,
             )  # fmt: skip
-
-
-def pool_of(config: DictConfig, potential: Potential) -> Pool:
-    """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
-    if potential.device.type != "cpu":
-        return Pool(count_of(config.workers), preload=PRELOADED)
-    return Pool(count_of(config.workers), threads=config.threads)
-
-
-def threads_of(threads: int | None) -> int:
-    """Torch threads that are asked for. Raises UserError below 1."""
-    if threads is None or threads < 1:
-        raise UserError(f"threads={threads}: give a whole number of 1 or more; more processes are faster: workers")
-    return threads
-
-
-def competes(config: DictConfig) -> bool:
-    """Whether the candidates of a shard compete, so that shards are made one after the other."""
-    section = config.get("generator") or {}
-    return "_target_" in section and remembers(get_object(section._target_))
-
-
-def count_of(workers: int | str) -> int:
-    """Worker processes that are asked for: a number, or `auto` for the cores that are there for us."""
-    if str(workers) == "auto":
-        from joblib import cpu_count  # knows affinity and the limits of control groups
-
-        return cpu_count()
-    if not str(workers).isdecimal():
-        raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
-    return int(workers)
 
 
 def make(section: DictConfig, **arguments: Any) -> Any:

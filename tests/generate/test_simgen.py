@@ -87,3 +87,13 @@ def test_wrong_settings_are_one_line(reference, wrong, said):
     with pytest.raises(UserError, match=said) as refused:
         SimGen(tiny.potential(), **{"reference": reference, **wrong})
     assert "\n" not in str(refused.value)
+
+
+def test_workers_may_help_with_what_needs_no_potential(simgen):
+    from gendesign.processes import Pool
+
+    def made(**own):
+        return [(c.failure, c.atoms.numbers.tolist(), c.atoms.positions.tolist()) for c in simgen.generate(range(2), seed=1, **own)]
+
+    with Pool(2, preload=("gendesign.generate.simgen.finish",)) as pool:
+        assert made(spread=pool) == made()

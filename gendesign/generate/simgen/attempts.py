@@ -15,6 +15,7 @@ from gendesign.generate.simgen.elements import drawn_reference
 from gendesign.generate.simgen.random import uniform
 from gendesign.generate.simgen.state import Swarm
 from gendesign.generate.simgen.trajectory import Track
+from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.structure.types import Candidate
 
 if TYPE_CHECKING:
@@ -29,21 +30,23 @@ def finished(
     seed: int,
     sampled: tuple[Swarm, Tensor, Tensor],
     track: Track | None,
+    spread: Spread = SERIAL,
 ) -> Iterator[Candidate]:
-    """A candidate for every attempt of `index`, from what `SimGen.sample` returned."""
+    """A candidate for every attempt of `index`, from what `SimGen.sample` returned; `spread` helps with what needs no
+    potential."""
     swarm, exploded, wanted = sampled
     settings, conditions, numbers = simgen.finishing, simgen.conditions, simgen.numbers
     goals = _goals(simgen, sizes, key, wanted[:: simgen.families].cpu().numpy())
-    groups, reasons = _hydrogenated(simgen, swarm, exploded, sizes.tolist())
+    groups, reasons = _hydrogenated(simgen, swarm, exploded, sizes.tolist(), spread)
     draws = uniform(key, 900_000, 1 + settings.sweeps).numpy()
-    judged = finish.judged(groups, simgen.judge, settings.rough_steps, conditions)
+    judged = finish.judged(groups, simgen.judge, settings.rough_steps, conditions, spread)
     chosen = [
         finish.choose(group, goal, numbers, settings, u, conditions) if group else None
         for group, goal, u in zip(judged, goals, draws[:, 0], strict=True)
     ]
     for sweep in range(settings.sweeps):
         chosen = finish.swept(
-            chosen, simgen.judge, goals, numbers, settings, draws[:, 1 + sweep], sweep == 0, conditions
+            chosen, simgen.judge, goals, numbers, settings, draws[:, 1 + sweep], sweep == 0, conditions, spread
         )
     for k, (i, proposal, goal) in enumerate(zip(index, chosen, goals, strict=True)):
         base = Candidate(Atoms(), i, simgen.name, seed)
@@ -79,23 +82,25 @@ def _goals(simgen: SimGen, sizes: Tensor, key: Tensor, compositions: np.ndarray)
     ]
 
 
-def _hydrogenated(simgen: SimGen, swarm: Swarm, exploded: Tensor, sizes: list[int]) -> tuple[list, list[str]]:
+def _hydrogenated(
+    simgen: SimGen, swarm: Swarm, exploded: Tensor, sizes: list[int], spread: Spread
+) -> tuple[list, list[str]]:
     """Proposals of every molecule from all its particles, and why there is none."""
     numbers, positions, lost = swarm.numbers.cpu().numpy(), swarm.positions.cpu().numpy(), exploded.cpu().numpy()
     stops = np.cumsum(np.array(sizes) * simgen.particles)
     hydrogens = None if simgen.limits is None else simgen.limits.hydrogens
-    groups, reasons = [], []
+    conditions = replace(simgen.conditions, reward=None)  # which is asked later, and need not travel
+    tasks, particles = [], []
     for k, (stop, n) in enumerate(zip(stops, sizes, strict=True)):
         own = slice(stop - n * simgen.particles, stop)
         families = slice(k * simgen.families, (k + 1) * simgen.families)
         sound = np.flatnonzero(np.repeat(~lost[families], simgen.particles // simgen.families))
-        group, reason = finish.hydrogenated(
-            numbers[own].reshape(-1, n)[sound],
-            positions[own].reshape(-1, n, 3)[sound],
-            simgen.finishing.finalists,
-            hydrogens,
-            simgen.conditions,
-        )
+        found = numbers[own].reshape(-1, n)[sound], positions[own].reshape(-1, n, 3)[sound]
+        tasks.append((finish.hydrogenated, (*found, simgen.finishing.finalists, hydrogens, conditions)))
+        particles.append(sound)
+    groups, reasons = [], []
+    for sound, answer in zip(particles, spread.map(tasks), strict=True):
+        group, reason = ([], answer.reason) if isinstance(answer, Failure) else answer
         groups.append([replace(p, particle=int(sound[p.particle])) for p in group])
         reasons.append(reason if len(sound) else "exploded during sampling")
     return groups, reasons

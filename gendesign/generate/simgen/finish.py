@@ -5,7 +5,9 @@ molecule; its domain is hydrogenated structures, which is why it is asked here a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import batched
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +19,7 @@ from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, uns
 from gendesign.generate.simgen.skeleton import VALENCE, Given
 from gendesign.generate.simgen.sweep import permutations, sites_of, substitutions
 from gendesign.potential import Potential
+from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.environment import relax_beside
 from gendesign.structure.bonds import perceive
@@ -25,6 +28,7 @@ from gendesign.structure.rings import is_closed
 from gendesign.structure.types import UserError
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
+TOGETHER = 16  # structures that one worker looks at at a time
 SHIFT = 0.3  # Angstrom that the heavy atoms of given fragments may move, RMSD
 SHIFT_COST = 3.0  # eV per Angstrom of that movement
 
@@ -175,35 +179,62 @@ def judged(
     potential: Potential,
     steps: int,
     conditions: Conditions = Conditions(),
+    spread: Spread = SERIAL,
 ) -> list[list[Proposal]]:
     """Every proposal after `steps` of relaxation beside the host, in shared batches; exploded ones left out, SMILES
-    None if invalid."""
-    flat, host = [p for group in proposals for p in group], conditions.host
-    relaxed = iter(relax_beside(host, [p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)))
-    out: list[list[Proposal]] = []
-    for group in proposals:
-        kept = []
-        for proposal in group:
-            after = next(relaxed)
-            if after.failure is not None:
-                continue
-            bare = Atoms(after.atoms.numbers, after.atoms.positions)
-            mol = perceive(bare).mol
-            kept.append(
-                Proposal(
-                    bare,
-                    proposal.n_heavy,
-                    proposal.dropped,
-                    float(potential.formation([bare], [after.info["energy"]])[0]),
-                    None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
-                    "" if mol is None else conditions.broken_by(bare, mol),
-                    proposal.particle,
-                    host is not None and host.overlaps(bare) > 0,
-                    mol is not None and conditions.is_open(mol),
-                )
+    None if invalid. `spread` looks at the relaxed structures."""
+    flat = [p for group in proposals for p in group]
+    relaxed = relax_beside(
+        conditions.host, [p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)
+    )
+    sound = [k for k, after in enumerate(relaxed) if after.failure is None]
+    bare = {k: Atoms(relaxed[k].atoms.numbers, relaxed[k].atoms.positions) for k in sound}
+    held = replace(conditions, reward=None)  # which is asked later, and need not travel
+    tasks = [(looked_at, ([bare[k] for k in part], held)) for part in batched(sound, TOGETHER)]
+    answers = spread.map(tasks)
+    looks = [look for task, answer in zip(tasks, answers, strict=True) for look in _or_none(answer, task[1][0])]
+    looked = dict(zip(sound, looks, strict=True))
+    kept = {
+        k: replace(
+            flat[k],
+            atoms=bare[k],
+            formation=float(potential.formation([bare[k]], [relaxed[k].info["energy"]])[0]),
+            **look._asdict(),
+        )
+        for k, look in looked.items()
+    }
+    places = iter(range(len(flat)))
+    return [[kept[k] for k in [next(places) for _ in group] if k in kept] for group in proposals]
+
+
+class Look(NamedTuple):
+    """What a structure is by its coordinates: fields of `Proposal`."""
+
+    smiles: str | None
+    broken: str
+    overlaps: bool
+    is_open: bool
+
+
+def _or_none(answer: list[Look] | Failure, structures: Sequence[Atoms]) -> list[Look]:
+    """The looks; structures that ended their worker each time are no molecules."""
+    return [Look(None, "", False, False)] * len(structures) if isinstance(answer, Failure) else answer
+
+
+def looked_at(structures: Sequence[Atoms], conditions: Conditions) -> list[Look]:
+    """The graphs of relaxed structures, and what they are held to."""
+    looks = []
+    for atoms in structures:
+        mol = perceive(atoms).mol
+        looks.append(
+            Look(
+                None if mol is None else Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False),
+                "" if mol is None else conditions.broken_by(atoms, mol),
+                conditions.host is not None and conditions.host.overlaps(atoms) > 0,
+                mol is not None and conditions.is_open(mol),
             )
-        out.append(kept)
-    return out
+        )
+    return looks
 
 
 def mismatch(numbers: np.ndarray, wanted: np.ndarray, elements: Sequence[int]) -> float:
@@ -266,6 +297,7 @@ def swept(
     draws: np.ndarray,
     whole: bool,
     conditions: Conditions = Conditions(),
+    spread: Spread = SERIAL,
 ) -> list[Proposal | None]:
     """One sweep: every allowed element at every heavy atom of every molecule, one change each at most.
 
@@ -292,7 +324,7 @@ def swept(
         )
     out = []
     for proposal, group, goal, u in zip(
-        chosen, judged(groups, potential, settings.rough_steps, conditions), goals, draws, strict=True
+        chosen, judged(groups, potential, settings.rough_steps, conditions, spread), goals, draws, strict=True
     ):
         valid = [p for p in group if p.smiles is not None]
         out.append(choose([proposal, *valid], goal, elements, settings, u, conditions) if valid else proposal)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from gendesign.generate.simgen.trajectory import Track, prepare
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
 from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.processes import SERIAL, Spread
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
 from gendesign.structure.types import Candidate, Score, UserError
@@ -81,6 +83,7 @@ class SimGen:
     max_atoms: int = 4000
     trajectory: str | None = None
     name: str = "simgen"
+    spreads: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         unknown = [e for e in self.elements if e not in VALENCE]
@@ -221,12 +224,18 @@ class SimGen:
         self.score, self.judge, self.priors  # noqa: B018
 
     def generate(
-        self, indices: Sequence[int], *, seed: int, progress: Callable[[int, int], None] | None = None
+        self,
+        indices: Sequence[int],
+        *,
+        seed: int,
+        progress: Callable[[int, int], None] | None = None,
+        spread: Spread = SERIAL,
     ) -> Iterator[Candidate]:
         """A candidate for every index, hydrogenated and roughly relaxed; failed attempts say why.
 
         Candidate i depends on (seed, i) and, to rounding, on nothing else. Candidates come batch by batch, the first
-        while the others are not yet begun; `progress(done, all)` is called after each.
+        while the others are not yet begun; `progress(done, all)` is called after each; `spread` helps with what
+        needs no potential (bonds, hydrogens).
         """
         index = torch.as_tensor(list(indices), dtype=torch.long)
         if not len(index):
@@ -237,7 +246,7 @@ class SimGen:
         largest = max(1, self.max_atoms // ((high + self.n_fixed) * self.particles))
         for rows in torch.arange(len(index)).split(largest):
             for done, candidate in enumerate(
-                self._batch(index[rows].tolist(), sizes[rows], key[rows], seed), start=int(rows[0]) + 1
+                self._batch(index[rows].tolist(), sizes[rows], key[rows], seed, spread), start=int(rows[0]) + 1
             ):
                 if progress is not None:
                     progress(done, len(index))
@@ -301,7 +310,9 @@ class SimGen:
             torch.cuda.empty_cache()
         return None
 
-    def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int) -> Iterator[Candidate]:
+    def _batch(
+        self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread
+    ) -> Iterator[Candidate]:
         track = None if self.trajectory is None else Track(Path(str(self.trajectory)), self.particles // self.families)
         sampled = self._sample_if_it_fits(sizes, key, track)
         if sampled is None:
@@ -311,7 +322,7 @@ class SimGen:
                     f"of {self.potential.device}; use fewer generator.particles, fewer atoms or another device"
                 )
             half = len(index) // 2
-            yield from self._batch(index[:half], sizes[:half], key[:half], seed)
-            yield from self._batch(index[half:], sizes[half:], key[half:], seed)
+            yield from self._batch(index[:half], sizes[:half], key[:half], seed, spread)
+            yield from self._batch(index[half:], sizes[half:], key[half:], seed, spread)
             return
-        yield from attempts.finished(self, index, sizes, key, seed, sampled, track)
+        yield from attempts.finished(self, index, sizes, key, seed, sampled, track, spread)
