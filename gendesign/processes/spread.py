@@ -33,7 +33,7 @@ class Serial:
         answers = []
         for number, (function, arguments) in enumerate(tasks):
             tell = (lambda value, number=number: told(number, value)) if told else (lambda value: None)
-            answers.append(function(*(tell if argument == TELL else argument for argument in arguments)))
+            answers.append(function(*(tell if argument is TELL else argument for argument in arguments)))
         return answers
 
     def resident(self, thing: Any) -> Any:

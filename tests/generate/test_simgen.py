@@ -93,7 +93,8 @@ def test_workers_may_help_with_what_needs_no_potential(simgen):
     from gendesign.processes import Pool
 
     def made(**own):
-        return [(c.failure, c.atoms.numbers.tolist(), c.atoms.positions.tolist()) for c in simgen.generate(range(2), seed=1, **own)]
+        done = simgen.generate(range(2), seed=1, **own)
+        return [(c.failure, c.atoms.numbers.tolist(), c.atoms.positions.tolist()) for c in done]
 
     with Pool(2, preload=("gendesign.generate.simgen.finish",)) as pool:
         assert made(spread=pool) == made()
