@@ -28,7 +28,7 @@ from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.run.usable import read_usable
-from gendesign.run.workers import competes, pool_of, set_threads
+from gendesign.run.workers import competes, pool_of, set_threads, threads_here
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
@@ -54,14 +54,16 @@ class Structures:
 
 def load(config: DictConfig) -> Potential:
     """The potential of the top-level keys, in a process of as many torch threads as these say."""
-    set_threads(config.get("threads", 1))
-    return load_potential(
+    set_threads(1)  # see threads_here
+    potential = load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
         dtype=config.dtype,
         trust_pickle=config.trust_pickle,
         head=config.head,
     )
+    set_threads(config.get("threads", 1))
+    return potential
 
 
 def build_stages(
@@ -122,6 +124,7 @@ def make_run(
     config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
+    set_threads(threads_here(config, potential.device))
     with pool_of(config, potential) as pool:
         together = potential.device.type != "cpu" or competes(config)
         stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
