@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential
 from gendesign.processes import Pool
+from gendesign.processes.cores import available_cores
 from gendesign.structure.memory import remembers
 from gendesign.structure.types import UserError
 
@@ -54,10 +55,3 @@ def count_of(workers: int | str) -> int:
     if not str(workers).isdecimal():
         raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
     return int(workers)
-
-
-def available_cores() -> int:
-    """Cores that this process may use, by its affinity and the limits of its control group."""
-    from joblib import cpu_count
-
-    return cpu_count()
