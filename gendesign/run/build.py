@@ -4,6 +4,7 @@ import atexit
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -136,7 +137,8 @@ def make_run(
                 stages.generator.prepare()  # once, for all workers to inherit
             pool.residents |= {"potential": potential, "generator": stages.generator, "stages": stages}
             pool.start()  # before the bar, whose thread must not be forked
-        with Bar(n, config.shard_size, stages.names) as bar:
+        with Bar(n, config.shard_size, stages.names) as bar, ExitStack() as ending:
+            ending.callback(stages.close or (lambda: None))  # a sweep makes many runs in one process
             return run(
                 stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
                 together=together,
@@ -198,6 +200,7 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential, sp
         stages,
         screen=partial(screen_each, potential=potential, settings=settings, workers=workers),
         screen_set=partial(screen_set, settings=settings, reference=known_molecules(stages.generator)),
+        close=workers.close,
         summarise=partial(table_rows, scores={} if uses_own_references(stages.generator) else reference_scores()),
     )
 
