@@ -5,7 +5,7 @@ from io import StringIO
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io.extxyz import read_xyz as read_frame
 
 from gendesign.structure.isotopes import HEAVY_HYDROGEN, set_masses
@@ -102,7 +102,7 @@ def _frame(lines: list[str]) -> Frame:
 
 
 def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float]]:
-    """Rows in which D and T are H, and the masses (u) of these atoms."""
+    """Rows in which D and T are H and atomic numbers are symbols, and the masses (u) of D and T."""
     place = _species_column(comment)
     masses, out = {}, []
     for i, row in enumerate(rows):
@@ -111,7 +111,9 @@ def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float
         if label.upper() in HEAVY_HYDROGEN:
             masses[i], words[place] = HEAVY_HYDROGEN[label.upper()], "H"
             row = " ".join(words)
-        elif not label.isdigit() and label.capitalize() not in atomic_numbers:
+        elif label.isdigit() and int(label) < len(chemical_symbols) and place is not None:
+            row = " ".join([*words[:place], chemical_symbols[int(label)], *words[place + 1 :]])
+        elif label.capitalize() not in atomic_numbers:
             raise ValueError(f"'{label}' of atom {i + 1} is no element")
         out.append(row)
     return out, masses
