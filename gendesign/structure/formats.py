@@ -22,7 +22,7 @@ from ase.neighborlist import neighbor_list
 from gendesign.structure.isotopes import as_hydrogen, set_masses
 from gendesign.structure.sdf import read_sdf
 from gendesign.structure.types import UserError
-from gendesign.structure.xyz import read_xyz
+from gendesign.structure.xyz import printable, read_xyz
 
 FORMATS = "extxyz, xyz, SDF, CIF, POSCAR or another format of ASE"
 SDF_SUFFIXES = {".sdf", ".sd", ".mol"}
@@ -94,7 +94,7 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
     elif _is_xyz(path):
         records = [Record(*one) for one in read_xyz(_text(content), path.name)]
         if records and all(record.failure.startswith("unreadable") for record in records):
-            raise UserError(f"{path} cannot be read: {records[0].failure}; check that it is complete")
+            raise UserError(f"{path} cannot be read: {records[0].failure.removeprefix('unreadable: ')}; check that it is complete")
     else:
         records = _read_ase(path, content)
     if not records:
@@ -104,6 +104,14 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
 
 def _content(path: Path) -> bytes:
     return COMPRESSED.get(path.suffix.lower(), bytes)(path.read_bytes())
+
+
+def read_text(path: Path) -> str:
+    """The text of a file of the user's, whatever its line ends and byte order mark; UserError if it cannot be read."""
+    try:
+        return _text(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; give a text file that you may read") from error
 
 
 def _byte_order(content: bytes) -> str:
@@ -207,4 +215,4 @@ def _disorder(atoms: Atoms) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return printable(" ".join(str(error).split())[:120]) or type(error).__name__
