@@ -94,7 +94,8 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
     elif _is_xyz(path):
         records = [Record(*one) for one in read_xyz(_text(content), path.name)]
         if records and all(record.failure.startswith("unreadable") for record in records):
-            raise UserError(f"{path} cannot be read: {records[0].failure.removeprefix('unreadable: ')}; check that it is complete")
+            reason = records[0].failure.removeprefix("unreadable: ")
+            raise UserError(f"{path} cannot be read: {reason}; check that it is complete")
     else:
         records = _read_ase(path, content)
     if not records:

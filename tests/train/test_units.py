@@ -154,7 +154,7 @@ def test_stiffness_of_bonds_is_not_moved_by_turned_groups():
 def test_forces_and_stresses_of_zeros_were_never_computed():
     with pytest.raises(UserError, match="forces are exactly zero in 80 of 80 molecules"):
         check_units(converted("t_good.xyz", force=0.0), {})
-    with pytest.raises(UserError, match="stresses are exactly zero in .* labels.stress=none"):
+    with pytest.raises(UserError, match=r"stresses are exactly zero in .* labels\.stress=none"):
         check_units(converted("c_good.xyz", stress=0.0), {})
     boxed = converted("t_good.xyz", force=0.0)
     for frame in boxed:
