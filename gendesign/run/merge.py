@@ -11,7 +11,7 @@ from gendesign.run.folder import SUMMARY, Folder, to_json
 from gendesign.run.records import read_candidates, read_verdicts, write_verdicts
 from gendesign.run.report import write_report
 from gendesign.run.stages import Stages
-from gendesign.run.table import count, valid, with_conditions
+from gendesign.run.table import count, valid
 from gendesign.structure.files import write_sdf
 from gendesign.structure.types import Candidate
 
@@ -39,7 +39,7 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
         "versions": versions(),
         "shards": {"finished": len(finished), "total": total},
         **({"grown": folder.grown} if folder.grown else {}),
-        "table": with_conditions(table, stages.about.get("conditions", ()), verdicts),
+        "table": table,
     }
     folder.replace(CANDIDATES, lambda path: path.write_bytes(b"".join(frame.read_bytes() for frame in frames)))
     folder.replace(VERDICTS, lambda path: write_verdicts(path, verdicts))

@@ -37,26 +37,6 @@ def condition_name(check: str) -> str:
     return check.removeprefix("condition_").replace("_", " ")
 
 
-def with_conditions(rows: Sequence[Row], conditions: Sequence[str], verdicts: Sequence[Verdict]) -> list[Row]:
-    """`rows`, and one more for each condition (a check's name) that has none.
-
-    The share that meets it among those it was judged on, or its median where it is measured and not judged.
-    """
-    names, out = {row["name"] for row in rows}, list(rows)
-    for check in conditions:
-        name = condition_name(check)
-        judged = [v for v in verdicts if v.check == check and (v.passed is not None or isinstance(v.value, float))]
-        passed = [v.passed for v in judged if v.passed is not None]
-        if name in names or not judged:
-            continue
-        if passed:
-            out.append({"name": name, "value": sum(passed) / len(passed), "unit": "fraction", "n": len(passed)})
-        else:
-            numbers, unit = sorted(v.value for v in judged), next((v.unit for v in judged if v.unit), "")
-            out.append({"name": f"{name}, median", "value": median(numbers), "unit": unit, "n": len(numbers)})
-    return out
-
-
 def median(numbers: Sequence[float]) -> float:
     """Median of sorted numbers."""
     middle = len(numbers) // 2

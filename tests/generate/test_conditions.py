@@ -135,6 +135,7 @@ def test_forbidden_and_reward_decide_the_choice():
         ({"reference_weights": [1, 2]}, "one number above zero for each of the 1"),
         ({"reference": ["missing.smi"]}, "does not exist"),
         ({"objective": Objective(["qed"], memory="scaffold")}, "leave memory out"),
+        ({"host": Atoms("Si", cell=[5, 5, 5], pbc=True)}, "host=Si is periodic"),
     ],
 )
 def test_what_makes_no_sense_is_refused(reference, wrong, said):

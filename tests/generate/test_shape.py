@@ -1,6 +1,9 @@
 """Shapes against lengths, areas and volumes; the prior's spread and direction; the wall around a host."""
 
+from pathlib import Path
+
 import numpy as np
+import posebusters
 import pytest
 import torch
 import trimesh
@@ -11,11 +14,18 @@ from hydra.utils import instantiate
 from gendesign.generate.simgen.prior import ellipsoid
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.shape import CHAIN, SHEET, VOLUME, ZIGZAG, Circle, Heart, Line, Shell, Torus
-from gendesign.generate.simgen.shape_files import Mesh, MoleculeShape, Pocket, PointCloud, near_each_other
+from gendesign.generate.simgen.shape_files import (
+    Mesh,
+    MoleculeShape,
+    Pocket,
+    PointCloud,
+    _largest_room,
+    near_each_other,
+)
 from gendesign.generate.simgen.shape_prior import HostRepulsion, ShapePrior
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.run.settings import resolve
-from gendesign.structure.clouds import spacing_for
+from gendesign.structure.clouds import FINEST, spacing_for
 from gendesign.structure.types import UserError
 
 CURVES = [(Line(), False), (Circle(), True), (Heart(), True)]
@@ -150,6 +160,18 @@ def test_a_pocket_is_what_the_host_leaves_free(tmp_path):
     of_guest = Pocket(str(tmp_path / "both.xyz"), ligand=str(tmp_path / "guest.xyz"), reach=7.0, radius=2.0)
     far = np.linalg.norm(of_guest.points(100)[:, None] - guest.positions, axis=-1).min(1)
     assert far.max() <= 2.0 and len(of_guest.host) == len(host)
+
+
+def test_the_room_along_a_ligand_is_one_piece():
+    data = Path(posebusters.__file__).parent / "datasets" / "pdb" / "1s3v"
+    pocket = Pocket(str(data / "1s3v_protein_one_lig_removed.pdb"), ligand=str(data / "1s3v_ligand.sdf"))
+    sizes = []
+    for n in (5, 9, 15, 27):
+        room = pocket.room[: round(n * VOLUME / 2 / FINEST**3)]
+        assert len(_largest_room(room, FINEST)) > 0.97 * len(room)  # steps along diagonals count as one piece too
+        sizes.append(np.ptp(room, axis=0).max())
+    # as long as n atoms are; points near to any atom of the ligand would lie as far apart as its ends, 12 Angstrom
+    assert sizes[0] < 6 and sizes[1] < 7 and sizes[-1] > 10
 
 
 def test_refusals(tmp_path):

@@ -12,7 +12,7 @@ from ase.build import bulk, fcc111, molecule, nanotube
 from gendesign.run.pictures import draw_atoms, draw_smiles, histogram
 from gendesign.run.report import write_report
 from gendesign.run.sections import reason_counts, sections
-from gendesign.run.table import count, readable, terminal_lines, with_conditions
+from gendesign.run.table import count, readable, terminal_lines
 from gendesign.run.unit_cell import cell_edges, folded, with_images
 from gendesign.structure.types import Candidate, Verdict
 
@@ -114,12 +114,6 @@ def test_conditions_and_warnings(tmp_path):
     ]
     verdicts += [Verdict(i, "condition_shape", None, 0.5 + i / 10) for i in range(3)]
     conditions = ["condition_ring", "condition_shape"]
-    table = with_conditions([], conditions, verdicts)
-    assert table[0] == {"name": "ring", "value": 0.5, "unit": "fraction", "n": 2}
-    assert table[1]["name"] == "shape, median" and table[1]["value"] == pytest.approx(0.6) and table[1]["n"] == 3
-    assert with_conditions([{"name": "ring", "value": 1.0}], ["condition_ring"], verdicts) == [
-        {"name": "ring", "value": 1.0}
-    ]
     warning = "potential organic is made for molecules; this structure is periodic"
     page = page_of(tmp_path, candidates, verdicts, conditions=conditions, warnings=[warning])
     assert '<div class="bad">ring: no (the ring is open)</div>' in page

@@ -90,6 +90,14 @@ def priors(simgen: SimGen) -> list[Score]:
 def host(simgen: SimGen) -> Host | None:
     """What molecules keep off: all atoms of the host and of the pocket's surroundings; None without either."""
     own = all_atoms(simgen.host) if isinstance(simgen.host, str) else simgen.host
+    protein = isinstance(simgen.host, str) and simgen.host.lower().endswith((".pdb", ".ent"))
+    # the crystal's cell is in every PDB file of a protein, whose images in it are of no interest
+    if own is not None and own.pbc.any() and not protein:
+        name = simgen.host if isinstance(simgen.host, str) else own.get_chemical_formula()
+        raise UserError(
+            f"generator.host={name} is periodic, and its images would not count; give the part of it around the "
+            "molecule, without a cell"
+        )
     found = [a for a in (own, getattr(getattr(simgen.prior, "shape", None), "host", None)) if a is not None]
     return Host.of(*found) if found else None
 
