@@ -138,7 +138,8 @@ def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
         raise SettingsError(f"'{files[0]}' is not key=value, and {name} reads no files; see gendesign {name} --help")
     for file in files if verb.files == STRUCTURE_FILES else files[1:] if verb.files == POTENTIAL_AND_FILES else ():
         if not Path(file).is_file():
-            kind = "is a folder" if Path(file).is_dir() else "does not exist"
+            kind = "is a folder" if Path(file).is_dir() else "is no regular file"
+            kind = kind if Path(file).exists() else "does not exist"
             raise SettingsError(f"{file} {kind}; give structure files that ASE can read, such as extxyz, SDF or CIF")
 
 
@@ -285,8 +286,14 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
     also = [Path(os.path.expanduser(str(file))) for file in also if file]
     read = [*files, *(file for file in also if _is_file(file))]  # who reads them names missing ones
-    digests = {str(file): hashlib.sha256(Path(file).read_bytes()).hexdigest() for file in read}
-    return {"settings": settings, "files": digests}
+    return {"settings": settings, "files": {str(file): _digest(Path(file)) for file in read}}
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}; give a file that you may read") from error
 
 
 def _is_file(path: Path) -> bool:

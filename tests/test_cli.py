@@ -141,3 +141,18 @@ def test_interruption_says_how_to_go_on(monkeypatch, capsys):
     assert cli.main(["generate", "output=my run"]) == 130
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.rstrip().endswith("gendesign generate 'output=my run'")
+
+
+def test_a_file_without_the_right_to_read_it_is_named(tmp_path, monkeypatch, capsys):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "a.xyz").write_text("1\n\nH 0 0 0\n")
+    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything
+    assert main(["relax", str(tmp_path / "a.xyz"), f"output={tmp_path / 'out'}"]) == 2
+    assert "a.xyz cannot be read: Permission denied" in capsys.readouterr().err
+
+
+def test_devices_are_no_structure_files(capsys):
+    assert main(["relax", "/dev/null"]) == 2
+    assert "/dev/null is no regular file" in capsys.readouterr().err

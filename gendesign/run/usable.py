@@ -17,6 +17,7 @@ from gendesign.structure.types import Candidate, UserError
 LABEL = re.compile(r"(?:^|_)(?:energy|forces?|stress|virials?|dipole)(?:$|_)", re.IGNORECASE)
 
 OWN_VALUES = {"energy", "stress_max"}  # which relaxation computes again
+EARLIER = {"initial_energy", "initial_stress_max"}  # of an earlier relaxation of ours, no label of anyone
 
 
 def read_usable(
@@ -73,12 +74,13 @@ def without_labels(candidate: Candidate) -> Candidate:
     for key in foreign:
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
-    step = f"left out labels of another geometry: {', '.join(foreign)}"
+    said = [key for key in foreign if key not in EARLIER]
+    step = (f"left out labels of another geometry: {', '.join(said)}",) if said else ()
     return replace(
         candidate,
         atoms=atoms,
         info={key: value for key, value in info.items() if key not in foreign},
-        history=(*candidate.history, step),
+        history=(*candidate.history, *step),
     )
 
 

@@ -9,6 +9,7 @@ from rdkit import Chem, rdBase
 from scipy.spatial import cKDTree
 
 from gendesign.structure.files import SDF_SUFFIXES, read_structures
+from gendesign.structure.formats import read_text
 from gendesign.structure.types import UserError
 
 MESHES = (".stl", ".obj", ".ply")
@@ -40,7 +41,7 @@ def read_cloud(path: str | Path) -> np.ndarray:
 
 
 def _text(path: Path) -> np.ndarray:
-    lines = [line.split("#")[0].replace(",", " ").split() for line in path.read_text().splitlines()]
+    lines = [line.split("#")[0].replace(",", " ").split() for line in read_text(path).splitlines()]
     return np.array([[float(word) for word in words] for words in lines if words])
 
 

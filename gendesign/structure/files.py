@@ -20,7 +20,7 @@ from rdkit import Chem
 from gendesign.structure.bonds import perceive
 from gendesign.structure.constraints import fixed_components, set_fixed
 from gendesign.structure.formats import SDF_SUFFIXES, Record, read_records
-from gendesign.structure.repairs import checked
+from gendesign.structure.repairs import checked, unusable
 from gendesign.structure.types import Candidate, UserError
 
 __all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz", "write_sdf"]
@@ -32,6 +32,7 @@ RESERVED = {"Lattice", "Properties", "pbc", "energy", "forces", "stress"}
 STEP_SEPARATOR = " | "
 SOURCE = "read from "  # begins the step of a history that names the file
 READ_BEFORE = "_failed_before"  # marks, while reading, failures of an earlier run, which are no reason to refuse a file
+RADICAL = "an odd number of electrons, taken for a radical; charge=1 in its comment line or tags makes it an ion"
 HYDROGENS, PERIODIC = ("required", "ignore"), ("auto", "false")
 # Columns that files keep for themselves, that belong to another geometry, or that describe the cell that was read.
 OWN_COLUMNS = {"numbers", "positions", "species", "pos", "symbols", "forces", "energies", "stresses", "move_mask",
@@ -67,10 +68,11 @@ def read_structures(
         raise UserError(f"periodic={periodic}: allowed are {' and '.join(PERIODIC)}")
     needed = hydrogens == "required"
     rules = {"hydrogens_needed": needed, "keep_periodic": str(periodic).lower() == "auto"}
+    check = partial(checked, **rules) if repair else _as_it_is
     candidates: list[Candidate] = []
     for path in map(Path, paths):
         for number, record in enumerate(read_records(path, needed), start=1):
-            candidate = _candidate(record, len(candidates), path.name, partial(checked, **rules) if repair else None)
+            candidate = _candidate(record, len(candidates), path.name, check)
             if chargeless and not candidate.failure and (charge := total_charge(candidate)):
                 reason = f"charged: it has charge {charge:+g}, but {chargeless} has no charges; give neutral structures"
                 candidate = replace(candidate, failure=reason)
@@ -93,7 +95,7 @@ def total_charge(candidate: Candidate) -> float:
     return stated_charge(candidate.info) or round(float(candidate.atoms.get_initial_charges().sum()))
 
 
-def _candidate(record: Record, index: int, name: str, check: Callable | None) -> Candidate:
+def _candidate(record: Record, index: int, name: str, check: Callable) -> Candidate:
     atoms, failure, notes = record.atoms, record.failure, record.notes
     values = {key: _plain(value) for key, value in atoms.info.items()}
     values = {key: value for key, value in values.items() if value is not None}
@@ -107,9 +109,11 @@ def _candidate(record: Record, index: int, name: str, check: Callable | None) ->
         failure, values[READ_BEFORE] = before, True
     elif not failure and not len(atoms):
         failure = f"unreadable: {name} has a structure without atoms; remove it"
-    elif not failure and check is not None:
+    elif not failure:
         atoms, failure, more = check(atoms)
         notes = (*notes, *more)
+        if not failure and not atoms.pbc.any() and (atoms.numbers.sum() - round(stated_charge(values))) % 2:
+            notes = (*notes, RADICAL)
     history = tuple(str(ours["history"]).split(STEP_SEPARATOR)) if ours.get("history") else ()
     return Candidate(
         atoms,
@@ -121,6 +125,10 @@ def _candidate(record: Record, index: int, name: str, check: Callable | None) ->
         failure=failure or None,
         info=values,
     )
+
+
+def _as_it_is(atoms: Atoms) -> tuple[Atoms, str, tuple[str, ...]]:
+    return atoms, unusable(atoms), ()
 
 
 def source_of(candidate: Candidate) -> str:

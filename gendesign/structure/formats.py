@@ -1,27 +1,32 @@
 """Records of structure files: every record becomes atoms, or says why it could not be read."""
 
 import bz2
+import codecs
 import gzip
 import lzma
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
+from ase.io.cif import parse_cif
 from ase.io.formats import UnknownFileTypeError, filetype
+from ase.neighborlist import neighbor_list
 
 from gendesign.structure.isotopes import as_hydrogen, set_masses
 from gendesign.structure.sdf import read_sdf
 from gendesign.structure.types import UserError
-from gendesign.structure.xyz import read_xyz
+from gendesign.structure.xyz import printable, read_xyz
 
 FORMATS = "extxyz, xyz, SDF, CIF, POSCAR or another format of ASE"
 SDF_SUFFIXES = {".sdf", ".sd", ".mol"}
+SHARED_SITE = 1e-3  # Angstrom
 HEAVY = 1.5  # u, above which a hydrogen is D or T
 XYZ_FORMATS = {"extxyz", "xyz"}
 COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
@@ -29,6 +34,18 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
 }
+# Files that hold something else, or that no reader here reads well, and what to do about them.
+NOT_READ = {
+    ".mol2": "is a mol2 file, which is not read; convert it to SDF",
+    ".pdbqt": "is a pdbqt file, which is not read; convert it to SDF",
+    ".smi": "holds SMILES, which have no coordinates; give structures in three dimensions",
+    ".smiles": "holds SMILES, which have no coordinates; give structures in three dimensions",
+}
+# Marks at the beginning of text that Windows programs write; the longer one of two that begin alike is first.
+BYTE_ORDERS = {
+    codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
 # Patterns that occur once per structure, for formats of which readers may skip some.
 STRUCTURE_MARKS = {
     "cif": r"(?mi)^\s*_atom_site_(?:fract|cartn)_x\b",
@@ -55,15 +72,21 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
         raise UserError(f"{path} does not exist; give the path of a structure file ({FORMATS})")
     if path.is_dir():
         raise UserError(f"{path} is a folder; give the structure file in it ({FORMATS})")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; give the path of a structure file ({FORMATS})")
     if not path.stat().st_size:
         raise UserError(f"{path} is empty; give a file with at least one structure")
     try:
         content = _content(path)
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; give yourself the right to read it") from error
     except (OSError, EOFError, ValueError, lzma.LZMAError, zlib.error) as error:
         raise UserError(f"{path} cannot be decompressed: {_line(error)}; check that it is complete") from error
     inner = path.with_suffix("") if path.suffix.lower() in COMPRESSED else path
     if not content.strip():
         raise UserError(f"{path} is empty; give a file with at least one structure")
+    if inner.suffix.lower() in NOT_READ:
+        raise UserError(f"{path} {NOT_READ[inner.suffix.lower()]} ({FORMATS})")
     if inner.suffix.lower() in SDF_SUFFIXES:
         records = [Record(*one) for one in read_sdf(_text(content), path.name, hydrogens_needed)]
         if records and all(record.failure.startswith("unreadable") for record in records):
@@ -71,7 +94,8 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
     elif _is_xyz(path):
         records = [Record(*one) for one in read_xyz(_text(content), path.name)]
         if records and all(record.failure.startswith("unreadable") for record in records):
-            raise UserError(f"{path} cannot be read: {records[0].failure}; check that it is complete")
+            reason = records[0].failure.removeprefix("unreadable: ")
+            raise UserError(f"{path} cannot be read: {reason}; check that it is complete")
     else:
         records = _read_ase(path, content)
     if not records:
@@ -83,8 +107,22 @@ def _content(path: Path) -> bytes:
     return COMPRESSED.get(path.suffix.lower(), bytes)(path.read_bytes())
 
 
+def read_text(path: Path) -> str:
+    """The text of a file of the user's, whatever its line ends and byte order mark; UserError if it cannot be read."""
+    try:
+        return _text(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; give a text file that you may read") from error
+
+
+def _byte_order(content: bytes) -> str:
+    """The encoding that a byte order mark states, "" without one."""
+    return next((name for mark, name in BYTE_ORDERS.items() if content.startswith(mark)), "")
+
+
 def _text(content: bytes) -> str:
-    return content.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    text = content.decode(_byte_order(content) or "utf-8", errors="replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _is_xyz(path: Path) -> bool:
@@ -97,27 +135,70 @@ def _is_xyz(path: Path) -> bool:
 
 
 def _read_ase(path: Path, content: bytes) -> list[Record]:
+    kind = ""
     try:
         kind = filetype(str(path))
-        # A file name may hold an @, which ASE would take for the start of a frame selection.
         text, masses = as_hydrogen(_text(content), kind)
-        source, given = (StringIO(text), {"format": kind}) if masses else (path, {})
+        if kind == "vasp" and (fault := _nameless(text)):
+            raise UserError(f"{path} {fault}")
+        source, given = (StringIO(text), {"format": kind}) if masses or _byte_order(content) else (path, {})
+        # A file name may hold an @, which ASE would take for the start of a frame selection.
         frames = ase.io.read(source, index=":", do_not_split_by_at_sign=True, **given)
+        # Closing lines, such as END after the last model of a PDB file, make empty frames.
+        frames = [atoms for atoms in frames if len(atoms)] or frames
+        shared = _shared_sites(content, frames) if kind == "cif" else []
+    except UserError:
+        raise
     except UnknownFileTypeError as error:
         raise UserError(f"{path} is of no known format ({FORMATS}); rename it with the format's suffix") from error
     except Exception as error:  # readers of ASE raise whatever a malformed file makes them stumble over
-        raise UserError(
-            f"{path} cannot be read: {_line(error)}; check that it is complete and what its name says"
-        ) from error
-    # Closing lines, such as END after the last model of a PDB file, make empty frames.
-    frames = [atoms for atoms in frames if len(atoms)] or frames
+        what = f"cannot be read as {kind}" if kind else "cannot be read"
+        reason = f": {_line(error)}" if str(error).strip() else ""
+        raise UserError(f"{path} {what}{reason}; check that it is complete and what its name says") from error
     for atoms in frames if masses else ():
         set_masses(atoms, masses)
-    records = [Record(atoms, _disorder(atoms), _isotopes(atoms)) for atoms in frames]
+    failures = [_disorder(atoms) for atoms in frames]
+    if shared:
+        failures = [one or other for one, other in zip(failures, shared, strict=True)]
+    records = [Record(a, failure, _isotopes(a)) for a, failure in zip(frames, failures, strict=True)]
     marks = len(re.findall(STRUCTURE_MARKS[kind], _text(content))) if kind in STRUCTURE_MARKS else 0
     lost = max(0, marks - len(records))
     failure = f"unreadable: {path.name} holds {marks} structures, of which {len(records)} could be read"
     return records + [Record(Atoms(), failure)] * lost
+
+
+def _nameless(text: str) -> str:
+    """What is wrong with a POSCAR of VASP 4 that names its elements nowhere, "" with all others."""
+    lines = text.split("\n")
+    if len(lines) < 6 or not re.fullmatch(r"[\s\d]*\d[\s\d]*", lines[5]):
+        return ""
+    words = lines[0].split()
+    if words[: len(lines[5].split())] and all(word in atomic_numbers for word in words[: len(lines[5].split())]):
+        return ""
+    return "names no elements; write their symbols in a line before the numbers of atoms, as VASP 5 does"
+
+
+def _shared_sites(content: bytes, frames: Sequence[Atoms]) -> list[str]:
+    """For each structure of a CIF, which elements share a site, or nothing. ASE keeps the first of them alone."""
+    blocks = [block for block in parse_cif(BytesIO(_text(content).encode())) if block.has_structure()]
+    if len(blocks) != len(frames):
+        return []
+    faults = []
+    for block, atoms in zip(blocks, frames, strict=True):
+        lost = sorted(set(block.get_symbols()) - set(atoms.get_chemical_symbols()))
+        fault = f"overlapping atoms: {lost[0]} shares its site with another element; mend the file" if lost else ""
+        faults.append(fault or _two_elements(block.get_unsymmetrized_structure()))
+    return faults
+
+
+def _two_elements(sites: Atoms) -> str:
+    if sites.cell.rank < 3:
+        return ""
+    sites.pbc = True
+    i, j = neighbor_list("ij", sites, SHARED_SITE)
+    pairs = sorted((sites.symbols[a], sites.symbols[b]) for a, b in zip(i, j, strict=True))
+    first = next((f"{a} and {b}" for a, b in pairs if a != b), "")
+    return f"overlapping atoms: {first} share a site; mend the file" if first else ""
 
 
 def _isotopes(atoms: Atoms) -> tuple[str, ...]:
@@ -135,4 +216,4 @@ def _disorder(atoms: Atoms) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    return printable(" ".join(str(error).split())[:120]) or type(error).__name__

@@ -23,6 +23,7 @@ NONE = "none"  # labels.stress=none leaves the stress of a file unused
 PLAIN = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "virial"}
 KIND_WORDS = {"energy": {"energy", "etot", "toten"}, "forces": {"force", "forces"}, "stress": {"stress"},
               "virial": {"virial", "virials"}}  # fmt: skip
+SHAPES = {"energy": "number", "forces": "per atom", "stress": "6 or 9 numbers", "virial": "6 or 9 numbers"}
 NEUTRAL = {"total", "tot", "potential", "pot", "scf", "label", "labels", "per", "config"}
 REFERENCE = {"ref", "reference", "target", "true", "dft", "qm"}
 # Words of energies, forces and stresses that are parts, differences, weights or errors, and never labels of the whole.
@@ -162,7 +163,7 @@ class _Keys:
     def refuse_two_tensors(self, stress: str, virial: str) -> None:
         """A stress and a virial of one frame must agree."""
         for frame in self.frames:
-            values = _values(frame)
+            values = {**_of_kind(frame, "stress"), **_of_kind(frame, "virial")}
             if frame.pbc.all() and stress in values and virial in values:
                 one, other = full_tensor(values[stress]), -full_tensor(values[virial]) / frame.get_volume()
                 if np.abs(one - other).max() > 1e-3 * max(np.abs(one).max(), 1e-4):
@@ -203,9 +204,7 @@ class _Keys:
         return (", ".join(shown) or "no numbers") + (f" and {more} more" if more > 0 else "")
 
     def _named(self, kind: str, named: str) -> str:
-        wanted = {"energy": "number", "forces": "per atom", "stress": "6 or 9 numbers", "virial": "6 or 9 numbers"}[
-            kind
-        ]
+        wanted = SHAPES[kind]
         if self.all.get(named) != wanted:
             raise UserError(
                 f"labels.{kind}={named}: {self.file} has no such {wanted}; it holds {self.listed()}; name one of these"
@@ -224,7 +223,7 @@ class _Keys:
 
     def _alike(self, one: str, other: str) -> bool:
         """Whether frames that hold both have the same numbers in them, and every frame that holds `other` holds one."""
-        for values in map(_values, self.frames):
+        for values in map(_numbers, self.frames):
             if other in values:
                 if one not in values:
                     return False
@@ -249,16 +248,16 @@ class _Keys:
 def _relabelled(
     frame: Atoms, chosen: Mapping[str, str | None], factors: tuple[float, float, float], where: str
 ) -> Atoms:
-    values, results = _values(frame), {}
-    if chosen["energy"] in values:
-        results["energy"] = float(values[chosen["energy"]]) * factors[0]
-    if chosen["forces"] in values:
-        results["forces"] = np.array(values[chosen["forces"]], dtype=float) * factors[1]
+    results = {}
+    if (energy := _of_kind(frame, "energy").get(chosen["energy"])) is not None:
+        results["energy"] = float(np.ravel(energy)[0]) * factors[0]
+    if (forces := _of_kind(frame, "forces").get(chosen["forces"])) is not None:
+        results["forces"] = np.array(forces, dtype=float) * factors[1]
     tensor = None
-    if chosen["stress"] in values:
-        tensor = _symmetric(values[chosen["stress"]], chosen["stress"], where) * factors[2]
-    elif chosen["virial"] in values and frame.pbc.all():
-        tensor = -_symmetric(values[chosen["virial"]], chosen["virial"], where) * factors[0] / frame.get_volume()
+    if (stress := _of_kind(frame, "stress").get(chosen["stress"])) is not None:
+        tensor = _symmetric(stress, chosen["stress"], where) * factors[2]
+    elif frame.pbc.all() and (virial := _of_kind(frame, "virial").get(chosen["virial"])) is not None:
+        tensor = -_symmetric(virial, chosen["virial"], where) * factors[0] / frame.get_volume()
     if tensor is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(tensor)
     out = frame.copy()
@@ -281,6 +280,18 @@ def _values(frame: Atoms) -> dict[str, Any]:
     results = {} if frame.calc is None else frame.calc.results
     own = {key: value for key, value in frame.arrays.items() if key not in ("numbers", "positions")}
     return {**frame.info, **own, **results}
+
+
+def _numbers(frame: Atoms) -> dict[str, Any]:
+    """What of `_values` is a number, a vector per atom or a tensor; a word where a number belongs is left out."""
+    columns = _per_atom(frame)
+    return {key: value for key, value in _values(frame).items() if _shape(value, len(frame), key in columns)}
+
+
+def _of_kind(frame: Atoms, kind: str) -> dict[str, Any]:
+    """What of `_values` has the shape of labels of this kind."""
+    columns, wanted = _per_atom(frame), SHAPES[kind]
+    return {k: value for k, value in _values(frame).items() if _shape(value, len(frame), k in columns) == wanted}
 
 
 def _per_atom(frame: Atoms) -> set[str]:

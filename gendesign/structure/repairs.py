@@ -25,7 +25,7 @@ def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tup
     Merges coincident sites, turns constraints into fixed Cartesian components. `keep_periodic` false makes a molecule
     of one that stands alone in a periodic box.
     """
-    if failure := _unusable(atoms):
+    if failure := unusable(atoms):
         return atoms, failure, ()
     atoms, failure, notes = _merged(atoms)
     if failure:
@@ -55,7 +55,8 @@ def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tup
     return atoms, failure, notes
 
 
-def _unusable(atoms: Atoms) -> str:
+def unusable(atoms: Atoms) -> str:
+    """Why no method can use these atoms, whatever they are for; "" where one can."""
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         return "unreadable: its coordinates are not finite"
     if not atoms.numbers.all():

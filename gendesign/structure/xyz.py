@@ -5,7 +5,7 @@ from io import StringIO
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, chemical_symbols
 from ase.io.extxyz import read_xyz as read_frame
 
 from gendesign.structure.isotopes import HEAVY_HYDROGEN, set_masses
@@ -41,7 +41,7 @@ def read_xyz(text: str, name: str) -> list[Frame]:
             try:
                 frames.append(_frame(lines[at:end]))
             except Exception as error:  # ASE raises whatever a malformed line makes it stumble over
-                fault = " ".join(str(error).split())[:120] or type(error).__name__
+                fault = printable(" ".join(str(error).split())[:120]) or type(error).__name__
         if fault:
             frames.append((Atoms(), f"unreadable: frame {number} of {name}: {fault}", ()))
             end = max(end, _next_start(lines, at + 1))
@@ -49,16 +49,21 @@ def read_xyz(text: str, name: str) -> list[Frame]:
     return frames
 
 
+def printable(text: str) -> str:
+    """The text with ? for what no terminal should be sent, such as the escape sequences of a binary file."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def _count(line: str) -> int:
     """The number of atoms that a frame's first line states, -1 where it states none."""
-    return int(line) if re.fullmatch(r"\s*\d+\s*", line) else -1
+    return int(line) if re.fullmatch(r"\s*\d{1,12}\s*", line) else -1
 
 
 def _fault(lines: list[str], at: int) -> str:
     """Why no frame starts at this line, or nothing."""
     n = _count(lines[at])
     if n < 0:
-        return f"a number of atoms is expected, but the line is '{lines[at].strip()[:40]}'"
+        return f"a number of atoms is expected, but the line is '{printable(lines[at].strip()[:40])}'"
     atoms = lines[at + 2 : at + 2 + n]
     whole = next((i for i, line in enumerate(atoms) if len(line.split()) < 4), len(atoms))
     return f"it is cut off after {whole} of {n} atoms" if whole < n else ""
@@ -88,6 +93,7 @@ def _frame(lines: list[str]) -> Frame:
     if "Properties" not in comment:
         # columns beyond x y z have no name here
         rows = [" ".join(line.replace("*^", "e").split()[:4]) for line in rows]
+    _check_columns(rows, comment)
     rows, masses = _isotopes(rows, comment)
     body = [lines[0], "" if qm9 else comment, *rows, *([] if qm9 else tail)]
     atoms = next(read_frame(StringIO("\n".join(body) + "\n"), index=0))
@@ -102,7 +108,7 @@ def _frame(lines: list[str]) -> Frame:
 
 
 def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float]]:
-    """Rows in which D and T are H, and the masses (u) of these atoms."""
+    """Rows in which D and T are H and atomic numbers are symbols, and the masses (u) of D and T."""
     place = _species_column(comment)
     masses, out = {}, []
     for i, row in enumerate(rows):
@@ -111,17 +117,32 @@ def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float
         if label.upper() in HEAVY_HYDROGEN:
             masses[i], words[place] = HEAVY_HYDROGEN[label.upper()], "H"
             row = " ".join(words)
-        elif not label.isdigit() and label.capitalize() not in atomic_numbers:
+        elif label.isdigit() and int(label) < len(chemical_symbols) and place is not None:
+            row = " ".join([*words[:place], chemical_symbols[int(label)], *words[place + 1 :]])
+        elif label.capitalize() not in atomic_numbers:
             raise ValueError(f"'{label}' of atom {i + 1} is no element")
         out.append(row)
     return out, masses
 
 
-def _species_column(comment: str) -> int | None:
+def _check_columns(rows: list[str], comment: str) -> None:
+    """Raise ValueError where `Properties` states more columns than there are; ASE would fill the memory with them."""
+    stated = sum(int(width) for width in _properties(comment)[2::3])
+    held = len(rows[0].split()) if rows else stated
+    if stated > held:
+        raise ValueError(f"Properties states {stated} columns, but its atoms have {held}")
+
+
+def _properties(comment: str) -> list[str]:
+    """The name, type and width of each column in turn, as `Properties` states them; nothing without it."""
     found = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
-    if not found:
+    return found[1].split(":") if found else []
+
+
+def _species_column(comment: str) -> int | None:
+    parts, column = _properties(comment), 0
+    if not parts:
         return 0
-    parts, column = found[1].split(":"), 0
     for name, _, width in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
         if name.lower() in ("species", "symbols"):
             return column

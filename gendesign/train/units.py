@@ -25,6 +25,7 @@ STIFF, STIFFNESS = 1.4, (0.25, 6.0)  # stiffness of real bonds beside that of `p
 STRESS_WORK = 8.0  # factor between the change of the energy and the work of the stress that passes
 STRESS = 1.0  # eV/Angstrom^3 (160 GPa): larger ones are not those of matter that anyone trains on
 FORCE = 20.0  # eV/Angstrom, root mean square over a structure: likewise, half of all structures
+CHANGE = 1e-3  # eV between two geometries, which forces must explain
 BINDING = 4.0  # eV that an atom gains in a molecule, about
 HYDROGEN = (-0.7, -0.35)  # an isolated hydrogen atom in Hartree, whatever the method
 HYDROGEN_UNITS = {"kcal/mol": (-345.0, -220.0), "kJ/mol": (-1450.0, -950.0), "meV": (-15000.0, -9000.0)}
@@ -142,12 +143,42 @@ def check_units(frames: Sequence[Atoms], atomic_energies: Mapping[int, float], c
     `atomic_energies` (eV by atomic number) are those of isolated atoms, or the least-squares share of each element;
     `cutoff` (Angstrom) is where an isolated atom has no neighbour.
     """
+    _check_zeros(frames)
     shown = evidence(frames)
     if not (shown.consistent and shown.usual):
         raise UserError(_wrong_pair(shown))
     _check_hydrogen(atomic_energies, isolated_energies(frames, cutoff), shown)
     _check_size(frames, shown)
     _check_stress(frames)
+
+
+def _check_zeros(frames: Sequence[Atoms]) -> None:
+    """Forces and stresses that are exactly zero were never computed; forces of symmetric crystals may be zero."""
+    for name, some in (
+        ("molecules", [frame for frame in frames if len(frame) > 1 and not frame.pbc.any()]),
+        ("crystals", [frame for frame in frames if len(frame) > 1 and frame.pbc.any()]),
+    ):
+        zero = sum(not labels_of(frame)[1].any() for frame in some)
+        if zero < FEWEST or zero <= len(some) / 2 or (name == "crystals" and not _energy_changes(some)):
+            continue
+        raise UserError(
+            f"forces are exactly zero in {zero} of {len(some)} {name}, as where they were never computed; "
+            f"leave these structures out or name the forces by labels.forces, {ADVICE}"
+        )
+    tensions = [tension for frame in frames if np.isfinite(tension := stress_of(frame)).all()]
+    zero = sum(not tension.any() for tension in tensions)
+    if zero >= FEWEST and zero > len(tensions) / 2:
+        raise UserError(
+            f"stresses are exactly zero in {zero} of {len(tensions)} crystals, as where they were never computed; "
+            f"leave them unused by labels.stress=none, {ADVICE}"
+        )
+
+
+def _energy_changes(crystals: Sequence[Atoms]) -> bool:
+    """Whether the energy changes between geometries in one cell although no force there is other than zero."""
+    still = [frame for frame in crystals if not labels_of(frame)[1].any()]
+    changes = [abs(pair.change) for pair in same_cell(still)]
+    return len(changes) >= FEWEST and float(np.median(changes)) > CHANGE
 
 
 def _check_hydrogen(energies: Mapping[int, float], isolated: Mapping[int, float], shown: Evidence) -> None:

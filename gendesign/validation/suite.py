@@ -201,8 +201,8 @@ def _say_what_is_measured(case: Case, names: Sequence[str]) -> None:
     if not have:
         judges = " and ".join(sorted({method.name for method in (case.molecular, case.periodic) if method is not None}))
         _say(
-            f"the structures given hold no labels: errors are measured on copies of them, displaced from minima and "
-            f"labelled by {judges}"
+            f"the structures given hold no energies (labels.energy=KEY names one under another key), hence no labels: "
+            f"errors are measured on copies of them, displaced from minima and labelled by {judges}"
         )
         return
     if len(have) < len(case.frames):

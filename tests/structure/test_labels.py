@@ -207,3 +207,13 @@ def test_settings_of_convergence_make_no_other_teacher():
         "GFN2-xTB(electronic_temperature=300.0, open_shell=True, supercell=20.0)"
     )
     assert teacher("GPAW(functional=PBE)") != teacher("GPAW(functional=RPBE)") and teacher_of(Atoms("H")) == ""
+
+
+def test_a_word_where_a_number_belongs_is_no_label(tmp_path):
+    text = GOOD.read_text()
+    energy = text.split("energy=")[2].split()[0]
+    (tmp_path / "w.xyz").write_text(text.replace(f"energy={energy}", "energy=-30a.5"))
+    frames = [record.candidate.atoms for record in read_labelled([tmp_path / "w.xyz"])]
+    with pytest.raises(UserError, match="has no energy"):
+        labels_of(frames[1])
+    assert np.isfinite([labels_of(frame)[0] for frame in frames[:1] + frames[2:]]).all()

@@ -375,3 +375,63 @@ def test_damaged_files_end_in_one_line_at_worst(tmp_path_factory, name, changes,
     else:
         assert found and all(np.isfinite(c.atoms.positions).all() for c in found if not c.failure)
         assert "\n" not in "".join(reading_notes(found))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("name", ["T=300K.xyz", "planar.sdf", "graphite_4.cif", "CONTCAR"])
+def test_byte_order_marks_and_windows_line_ends(tmp_path, name, encoding):
+    text = (TROUBLES / name).read_text().replace("\n", "\r\n")
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    (same,), (whole,) = read(tmp_path / name), read(name)
+    assert same.atoms.numbers.tolist() == whole.atoms.numbers.tolist()
+    assert np.allclose(same.atoms.positions, whole.atoms.positions)
+
+
+def test_atomic_numbers_in_xyz(tmp_path):
+    (tmp_path / "w.xyz").write_text(WATER.replace("O ", "8 ").replace("H ", "1 "))
+    (water,) = read(tmp_path / "w.xyz")
+    assert water.atoms.get_chemical_formula() == "H2O" and not water.failure
+
+
+@pytest.mark.parametrize(("element", "said"), [("Fe", "Fe shares its site"), ("Mg", "")])
+def test_a_site_of_two_elements_is_refused(tmp_path, element, said):
+    # ASE keeps the first element of a site without occupancies, which would lose the other one in silence
+    head = "data_x\n" + "".join(f"_cell_length_{k} 4.2\n" for k in "abc")
+    head += "".join(f"_cell_angle_{k} 90\n" for k in ("alpha", "beta", "gamma"))
+    head += "_symmetry_space_group_name_H-M 'F m -3 m'\nloop_\n_atom_site_type_symbol\n"
+    head += "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\nMg 0 0 0\nO 0.5 0.5 0.5\n"
+    (tmp_path / "m.cif").write_text(head + f"{element} 0 0 0\n")
+    (candidate,) = read(tmp_path / "m.cif", strict=False)
+    assert candidate.atoms.get_chemical_formula() == "Mg4O4"
+    assert said in (candidate.failure or "") and bool(candidate.failure) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("POSCAR", "mine\n3.6\n1 0 0\n0 1 0\n0 0 1\n1\nDirect\n0 0 0\n", "names no elements"),
+        ("a.mol2", "@<TRIPOS>MOLECULE\n", "mol2 file, which is not read; convert it to SDF"),
+        ("a.smi", "CCO\n", "SMILES, which have no coordinates"),
+        ("a.xyz", "1\nProperties=species:S:1:pos:R:99999999999\nO 0 0 0\n", "states 100000000000 columns"),
+        ("b.xyz", "9" * 5000 + "\n\nO 0 0 0\n", "a number of atoms is expected"),
+        ("c.cif", "no CIF at all\n", "cannot be read as cif; check"),
+    ],
+)
+def test_what_cannot_be_read_is_said_in_words(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=said):
+        read(tmp_path / name)
+
+
+def test_no_coordinates_of_a_training_set_are_not_finite(tmp_path):
+    (tmp_path / "n.xyz").write_text(WATER.replace("0.763", "nan"))
+    (candidate,) = read(tmp_path / "n.xyz", strict=False, repair=False)
+    assert "not finite" in candidate.failure
+
+
+def test_odd_electrons_are_said(tmp_path):
+    hydronium = "4\n{}\nO 0 0 0.1\nH 0.94 0 -0.2\nH -0.47 0.81 -0.2\nH -0.47 -0.81 -0.2\n"
+    for name, comment, said in (("a", "1 1", True), ("b", "charge=1", False)):
+        (tmp_path / f"{name}.xyz").write_text(hydronium.format(comment))
+        (found,) = read(tmp_path / f"{name}.xyz", chargeless=None)
+        assert not found.failure and ("odd number of electrons" in " ".join(found.history)) == said

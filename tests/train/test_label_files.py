@@ -109,7 +109,7 @@ def test_broken_records_are_refused_or_skipped(tmp_path, monkeypatch, capsys):
     (tmp_path / "f.sdf").write_text("")
     monkeypatch.setattr(
         "gendesign.structure.label_files.read_structures",
-        lambda paths: [Candidate(good.copy() if good.calc is None else good, 0, history=("read from f.sdf",)), broken],
+        lambda paths, **how: [Candidate(good, 0, history=("read from f.sdf",)), broken],
     )
     with pytest.raises(UserError, match=r"structure 2 \(read from f.sdf\): record 2 of f.sdf cannot be read"):
         labelled_frames([tmp_path / "f.sdf"])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tiny
 from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -148,3 +149,21 @@ def test_stiffness_of_bonds_is_not_moved_by_turned_groups():
     (pair,) = same_cell([a, b])
     found, expected = pair.bond_forces()
     assert np.abs(pair.step).max() > 0.1 and np.abs(expected).max() < 1e-9 and np.abs(found).max() < 1e-9
+
+
+def test_forces_and_stresses_of_zeros_were_never_computed():
+    with pytest.raises(UserError, match="forces are exactly zero in 80 of 80 molecules"):
+        check_units(converted("t_good.xyz", force=0.0), {})
+    with pytest.raises(UserError, match=r"stresses are exactly zero in .* labels\.stress=none"):
+        check_units(converted("c_good.xyz", stress=0.0), {})
+    boxed = converted("t_good.xyz", force=0.0)
+    for frame in boxed:
+        frame.set_cell([20, 20, 20])
+        frame.pbc = True
+    with pytest.raises(UserError, match="forces are exactly zero in 80 of 80 crystals"):
+        check_units(boxed, {})
+    copper = [bulk("Cu", a=a, cubic=True) for a in np.linspace(3.5, 3.8, 9)]
+    for atoms in copper:  # where symmetry makes forces zero
+        atoms.calc = EMT()
+        atoms.calc = SinglePointCalculator(atoms, energy=atoms.get_potential_energy(), forces=np.zeros((4, 3)))
+    check_units(copper, {})

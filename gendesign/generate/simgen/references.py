@@ -1,5 +1,6 @@
 """The molecules whose environments generated ones shall resemble: bundled, or the user's own."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from gendesign.potential import Potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.files import read_structures
+from gendesign.structure.formats import read_text
+from gendesign.structure.reading_notes import reading_notes
 from gendesign.structure.types import UserError
 
 SMILES_SUFFIXES = {".smi", ".smiles", ".csv", ".txt"}
@@ -33,7 +36,8 @@ def read_references(
 ) -> References:
     """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
 
-    Of a SMILES file conformers are made, and settled by the potential. Raises UserError for a file that holds none.
+    Of a SMILES file conformers are made, and settled by the potential. Says on standard error which molecules of the
+    user's files are left out. Raises UserError for a file that holds none.
     """
     weights = [_number(w) for w in weights]
     files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
@@ -53,6 +57,9 @@ def read_references(
                 f"generator.reference={str(path)!r} holds no molecule of {' '.join(elements)} only; "
                 "allow more elements or give other references"
             )
+        if paths and len(found) < len(read):
+            _say(path, f"{len(read) - len(found)} of {len(read)} molecules are left out: they hold elements other than "
+                       f"{' '.join(sorted(allowed))}, or fewer than two heavy atoms")  # fmt: skip
         molecules += found
         shares += [share / len(found) if weights else 1.0] * len(found)
     return References(molecules, shares)
@@ -65,29 +72,45 @@ def _number(given: float | str) -> float:
         raise UserError(f"generator.reference_weights holds {given!r}; give numbers above zero") from None
 
 
+def _say(path: Path, line: str) -> None:
+    print(f"gendesign: generator.reference={path}: {line}", file=sys.stderr, flush=True)
+
+
 def _structures(path: Path) -> list[Atoms]:
-    return [c.atoms for c in read_structures([path], strict=False) if c.failure is None]
+    candidates = read_structures([path], strict=False)
+    for line in reading_notes(candidates):
+        _say(path, line)
+    return [c.atoms for c in candidates if c.failure is None]
 
 
 def _conformers(path: Path, potential: Potential) -> list[Atoms]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of a file with one SMILES per line")
-    out = []
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    out, count = [], 0
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.replace(",", " ").split()
         if not text or text[0].lower() == "smiles":
             continue
         mol = Chem.MolFromSmiles(text[0])
-        if mol is None:
-            raise UserError(f"{path}, line {number}: {text[0]!r} is no SMILES; mend or remove it")
+        if mol is None or not mol.GetNumAtoms():
+            raise UserError(f"{path}, line {number}: {text[0][:80]!r} is no SMILES; mend or remove it")
         if Chem.GetFormalCharge(mol) or len(Chem.GetMolFrags(mol)) > 1 or Descriptors.NumRadicalElectrons(mol):
             raise UserError(
                 f"{path}, line {number}: {text[0]!r} is charged, a radical or several molecules; give neutral ones"
             )
-        full = Chem.AddHs(mol)
+        full, count = Chem.AddHs(mol), count + 1
         if rdDistGeom.EmbedMolecule(full, randomSeed=7) == 0:
             if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
                 rdForceFieldHelpers.MMFFOptimizeMolecule(full)
             out.append(Atoms([a.GetSymbol() for a in full.GetAtoms()], full.GetConformer().GetPositions()))
     known = [a for a in out if set(a.symbols) <= set(potential.elements)]
-    return [c.atoms for c in relax(known, potential, SETTLING) if c.failure is None]
+    settled = [c.atoms for c in relax(known, potential, SETTLING) if c.failure is None]
+    reasons = {
+        "RDKit makes no conformer of them": count - len(out),
+        f"potential {potential.name} does not know their elements": len(out) - len(known),
+        "their relaxation failed": len(known) - len(settled),
+    }
+    for reason, lost in reasons.items():
+        if lost:
+            _say(path, f"{lost} of {count} molecules are left out: {reason}")
+    return settled
