@@ -24,7 +24,7 @@ class Ionic:
     """The face of gendesign.potential.Potential that relaxation and generators use."""
 
     name, weights_hash, licence, citation, cutoff = "ionic", "0", "none", "none", CUTOFF
-    device, dtype = torch.device("cpu"), torch.float64
+    device, dtype, domain = torch.device("cpu"), torch.float64, None
 
     def __init__(self, elements: Iterable[str] = ("H", "C", "N", "Cl", "Br", "I", "Sn", "Pb", "Cs")) -> None:
         self.elements = tuple(elements)

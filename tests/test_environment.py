@@ -87,13 +87,14 @@ def test_an_overlapping_molecule_is_pushed_out(optimizer):
 
 
 def test_a_candidate_that_stays_inside_has_failed():
+    from gendesign.processes import SERIAL
     from gendesign.run.conditions import relaxing
     from gendesign.structure.types import Candidate
 
     inside, beside = molecule("CH4"), molecule("CH4")
     beside.positions[:, 2] += 9.0
     seen = []
-    stage = relaxing(benzene(), tiny.potential(), Relaxation(max_steps=0))
+    stage = relaxing(benzene(), tiny.potential(), Relaxation(max_steps=0), SERIAL)
     first, second = stage([Candidate(inside, 0), Candidate(beside, 1)], lambda *numbers: seen.append(numbers))
     assert first.failure.startswith("overlaps the host: ") and len(first.atoms) == 5 and second.failure is None
     assert seen[-1] == (2, 2) and second.info["host_energy"] == 0.0

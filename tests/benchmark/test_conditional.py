@@ -88,5 +88,5 @@ def test_a_tiny_run_writes_its_rows_and_resumes(place, capsys):
     assert cli.main(words) == 0 and kept.stat().st_mtime_ns == before
     assert np.isfinite(rows["macrocycle closed and valid, per try"]["value"])
     capsys.readouterr()
-    assert cli.main([*words[:-1], "conditional.tries=-1"]) == 2
-    assert "conditional.tries=-1: give 1 or more" in capsys.readouterr().err
+    assert cli.main([*words[:-1], "conditional.tries=0"]) == 2
+    assert "conditional.tries=0: give 1 or more" in capsys.readouterr().err
