@@ -248,7 +248,7 @@ def _fork() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # Ctrl-C before the child ignores it would raise KeyboardInterrupt there, and the child would go on as a second parent.
+    # Ctrl-C before the child ignores it would raise KeyboardInterrupt there: the child would go on as a second parent.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         pid = os.fork()

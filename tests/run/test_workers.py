@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import chains as toy
 import pytest
@@ -165,3 +167,28 @@ def test_workers_of_several_threads_do_not_wait_for_threads_of_their_parent():
     environment = {**os.environ, "PYTHONPATH": str(Path(toy.__file__).parents[2])}
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert child.stdout.endswith("[(2, 1.0)]\n"), child.stderr
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_processes_of_the_checks_end_with_the_run(monkeypatch, error):
+    import torch
+    from omegaconf import OmegaConf
+
+    from gendesign.run import build
+
+    closed = []
+    stages = SimpleNamespace(
+        about={"warnings": []}, generator=SimpleNamespace(), names=["generate"], close=lambda: closed.append(True)
+    )
+
+    def act(*_, **__):
+        if error:
+            raise error
+        return {}
+
+    monkeypatch.setattr(build, "build_stages", lambda *_: (stages, 1))
+    monkeypatch.setattr(build, "run", act)
+    config = OmegaConf.create({"workers": 0, "threads": 1, "shard_size": 1, "seed": 0})
+    with pytest.raises(error) if error else nullcontext():
+        build.make_run(config, [], SimpleNamespace(device=torch.device("cpu")), None)
+    assert closed == [True]
