@@ -23,7 +23,7 @@ from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
 from gendesign.run.conditions import relaxing, with_conditions
-from gendesign.run.domain import judge_files, judge_generator, say
+from gendesign.run.domain import judge_files, judge_generator, left_out, say
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
@@ -131,7 +131,7 @@ def make_run(
         stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
         say(stages.about["warnings"])
         if files:
-            print_reading_notes(stages.generator.candidates)
+            print_reading_notes([c for c in stages.generator.candidates if not left_out(c)])  # which were said above
         if potential.device.type == "cpu" and pool.count:
             if not together and hasattr(stages.generator, "prepare"):
                 stages.generator.prepare()  # once, for all workers to inherit

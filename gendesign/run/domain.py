@@ -13,6 +13,8 @@ from gendesign.structure.types import Candidate, Generator, UserError
 
 REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
 
+OUTSIDE = "outside the domain of potential"  # how reasons begin
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -41,7 +43,7 @@ def judge_files(candidates: Sequence[Candidate], potential: Potential, config: D
         refused = departure.excluded and mode == REFUSE
         for number in departure.structures if refused else ():
             at = usable[number]
-            reason = f"outside the domain of potential {potential.name}: {departure.what}"
+            reason = f"{OUTSIDE} {potential.name}: {departure.what}"
             judged[at] = judged[at].after("compared with the potential's domain", failure=reason)
         warnings.append(f"{said}; they are left out ({_way_on(departure.what)})" if refused else said)
     return Judged(judged, warnings)
@@ -62,6 +64,11 @@ def judge_generator(generator: Generator, potential: Potential, config: DictConf
     if excluded and mode == REFUSE:
         raise UserError(f"{said}; {_way_on(what)}")
     return [said]
+
+
+def left_out(candidate: Candidate) -> bool:
+    """Whether a structure has failed because the potential was not made for it."""
+    return (candidate.failure or "").startswith(OUTSIDE)
 
 
 def say(warnings: Sequence[str]) -> None:
