@@ -146,7 +146,7 @@ def test_validate_of_energies_alone_and_of_no_labels(capsys):
     assert "3 of 3 labelled structures have no forces" in capsys.readouterr().err
     bare = [Atoms("CH4", tiny.rattled("CH4", 0).positions)]
     validate(tiny.potential(), bare, Settings(tests=("errors",)), molecular=lambda atoms: EMT(), teacher="EMT")
-    assert "hold no labels: errors are measured on copies of them" in capsys.readouterr().err
+    assert "hence no labels: errors are measured on copies of them" in capsys.readouterr().err
 
 
 def test_one_atom_cells_are_divided_like_other_structures():
