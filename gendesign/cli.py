@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ChildProcessError as error:
+        return stopped(str(error), arguments)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise

@@ -12,17 +12,20 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Protocol
+from typing import Any, Protocol
+from weakref import WeakSet
 
 STARTING = 300.0  # seconds to import everything on a busy machine
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS")}
 _REPLY = struct.Struct("ii")  # process id, wait status
 _FORK, _END = b"fork", b"end:"
+NO_CHILD = -1  # the reply of a server that cannot fork
 
 Serve = Callable[[Connection], None]  # what a child does with its pipe until that closes
 
@@ -53,11 +56,7 @@ class _Forked:
 
     def end(self) -> int:
         self.pipe.close()
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        with suppress(ChildProcessError):
-            return os.waitpid(self.pid, 0)[1]
-        return 0
+        return _kill(self.pid)
 
 
 class Forking:
@@ -100,6 +99,7 @@ class Nursery:
 
     def __init__(self, control: socket.socket, process: "subprocess.Popen | _Forked") -> None:
         self.control, self.process = control, process
+        PRIVATE.add(control)  # another server that held it would keep this one from seeing its end
 
     @classmethod
     def forked(cls, serve: Serve) -> "Nursery":
@@ -107,10 +107,13 @@ class Nursery:
         here, there = socket.socketpair()
         pid = _fork()
         if pid == 0:
-            here.close()
-            os.setsid()
-            gc.freeze()  # so that collecting garbage does not copy the pages that are shared
-            _tend(there, serve)
+            try:
+                here.close()
+                os.setsid()
+                gc.freeze()  # so that collecting garbage does not copy the pages that are shared
+                _tend(there, serve)
+            finally:
+                os._exit(1)  # an error here must not go on as a second parent
         there.close()
         return cls(here, _Forked(pid, Pipe()[0]))
 
@@ -118,31 +121,39 @@ class Nursery:
     def started(cls, serve: str, preload: Sequence[str] = ()) -> "Nursery":
         """Start the server as a program: `serve` names a function, module:name; `preload` modules are imported once."""
         here, there = socket.socketpair()
-        arguments = f"{there.fileno()}, {serve!r}, {tuple(preload)!r}"
+        # The kernel takes the end of the thread that started a process for the end of its parent.
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else None
+        arguments = f"{there.fileno()}, {serve!r}, {tuple(preload)!r}, {parent}"
         command = f"from gendesign.processes.children import run_server; run_server({arguments})"
         paths = os.pathsep.join(path or "." for path in sys.path)
         process = subprocess.Popen(
-            [sys.executable, "-c", command], env={**os.environ, **ONE_THREAD, "PYTHONPATH": paths},
+            [sys.executable, "-P", "-c", command], env={**os.environ, **ONE_THREAD, "PYTHONPATH": paths},
             pass_fds=[there.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
         there.close()
         here.settimeout(STARTING)
+        ready = b""
         try:
-            ready = here.recv(1)
-        except TimeoutError:
-            ready = b""
+            with suppress(TimeoutError):
+                ready = here.recv(1)
+        finally:
+            if not ready:  # Ctrl-C among the reasons
+                process.kill()
+                process.wait()
         if not ready:
-            process.kill()
-            raise RuntimeError("the server of worker processes did not start; see its messages above")
+            raise ChildProcessError("the server of worker processes did not start; see its messages above")
         here.settimeout(None)
         return cls(here, process)
 
     def child(self) -> _Remote:
-        """A new child, which serves its end of the pipe."""
+        """A new child, which serves its end of the pipe. Raises ConnectionError when the server is gone."""
         here, there = Pipe()
-        socket.send_fds(self.control, [_FORK], [there.fileno()])
-        there.close()
-        return _Remote(self, self._reply()[0], here)
+        with there:
+            socket.send_fds(self.control, [_FORK], [there.fileno()])
+        pid, error = self._reply()
+        if pid == NO_CHILD:
+            raise ChildProcessError(f"no more processes can be started ({os.strerror(error)}); set workers lower")
+        return _Remote(self, pid, here)
 
     def end(self, pid: int) -> int:
         """Kill a child unless it is gone, and return its wait status."""
@@ -154,6 +165,7 @@ class Nursery:
 
     def close(self) -> None:
         """Kill the server and all its children."""
+        PRIVATE.discard(self.control)
         self.control.close()
         if isinstance(self.process, subprocess.Popen):
             self.process.wait()
@@ -171,10 +183,14 @@ class Nursery:
         return _REPLY.unpack(data)
 
 
-def run_server(descriptor: int, serve: str, preload: Sequence[str]) -> None:
-    """The program that `Nursery.started` runs."""
+def run_server(descriptor: int, serve: str, preload: Sequence[str], parent: int | None = None) -> None:
+    """The program that `Nursery.started` runs. With `parent`, its process id, it ends at once with that."""
     import importlib
 
+    if parent is not None:
+        _die_with_parent()
+        if os.getppid() != parent:
+            os._exit(1)
     control = socket.socket(fileno=descriptor)
     for name in preload:
         importlib.import_module(name)
@@ -194,9 +210,16 @@ def _tend(control: socket.socket, serve: Serve) -> None:
         except OSError:
             message, descriptors = b"", []
         if not message:
-            os.killpg(0, signal.SIGKILL)
+            for pid in children:
+                _kill(pid)
+            os.killpg(0, signal.SIGKILL)  # processes of theirs, and this one
         if message == _FORK:
-            pid = _fork()
+            try:
+                pid = _fork()
+            except OSError as error:
+                os.close(descriptors[0])
+                control.sendall(_REPLY.pack(NO_CHILD, error.errno or 0))
+                continue
             if pid == 0:
                 control.close()
                 _serve_and_exit(serve, Connection(descriptors[0]))
@@ -208,27 +231,47 @@ def _tend(control: socket.socket, serve: Serve) -> None:
             status = 0
             if pid in children:  # ended here only, so that no other process can have its number by now
                 children.remove(pid)
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                status = os.waitpid(pid, 0)[1]
+                status = _kill(pid)
             control.sendall(_REPLY.pack(pid, status))
+
+
+def _kill(pid: int) -> int:
+    """Kill a child of this process unless it is gone, and return its wait status."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        return os.waitpid(pid, 0)[1]
+    return 0
 
 
 def _fork() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    pid = os.fork()
-    if pid == 0:
+    # Ctrl-C before the child ignores it would raise KeyboardInterrupt there, and the child would go on as a second parent.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _become_child(parent)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pid
+
+
+def _become_child(parent: int) -> None:
+    try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _die_with_parent()
-        if os.getppid() != parent:  # it died before it was watched
-            os._exit(1)
-        for descriptor in PRIVATE:
-            os.close(descriptor)
+        for opened in PRIVATE:
+            opened.close()
         PRIVATE.clear()
-    return pid
+        orphan = os.getppid() != parent  # it died before it was watched
+    except BaseException:
+        orphan = True
+    if orphan:
+        os._exit(1)
 
 
 def _die_with_parent() -> None:
@@ -251,5 +294,6 @@ def _serve_and_exit(serve: Serve, pipe: Connection) -> None:
         os._exit(status)
 
 
-PRIVATE: set[int] = set()  # open files that children must not inherit, such as locks, which would outlive the parent
+# Open files and sockets that children must not inherit, such as locks, which would outlive the parent.
+PRIVATE: "WeakSet[Any]" = WeakSet()
 IN_CHILD = False  # set in children, which have one thread and may fork children of their own

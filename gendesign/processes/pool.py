@@ -60,6 +60,7 @@ class Pool:
         self.residents, self.preload = dict(residents or {}), tuple(preload)
         self._starter: Starter | None = None
         self._idle: list[_Worker] = []
+        self._lost = 0  # starters that were killed
 
     def start(self) -> "Pool":
         """Start the process that workers are forked from; where there are residents, before any thread is started."""
@@ -113,7 +114,7 @@ class Pool:
                     if ends.get(owner, NEVER) <= _now():
                         yield number, late(self.time_limit)
                         continue
-                    worker = self._idle.pop() if self._idle else _Worker(self._starter.child())
+                    worker = self._worker()
                     busy[worker] = number
                     worker.send(tasks[number], self.time_limit)
                     if owners is not None:
@@ -150,6 +151,25 @@ class Pool:
             for worker in busy:
                 worker.child.end()
 
+    def _worker(self) -> "_Worker":
+        """One that waits for a task, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.waits():
+                return worker
+            worker.child.end()  # died meanwhile, for which the next task is not to blame
+        while True:
+            try:
+                return _Worker(self.start()._starter.child())
+            except ConnectionError as error:  # somebody killed the process that workers are forked from
+                self._starter.close()
+                self._starter = None
+                self._lost += 1
+                if self._lost >= ATTEMPTS:
+                    raise ChildProcessError(
+                        f"the process that starts workers was killed {self._lost} times, often for lack of memory"
+                    ) from error
+
     def close(self) -> None:
         """Stop all processes."""
         while self._idle:
@@ -180,6 +200,13 @@ class _Worker:
         self.deadline = NEVER if limit is None else _now() + limit
         with suppress(BrokenPipeError, ConnectionResetError):  # the process is gone: messages() will say so
             self.child.pipe.send(task)
+
+    def waits(self) -> bool:
+        """Whether it still waits for a task: from one that does, there is nothing to read, not even the end."""
+        try:
+            return not self.child.pipe.poll()
+        except OSError:
+            return False
 
     def messages(self) -> list[tuple[str, Any]]:
         """What has come since; ends with one of ANSWERED, RAISED, DIED, LATE once the task is over."""
@@ -227,14 +254,19 @@ def serve(pipe: Connection, residents: Mapping[str, Any] | None = None, threads:
     while True:
         try:
             function, arguments = pipe.recv()
-        except EOFError:
-            return
+            answer = ANSWERED, function(*_filled(arguments, residents or {}, tell))
+        except (EOFError, ConnectionError) as error:
+            if _closed(pipe):  # nobody waits for answers any more
+                return
+            answer = _raised(error)
+        except Exception as error:  # the task's own, or a task that cannot be unpickled here
+            answer = _raised(error)
         try:
-            pipe.send((ANSWERED, function(*_filled(arguments, residents or {}, tell))))
-        except BrokenPipeError:  # nobody waits for answers any more
+            pipe.send(answer)
+        except ConnectionError:
             return
-        except Exception as error:
-            pipe.send((RAISED, (_portable(error), _portable(error.__cause__))))
+        except Exception as error:  # an answer that cannot be pickled
+            pipe.send(_raised(error))
 
 
 def limit_threads(threads: int) -> None:
@@ -244,6 +276,18 @@ def limit_threads(threads: int) -> None:
     threadpool_limits(1, user_api="blas")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(threads)
+
+
+def _closed(pipe: Connection) -> bool:
+    """Whether the other side is gone; a worker that is not at a task has nothing to read but that."""
+    try:
+        return pipe.poll()
+    except OSError:
+        return True
+
+
+def _raised(error: Exception) -> tuple[str, tuple[BaseException | None, BaseException | None]]:
+    return RAISED, (_portable(error), _portable(error.__cause__))
 
 
 def _portable(error: BaseException | None) -> BaseException | None:

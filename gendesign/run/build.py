@@ -4,6 +4,7 @@ import atexit
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -28,7 +29,7 @@ from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.run.usable import read_usable
-from gendesign.run.workers import competes, pool_of, set_threads
+from gendesign.run.workers import competes, pool_of, set_threads, threads_here
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
@@ -54,14 +55,16 @@ class Structures:
 
 def load(config: DictConfig) -> Potential:
     """The potential of the top-level keys, in a process of as many torch threads as these say."""
-    set_threads(config.get("threads", 1))
-    return load_potential(
+    set_threads(1)  # see threads_here
+    potential = load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
         dtype=config.dtype,
         trust_pickle=config.trust_pickle,
         head=config.head,
     )
+    set_threads(config.get("threads", 1))
+    return potential
 
 
 def build_stages(
@@ -122,6 +125,7 @@ def make_run(
     config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
+    set_threads(threads_here(config, potential.device))
     with pool_of(config, potential) as pool:
         together = potential.device.type != "cpu" or competes(config)
         stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
@@ -133,7 +137,8 @@ def make_run(
                 stages.generator.prepare()  # once, for all workers to inherit
             pool.residents |= {"potential": potential, "generator": stages.generator, "stages": stages}
             pool.start()  # before the bar, whose thread must not be forked
-        with Bar(n, config.shard_size, stages.names) as bar:
+        with Bar(n, config.shard_size, stages.names) as bar, ExitStack() as ending:
+            ending.callback(stages.close or (lambda: None))  # a sweep makes many runs in one process
             return run(
                 stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
                 together=together,
@@ -195,6 +200,7 @@ def _with_screening(stages: Stages, config: DictConfig, potential: Potential, sp
         stages,
         screen=partial(screen_each, potential=potential, settings=settings, workers=workers),
         screen_set=partial(screen_set, settings=settings, reference=known_molecules(stages.generator)),
+        close=workers.close,
         summarise=partial(table_rows, scores={} if uses_own_references(stages.generator) else reference_scores()),
     )
 

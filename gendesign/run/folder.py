@@ -98,7 +98,7 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SettingsError(f"output={path} is in use by another process; wait for it or stop it") from None
-        PRIVATE.add(lock.fileno())
+        PRIVATE.add(lock)
         try:
             grown = _growth(path, identity)
             folder = Folder(path, json.loads(json.dumps(identity)), grown)
@@ -113,7 +113,7 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
                     _empty(path, before)
             raise
         finally:
-            PRIVATE.discard(lock.fileno())
+            PRIVATE.discard(lock)
 
 
 def _asks_for_other_settings(error: Exception) -> bool:

@@ -120,7 +120,7 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
             axes.set_title(f"{beyond} larger, up to {finite.max():.3g}, in the last bar", fontsize=8)
         axes.yaxis.get_major_locator().set_params(integer=True)
         if whole:
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # even for a single size
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
 

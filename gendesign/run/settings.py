@@ -22,6 +22,7 @@ ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "fl
            "outside_domain": ("refuse", "warn", "ignore"),
            "generator.objective.combine": ("geometric", "arithmetic")}  # fmt: skip
 LEAST = {"n": 1, "shard_size": 1, "seed": 0}
+LEAST_OR_AUTO = {"workers": 0, "threads": 1}
 LONGEST = 255  # bytes of one name on usual file systems
 EXPERIMENT, VERBS = "experiment", "verbs"
 # Groups that a verb can do without, besides those that are null from the beginning.
@@ -57,8 +58,11 @@ def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
     groups, meanings = _groups(verb, choices), _meanings(verb, choices)
     for key, text in pairs:
         if key not in choices:
-            value = value_of(key, text, _default(verb, config, key, groups))
+            default = _default(verb, config, key, groups)
+            value = value_of(key, text, default)
             _check(key, text, value)
+            if key in LEAST_OR_AUTO:
+                value = _count(key, text, value, default)
             if value is None and not _takes_null(config, key, meanings.get(key, "")):
                 raise SettingsError(f"{key}=null: this key needs a value; give one, or leave {key} out")
             OmegaConf.update(config, key, literal(value))
@@ -150,6 +154,17 @@ def _check(key: str, text: str, value: Any) -> None:
         raise SettingsError(f"{key}={text}: allowed are {', '.join(ALLOWED[key])}")
     if key in LEAST and (value is None or value < LEAST[key]):
         raise SettingsError(f"{key}={text}: a whole number of {LEAST[key]} or more is needed")
+
+
+def _count(key: str, text: str, value: Any, default: Any) -> Any:
+    """A number of workers or threads; null and auto where the key's default says that they mean something."""
+    word = {"None": "null", "auto": "auto"}.get(str(default))
+    least = 1 if word == "null" else LEAST_OR_AUTO[key]
+    if word and str(value) in (word, str(default)):
+        return default
+    if not str(value).isdecimal() or int(value) < least:
+        raise SettingsError(f"{key}={text}: give {f'{word}, or ' if word else ''}a whole number of {least} or more")
+    return int(value)
 
 
 def _exists(text: str) -> bool:

@@ -24,6 +24,8 @@ def make_shard(
     stages: Stages, folder: Folder, number: int, indices: Sequence[int], seed: int, tell: Tell, spread: Spread = SERIAL
 ) -> None:
     """Make the shard, going on from the steps that an interrupted attempt has kept, and write it."""
+    if folder.finished(number):  # by a worker that died before it could say so
+        return
     memory = Memory(folder.begun(number), spread=spread)
     write_shard(folder, number, *judged(stages, indices, seed, memory, tell))
 

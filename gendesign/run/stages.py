@@ -24,7 +24,7 @@ class Stages:
     `relax` keeps order and number and calls back with (finished, total); `screen` judges candidates for themselves, a
     few at a time; `screen_set` judges all of them together, given the verdicts so far; `summarise(verdicts, n)` makes
     the rows of the table; `files` makes further files at the top, texts by name; `remarks` makes lines for the terminal
-    below the table; `about` goes into summary.json.
+    below the table; `about` goes into summary.json; `close` ends processes that the screening has started.
     """
 
     generator: Generator
@@ -35,6 +35,7 @@ class Stages:
     files: Callable[[Sequence[Candidate], Sequence[Verdict]], dict[str, str]] | None = None
     remarks: Callable[[Sequence[Candidate], Sequence[Verdict]], list[str]] | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] | None = None
 
     @property
     def names(self) -> list[str]:

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential
 from gendesign.processes import Pool
+from gendesign.processes.cores import available_cores
 from gendesign.structure.memory import remembers
 from gendesign.structure.types import UserError
 
@@ -16,7 +17,15 @@ def pool_of(config: DictConfig, potential: Potential) -> Pool:
     """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
-    return Pool(count_of(config.workers), threads=config.threads)
+    return Pool(count_of(config.workers), threads=threads_of(config.threads))
+
+
+def threads_here(config: DictConfig, device: torch.device) -> int:
+    """Torch threads of the run's own process: one where workers are forked from it.
+
+    A child whose parent computed with several threads would wait for them for ever: they are not forked.
+    """
+    return 1 if count_of(config.workers) and device.type == "cpu" else threads_of(config.threads)
 
 
 def threads_of(threads: int | str | None) -> int:
@@ -46,10 +55,3 @@ def count_of(workers: int | str) -> int:
     if not str(workers).isdecimal():
         raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
     return int(workers)
-
-
-def available_cores() -> int:
-    """Cores that this process may use, by its affinity and the limits of its control group."""
-    from joblib import cpu_count
-
-    return cpu_count()

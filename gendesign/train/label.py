@@ -68,8 +68,9 @@ def make_shards(
         for task, answer in pool.unordered(tasks):
             if isinstance(answer, Failure):
                 raise UserError(
-                    f"{title}: {missing[task].name}: {answer.reason}; set workers lower than {workers} and start "
-                    "again, finished shards are kept"
+                    f"{title}: {missing[task].name}: {answer.reason}; "
+                    + (f"set workers lower than {workers} and " if workers > 1 else "")
+                    + "start again, finished shards are kept"
                 )
             labels, failures = labels + answer[0], failures + answer[1]
             bar.set_postfix({"labels": labels, **({"failures": failures} if failures else {})}, refresh=False)

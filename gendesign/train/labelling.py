@@ -1,7 +1,6 @@
 """From structure files to labels: what `gendesign label` does."""
 
 import csv
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.processes.cores import available_cores
 from gendesign.structure.files import read_structures, source_of, write_atomically, write_extxyz
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.reading_notes import place, print_reading_notes, refuse_unusable
@@ -69,7 +69,7 @@ def label_files(
         for k, part in enumerate(parts)
     }
     _same_teacher(list(jobs), teacher, output)
-    count = workers or teacher.workers(len(os.sched_getaffinity(0)))
+    count = workers or teacher.workers(available_cores())
     make_shards(jobs, max(1, min(count, len(jobs))), "label", [len(part) for part in parts])
     shutil.rmtree(scratch, ignore_errors=True)
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}

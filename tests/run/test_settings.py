@@ -4,6 +4,7 @@
 
 import itertools
 import math
+import re
 import shlex
 import time
 from pathlib import Path
@@ -209,3 +210,25 @@ def test_every_key_that_is_null_by_default_has_a_kind():
                     assert key in NUMBERS | COUNTS, (path, key)
                 elif str in kinds:
                     assert key in TEXTS, (path, key)
+
+
+@pytest.mark.parametrize(
+    "verb, pair, said",
+    [
+        ("generate", "workers=-1", "workers=-1: give auto, or a whole number of 0 or more"),
+        ("generate", "workers=x", "workers=x: give auto, or a whole number of 0 or more"),
+        ("relax", "workers=1.5", "workers=1.5: give auto, or a whole number of 0 or more"),
+        ("generate", "threads=0", "threads=0: give a whole number of 1 or more"),
+        ("train", "threads=two", "threads=two: give auto, or a whole number of 1 or more"),
+        ("label", "workers=0", "workers=0: give null, or a whole number of 1 or more"),
+    ],
+)
+def test_numbers_of_workers_and_threads_are_checked_before_anything_is_loaded(verb, pair, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        resolve(verb, [pair])
+
+
+def test_usual_numbers_of_workers_and_threads():
+    assert resolve("generate", ["workers=auto", "threads=2"]).workers == "auto"
+    assert resolve("screen", ["workers=0"]).workers == 0 and resolve("train", ["threads=auto"]).threads == "auto"
+    assert resolve("label", ["workers=null"]).workers is None and resolve("label", ["workers=3"]).workers == 3

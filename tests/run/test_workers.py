@@ -17,6 +17,7 @@ from gendesign.run.folder import open_folder
 from gendesign.run.pipeline import run, shard_ranges
 from gendesign.run.records import read_candidates, read_verdicts
 from gendesign.run.settings import SettingsError
+from gendesign.run.shard import make_shard
 
 PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet")
 
@@ -139,3 +140,28 @@ def test_a_full_disk_ends_in_one_line_and_keeps_shards(tmp_path, whole, workers,
     assert said.rstrip().endswith("gendesign generate n=10")
     assert any((tmp_path / "run" / "shards").glob("[0-9]*"))
     assert cli.main(["generate", "n=10"]) == 0 and promised(tmp_path / "run") == whole
+
+
+def test_a_shard_that_is_there_is_not_made_again(tmp_path):
+    made = toy.stages()
+    with open_folder(tmp_path / "run", toy.IDENTITY) as folder:
+        make_shard(made, folder, 0, [0, 1], toy.SEED, lambda _: None)
+        before = (folder.shard(0) / "candidates.extxyz").stat().st_mtime_ns
+        make_shard(made, folder, 0, [0, 1], toy.SEED, lambda _: None)  # its worker died before it could say so
+        assert (folder.shard(0) / "candidates.extxyz").stat().st_mtime_ns == before
+
+
+def test_workers_of_several_threads_do_not_wait_for_threads_of_their_parent():
+    code = (
+        "import torch\nfrom omegaconf import OmegaConf\nfrom types import SimpleNamespace\n"
+        "from gendesign.run.workers import pool_of, set_threads, threads_here\n"
+        "config = OmegaConf.create({'workers': 1, 'threads': 2})\n"
+        "potential = SimpleNamespace(device=torch.device('cpu'))\n"
+        "def work():\n    return torch.get_num_threads(), float(torch.ones(4_000_000).exp().mean() > 2.7)\n"
+        "set_threads(threads_here(config, potential.device))\nwork()\n"
+        "with pool_of(config, potential) as pool:\n"
+        "    pool.residents |= {'any': 1}\n    print(pool.map([(work, ())]))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(toy.__file__).parents[2])}
+    child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert child.stdout.endswith("[(2, 1.0)]\n"), child.stderr
