@@ -95,7 +95,7 @@ def test_settings_files_are_short_and_sound(path):
 def test_a_generator_may_bring_its_potential_and_shards():
     brought, chosen = (resolve("generate", ["generator=perovskite", *words]) for words in ([], ["shard_size=7"]))
     assert (brought.potential, brought.shard_size, chosen.shard_size) == ("hoip", 100, 7)
-    assert resolve("generate", []).shard_size == 20
+    assert resolve("generate", []).shard_size == 10
 
 
 def test_every_target_takes_its_keys():
