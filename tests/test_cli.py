@@ -149,10 +149,10 @@ def test_a_file_without_the_right_to_read_it_is_named(tmp_path, monkeypatch, cap
 
     (tmp_path / "a.xyz").write_text("1\n\nH 0 0 0\n")
     monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # root may read everything
-    assert main(["relax", str(tmp_path / "a.xyz"), f"output={tmp_path / 'out'}"]) == 2
+    assert cli.main(["relax", str(tmp_path / "a.xyz"), f"output={tmp_path / 'out'}"]) == 2
     assert "a.xyz cannot be read: Permission denied" in capsys.readouterr().err
 
 
 def test_devices_are_no_structure_files(capsys):
-    assert main(["relax", "/dev/null"]) == 2
+    assert cli.main(["relax", "/dev/null"]) == 2
     assert "/dev/null is no regular file" in capsys.readouterr().err

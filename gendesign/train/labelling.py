@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gendesign.processes.cores import available_cores
 from gendesign.structure.files import read_structures, source_of, write_atomically, write_extxyz
 from gendesign.structure.formula import hill_formula
-from gendesign.structure.reading_notes import print_reading_notes, refuse_unusable
+from gendesign.structure.reading_notes import place, print_reading_notes, refuse_unusable
 from gendesign.structure.types import Candidate, UserError
 from gendesign.train.label import make_shards, read_frames
 from gendesign.train.teacher import Teacher, bare, label_all, make_teacher
@@ -74,6 +75,7 @@ def label_files(
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
     done = [_labelled(candidate, answers.get(candidate.index), teacher.title) for candidate in candidates]
     failed = [candidate for candidate in done if candidate.failure]
+    _say_unlabelled([after for before, after in zip(candidates, done, strict=True) if not before.failure])
     write_extxyz([candidate for candidate in done if not candidate.failure], output / "labels.extxyz")
     write_atomically(output / "failures.csv", _table(failed))
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
@@ -145,6 +147,15 @@ def _labelled(candidate: Candidate, answer: Atoms | None, title: str) -> Candida
     atoms.calc = SinglePointCalculator(atoms, **results)
     notes = {key: answer.info[key] for key in ("multiplicity", "pseudopotentials", "teacher") if key in answer.info}
     return candidate.after(f"labelled by {title}", atoms, **notes)
+
+
+def _say_unlabelled(given: Sequence[Candidate]) -> None:
+    """On stderr, which of the structures `given` to the teacher got no label, and why the first did not."""
+    failed = [candidate for candidate in given if candidate.failure]
+    if failed:
+        first = f"{place(failed[0])}: {' '.join(str(failed[0].failure).split())}"
+        more = f" (and {len(failed) - 1} more, in failures.csv)" if len(failed) > 1 else ""
+        print(f"gendesign: {len(failed)} of {len(given)} structures got no label: {first}{more}", file=sys.stderr)
 
 
 def _table(failed: Sequence[Candidate]) -> str:
