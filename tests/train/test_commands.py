@@ -65,6 +65,8 @@ def test_train(tmp_path, capsys):
     names = ("CH4", "H2O", "NH3", "CH3OH", "H2CO", "HCN")
     write(source, [*(labelled(name, k) for name in names for k in range(2)), *(labelled(s) for s in "HCNO")])
     words = ["train", str(source), f"output={output}", "name=ours", "test_share=0.2", *TINY]
+    assert cli.main(words) == 2 and "forces are exactly zero in" in capsys.readouterr().err
+    words.append("check_units=false")
     assert cli.main(words) == 0
     assert "test.all.force_mae_mev_a" in capsys.readouterr().out
     assert {"weights.safetensors", "config.yaml", "log.csv", "errors.json"} <= {p.name for p in output.iterdir()}
@@ -87,7 +89,7 @@ def test_train(tmp_path, capsys):
         ("label", [molecule("H2O")], ["teacher=emt"], "EMT does not know H, O; it knows Ag Al Au Cu Ni Pd Pt"),
         ("label", [molecule("H2O")], ["teacher=null"], "labels need a teacher"),
         ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
-        ("label", [molecule("H2O")], ["workers=0"], "workers=0: give a whole number of 1 or more"),
+        ("label", [molecule("H2O")], ["workers=0"], "workers=0: give null, or a whole number of 1 or more"),
         ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
         ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),
         ("train", [labelled("H2O"), labelled("CH4")], ["test_share=1.5"], "test_share=1.5"),
