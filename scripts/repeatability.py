@@ -32,7 +32,7 @@ RUNS = {
     "perovskite search": "generate generator=perovskite generator.cation=C[NH3+] n=12 shard_size=12 "
     "generator.max_atoms=150 screening.decomposition=1 screening.rivals=1",
 }
-# (workers, threads): with the first all others are compared, the last is killed
+# (workers, OMP_NUM_THREADS): with the first all others are compared, the last is killed
 SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))
 
 
@@ -50,11 +50,11 @@ def main(arguments: Sequence[str]) -> None:
         found, seconds = [], 0.0
         for number, (workers, threads) in enumerate(SETTINGS):
             output = folder / kind.replace(" ", "-") / f"{number}-workers{workers}-threads{threads}"
-            own = [*command, f"workers={workers}", f"threads={threads}", f"output={output}"]
+            own = [*command, f"workers={workers}", f"output={output}"]
             start = time.monotonic()
             if number == len(SETTINGS) - 1:
-                _killed(own, seconds)
-            _run(own)
+                _killed(own, threads, seconds)
+            _run(own, threads)
             seconds = time.monotonic() - start
             found.append({name: (output / name).read_bytes() for name in PROMISED if (output / name).is_file()})
             same_bytes = found[-1] == found[0]
@@ -67,18 +67,19 @@ def main(arguments: Sequence[str]) -> None:
     print(table(rows))
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "2"}  # what the machine would offer by itself must not matter
+def _environment(threads: int) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": str(threads)}
 
 
-def _run(words: Sequence[str]) -> None:
-    subprocess.run([sys.executable, "-m", "gendesign.cli", *words], check=True, env=_environment(), capture_output=True)
+def _run(words: Sequence[str], threads: int) -> None:
+    words = [sys.executable, "-m", "gendesign.cli", *words]
+    subprocess.run(words, check=True, env=_environment(threads), capture_output=True)
 
 
-def _killed(words: Sequence[str], seconds: float) -> None:
+def _killed(words: Sequence[str], threads: int, seconds: float) -> None:
     """Start a run and kill it somewhere on its way."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "gendesign.cli", *words], env=_environment(), stdout=subprocess.DEVNULL,
+        [sys.executable, "-m", "gendesign.cli", *words], env=_environment(threads), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
     time.sleep(random.uniform(0.4, 0.8) * seconds)

@@ -2,8 +2,8 @@
 
     python scripts/workers.py [N] [N_BESIDE_OTHERS] [RECORD]
 
-Runs `gendesign generate` with all checks, nine heavy atoms a molecule, with one and with two workers: N molecules on the
-idle machine, N_BESIDE_OTHERS beside two processes that compute all the time. Rows go to RECORD
+Runs `gendesign generate` with all checks, nine heavy atoms a molecule, with one and with two workers: N molecules on
+the idle machine, N_BESIDE_OTHERS beside two processes that compute all the time. Rows go to RECORD
 (docs/benchmarks/workers.json).
 """
 

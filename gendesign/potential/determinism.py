@@ -1,4 +1,4 @@
-"""Sums in a fixed order: on a CPU the same bits for every number of threads."""
+"""Sums in a fixed order: on a CPU the same bits from call to call, also with several threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -41,7 +41,7 @@ class Pool:
 
     residents: objects that workers inherit, by name, so that tasks need not carry them; with these, or in a child
     process, workers are forked. Otherwise they come from a fresh interpreter that has imported `preload`, as a process
-    with threads of its own, such as a notebook, must not be forked. threads: torch threads of each worker.
+    with threads of its own, such as a notebook, must not be forked. A worker computes with one thread.
     time_limit: seconds for one task, None for no limit; a task that takes longer, like one whose worker died `attempts`
     times, is answered by a Failure. With `count` 0 tasks run in the calling process, without a time limit.
     """
@@ -52,11 +52,10 @@ class Pool:
         *,
         residents: Mapping[str, Any] | None = None,
         preload: Sequence[str] = (),
-        threads: int = 1,
         time_limit: float | None = None,
         attempts: int = ATTEMPTS,
     ) -> None:
-        self.count, self.threads, self.time_limit, self.attempts = count, threads, time_limit, attempts
+        self.count, self.time_limit, self.attempts = count, time_limit, attempts
         self.residents, self.preload = dict(residents or {}), tuple(preload)
         self._starter: Starter | None = None
         self._idle: list[_Worker] = []
@@ -65,7 +64,7 @@ class Pool:
     def start(self) -> "Pool":
         """Start the process that workers are forked from; where there are residents, before any thread is started."""
         if self._starter is None and self.count:
-            serving = partial(serve, residents=self.residents, threads=self.threads)
+            serving = partial(serve, residents=self.residents)
             if children.IN_CHILD:
                 self._starter = Forking(serving)
             elif self.residents:
@@ -244,9 +243,9 @@ def _filled(arguments: Sequence[Any], residents: Mapping[str, Any], tell: Callab
     return [held[one.name] if isinstance(one, Resident) else one for one in arguments]
 
 
-def serve(pipe: Connection, residents: Mapping[str, Any] | None = None, threads: int = 1) -> None:
+def serve(pipe: Connection, residents: Mapping[str, Any] | None = None) -> None:
     """Answer the tasks that arrive on a pipe until it closes."""
-    limit_threads(threads)
+    compute_with_one_thread()
 
     def tell(value: Any) -> None:
         pipe.send((TOLD, value))
@@ -269,13 +268,18 @@ def serve(pipe: Connection, residents: Mapping[str, Any] | None = None, threads:
             pipe.send(_raised(error))
 
 
-def limit_threads(threads: int) -> None:
-    """Let torch use so many threads, and the libraries beneath numpy one: a second one changes last bits there."""
+def compute_with_one_thread() -> None:
+    """One thread for torch, for the libraries beneath numpy, and for those that are loaded later, such as tblite.
+
+    With another number the same products have other last bits (MKL, measured), and a process whose parent computed with
+    several threads would wait for them for ever: they are not forked.
+    """
     from threadpoolctl import threadpool_limits
 
-    threadpool_limits(1, user_api="blas")
+    os.environ.update(children.ONE_THREAD)
+    threadpool_limits(1)
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(threads)
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _closed(pipe: Connection) -> bool:

@@ -59,8 +59,6 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
             f"{state.archive.seen} molecules were finished in {state.step} placements and none is valid; train longer "
             "(training.steps)"
         )
-    config = config.copy()
-    config.threads = 1  # of workers: training may have used several here, see threads_here
     return make_run(config, files, potential, folder, Structures(found, "agent"))
 
 

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
-from gendesign.processes import SERIAL, Spread
+from gendesign.processes import SERIAL, Spread, compute_with_one_thread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
@@ -29,7 +29,7 @@ from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
 from gendesign.run.stages import Row, Stages
 from gendesign.run.usable import read_usable
-from gendesign.run.workers import competes, pool_of, set_threads, threads_here
+from gendesign.run.workers import competes, pool_of, set_threads
 from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.screening.validity import convergence
@@ -54,8 +54,8 @@ class Structures:
 
 
 def load(config: DictConfig) -> Potential:
-    """The potential of the top-level keys, in a process of as many torch threads as these say."""
-    set_threads(1)  # see threads_here
+    """The potential of the top-level keys, in a process of as many torch threads as these say, else one."""
+    set_threads(1)
     potential = load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
@@ -125,7 +125,7 @@ def make_run(
     config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
-    set_threads(threads_here(config, potential.device))
+    compute_with_one_thread()
     with pool_of(config, potential) as pool:
         together = potential.device.type != "cpu" or competes(config)
         stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
@@ -266,7 +266,7 @@ def about(potential: Potential) -> dict[str, Any]:
         },
         "device": {
             "name": str(potential.device),
-            # on a CPU for any number of workers and threads; on a GPU sums have no fixed order
+            # on a CPU for any number of workers; on a GPU sums have no fixed order
             "repeats_to_the_same_bytes": potential.device.type == "cpu",
         },
     }

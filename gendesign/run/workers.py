@@ -1,4 +1,4 @@
-"""How many processes and threads a run uses, and what its workers hold."""
+"""How many processes a run uses, how many threads a fit uses, and what workers hold."""
 
 import torch
 from hydra.utils import get_object
@@ -17,15 +17,7 @@ def pool_of(config: DictConfig, potential: Potential) -> Pool:
     """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
-    return Pool(count_of(config.workers), threads=threads_of(config.threads))
-
-
-def threads_here(config: DictConfig, device: torch.device) -> int:
-    """Torch threads of the run's own process: one where workers are forked from it.
-
-    A child whose parent computed with several threads would wait for them for ever: they are not forked.
-    """
-    return 1 if count_of(config.workers) and device.type == "cpu" else threads_of(config.threads)
+    return Pool(count_of(config.workers))
 
 
 def threads_of(threads: int | str | None) -> int:

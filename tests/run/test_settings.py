@@ -218,7 +218,7 @@ def test_every_key_that_is_null_by_default_has_a_kind():
         ("generate", "workers=-1", "workers=-1: give auto, or a whole number of 0 or more"),
         ("generate", "workers=x", "workers=x: give auto, or a whole number of 0 or more"),
         ("relax", "workers=1.5", "workers=1.5: give auto, or a whole number of 0 or more"),
-        ("generate", "threads=0", "threads=0: give a whole number of 1 or more"),
+        ("train", "threads=0", "threads=0: give auto, or a whole number of 1 or more"),
         ("train", "threads=two", "threads=two: give auto, or a whole number of 1 or more"),
         ("label", "workers=0", "workers=0: give null, or a whole number of 1 or more"),
     ],
@@ -229,6 +229,6 @@ def test_numbers_of_workers_and_threads_are_checked_before_anything_is_loaded(ve
 
 
 def test_usual_numbers_of_workers_and_threads():
-    assert resolve("generate", ["workers=auto", "threads=2"]).workers == "auto"
+    assert resolve("generate", ["workers=auto"]).workers == "auto"
     assert resolve("screen", ["workers=0"]).workers == 0 and resolve("train", ["threads=auto"]).threads == "auto"
     assert resolve("label", ["workers=null"]).workers is None and resolve("label", ["workers=3"]).workers == 3

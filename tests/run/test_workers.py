@@ -153,20 +153,17 @@ def test_a_shard_that_is_there_is_not_made_again(tmp_path):
         assert (folder.shard(0) / "candidates.extxyz").stat().st_mtime_ns == before
 
 
-def test_workers_of_several_threads_do_not_wait_for_threads_of_their_parent():
+def test_workers_compute_with_one_thread_whatever_their_parent_did():
     code = (
-        "import torch\nfrom omegaconf import OmegaConf\nfrom types import SimpleNamespace\n"
-        "from gendesign.run.workers import pool_of, set_threads, threads_here\n"
-        "config = OmegaConf.create({'workers': 1, 'threads': 2})\n"
-        "potential = SimpleNamespace(device=torch.device('cpu'))\n"
-        "def work():\n    return torch.get_num_threads(), float(torch.ones(4_000_000).exp().mean() > 2.7)\n"
-        "set_threads(threads_here(config, potential.device))\nwork()\n"
-        "with pool_of(config, potential) as pool:\n"
-        "    pool.residents |= {'any': 1}\n    print(pool.map([(work, ())]))\n"
+        "import os, torch\nfrom gendesign.processes import Pool\n"
+        "def work():\n    large = bool(torch.ones(4_000_000).exp().mean() > 2.7)\n"
+        "    return torch.get_num_threads(), os.environ['OMP_NUM_THREADS'], large\n"
+        "torch.set_num_threads(2)\nwork()\n"
+        "with Pool(1, residents={'any': 1}) as pool:\n    print(pool.map([(work, ())]))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(toy.__file__).parents[2])}
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "PYTHONPATH": str(Path(toy.__file__).parents[2])}
     child = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
-    assert child.stdout.endswith("[(2, 1.0)]\n"), child.stderr
+    assert child.stdout.endswith("[(1, '1', True)]\n"), child.stderr
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])
@@ -188,7 +185,7 @@ def test_processes_of_the_checks_end_with_the_run(monkeypatch, error):
 
     monkeypatch.setattr(build, "build_stages", lambda *_: (stages, 1))
     monkeypatch.setattr(build, "run", act)
-    config = OmegaConf.create({"workers": 0, "threads": 1, "shard_size": 1, "seed": 0})
+    config = OmegaConf.create({"workers": 0, "shard_size": 1, "seed": 0})
     with pytest.raises(error) if error else nullcontext():
         build.make_run(config, [], SimpleNamespace(device=torch.device("cpu")), None)
     assert closed == [True]
