@@ -19,8 +19,8 @@ NUMBERS = frozenset(
 COUNTS, MATRICES = frozenset({"workers"}), frozenset({"covariance"})
 TEXTS = frozenset(
     "agent command counts dispersion elements energy energy_unit force_unit forces formula fragments function "
-    "functional head host hull importance init ligand memory path pseudopotentials references shape_target space_group stress "
-    "stress_unit teacher_cells trajectory uncertainty virial".split()
+    "functional head host hull importance init ligand memory path pseudopotentials references shape_target "
+    "space_group stress stress_unit teacher_cells trajectory uncertainty virial".split()
 )
 LISTED = frozenset("covariance normal point points".split())  # coordinates
 # Lists that are empty by default and take numbers; the others take texts.
