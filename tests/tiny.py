@@ -1,6 +1,8 @@
 """Tiny untrained MACE potentials and small molecules."""
 
 import functools
+import os
+import signal
 
 import numpy as np
 import torch
@@ -29,3 +31,10 @@ def rattled(name: str, seed: int = 0, width: float = 0.1) -> Atoms:
     atoms = molecule(name)
     atoms.positions += np.random.default_rng(seed).normal(0, width, atoms.positions.shape)
     return atoms
+
+
+def kill_at(symbol, frames):
+    """Give the frames back, or end the process where one holds this element."""
+    if any(symbol in frame.symbols for frame in frames):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return frames

@@ -14,6 +14,8 @@ from gendesign.processes import Failure, Pool
 from gendesign.structure.types import UserError
 
 Frames = Sequence[Atoms]
+# The job of one structure of a shard, and what stands in its place, with the reason, where it ends its worker.
+Single = tuple[Callable[[], Frames], Callable[[str], Frames]]
 
 
 def write_frames(path: Path, frames: Frames) -> None:
@@ -45,13 +47,17 @@ def label_shards(make: Callable[[int], Frames], indices: Sequence[int], folder: 
 
 
 def make_shards(
-    jobs: Mapping[Path, Callable[[], Frames]], workers: int, title: str, sizes: Sequence[int] | None = None
+    jobs: Mapping[Path, Callable[[], Frames]],
+    workers: int,
+    title: str,
+    sizes: Sequence[int] | None = None,
+    alone: Mapping[Path, Sequence[Single]] | None = None,
 ) -> None:
     """Fill every file of `jobs` that does not exist with what its picklable job returns, `workers` at a time.
 
     Workers run one thread each: small molecules gain nothing from more. With `sizes`, the structures of each job, the
-    progress counts these. Ctrl-C stops at once and keeps what is finished. Raises UserError for a job whose workers
-    were killed again and again.
+    progress counts these. Ctrl-C stops at once and keeps what is finished. A job whose workers died again and again
+    is made structure by structure, as `alone` says; without it UserError is raised.
     """
     for folder in {path.parent for path in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,15 +72,30 @@ def make_shards(
         own = pool.resident(jobs)
         tasks = [(_one, (jobs[path], path)) if own is jobs else (_held, (own, path)) for path in missing]
         for task, answer in pool.unordered(tasks):
-            if isinstance(answer, Failure):
+            if isinstance(answer, Failure) and alone is None:
                 raise UserError(
                     f"{title}: {missing[task].name}: {answer.reason}; "
                     + (f"set workers lower than {workers} and " if workers > 1 else "")
                     + "start again, finished shards are kept"
                 )
+            if isinstance(answer, Failure):
+                answer = _one(partial(_singly, alone[missing[task]], pool), missing[task])
             labels, failures = labels + answer[0], failures + answer[1]
             bar.set_postfix({"labels": labels, **({"failures": failures} if failures else {})}, refresh=False)
             bar.update(size[missing[task]])
+
+
+def _singly(parts: Sequence[Single], pool: Pool) -> list[Atoms]:
+    """Each structure by itself; in place of those that still end their worker, what says so."""
+    answers = pool.map([(_done, (job,)) for job, _ in parts])
+    frames: list[Atoms] = []
+    for (_, lost), answer in zip(parts, answers, strict=True):
+        frames += lost(answer.reason) if isinstance(answer, Failure) else answer
+    return frames
+
+
+def _done(job: Callable[[], Frames]) -> Frames:
+    return job()
 
 
 def _pool(jobs: Mapping[Path, Callable[[], Frames]], workers: int) -> Pool:

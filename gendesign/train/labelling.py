@@ -64,13 +64,16 @@ def label_files(
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
     scratch = output / "scratch"
     shutil.rmtree(scratch, ignore_errors=True)  # what a killed run was working on
-    jobs = {
-        output / "shards" / f"{k:05d}.extxyz": partial(label_all, part, teacher, max_force, scratch)
-        for k, part in enumerate(parts)
-    }
+
+    def job(structures: Sequence[Atoms]) -> Callable[[], Sequence[Atoms]]:
+        return partial(label_all, structures, teacher, max_force, scratch)
+
+    paths = [output / "shards" / f"{k:05d}.extxyz" for k in range(len(parts))]
+    jobs = {path: job(part) for path, part in zip(paths, parts, strict=True)}
+    alone = {p: [(job([atoms]), partial(_lost, atoms)) for atoms in part] for p, part in zip(paths, parts, strict=True)}
     _same_teacher(list(jobs), teacher, output)
     count = workers or teacher.workers(available_cores())
-    make_shards(jobs, max(1, min(count, len(jobs))), "label", [len(part) for part in parts])
+    make_shards(jobs, max(1, min(count, len(jobs))), "label", [len(part) for part in parts], alone)
     shutil.rmtree(scratch, ignore_errors=True)
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
     done = [_labelled(candidate, answers.get(candidate.index), teacher.title) for candidate in candidates]
@@ -79,6 +82,13 @@ def label_files(
     write_extxyz([candidate for candidate in done if not candidate.failure], output / "labels.extxyz")
     write_atomically(output / "failures.csv", _table(failed))
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
+
+
+def _lost(atoms: Atoms, reason: str) -> list[Atoms]:
+    """A structure whose labelling ended its process, without a label."""
+    lost = atoms.copy()
+    lost.info["failure"] = reason
+    return [lost]
 
 
 def _refused(candidate: Candidate, teacher: Teacher) -> Candidate:

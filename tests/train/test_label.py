@@ -1,13 +1,17 @@
 """Labels: those of the teacher, in shards that are complete or absent."""
 
+from functools import partial
+
 import ase.io
 import numpy as np
 import pytest
+import tiny
 from ase import Atoms
 from ase.build import molecule
 from tblite.ase import TBLite
 
-from gendesign.train.label import label_shards, read_frames, write_frames
+from gendesign.structure.types import UserError
+from gendesign.train.label import label_shards, make_shards, read_frames, write_frames
 from gendesign.train.teacher import label_all
 from gendesign.train.teachers.semiempirical import Tblite, gfn2_label
 
@@ -58,3 +62,20 @@ def test_a_file_is_complete_or_absent(tmp_path, monkeypatch):
             write_frames(tmp_path / f"{name}.extxyz", [Atoms("Ar")])
     monkeypatch.undo()
     assert str(ase.io.read(tmp_path / "old.extxyz").symbols) == "He" and not (tmp_path / "new.extxyz").exists()
+
+
+def lost(frame, reason):
+    frame.info["failure"] = reason
+    return [frame]
+
+
+def test_a_structure_that_kills_its_workers_is_set_aside(tmp_path):
+    frames, path = [molecule("H2O"), molecule("NH3"), molecule("CH4")], tmp_path / "0.extxyz"
+    alone = {path: [(partial(tiny.kill_at, "N", [frame]), partial(lost, frame)) for frame in frames]}
+    with pytest.raises(UserError, match="died 3 times"):
+        make_shards({path: partial(tiny.kill_at, "N", frames)}, 1, "label")
+    make_shards({path: partial(tiny.kill_at, "N", frames)}, 1, "label", [3], alone)
+    found = read_frames([path])
+    assert [str(frame.symbols) for frame in found] == ["OH2", "NH3", "CH4"]
+    assert [("failure" in frame.info) for frame in found] == [False, True, False]
+    assert "killed by SIGKILL" in found[1].info["failure"]
