@@ -10,7 +10,7 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import cation_fault, energy_of
 from gendesign.structure.types import Candidate
 
-TOGETHER = 400  # atoms per batch: few enough for several workers
+TOGETHER = 320  # atoms per batch: few enough for several workers
 ROUGH = Relaxation("precon_lbfgs", 0.1, 100, cell=True, pressure=1.0, max_atoms=TOGETHER)
 FINAL = Relaxation("precon_lbfgs", 0.02, 500, cell=True, max_atoms=TOGETHER)
 

@@ -59,7 +59,7 @@ class Perovskite:
     steps: int = 20
     keep: float = 0.35
     pressure: float = 1.0
-    max_atoms: int = 1000
+    max_atoms: int = 320
     offspring: float = 0.5
     known_cell: Sequence[float] | None = None
     space_group: str | None = None

@@ -27,7 +27,7 @@ class Halving:
     steps: int = 20
     keep: float = 0.35
     pressure: float = 1.0
-    max_atoms: int = 1000
+    max_atoms: int = 320
     cell: bool = True
 
     def __post_init__(self) -> None:
