@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def stopped(why: str, arguments: Sequence[str]) -> int:
-    """Say in one line that a run ended early, and how it goes on; the exit status for one that cannot write."""
+    """Say in one line that a run ended early and how to continue it; the exit status for one that cannot write."""
     command = shlex.join(["gendesign", *arguments])
-    print(f"gendesign: {why}; finished shards are kept, and the same command goes on: {command}", file=sys.stderr)
+    print(f"gendesign: {why}; finished shards are kept; to continue, give the same command: {command}", file=sys.stderr)
     return CANNOT_WRITE
 
 

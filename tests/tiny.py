@@ -38,3 +38,22 @@ def kill_at(symbol, frames):
     if any(symbol in frame.symbols for frame in frames):
         os.kill(os.getpid(), signal.SIGKILL)
     return frames
+
+
+def references(folder) -> str:
+    """A file of six small molecules to resemble."""
+    import ase.io
+
+    path = folder / "reference.extxyz"
+    ase.io.write(path, [molecule(name) for name in ("CH3CH2OH", "CH3CONH2", "CH3NO2", "C2H6", "CH3CH2NH2", "C6H6")])
+    return str(path)
+
+
+def simgen(known: str, **changes):
+    """A similarity generator of three to four heavy atoms that takes a second."""
+    from gendesign.generate.simgen import SimGen
+    from gendesign.generate.simgen.finish import Finish
+
+    few = Finish(finalists=1, rough_steps=1, sweeps=1)
+    usual = dict(n_heavy_atoms="3-4", reference=known, steps=25, particles=4, families=2, swap_every=2, finishing=few)
+    return SimGen(potential(), **{**usual, **changes})

@@ -1,8 +1,5 @@
 """Sums in a fixed order: on a CPU the same bits from call to call, also with several threads."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 
 
@@ -17,14 +14,3 @@ def fix_order(device: torch.device) -> None:
     torch.use_deterministic_algorithms(on_cpu, warn_only=torch.cuda.is_available())
     # It would also fill every new tensor with NaN, which finds mistakes and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """One torch thread within: long dot products are split among threads, and round differently."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

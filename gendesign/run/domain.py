@@ -87,4 +87,4 @@ def _relaxes_cells(config: DictConfig) -> bool:
 
 def _way_on(what: str) -> str:
     held = "relaxation.cell=false holds the cells; " if what == RELAXED_CELLS else ""
-    return f"{held}outside_domain=warn goes on anyway"
+    return f"{held}outside_domain=warn uses it anyway"

@@ -36,7 +36,9 @@ def test_metal_halides_have_their_shells():
 
 def test_precursors_balance_the_composition(quick, monkeypatch):
     energies = {"MX2": -10.0, "salt": -4.0}
-    monkeypatch.setattr(precursors, "lowest", lambda crystals, *_, **__: energies["MX2" if len(crystals) == 2 else "salt"])
+    monkeypatch.setattr(
+        precursors, "lowest", lambda crystals, *_, **__: energies["MX2" if len(crystals) == 2 else "salt"]
+    )
     of = lambda **settings: precursors.precursors_energy(compose(**settings), Ionic(), 1)  # noqa: E731
     assert of(cation="CCCC[NH3+]") == -18.0
     assert of(cation="[NH3+]CCCC[NH3+]") == -14.0

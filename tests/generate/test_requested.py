@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
+from tiny import simgen
 
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose, hydrogenated
@@ -26,19 +27,10 @@ from gendesign.structure.contacts import Host
 from gendesign.structure.rings import is_closed, largest_ring
 from gendesign.structure.types import Candidate, Verdict
 
-FEW = Finish(finalists=1, rough_steps=1, sweeps=1)
-
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    path = tmp_path_factory.mktemp("reference") / "reference.extxyz"
-    ase.io.write(path, [molecule(name) for name in ("CH3CH2OH", "CH3CONH2", "CH3NO2", "C2H6", "CH3CH2NH2", "C6H6")])
-    return str(path)
-
-
-def simgen(known, **changes) -> SimGen:
-    usual = dict(n_heavy_atoms="3-4", reference=known, steps=25, particles=4, families=2, swap_every=2, finishing=FEW)
-    return SimGen(tiny.potential(), **{**usual, **changes})
+    return tiny.references(tmp_path_factory.mktemp("reference"))
 
 
 def embedded(smiles: str) -> Atoms:

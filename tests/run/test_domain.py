@@ -68,7 +68,7 @@ def test_cells_are_not_relaxed_under_a_potential_for_molecules(run, tmp_path):
     status, (line,), _ = run("relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true")
     assert status == 2 and not (tmp_path / "out").exists()
     assert "crystals whose cells are relaxed (1 of 1 structures): its card excludes that" in line
-    assert "potential=mace-mp-medium-mpa-0 fits" in line and line.endswith("outside_domain=warn goes on anyway")
+    assert "potential=mace-mp-medium-mpa-0 fits" in line and line.endswith("outside_domain=warn uses it anyway")
     status, (line,), summary = run("relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true", "outside_domain=warn")
     assert status == 0 and line == f"gendesign: warning: {summary['warnings'][0]}" and len(summary["warnings"]) == 1
 

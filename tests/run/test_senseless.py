@@ -1,6 +1,6 @@
 """Values of the right type without sense reach the classes and come back as one line."""
 
-# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+# ruff: noqa: E501 - tables of words read better on long lines
 
 import pytest
 import tiny
@@ -37,23 +37,18 @@ cell=[3x3] cell=[] layers=0 tilt=400 conformers=0 redraws=0 compact=0 keep=0 kno
 space_group=Pbca orientations=some max_atoms=0 contact=0""".split()
 
 
-@pytest.mark.parametrize("word", PEROVSKITE)
-def test_senseless_perovskites_are_one_line(word, tmp_path, monkeypatch):
+AGENT = ["formula=7", "formula=C0", "formula=Xe", "formula=(", "agent=missing", "agent=organic"]
+
+
+@pytest.mark.parametrize(
+    "generator, potential, word",
+    [*(("perovskite", "hoip", word) for word in PEROVSKITE), *(("agent", "organic", word) for word in AGENT)],
+)
+def test_senseless_perovskites_and_agents_are_one_line(generator, potential, word, tmp_path, monkeypatch):
     from gendesign.potential import load_potential
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises((UserError, SettingsError)) as refused:
-        words = ["generator=perovskite", f"generator.{word}"]
-        make(resolve("generate", words).generator, potential=load_potential("hoip", device="cpu"))
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize("word", ["formula=7", "formula=C0", "formula=Xe", "formula=(", "agent=missing", "agent=organic"])
-def test_senseless_agents_are_one_line(word, tmp_path, monkeypatch):
-    from gendesign.potential import load_potential
-
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises((UserError, SettingsError)) as refused:
-        words = ["generator=agent", f"generator.{word}"]
-        make(resolve("generate", words).generator, potential=load_potential("organic", device="cpu"))
+        words = [f"generator={generator}", f"generator.{word}"]
+        make(resolve("generate", words).generator, potential=load_potential(potential, device="cpu"))
     assert "\n" not in str(refused.value)

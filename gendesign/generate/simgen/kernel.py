@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential
-from gendesign.potential.determinism import one_thread
 from gendesign.potential.memory import in_batches
 from gendesign.structure.graph import Batch, edges_within
 
@@ -74,7 +73,6 @@ class Environments:
         return counts / counts.sum()
 
 
-@one_thread()
 def environments(
     potential: Potential,
     skeletons: Sequence[Atoms],
@@ -169,7 +167,6 @@ def _merged(features: Tensor, numbers: Tensor, near: float, weights: Sequence[fl
     return torch.tensor(kept), torch.tensor(counts)
 
 
-@one_thread()
 def energies(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
     """-log k (atoms,) of atoms with `features` (atoms, channels) against the references of their own element.
 
@@ -182,7 +179,6 @@ def energies(features: Tensor, numbers: Tensor, references: Environments, sigma:
     return out
 
 
-@one_thread()
 def slopes(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
     """Gradient of the summed `energies` with respect to the features (atoms, channels), in closed form.
 
