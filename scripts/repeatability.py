@@ -63,6 +63,7 @@ def main(arguments: Sequence[str]) -> None:
         rows.append(Row(f"{kind}: runs with the same bytes", alike / len(found), SHARE, len(found), ">= 1"))
         total, same = total + len(found), same + alike
     rows.append(Row("all runs with the same bytes", same / total, SHARE, total, ">= 1"))
+    torch.set_num_threads(1)  # as the runs have, which is said of the hardware
     write(rows, record, torch.device("cpu"))
     print(table(rows))
 

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str]) -> None:
         for process in busy:
             process.kill()
     rows = rows_of(alone, idle, crowded, beside)
+    torch.set_num_threads(1)  # as the runs have, which is said of the hardware
     write(rows, record, torch.device("cpu"))
     print(table(rows))
 
