@@ -115,7 +115,8 @@ def test_fresh_workers_need_no_main_guard(tmp_path):
 @pytest.mark.parametrize("residents", ["dict(a=1)", "None"])
 def test_no_worker_outlives_the_parent(tmp_path, number, residents):
     code = f"""
-import sys; sys.path.insert(0, {str(HERE.parent)!r})
+import signal, sys; sys.path.insert(0, {str(HERE.parent)!r})
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 import test_pool
 from gendesign.processes import Pool
 with Pool(2, residents={residents}, preload=("test_pool",)) as pool:

@@ -83,7 +83,8 @@ def test_a_shard_whose_worker_dies_is_made_again(tmp_path, whole, times):
 def test_a_stopped_run_is_completed_to_the_same_bytes(tmp_path, whole, number):
     code = (
         f"import sys; sys.path[:0] = [{str(Path(toy.__file__).parent)!r}, {str(Path(__file__).parent)!r}]\n"
-        "import chains, test_workers\nfrom pathlib import Path\n"
+        "import chains, signal, test_workers\nfrom pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell's background jobs ignore
         f"test_workers.run_with(Path({str(tmp_path / 'run')!r}), 2, chains.stages(0.2))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(toy.__file__).parents[2])}
