@@ -79,8 +79,6 @@ def test_files(
     for pattern in patterns:
         matches = sorted(name for name in glob(pattern) if Path(name).is_file())
         if not matches:
-            raise UserError(
-                f"{key}={pattern} matches no file; give labelled files, such as those of {maker}"
-            )
+            raise UserError(f"{key}={pattern} matches no file; give labelled files, such as those of {maker}")
         found += matches
     return found

@@ -68,7 +68,7 @@ class Potential:
             from gendesign.potential.advice import knowing  # which reads what the bundled potentials know
 
             fits = knowing(symbols)
-            few = ' '.join(self.elements) if len(self.elements) < 20 else f"{len(self.elements)} others"
+            few = " ".join(self.elements) if len(self.elements) < 20 else f"{len(self.elements)} others"
             raise UserError(
                 f"potential {self.name} does not know {', '.join(unknown)}; it knows {few}; "
                 f"choose other elements or another potential{f', such as potential={fits}' if fits else ''}"

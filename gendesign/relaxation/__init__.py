@@ -96,9 +96,7 @@ def _relax_batch(
     return _relax_group(Group([c.atoms for c in candidates], potential, settings, pbc), candidates, report)
 
 
-def _relax_alone(
-    model: Any, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread
-) -> list[Candidate]:
+def _relax_alone(model: Any, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread) -> list[Candidate]:
     """The structures of a batch whose worker died each time, one by one; those that still end it have failed."""
     answers = spread.map([(_relax_batch, (model, settings, [candidate], TELL)) for candidate in candidates])
     return [

@@ -1,7 +1,7 @@
 """L-BFGS on atoms and cells whose first guess of the Hessian are springs (springs.py), many structures at once.
 
-The model sees a batch; the linear algebra is done structure by structure on the CPU, where a tenth of a search goes into
-it (12 cells of 54 atoms, one thread).
+The model sees a batch; the linear algebra is done structure by structure on the CPU, where a tenth of a search goes
+into it (12 cells of 54 atoms, one thread).
 """
 
 from collections.abc import Callable

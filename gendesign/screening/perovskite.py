@@ -144,9 +144,7 @@ class PerovskiteScreening:
         for rank, index in order:
             name = f"rank{int(rank):03d}.cif" if rank <= self.kept else ""
             row = {
-                check: _plain(found[index][check].value)
-                for check in (*RELATIVE, *MEASURES)
-                if check in found[index]
+                check: _plain(found[index][check].value) for check in (*RELATIVE, *MEASURES) if check in found[index]
             }
             lengths = dict(zip(CELL, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
             converged = of[index].info.get("converged", "")

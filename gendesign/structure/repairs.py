@@ -141,5 +141,3 @@ def alone_in_box(atoms: Atoms) -> Atoms | None:
     molecule.pbc = False
     molecule.set_constraint(constraints)
     return molecule
-
-

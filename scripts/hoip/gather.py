@@ -1,9 +1,9 @@
 """The labels of `hoip` that label.py and ways.py have made: counted, packed, and gathered for gendesign train.
 
-    python scripts/hoip/gather.py          # training/hoip/{rough,tuned,dft}-{train,test,fresh}.extxyz, rough-replay
-    python scripts/hoip/gather.py count    # what there is, by class
-    python scripts/hoip/gather.py pack     # labels of `dft` into dft.extxyz.gz beside this script
-    python scripts/hoip/gather.py unpack   # and from there, so that `label.py dft` goes on with those that are missing
+python scripts/hoip/gather.py          # training/hoip/{rough,tuned,dft}-{train,test,fresh}.extxyz, rough-replay
+python scripts/hoip/gather.py count    # what there is, by class
+python scripts/hoip/gather.py pack     # labels of `dft` into dft.extxyz.gz beside this script
+python scripts/hoip/gather.py unpack   # and from there, so that `label.py dft` goes on with those that are missing
 """
 
 import gzip

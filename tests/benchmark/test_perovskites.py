@@ -33,12 +33,10 @@ from gendesign.benchmark.recovery import (
 from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
-from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.potential.faces import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.memory import Memory
 from gendesign.structure.types import Candidate, UserError
 
 REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
@@ -168,7 +166,7 @@ def test_cells_of_the_teacher(tmp_path):
     *_, followed = lattices.cubic_rows("CsPbI3", Candidate(longer, 0, info={"converged": True}), taught)
     assert followed.value == pytest.approx(1.0) and followed.target == "<= 3" and "off teacher (6.4)" in followed.name
     write_extxyz([Candidate(crystal, 0, info={"material": "CsSnI3"})], path)
-    with pytest.raises(UserError, match="material=CsSnI3; allowed are BA2PbI4; PEA2PbI4; BA2PbI4, room-.*; CsPbBr3"):
+    with pytest.raises(UserError, match=r"material=CsSnI3; allowed are BA2PbI4; PEA2PbI4; BA2PbI4, room-.*; CsPbBr3"):
         lattices.teacher_cells(str(path))
     assert lattices.teacher_cells(None) == {}
 

@@ -99,7 +99,7 @@ def test_structures_of_a_file_are_its_conformers_wherever_they_stand(tmp_path, m
             mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
             AllChem.EmbedMolecule(mol, randomSeed=1)
             writer.write(mol)
-    with pytest.raises(UserError, match="several molecules, C.NH3.. and CC.NH3.."):
+    with pytest.raises(UserError, match=r"several molecules, C.NH3.. and CC.NH3.."):
         read_cation(str(tmp_path / "two.sdf"))
 
 

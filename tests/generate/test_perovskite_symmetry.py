@@ -102,7 +102,7 @@ def test_the_next_layer_follows_as_the_group_demands(seed):
         step = bridges._obeying(aim, group, framework.lattice)
         plane = framework.lattice[:, :2]
 
-        def obeys(place: np.ndarray) -> bool:
+        def obeys(place: np.ndarray, group=group, plane=plane) -> bool:
             off = [(turn[:2, :2] @ place * turn[2, 2] - place) @ np.linalg.inv(plane) for turn in group.rotations]
             return np.allclose(off, np.round(off), atol=1e-6)
 

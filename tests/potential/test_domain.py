@@ -60,7 +60,10 @@ def test_departures_are_grouped_and_counted():
 
 def test_a_potential_that_fits_is_named():
     assert fitting("CHO", MOLECULES) == "organic" and fitting(["C", "Br"], MOLECULES) == "mace-off-small"
-    assert fitting(["Pb", "I", "C", "H", "N"], CRYSTALS) == "hoip" and fitting(["H", "O"], CRYSTALS) == "mace-mp-medium-mpa-0"
+    assert (
+        fitting(["Pb", "I", "C", "H", "N"], CRYSTALS) == "hoip"
+        and fitting(["H", "O"], CRYSTALS) == "mace-mp-medium-mpa-0"
+    )
     assert fitting(["Og"], CRYSTALS) is None and knowing(["Pb", "I"]) == "hoip"
     potential = load_potential("organic", device="cpu")
     ((_, said),) = concerns([bulk("C"), molecule("CH4")], potential)
@@ -94,7 +97,11 @@ def test_domains_are_saved_and_read(tmp_path):
 
 def test_domain_drawn_from_data():
     molecules = drawn([molecule("CH4"), molecule("H2O"), Atoms("C")], 4.5)
-    assert molecules.kinds == (MOLECULES,) and molecules.excluded == ("cells",) and "2 molecules of C H O" in molecules.about
+    assert (
+        molecules.kinds == (MOLECULES,)
+        and molecules.excluded == ("cells",)
+        and "2 molecules of C H O" in molecules.about
+    )
     crystals = drawn([bulk("Cu"), molecule("CH4"), molecule("CH4")], 4.5)
     assert crystals.kinds == (MOLECULES, CRYSTALS) and not crystals.excluded
     assert "2 molecules and 1 crystal of C Cu H" in crystals.about

@@ -1,7 +1,5 @@
 """Every verb compares structures with the domain of its potential: refusal, warning, or neither."""
 
-# ruff: noqa: E501, RUF043 - tables of words read better on long lines
-
 import json
 
 import pytest
@@ -52,7 +50,9 @@ def run(potentials, tmp_path, capfd):
         if structures:
             write(files[0], structures)
         output = tmp_path / "out"
-        status = cli.main([verb, *files, *words, f"potential={potentials[potential]}", "device=cpu", f"output={output}"])
+        status = cli.main(
+            [verb, *files, *words, f"potential={potentials[potential]}", "device=cpu", f"output={output}"]
+        )
         lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("gendesign: ")]
         lines = [line for line in lines if "a molecule in a periodic box" not in line]  # said while reading
         summary = output / "summary.json"
@@ -69,14 +69,18 @@ def test_cells_are_not_relaxed_under_a_potential_for_molecules(run, tmp_path):
     assert status == 2 and not (tmp_path / "out").exists()
     assert "crystals whose cells are relaxed (1 of 1 structures): its card excludes that" in line
     assert "potential=mace-mp-medium-mpa-0 fits" in line and line.endswith("outside_domain=warn uses it anyway")
-    status, (line,), summary = run("relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true", "outside_domain=warn")
+    status, (line,), summary = run(
+        "relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true", "outside_domain=warn"
+    )
     assert status == 0 and line == f"gendesign: warning: {summary['warnings'][0]}" and len(summary["warnings"]) == 1
 
 
 @pytest.mark.parametrize("verb", ["relax", "screen"])
 def test_packed_molecules_at_fixed_cell_are_warned_of_once(run, verb):
     words = [STEPS] if verb == "relax" else ["screening=quick"]
-    status, (line,), summary = run(verb, [dry_ice(), dry_ice(), boxed(), molecule("H2O")], "molecules", *words, "shard_size=1")
+    status, (line,), summary = run(
+        verb, [dry_ice(), dry_ice(), boxed(), molecule("H2O")], "molecules", *words, "shard_size=1"
+    )
     assert status == 0 and "given are crystals (2 of 4 structures)" in line
     assert summary["warnings"] == [line.removeprefix("gendesign: warning: ")]
 
@@ -118,5 +122,7 @@ def test_labels_and_validation_warn(potentials, tmp_path, capfd):
 
 
 def test_ignored(run):
-    status, lines, summary = run("relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true", "outside_domain=ignore")
+    status, lines, summary = run(
+        "relax", [dry_ice()], "molecules", STEPS, "relaxation.cell=true", "outside_domain=ignore"
+    )
     assert (status, lines, summary["warnings"]) == (0, [], [])

@@ -81,7 +81,7 @@ def test_another_cation_in_the_same_file_is_another_run(tiny, tmp_path, capfd):
 
 def test_null_where_a_value_is_wanted_is_one_line():
     settings = resolve("generate", ["generator=perovskite", "generator.halide=null", "generator.space_group=null"])
-    with pytest.raises(UserError, match="^generator.halide=null: give a value, or leave it out$"):
+    with pytest.raises(UserError, match=r"^generator\.halide=null: give a value, or leave it out$"):
         make(settings.generator, potential=Ionic())
 
 

@@ -1,6 +1,6 @@
 """Settings text of every kind: what is typed is what a run gets, or one line says why not."""
 
-# ruff: noqa: E501, RUF043 - tables of words read better on long lines
+# ruff: noqa: E501 - tables of words read better on long lines
 
 import itertools
 import math
@@ -99,7 +99,9 @@ def test_wrong_settings_are_one_line_at_once(line, capsys, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     for name, verb in cli.VERBS.items():
         if name != "benchmark":  # which refuses some by itself
-            monkeypatch.setitem(cli.VERBS, name, cli.Verb(verb.about, lambda *given: pytest.fail("it began"), verb.files))
+            monkeypatch.setitem(
+                cli.VERBS, name, cli.Verb(verb.about, lambda *given: pytest.fail("it began"), verb.files)
+            )
     (tmp_path / "structure.xyz").write_text("1\n\nH 0 0 0\n")
     before = time.perf_counter()
     assert cli.main(shlex.split(line)) == 2
@@ -181,7 +183,11 @@ def test_what_is_said(words, said, capsys, tmp_path, monkeypatch):
 def test_values_of_keys_that_are_null_by_default():
     assert value_of("init", "7", None) == "7" and value_of("generator.trajectory", "1e5", None) == "1e5"
     assert value_of("screening.window", "0.50", None) == 0.5 and value_of("workers", "3", None) == 3
-    assert value_of("generator.prior.covariance", "[[1,0,0],[0,2,0],[0,0,3]]", None) == [[1, 0, 0], [0, 2, 0], [0, 0, 3]]
+    assert value_of("generator.prior.covariance", "[[1,0,0],[0,2,0],[0,0,3]]", None) == [
+        [1, 0, 0],
+        [0, 2, 0],
+        [0, 0, 3],
+    ]
     assert value_of("something.new", "5", None) == 5 and value_of("something.new", "five", None) == "five"
     for text in ("1,2", "[1,2]", "[[a]]", "[[1],nan]", "[[1,]]"):
         with pytest.raises(SettingsError):

@@ -24,7 +24,9 @@ def by_ase(structures: list[Atoms]) -> list[tuple]:
     found, start = [], 0
     for atoms in structures:
         first, second, shift = neighbor_list("ijS", atoms, CUTOFF)
-        found += [(i + start, j + start, *s) for i, j, s in zip(first.tolist(), second.tolist(), shift.tolist())]
+        found += [
+            (i + start, j + start, *s) for i, j, s in zip(first.tolist(), second.tolist(), shift.tolist(), strict=True)
+        ]
         start += len(atoms)
     return sorted(found)
 

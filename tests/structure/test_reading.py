@@ -138,7 +138,7 @@ def test_deuterium_in_pdb_and_poscar(tmp_path):
 
 
 def test_tritium_in_a_column_that_is_not_the_first(tmp_path):
-    text = "2\nProperties=pos:R:3:species:S:1 pbc=\"F F F\"\n0 0 0 T\n0 0 0.74 d\n"
+    text = '2\nProperties=pos:R:3:species:S:1 pbc="F F F"\n0 0 0 T\n0 0 0.74 d\n'
     (tmp_path / "t.xyz").write_text(text)
     assert only(tmp_path / "t.xyz").atoms.get_masses() == pytest.approx([3.016, 2.014], abs=1e-3)
 
@@ -263,9 +263,7 @@ def test_names_with_signs(tmp_path):
 def test_the_terminal_says_how_many_and_why():
     found = read("vendor.sdf", strict=False)
     assert [c.index for c in found if c.failure] == [4]
-    assert found[4].failure == (
-        "charged: it has charge -1, but the potential has no charges; give neutral structures"
-    )
+    assert found[4].failure == ("charged: it has charge -1, but the potential has no charges; give neutral structures")
     assert read("vendor.sdf", strict=False, chargeless=None)[4].failure is None
     mixed = read("polarH.sdf", "vendor.sdf", "noH.xyz", "graphite_3.cif", strict=False)
     assert reading_notes(mixed) == [

@@ -252,7 +252,7 @@ def _with_bonds(atoms: Atoms, charge: int) -> Chem.Mol | None:
             Chem.SanitizeMol(mol)
         except ValueError:
             return None
-    wrong = any(a.GetNumRadicalElectrons() or a.GetAtomicNum() == 6 and a.GetFormalCharge() for a in mol.GetAtoms())
+    wrong = any(a.GetNumRadicalElectrons() or (a.GetAtomicNum() == 6 and a.GetFormalCharge()) for a in mol.GetAtoms())
     return None if wrong else mol
 
 

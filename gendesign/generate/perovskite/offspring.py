@@ -149,9 +149,7 @@ def doubled(atoms: Atoms, cell: str) -> Atoms:
     return out
 
 
-def draw_child(
-    rng: Generator, parents: Sequence[Parent], cation: Cation, cap: float
-) -> tuple[Atoms, int, str] | None:
+def draw_child(rng: Generator, parents: Sequence[Parent], cation: Cation, cap: float) -> tuple[Atoms, int, str] | None:
     """A child, the place of its parent and the operator; first parents are likelier. None: no room, or nothing changed.
 
     cation: the spacer; those of +2 hold two layers together, so layers do not slide and far ends stay where they are.
@@ -175,9 +173,7 @@ def draw_child(
     return None
 
 
-def _changed(
-    rng: Generator, operator: str, parent: Parent, other: Parent, cation: Cation, cap: float
-) -> Atoms | None:
+def _changed(rng: Generator, operator: str, parent: Parent, other: Parent, cation: Cation, cap: float) -> Atoms | None:
     child, moved = parent.atoms.copy(), {}
     if operator == "heredity":
         moved = _inherited(rng, parent, other, cation.chiral)
@@ -273,9 +269,7 @@ def _turned(rng: Generator, x: np.ndarray, heads: np.ndarray, charge: int) -> np
     return (x - origin) @ Rotation.from_rotvec(turn).as_matrix().T + origin
 
 
-def _images(
-    rng: Generator, parent: Parent, other: Parent, cation: Cation, cap: float
-) -> dict[int, np.ndarray]:
+def _images(rng: Generator, parent: Parent, other: Parent, cation: Cation, cap: float) -> dict[int, np.ndarray]:
     """All cations are images of one, under operations that the parent nearly has already.
 
     That one sits as it does, turned, with a bond turned, as one of the other parent does, or as drawn anew.

@@ -283,9 +283,7 @@ def _halides(bond: float, tilt: Tilt, cell: np.ndarray) -> np.ndarray:
     return out
 
 
-def _setting(
-    bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, shifts: np.ndarray
-) -> Setting | bool:
+def _setting(bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, shifts: np.ndarray) -> Setting | bool:
     """Flat layers wherever the operations, in lattice vectors, lead the one with a metal at the origin; instead True
     where they lead a cation onto itself and False where octahedra do not fall on each other."""
     origins = shifts[np.unique(np.round(shifts[:, 2], 3) % 1, return_index=True)[1]] @ cell

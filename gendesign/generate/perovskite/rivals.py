@@ -30,9 +30,7 @@ MARGIN = 1e-6  # Angstrom by which what touches is set apart, so that rounding m
 INTO = (np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]))
 
 
-def rivals_energy(
-    composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL
-) -> float | None:
+def rivals_energy(composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL) -> float | None:
     """Energy (eV per formula unit) of the lowest arrangement in chains or units that was found from `starts` starts.
 
     One that relaxes into the perovskite itself, or whose cations break, is none. None where nothing is left, and where

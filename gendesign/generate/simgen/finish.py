@@ -184,9 +184,7 @@ def judged(
     """Every proposal after `steps` of relaxation beside the host, in shared batches; exploded ones left out, SMILES
     None if invalid. `spread` looks at the relaxed structures."""
     flat = [p for group in proposals for p in group]
-    relaxed = relax_beside(
-        conditions.host, [p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2)
-    )
+    relaxed = relax_beside(conditions.host, [p.atoms for p in flat], potential, Relaxation(max_steps=steps, fmax=0.2))
     sound = [k for k, after in enumerate(relaxed) if after.failure is None]
     bare = {k: Atoms(relaxed[k].atoms.numbers, relaxed[k].atoms.positions) for k in sound}
     held = replace(conditions, reward=None)  # which is asked later, and need not travel

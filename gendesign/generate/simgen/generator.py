@@ -310,9 +310,7 @@ class SimGen:
             torch.cuda.empty_cache()
         return None
 
-    def _batch(
-        self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread
-    ) -> Iterator[Candidate]:
+    def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread) -> Iterator[Candidate]:
         track = None if self.trajectory is None else Track(Path(str(self.trajectory)), self.particles // self.families)
         sampled = self._sample_if_it_fits(sizes, key, track)
         if sampled is None:
