@@ -26,7 +26,7 @@ _HOMES = {
     "write_sdf": "gendesign.structure.files",
     "Candidate": "gendesign.structure.types",
     "Verdict": "gendesign.structure.types",
-    "UserError": "gendesign.structure.types",
+    "UserError": "gendesign.errors",
 }
 __all__ = sorted(_HOMES)
 __version__ = "0.1.0"

@@ -18,10 +18,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
+from gendesign.errors import SettingsError
 from gendesign.run import sweep
 from gendesign.run.folder import SUMMARY, check_folder, open_folder, to_json
 from gendesign.run.settings import describe, flatten, resolve
-from gendesign.run.values import SettingsError, literal
+from gendesign.run.values import literal
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # A full or read-only disk, a folder that became unwritable half-way.
@@ -149,9 +150,9 @@ def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
     identity = {"verb": verb, **identify(files, config), "weights": None}
     check_folder(output, identity)
     with quiet():
+        from gendesign.errors import UserError
         from gendesign.run.agents import train_agent
         from gendesign.run.build import load, make_run
-        from gendesign.structure.types import UserError
 
     act, kept = (train_agent, "state.pt") if verb == "agent" else (make_run, "shards/[0-9]*")
     try:
@@ -174,7 +175,7 @@ def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
     if PRETRAINING in config and names != [PRETRAINING]:
         raise SettingsError(f"experiment={PRETRAINING} is for benchmark {PRETRAINING}, not {names[0]}; leave it out")
     with quiet():
-        from gendesign.structure.types import UserError
+        from gendesign.errors import UserError
 
         module = importlib.import_module(f"gendesign.benchmark.{names[0]}")
     try:
@@ -194,7 +195,7 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     settings.pop("output")
     threads = settings.pop("threads", None)
     with quiet():
-        from gendesign.structure.types import UserError
+        from gendesign.errors import UserError
         from gendesign.train import label_files, train_files
 
         if verb == "train":
@@ -231,9 +232,9 @@ def validate_verb(verb: str, words: list[str], config: DictConfig) -> None:
     check_folder(output, identity)
     with quiet():
         from gendesign.benchmark.record import table
+        from gendesign.errors import UserError
         from gendesign.run.build import load
         from gendesign.run.validation import run_validation
-        from gendesign.structure.types import UserError
 
     settings = OmegaConf.to_container(config, resolve=True)
     try:

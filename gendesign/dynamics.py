@@ -11,7 +11,7 @@ from torch_sim.integrators import INTEGRATOR_REGISTRY, Integrator
 from torch_sim.integrators.md import MDState
 from torch_sim.units import MetalUnits
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 INTEGRATORS = {"nvt": Integrator.nvt_langevin, "nve": Integrator.nve}
 

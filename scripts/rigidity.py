@@ -17,9 +17,9 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
 
+from gendesign.errors import UserError  # noqa: E402
 from gendesign.potential import Potential, load_potential  # noqa: E402
 from gendesign.potential.rigidity import Rigidity  # noqa: E402
-from gendesign.structure.types import UserError  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 
 WIDTH, CENTRES = 0.5, np.linspace(-2.5, 2.5, 16)  # of the toy's Gaussian features

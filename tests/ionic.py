@@ -10,9 +10,10 @@ from collections.abc import Iterable
 import torch
 from ase.data import atomic_numbers, covalent_radii, vdw_radii
 
+from gendesign.errors import UserError
 from gendesign.potential.faces import TorchSimModel
 from gendesign.structure.graph import Batch, neighbours
-from gendesign.structure.types import Prediction, UserError
+from gendesign.structure.types import Prediction
 
 CUTOFF = 6.5
 METALS, HALIDES = (50, 82), {17: 2.80, 35: 2.95, 53: 3.15}

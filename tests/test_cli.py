@@ -7,8 +7,9 @@ import pytest
 from omegaconf import OmegaConf
 
 from gendesign import cli
+from gendesign.errors import SettingsError
 from gendesign.run import settings
-from gendesign.run.settings import SettingsError, conf_folder, describe, expand, flatten, resolve
+from gendesign.run.settings import conf_folder, describe, expand, flatten, resolve
 
 ALL_VERBS = sorted(cli.VERBS)
 

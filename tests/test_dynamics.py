@@ -7,7 +7,7 @@ from torch_sim.models.interface import ModelInterface
 from toy import ToyPotential
 
 from gendesign.dynamics import molecular_dynamics
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 class Springs(ModelInterface):

@@ -16,6 +16,8 @@ FLOORS = [
     {"potential"},
     {"structure"},
     {"processes"},
+    {"fields", "randomness"},
+    {"errors"},
 ]
 HEIGHT = {room: -level for level, floor in enumerate(FLOORS) for room in floor}
 # What needs no torch may be read from anywhere above: how a command line finds and checks its settings.

@@ -12,9 +12,9 @@ from ase.build import molecule
 from rdkit import Chem, DataStructs
 from rdkit.Chem import QED, AllChem, Crippen, Descriptors, rdMolDescriptors
 
+from gendesign.errors import UserError
 from gendesign.objective import NAMED, Component, Memory, Objective, Transform, build_objective
 from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.types import UserError
 
 TEXTS = ["CC(=O)O", "c1ccccc1O", "CC(C)CCO", "C1CC1N"]
 

@@ -8,9 +8,10 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 from toy import ToyPotential
 
+from gendesign.errors import UserError
 from gendesign.relaxation import Relaxation, relax
 from gendesign.relaxation.optimization import OPTIMIZERS
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 def cluster(size: int, seed: int = 0, element: str = "C") -> Atoms:

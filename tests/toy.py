@@ -8,7 +8,7 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.models.lennard_jones import LennardJonesModel
 from torch_sim.models.morse import MorseModel
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 class Recorded(ModelInterface):

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gendesign.benchmark import building, record
 from gendesign.benchmark.record import Row
+from gendesign.errors import UserError
 from gendesign.generate.rl.archive import Archive
 from gendesign.generate.rl.checkpoint import load_agent, read_config
 from gendesign.generate.rl.environment import VectorBuilding
@@ -26,7 +27,6 @@ from gendesign.potential import Potential
 from gendesign.run.build import load
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.formula import parse_formula
-from gendesign.structure.types import UserError
 
 ISOMERS = Path(__file__).parent / "cases" / "isomers.json"
 UNSEEN = ("C2H4O2", "C3H7N", "C4H8O", "C3H7NO", "C4H6O", "C2H6N2O", "C5H8", "C4H9N", "C3H6O2", "C5H10O")

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from gendesign.benchmark import cost, record
 from gendesign.benchmark.record import Row
+from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
@@ -33,7 +34,7 @@ from gendesign.run.build import load, make
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import write_atomically, write_extxyz
 from gendesign.structure.formula import parse_formula
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 from gendesign.structure.volumes import tanimoto
 
 CASES = Path(__file__).parent / "cases"

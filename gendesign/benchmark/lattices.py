@@ -11,13 +11,14 @@ from ase.geometry import minkowski_reduce
 
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.search import Material
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.composition import BOND, Composition
 from gendesign.generate.perovskite.prototype import KnownCell, possible_settings
 from gendesign.relaxation import Relaxation
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.perovskite import layer_spacing, metals_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 WITHIN, FOLLOWED = "<= 5", "<= 3"  # percent of experiment, and of the teacher
 

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from gendesign.benchmark import tally as measures
 from gendesign.benchmark.record import SHARE, Row, check_record, table, write
 from gendesign.benchmark.tally import Measured, Tally
+from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen
 from gendesign.potential.zoo import checkpoints_folder, hash_of
 from gendesign.run import pipeline
@@ -29,7 +30,7 @@ from gendesign.run.merge import VERDICTS
 from gendesign.run.progress import Bar
 from gendesign.run.records import read_verdicts
 from gendesign.run.stages import Stages
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 SLOW = ("posebusters", "strain")  # seconds a molecule
 OWN_KEYS = (  # they change no generated candidate

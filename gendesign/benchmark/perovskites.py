@@ -17,6 +17,7 @@ from gendesign.benchmark import lattices, recovery, relaxing
 from gendesign.benchmark.potentials import test_files
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.benchmark.search import Material, Search, digest, fitting_cell, in_known_cell, settings_for
+from gendesign.errors import UserError
 from gendesign.potential.zoo import hash_of
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
@@ -26,7 +27,7 @@ from gendesign.structure.files import write_atomically
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.labels import has_label, kind_of
 from gendesign.structure.perovskite import energy_of, metals_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.validation.errors import ALL
 from gendesign.validation.suite import read_frames

@@ -10,11 +10,12 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign.benchmark.record import check_record, table, write
+from gendesign.errors import UserError
 from gendesign.potential.zoo import hash_of
 from gendesign.run.build import load
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.validation import run_validation
-from gendesign.structure.types import Row, UserError
+from gendesign.structure.types import Row
 from gendesign.validation.dynamics import exploded
 from gendesign.validation.geometries import GRAPH_KEPT, MEDIAN_RMSD
 from gendesign.validation.torsions import BARRIER_MAE

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from omegaconf import DictConfig
 
 from gendesign.benchmark import record
+from gendesign.errors import UserError
 from gendesign.potential import Potential, load_potential
 from gendesign.structure.files import write_atomically
-from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import Fit, fit
 from gendesign.train.loss import errors

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from gendesign.structure.types import Row, UserError
+from gendesign.errors import UserError
+from gendesign.structure.types import Row
 
 SHARE = "fraction"  # the unit of a count divided by n
 

@@ -12,10 +12,11 @@ from pymatgen.core import Structure
 
 from gendesign.benchmark.record import SHARE, Row
 from gendesign.benchmark.search import Found, Material
+from gendesign.errors import UserError
 from gendesign.structure.crystals import ENERGY, heavy_structure, matcher
 from gendesign.structure.files import read_structures
 from gendesign.structure.perovskite import energy_of, metals_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"
 MAKER = "python scripts/hoip/references.py potential=NAME"

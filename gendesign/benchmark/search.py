@@ -17,6 +17,7 @@ import numpy as np
 from ase import Atoms
 from omegaconf import DictConfig, OmegaConf
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, units
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.prototype import KnownCell
@@ -32,7 +33,7 @@ from gendesign.run.settings import resolve
 from gendesign.run.stages import Stages
 from gendesign.screening.perovskite import COPY, STOPPED
 from gendesign.structure.graph import Batch
-from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
+from gendesign.structure.types import Candidate, Prediction, Verdict
 
 CALLS, EVALUATIONS = "model_calls", "structure_evaluations"
 NO_FAILURE = (STOPPED, COPY)  # how the reasons of candidates begin that are whole

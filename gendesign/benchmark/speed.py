@@ -17,13 +17,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from gendesign.benchmark.record import Row, check_record, table, write
+from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen, kernel
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace
 from gendesign.run.build import load, make
 from gendesign.structure.graph import edges_within
-from gendesign.structure.types import UserError
 
 HEAVY_ATOMS = 9
 SHAPES = (  # (l_max, correlation), target in seconds a molecule

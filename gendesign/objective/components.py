@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gendesign.errors import UserError
 from gendesign.objective.scores import NAMED
 from gendesign.objective.transforms import SHAPES, Transform
 from gendesign.structure.callables import FORMS, check_callable, load_function
-from gendesign.structure.types import UserError
 
 CALLED = ("atoms", "mol")
 USAGE = "SCORE [ARGUMENT ...] [TRANSFORM NUMBERS] [weight W] [penalty] [named NAME]"

@@ -8,8 +8,8 @@ import numpy as np
 from rdkit import Chem, DataStructs
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
+from gendesign.errors import UserError
 from gendesign.objective.scores import Molecule, fingerprint
-from gendesign.structure.types import UserError
 
 KINDS, FALLS = ("scaffold", "cluster", "molecule"), ("step", "linear")
 

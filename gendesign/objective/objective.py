@@ -10,11 +10,11 @@ from ase import Atoms
 from ase.build import molecule as known_molecule
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.objective.components import CALLED, Component
 from gendesign.objective.memory import Memory
 from gendesign.objective.scores import Molecule, number
 from gendesign.structure.bonds import perceive
-from gendesign.structure.types import UserError
 
 log = logging.getLogger(__name__)
 COMBINATIONS = ("geometric", "arithmetic")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 STEPS = 50  # of the relaxation that measures strain: most of the energy has come down by then
 MAX_ATOMS = 1500  # atoms evaluated at once

@@ -11,11 +11,11 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import QED, Crippen, Descriptors, rdMolDescriptors
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
+from gendesign.errors import UserError
 from gendesign.objective import physics
 from gendesign.objective.transforms import Transform
 from gendesign.structure.accessibility import sa_score
 from gendesign.structure.identity import canonical_smiles, smiles
-from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)

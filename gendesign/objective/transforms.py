@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 STEEPNESS = 2 * math.log(19)  # a sigmoid is 0.05 at one of its bounds and 0.95 at the other
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 BANDS = (0.5, 0.8, 0.98)  # shares of the errors that a picture's lines bound
 

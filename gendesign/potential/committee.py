@@ -8,11 +8,12 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.potential.calibration import best_factor
 from gendesign.potential.memory import in_batches
 from gendesign.potential.potential import Potential
 from gendesign.structure.graph import Batch
-from gendesign.structure.types import Prediction, UserError
+from gendesign.structure.types import Prediction
 
 MAX_ATOMS = 1500  # atoms evaluated at once
 TINY = 1e-24  # variance (eV^2) under the root, where its slope would be infinite

@@ -11,9 +11,9 @@ import torch
 from mace.modules import MACE, ScaleShiftMACE
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.potential import mace, scalar
 from gendesign.structure.graph import Batch, Edges
-from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.potential import mace
 from gendesign.potential.domain import Domain
 from gendesign.potential.lastlayer import LastLayer, last_layer
 from gendesign.structure.graph import Batch, Edges, neighbours
-from gendesign.structure.types import Prediction, UserError
+from gendesign.structure.types import Prediction
 
 
 @dataclass(frozen=True)

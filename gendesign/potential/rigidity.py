@@ -16,12 +16,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.potential.calibration import best_factor, likelihood_loss
 from gendesign.potential.lastlayer import LastLayer
 from gendesign.potential.memory import in_batches
 from gendesign.potential.potential import Potential
 from gendesign.structure.graph import Batch
-from gendesign.structure.types import Prediction, UserError
+from gendesign.structure.types import Prediction
 
 MAX_ATOMS = 1500  # atoms whose features are held at once
 TINY = 1e-24  # variance (eV^2) under the root, where its slope would be infinite: an isolated atom is known exactly

@@ -6,11 +6,11 @@ import safetensors.torch
 import torch
 import yaml
 
+from gendesign.errors import UserError
 from gendesign.potential.potential import Potential
 from gendesign.potential.rigidity import Rigidity
 from gendesign.potential.zoo import checkpoints_folder, hash_of
 from gendesign.structure.files import write_atomically
-from gendesign.structure.types import UserError
 
 NUMBERS, SETTINGS = "rigidity.safetensors", "rigidity.yaml"
 AGAIN = "make it again with scripts/organic/uncertainty.py or Rigidity.fit"

@@ -15,12 +15,12 @@ import torch
 import yaml
 from torch import nn
 
+from gendesign.errors import UserError
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
 from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
-from gendesign.structure.types import UserError
 
 ACADEMIC = "Academic Software License (no commercial use)"
 MACE_OFF = {f"mace-off-{size}": size for size in ("small", "medium", "large")}

@@ -10,11 +10,12 @@ import torch_sim as ts
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.errors import UserError
 from gendesign.potential.memory import is_out_of_memory
 from gendesign.processes import SERIAL, TELL, Failure, Spread
 from gendesign.relaxation.optimization import Ending, Group, Relaxation, chunks, optimize, stress_deviation
 from gendesign.structure.constraints import fixed_components
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 __all__ = ["Relaxation", "check_relaxable", "relax"]
 

@@ -18,10 +18,10 @@ from torch_sim.autobatching import InFlightAutoBatcher
 from torch_sim.models.interface import ModelInterface
 from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
 
+from gendesign.errors import UserError
 from gendesign.relaxation.constraints import torchsim_constraints
 from gendesign.relaxation.preconditioned import Walk, walk
 from gendesign.structure.constraints import fixed_components
-from gendesign.structure.types import UserError
 
 PRECONDITIONED = "precon_lbfgs"
 OPTIMIZERS = (PRECONDITIONED, *(optimizer.value for optimizer in Optimizer))

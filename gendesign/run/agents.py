@@ -9,6 +9,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from omegaconf import DictConfig, OmegaConf
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
@@ -21,7 +22,7 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import Structures, make, make_run
 from gendesign.run.domain import judge_generator
 from gendesign.run.folder import Folder
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 ROUGH = Relaxation(fmax=0.1, max_steps=100)  # far enough to fall off saddle points, not down to the minimum
 

@@ -16,6 +16,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential, load_potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.processes import SERIAL, Spread, compute_with_one_thread
@@ -36,7 +37,7 @@ from gendesign.screening.validity import convergence
 from gendesign.structure.bonds import perceive
 from gendesign.structure.identity import smiles
 from gendesign.structure.reading_notes import print_reading_notes
-from gendesign.structure.types import Candidate, Generator, UserError, Verdict
+from gendesign.structure.types import Candidate, Generator, Verdict
 
 COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
 

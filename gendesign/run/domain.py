@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from omegaconf import DictConfig
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.potential.advice import concerns, sentence
 from gendesign.potential.domain import MOLECULES, RELAXED_CELLS, outside
-from gendesign.structure.types import Candidate, Generator, UserError
+from gendesign.structure.types import Candidate, Generator
 
 REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gendesign.errors import SettingsError
 from gendesign.processes.children import PRIVATE
-from gendesign.run.settings import SettingsError, flatten
+from gendesign.run.settings import flatten
 
 SUMMARY = "summary.json"
 LOCK = ".lock"
@@ -118,7 +119,7 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
 
 def _asks_for_other_settings(error: Exception) -> bool:
     """True for what the user can mend in the settings; a full disk, which is said likewise, is no such thing."""
-    from gendesign.structure.types import UserError  # which imports ase: the command line starts without
+    from gendesign.errors import UserError  # which imports ase: the command line starts without
 
     return isinstance(error, (UserError, SettingsError)) and not isinstance(error.__cause__, OSError)
 

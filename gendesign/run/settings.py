@@ -16,7 +16,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from gendesign.run.values import SettingsError, literal, split_outside, value_of
+from gendesign.errors import SettingsError
+from gendesign.run.values import literal, split_outside, value_of
 
 ALLOWED = {"device": ("auto", "cpu", "cuda", "cuda:N"), "dtype": ("float32", "float64"),
            "outside_domain": ("refuse", "warn", "ignore"),

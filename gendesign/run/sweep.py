@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gendesign.errors import SettingsError
 from gendesign.run.settings import expand, swept
-from gendesign.run.values import SettingsError, split_outside
+from gendesign.run.values import split_outside
 
 TABLE = "sweep.csv"
 LONGEST = 200  # bytes of a folder's name, which file systems end at 255

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, check_relaxable
 from gendesign.screening import Screening
 from gendesign.structure.files import read_structures
 from gendesign.structure.reading_notes import refuse_unusable
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 LABEL = re.compile(r"(?:^|_)(?:energy|forces?|stress|virials?|dipole)(?:$|_)", re.IGNORECASE)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.potential.advice import concerns
 from gendesign.run.domain import say
 from gendesign.structure.labels import has_forces
-from gendesign.structure.types import Row, UserError
+from gendesign.structure.types import Row
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.semiempirical import Pm6, Tblite
 from gendesign.train.units import ADVICE, check_units

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from typing import Any
 
+from gendesign.errors import SettingsError
+
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 INFINITE = re.compile(r"[+-]?\.?inf(inity)?", re.IGNORECASE)
@@ -26,10 +28,6 @@ LISTED = frozenset("covariance normal point points".split())  # coordinates
 # Lists that are empty by default and take numbers; the others take texts.
 NUMBER_LISTS = {"attachments": 0, "centre": 0.0, "known_cell": 0.0, "reference_weights": 0.0}
 OPEN_SIDES = ("low", "high")  # limits that may be infinite
-
-
-class SettingsError(ValueError):
-    """An argument the user can mend; one line, found before anything heavy is imported."""
 
 
 def value_of(key: str, text: str, default: Any) -> Any:

@@ -4,11 +4,11 @@ import torch
 from hydra.utils import get_object
 from omegaconf import DictConfig
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
 from gendesign.structure.memory import remembers
-from gendesign.structure.types import UserError
 
 PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 

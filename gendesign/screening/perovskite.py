@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from gendesign.errors import UserError
 from gendesign.screening.validity import convergence, distances, unusable
 from gendesign.structure.cells import CELL, cif, density, space_group
 from gendesign.structure.crystals import duplicates
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, layer_spacing, network_fault, octahedra
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.types import Candidate, Verdict
 
 NEEDED = ("thickness", "cations", "formula_units")  # what a candidate must state of itself
 MEASURES = {

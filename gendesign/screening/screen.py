@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from gendesign.errors import UserError
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
     NOT_MEASURED,
@@ -30,7 +31,7 @@ from gendesign.screening.validity import (
     validity,
 )
 from gendesign.screening.workers import Failure, Workers
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.types import Candidate, Verdict
 
 CHECKS = (
     "distances",

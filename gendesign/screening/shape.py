@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.screening.validity import unusable
 from gendesign.structure.clouds import MESHES, PLAIN, heavy_atoms, inside_mesh, read_cloud, read_mesh
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.types import Candidate, Verdict
 from gendesign.structure.volumes import filled, tanimoto
 
 NAME = "shape_tanimoto"

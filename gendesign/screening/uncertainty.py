@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from ase import Atoms
 
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.errors import UserError
+from gendesign.structure.types import Candidate, Verdict
 
 CHECKS = ("uncertainty", "uncertainty_atom")
 UNITS = ("eV/atom", "eV")

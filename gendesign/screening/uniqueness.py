@@ -9,8 +9,9 @@ import numpy as np
 from rdkit import Chem, DataStructs
 from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
+from gendesign.errors import UserError
 from gendesign.structure.identity import canonical_smiles
-from gendesign.structure.types import UserError, Verdict
+from gendesign.structure.types import Verdict
 
 MAX_COMPARED = 2000  # molecules that each one is compared with for diversity, evenly spread over the set
 INVALID = "not valid"

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from rdkit import Chem, RDConfig
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 FORMS = "path/to/file.py:function or package.module:function"
 

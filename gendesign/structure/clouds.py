@@ -8,9 +8,9 @@ from ase import Atoms
 from rdkit import Chem, rdBase
 from scipy.spatial import cKDTree
 
+from gendesign.errors import UserError
 from gendesign.structure.files import SDF_SUFFIXES, read_structures
 from gendesign.structure.formats import read_text
-from gendesign.structure.types import UserError
 
 MESHES = (".stl", ".obj", ".ply")
 PLAIN = (".txt", ".csv", ".dat", ".npy")

@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixCartesian, FixedLine, FixedPlane, FixScaled
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 ALLOWED = "fixed atoms and fixed Cartesian components can be kept: remove it"
 ALIGNED = 1e-6

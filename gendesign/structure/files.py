@@ -17,11 +17,12 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict, write_xyz
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.structure.bonds import perceive
 from gendesign.structure.constraints import fixed_components, set_fixed
 from gendesign.structure.formats import SDF_SUFFIXES, Record, read_records
 from gendesign.structure.repairs import checked, unusable
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 __all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz", "write_sdf"]
 

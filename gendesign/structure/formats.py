@@ -19,9 +19,9 @@ from ase.io.cif import parse_cif
 from ase.io.formats import UnknownFileTypeError, filetype
 from ase.neighborlist import neighbor_list
 
+from gendesign.errors import UserError
 from gendesign.structure.isotopes import as_hydrogen, set_masses
 from gendesign.structure.sdf import read_sdf
-from gendesign.structure.types import UserError
 from gendesign.structure.xyz import printable, read_xyz
 
 FORMATS = "extxyz, xyz, SDF, CIF, POSCAR or another format of ASE"

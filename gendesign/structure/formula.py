@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from ase.data import atomic_numbers
 from ase.formula import Formula
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 def parse_formula(text: str) -> dict[str, int]:

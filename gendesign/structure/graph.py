@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.geometry import complete_cell
 from torch import Tensor
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from rdkit import Chem, rdBase
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 def smiles(mol: Chem.Mol, stereo: bool = False) -> str:

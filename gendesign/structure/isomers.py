@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula, parse_formula
 from gendesign.structure.identity import canonical_smiles
-from gendesign.structure.types import UserError
 
 VALENCES = {"H": 1, "C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "Br": 1}
 ORDERS = (Chem.BondType.SINGLE, Chem.BondType.DOUBLE, Chem.BondType.TRIPLE)

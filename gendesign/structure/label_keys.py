@@ -15,9 +15,9 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from gendesign.errors import UserError
 from gendesign.structure.label_units import energy_factor, force_factor, stress_factor
 from gendesign.structure.labels import full_tensor
-from gendesign.structure.types import UserError
 
 NONE = "none"  # labels.stress=none leaves the stress of a file unused
 PLAIN = {"energy": "energy", "forces": "forces", "stress": "stress", "virial": "virial"}

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from ase import units
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 ENERGIES = {
     "eV": 1.0,

@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.geometry import minkowski_reduce
 from ase.stress import voigt_6_to_full_3x3_stress
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 TEACHER_KEYS = ("teacher", "level_of_theory", "theory", "functional")
 # Settings that change how well a method is converged or which state it finds, and not its zero of energy.

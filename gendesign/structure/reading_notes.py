@@ -4,8 +4,9 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 
+from gendesign.errors import UserError
 from gendesign.structure.files import SOURCE, source_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 SHOWN = 5  # structures that a line names
 

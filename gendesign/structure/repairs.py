@@ -8,9 +8,9 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from gendesign.errors import UserError
 from gendesign.structure.constraints import fixed_components, set_fixed
 from gendesign.structure.hydrogens import open_valences
-from gendesign.structure.types import UserError
 
 SAME_SITE = 0.05  # Angstrom; nearer atoms of one element are one site, written twice
 TOO_CLOSE = 0.3  # Angstrom; no two atoms of any structure come so near

@@ -16,10 +16,6 @@ if TYPE_CHECKING:  # torch takes seconds to import, and files or bonds do not ne
 TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 
 
-class UserError(ValueError):
-    """Something the user can mend. The message is one line: what was given, what is allowed, what to do."""
-
-
 @dataclass(frozen=True)
 class Prediction:
     """What a potential says of a batch; eV and Angstrom.

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
+from gendesign.errors import UserError
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
 from gendesign.structure.journal import Journal
-from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 from gendesign.train.loss import deviations, loss
 from gendesign.train.muon import Muon

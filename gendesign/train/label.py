@@ -10,8 +10,8 @@ import ase.io
 from ase import Atoms
 from tqdm import tqdm
 
+from gendesign.errors import UserError
 from gendesign.processes import Failure, Pool
-from gendesign.structure.types import UserError
 
 Frames = Sequence[Atoms]
 # The job of one structure of a shard, and what stands in its place, with the reason, where it ends its worker.

@@ -13,11 +13,12 @@ from typing import Any
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.errors import UserError
 from gendesign.processes.cores import available_cores
 from gendesign.structure.files import read_structures, source_of, write_atomically, write_extxyz
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.reading_notes import place, print_reading_notes, refuse_unusable
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 from gendesign.train.label import make_shards, read_frames
 from gendesign.train.teacher import Teacher, bare, label_all, make_teacher
 

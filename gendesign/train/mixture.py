@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.structure.labels import teacher_of
-from gendesign.structure.types import UserError
 
 UNNAMED = "no named teacher"
 SHOWN = 60  # letters of a teacher's name in a message

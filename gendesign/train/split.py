@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula
 from gendesign.structure.labels import is_isolated
-from gendesign.structure.types import UserError
 
 BY = ("molecule", "composition", "frame")
 

@@ -11,8 +11,8 @@ from e3nn.nn import FullyConnectedNet
 from mace.modules.blocks import EquivariantProductBasisBlock
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential, mace
-from gendesign.structure.types import UserError
 
 NOBLE = np.array([0, 2, 10, 18, 36, 54, 86, 118])
 CLOSEST = 0.4  # Angstrom, from which on radial functions are kept as they were

@@ -14,8 +14,8 @@ from ase.calculators.calculator import Calculator
 from ase.data import ground_state_magnetic_moments
 from hydra.utils import get_class
 
+from gendesign.errors import UserError
 from gendesign.potential.reference import lowest_multiplicity
-from gendesign.structure.types import UserError
 
 ABSURD = 1e6  # eV per atom; no atom up to uranium has so much, all electrons counted
 Attempt = tuple[Calculator, dict[str, Any]]

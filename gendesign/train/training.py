@@ -14,6 +14,7 @@ import torch
 from ase import Atoms
 from torch import nn
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential, fit_chemical_potentials, load_potential, mace, save_folder
 from gendesign.potential.domain import drawn
 from gendesign.potential.zoo import target_device
@@ -22,7 +23,6 @@ from gendesign.structure.formula import hill_formula
 from gendesign.structure.label_files import Labels, read_labelled
 from gendesign.structure.labels import has_forces, is_isolated, isolated_energies, labels_of
 from gendesign.structure.reading_notes import place
-from gendesign.structure.types import UserError
 from gendesign.train import curves
 from gendesign.train.card import card
 from gendesign.train.dataset import Dataset

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms, units
 
+from gendesign.errors import UserError
 from gendesign.structure.label_units import ENERGIES, PRESSURES
 from gendesign.structure.labels import isolated_energies, labels_of, stress_of
-from gendesign.structure.types import UserError
 from gendesign.train.pairs import Pair, other_cell, same_cell
 
 FEWEST = 5  # pairs that a judgement rests on

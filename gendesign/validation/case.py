@@ -9,8 +9,8 @@ from typing import Any
 import ase.io
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.structure.labels import has_label
-from gendesign.structure.types import UserError
 from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
 

@@ -11,9 +11,10 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 from ase.stress import voigt_6_to_full_3x3_stress
 
+from gendesign.errors import UserError
 from gendesign.potential.memory import in_batches
 from gendesign.relaxation import Relaxation, relax
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 Teacher = Callable[[Atoms], Calculator]
 MAX_STEP = 0.15  # Angstrom, of a teacher's relaxation

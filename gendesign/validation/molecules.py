@@ -8,8 +8,8 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula
-from gendesign.structure.types import UserError
 from gendesign.validation.methods import Method, bare
 
 # Flexible and rigid, with every element and the common groups of neutral organic molecules, 7 to 13 heavy atoms.

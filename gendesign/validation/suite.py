@@ -11,11 +11,12 @@ from ase import Atoms
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from gendesign.errors import UserError
 from gendesign.structure.files import write_atomically
 from gendesign.structure.label_files import Labels, read_labelled
 from gendesign.structure.label_keys import LabelSettings, with_labels
 from gendesign.structure.labels import has_forces, has_label, teacher_of
-from gendesign.structure.types import Row, UserError
+from gendesign.structure.types import Row
 from gendesign.validation import (
     crystals,
     dimers,

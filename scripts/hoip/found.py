@@ -9,11 +9,12 @@ from ase import Atoms
 from cations import BROAD, TRAINED
 from structures import apart, one_isomer, rattled, strained
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import network_fault
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 if TYPE_CHECKING:
     from gendesign.potential import Potential

@@ -21,14 +21,15 @@ from omegaconf import DictConfig, OmegaConf
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, TIED, read_references
 from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
+from gendesign.errors import SettingsError, UserError
 from gendesign.generate.perovskite.prototype import possible_settings
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load
-from gendesign.run.settings import SettingsError, resolve
+from gendesign.run.settings import resolve
 from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.perovskite import energy_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 FIRST_SEED, MOST = 1001, 480  # candidates of each search; several searches tell how often a crystal is found
 CLOSER = Relaxation("precon_lbfgs", fmax=0.0005, max_steps=1000, cell=True, max_stress=0.005)  # tells what ties apart

@@ -15,11 +15,11 @@ from rdkit import Chem
 from scipy.spatial.transform import Rotation
 from wider import put_together
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
 from gendesign.generate.perovskite.composition import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
-from gendesign.structure.types import UserError
 
 Named = Callable[[], str]  # draws the SMILES of a cation
 

@@ -31,13 +31,14 @@ from gendesign.benchmark.recovery import (
     share_rows,
 )
 from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.potential.faces import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
 

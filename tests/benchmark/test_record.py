@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gendesign.benchmark.record import Row, check_record, hardware, table, write
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 @pytest.mark.parametrize(

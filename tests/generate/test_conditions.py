@@ -10,6 +10,7 @@ from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 from tiny import simgen
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose
 from gendesign.generate.simgen.guidance import guidances
 from gendesign.generate.simgen.random import keys
@@ -18,7 +19,6 @@ from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.objective import Objective
 from gendesign.structure.files import read_structures
-from gendesign.structure.types import UserError
 
 
 @pytest.fixture(scope="module")

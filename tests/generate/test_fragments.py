@@ -8,6 +8,7 @@ from ase.build import molecule
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdMolAlign
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.finish import Conditions, intact
 from gendesign.generate.simgen.fragments import BOND, HOLD, Fragments, Joining, displacement
 from gendesign.generate.simgen.hydrogen import components, likely
@@ -15,7 +16,6 @@ from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.structure.bonds import perceive
-from gendesign.structure.types import UserError
 
 
 def embedded(smiles: str, seed: int = 5) -> Atoms:

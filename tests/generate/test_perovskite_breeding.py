@@ -7,6 +7,7 @@ import pytest
 from ase.neighborlist import neighbor_list
 from ionic import Ionic
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.breeding import PARENTS, Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, cations_text
 from gendesign.generate.perovskite.cation import Cation, read_cation
@@ -30,7 +31,6 @@ from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.memory import Memory
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
 from gendesign.structure.superposition import aligned_rmsd
-from gendesign.structure.types import UserError
 
 SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=1, keep=0.5, offspring=0.5)
 

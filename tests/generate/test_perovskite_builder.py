@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from spacing import closest
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
@@ -12,7 +13,6 @@ from gendesign.generate.perovskite.contacts import clash, contact_height
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework
 from gendesign.generate.perovskite.placement import draw_orientation
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, network_fault, octahedra
-from gendesign.structure.types import UserError
 
 CASES = {
     "butylammonium lead iodide": (dict(cation="CCCC[NH3+]"), Draws()),

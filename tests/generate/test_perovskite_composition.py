@@ -7,10 +7,10 @@ from ase.io import write
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.composition import compose
 from gendesign.structure.superposition import aligned_rmsd
-from gendesign.structure.types import UserError
 
 
 def test_butylammonium_is_tethered_by_its_nitrogen():

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from ionic import Ionic
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.generate.perovskite.halving import Halving, halve
 from gendesign.relaxation import relax
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=2, keep=0.5, offspring=0.0)
 

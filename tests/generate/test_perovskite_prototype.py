@@ -5,12 +5,12 @@ import pytest
 import spglib
 from ionic import Ionic
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.generate.perovskite.prototype import KnownCell, build_in_cell
 from gendesign.structure.perovskite import layer_spacing, metals_of
-from gendesign.structure.types import UserError
 
 MADE = compose("CCC[NH3+]", conformers=2)
 

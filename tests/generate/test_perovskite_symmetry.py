@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import spglib
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite import bridges, symmetry
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import compose
 from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
 from gendesign.structure.perovskite import cation_fault, network_fault
-from gendesign.structure.types import UserError
 
 ALL = dict(symmetry=1.0, compact=1)
 # Orders of the layer groups met below, and the space groups they are where layers are far apart (Kopsky and Litvin).

@@ -5,8 +5,8 @@ import tiny
 from ase.build import molecule
 from ase.io import write
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.references import read_references
-from gendesign.structure.types import UserError
 
 ELEMENTS = ["C", "N", "O"]
 

@@ -11,13 +11,13 @@ from ase import Atoms
 from episodes import OH, RNG, Pairs, batch, draw, same, towards
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Canvas, placed
 from gendesign.generate.rl.energies import teacher_energies
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding, seeds
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Scaffold, SeveralBags, SingleBag, Solvation, StochasticBag
 from gendesign.objective import Objective
-from gendesign.structure.types import UserError
 
 
 def test_canvas_and_atoms():

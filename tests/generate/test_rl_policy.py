@@ -14,12 +14,12 @@ from e3nn import o3
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.distributions import Choice, Distances
 from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.sphere import Directions, harmonics
-from gendesign.structure.types import UserError
 
 ELEMENTS = (1, 6, 7, 8)
 EXTRACTORS = [MessagePassing(), PotentialFeatures(described=1, channels=8, max_l=2)]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.ppo import PPO, Rollout, advantages, learning_rate, loss, update
-from gendesign.structure.types import UserError
 
 
 def canvas(n: int) -> Canvas:

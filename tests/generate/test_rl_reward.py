@@ -7,12 +7,12 @@ from ase import Atoms, units
 from ase.build import molecule
 from episodes import OH, Pairs, batch, towards, water
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SeveralBags, SingleBag
 from gendesign.objective import Objective
-from gendesign.structure.types import UserError
 
 
 @pytest.mark.parametrize("at_end", [False, True])

@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.agent import Agent
 from gendesign.generate.rl.archive import BETTER, Archive, name_of
 from gendesign.generate.rl.canvas import placed
@@ -24,7 +25,6 @@ from gendesign.generate.rl.tasks import SingleBag
 from gendesign.generate.rl.training import Training, judge, train
 from gendesign.potential import Potential, load_potential, mace
 from gendesign.structure.bonds import connectivity
-from gendesign.structure.types import UserError
 
 SMALL = PolicySettings(features=MessagePassing(layers=1, channels=8, max_l=2), width=16)
 FAST = PPO(learning_rate=3e-3, target_kl=0.05, batch_size=64)

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.build import molecule
 from hydra.utils import instantiate
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import ellipsoid
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.shape import CHAIN, SHEET, VOLUME, ZIGZAG, Circle, Heart, Line, Shell, Torus
@@ -26,7 +27,6 @@ from gendesign.generate.simgen.shape_prior import HostRepulsion, ShapePrior
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.run.settings import resolve
 from gendesign.structure.clouds import FINEST, spacing_for
-from gendesign.structure.types import UserError
 
 CURVES = [(Line(), False), (Circle(), True), (Heart(), True)]
 

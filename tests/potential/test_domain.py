@@ -10,11 +10,11 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.lattice.hexagonal import Graphite
 
+from gendesign.errors import UserError
 from gendesign.potential import load_potential, save_folder
 from gendesign.potential.advice import concerns, fitting, knowing
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain, departures, drawn, kind_of
 from gendesign.potential.zoo import bundled, checkpoints_folder
-from gendesign.structure.types import UserError
 
 ORGANIC = Domain((MOLECULES,), "molecules", excluded=("cells",))
 PEROVSKITES = Domain((CRYSTALS,), "crystals", excluded=(MOLECULES,), contains=("Cl", "Br", "I"))

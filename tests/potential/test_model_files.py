@@ -4,8 +4,8 @@ import pytest
 import tiny
 import torch
 
+from gendesign.errors import UserError
 from gendesign.potential import load_potential
-from gendesign.structure.types import UserError
 
 
 class Doubling(torch.nn.Module):

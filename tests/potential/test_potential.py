@@ -9,9 +9,9 @@ from ase.build import bulk, graphene
 from ase.neighborlist import neighbor_list
 from scipy.spatial.transform import Rotation
 
+from gendesign.errors import UserError
 from gendesign.potential import fit_chemical_potentials, mace
 from gendesign.structure.graph import Batch, neighbours
-from gendesign.structure.types import UserError
 
 NAMES = ("CH3OH", "H2O", "NH3")
 

@@ -9,13 +9,14 @@ import torch
 from ase.build import bulk
 from scipy.stats import norm
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential, mace
 from gendesign.potential.calibration import best_factor, calibration_plot, calibration_table, likelihood_loss
 from gendesign.potential.committee import Committee
 from gendesign.potential.rigidity import Rigidity, largest
 from gendesign.potential.uncertainty import load_rigidity, save_rigidity, stored_rigidity
 from gendesign.screening import Screening, screen_each
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 NAMES = ("CH3OH", "H2O", "NH3", "HCN", "CH4", "CO2")
 

@@ -11,9 +11,9 @@ import tiny
 import torch
 import yaml
 
+from gendesign.errors import UserError
 from gendesign.potential import load_potential, save_folder
 from gendesign.potential.zoo import bundled, checkpoints_folder, load_folder
-from gendesign.structure.types import UserError
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gendesign.errors import UserError
 from gendesign.processes import SERIAL, TELL, Failure, Pool
-from gendesign.structure.types import UserError
 
 HERE = Path(__file__)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from gendesign.errors import UserError
 from gendesign.run.folder import open_folder
-from gendesign.structure.types import UserError
 
 
 def fail(path):

@@ -10,12 +10,12 @@ from ase.io import write
 from ionic import Ionic
 
 from gendesign import cli
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.prototype import KnownCell
 from gendesign.run.build import make
 from gendesign.run.records import read_candidates
 from gendesign.run.settings import resolve
-from gendesign.structure.types import UserError
 
 WORDS = [
     "generate", "generator=perovskite", "generator.cation=C[NH3+]", "generator.cell=1", "device=cpu", "seed=1",

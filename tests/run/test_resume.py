@@ -11,10 +11,9 @@ from pathlib import Path
 import chains as toy
 import pytest
 
+from gendesign.errors import SettingsError, UserError
 from gendesign.run.folder import check_folder, open_folder
 from gendesign.run.records import read_candidates, read_verdicts
-from gendesign.run.settings import SettingsError
-from gendesign.structure.types import UserError
 
 PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet")
 

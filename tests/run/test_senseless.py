@@ -5,10 +5,9 @@
 import pytest
 import tiny
 
+from gendesign.errors import SettingsError, UserError
 from gendesign.run.build import make
 from gendesign.run.settings import resolve
-from gendesign.run.values import SettingsError
-from gendesign.structure.types import UserError
 
 SIMGEN = """elements=[Xx] elements=[He] families=3 families=0 particles=0 steps=1 swap_every=0 max_atoms=0 likeness=0 formula=C0
 formula=Xx formula=7 formula=C7H8N2O2F formula=C(( counts=N counts=N2-1 counts=Xx1 importance=N importance=Q2 n_heavy_atoms=0

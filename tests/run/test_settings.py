@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from gendesign import cli
+from gendesign.errors import SettingsError
 from gendesign.run.settings import SHOWN, _all_groups, _options, conf_folder, describe, flatten, resolve, verbs_of
-from gendesign.run.values import COUNTS, MATRICES, NUMBERS, TEXTS, SettingsError, literal, value_of
+from gendesign.run.values import COUNTS, MATRICES, NUMBERS, TEXTS, literal, value_of
 
 VERBS = sorted(cli.VERBS)
 WRONG = Path(__file__).parents[1] / "data" / "wrong_settings.txt"

@@ -7,7 +7,8 @@ import pytest
 from rdkit import Chem
 
 from gendesign import cli
-from gendesign.run.settings import SettingsError, resolve
+from gendesign.errors import SettingsError
+from gendesign.run.settings import resolve
 from gendesign.run.sweep import plan
 
 

@@ -14,11 +14,11 @@ from types import SimpleNamespace
 import chains as toy
 import pytest
 
+from gendesign.errors import SettingsError
 from gendesign.processes import Pool
 from gendesign.run.folder import open_folder
 from gendesign.run.pipeline import run, shard_ranges
 from gendesign.run.records import read_candidates, read_verdicts
-from gendesign.run.settings import SettingsError
 from gendesign.run.shard import make_shard
 
 PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet")

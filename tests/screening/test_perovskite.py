@@ -6,12 +6,13 @@ import io
 import numpy as np
 import pytest
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.structure.cells import space_group
 from gendesign.structure.crystals import UNRELAXED, duplicates
-from gendesign.structure.types import Candidate, UserError, Verdict
+from gendesign.structure.types import Candidate, Verdict
 
 
 def candidate(index: int, energy: float, seed: int = 0, failure: str | None = None, **draws) -> Candidate:

@@ -14,6 +14,7 @@ from ase.build import bulk, molecule
 from ase.optimize import BFGS
 from toy import ToyPotential
 
+from gendesign.errors import UserError
 from gendesign.potential.reference import gfn2_calculator
 from gendesign.run.table import readable
 from gendesign.screening import CHECKS, Reference, Screening, Workers, screen, screen_each, screen_set, summarise
@@ -21,7 +22,7 @@ from gendesign.screening.energetics import potential_strain
 from gendesign.screening.uniqueness import novelty
 from gendesign.screening.workers import Failure, late
 from gendesign.structure.files import read_structures
-from gendesign.structure.types import Candidate, Prediction, UserError, Verdict
+from gendesign.structure.types import Candidate, Prediction, Verdict
 
 QUICK = tuple(check for check in CHECKS if check not in ("posebusters", "strain"))
 quick = partial(Screening, checks=QUICK)

@@ -6,9 +6,10 @@ import trimesh
 from ase import Atoms
 from ase.build import molecule
 
+from gendesign.errors import UserError
 from gendesign.screening import Screening, screen
 from gendesign.screening.shape import ShapeCheck, tanimoto
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from ase import Atoms
 from ase.build import molecule
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.structure.clouds import heavy_atoms, inside_mesh, read_cloud, read_mesh, spacing_for, thinned
-from gendesign.structure.types import UserError
 
 
 @pytest.mark.parametrize("suffix", ["stl", "obj", "ply"])

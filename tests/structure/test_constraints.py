@@ -4,8 +4,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixedLine, FixedPlane, FixScaled
 
+from gendesign.errors import UserError
 from gendesign.structure.constraints import fixed_components, set_fixed
-from gendesign.structure.types import UserError
 
 HEXAGONAL = [[2.46, 0, 0], [-1.23, 2.1304, 0], [0, 0, 6.7]]
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gendesign.errors import UserError
 from gendesign.structure.files import read_structures
 from gendesign.structure.label_files import read_labelled
 from gendesign.structure.reading_notes import reading_notes
-from gendesign.structure.types import UserError
 
 TROUBLES = Path(__file__).resolve().parents[1] / "data" / "troubles"
 

@@ -7,9 +7,10 @@ from ase.io import write
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from gendesign.errors import UserError
 from gendesign.structure.files import read_structures, write_atomically, write_extxyz, write_sdf
 from gendesign.structure.formula import hill_formula, parse_formula, parse_range
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 def embedded(smiles: str) -> Chem.Mol:

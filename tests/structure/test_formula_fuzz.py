@@ -4,8 +4,8 @@ from ase.data import chemical_symbols
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula, parse_formula, parse_range
-from gendesign.structure.types import UserError
 
 QUICK = settings(max_examples=300, deadline=None, derandomize=True)
 COUNTS = st.dictionaries(st.sampled_from(chemical_symbols[1:119]), st.integers(1, 10**6), min_size=1, max_size=8)

@@ -6,10 +6,10 @@ from itertools import combinations, permutations, product
 import pytest
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula, parse_formula
 from gendesign.structure.identity import canonical_smiles
 from gendesign.structure.isomers import VALENCES, isomers, mutated, sample_isomers, unsaturation
-from gendesign.structure.types import UserError
 
 # Alkanes, alcohols, ethers and the C4 to C6 hydrocarbons are textbook numbers; those with more elements are what
 # MOLGEN and MAYGEN agree on (Yirik, Sorokina, Steinbeck, J. Cheminform. 13, 48, 2021, and its tests).

@@ -10,6 +10,7 @@ from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
+from gendesign.errors import UserError
 from gendesign.structure.label_files import read_labelled
 from gendesign.structure.label_keys import LabelSettings, with_labels
 from gendesign.structure.label_units import energy_factor, force_factor, stress_factor
@@ -20,7 +21,6 @@ from gendesign.structure.labels import (
     stress_of,
     teacher_of,
 )
-from gendesign.structure.types import UserError
 
 TROUBLES = Path(__file__).parents[1] / "data" / "troubles"
 GOOD = TROUBLES / "t_good.xyz"

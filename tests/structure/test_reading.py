@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
+from gendesign.errors import UserError
 from gendesign.structure.files import read_structures, write_extxyz
 from gendesign.structure.reading_notes import reading_notes, refuse_unusable
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 TROUBLES = Path(__file__).resolve().parents[1] / "data" / "troubles"
 WATER = "3\n\nO 0 0 0.119\nH 0 0.763 -0.477\nH 0 -0.763 -0.477\n"

@@ -13,7 +13,7 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 
 from gendesign import cli
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.train.split import split
 from gendesign.train.training import atomic_energies
 

@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from gendesign.errors import UserError
 from gendesign.potential import mace
 from gendesign.structure.graph import Batch
 from gendesign.structure.labels import labels_of
-from gendesign.structure.types import UserError
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import Fit, fit
 from gendesign.train.loss import errors, loss

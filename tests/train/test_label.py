@@ -10,7 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 from tblite.ase import TBLite
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.train.label import label_shards, make_shards, read_frames, write_frames
 from gendesign.train.teacher import label_all
 from gendesign.train.teachers.semiempirical import Tblite, gfn2_label

@@ -13,9 +13,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign import cli
+from gendesign.errors import UserError
 from gendesign.potential import save_folder
 from gendesign.structure.labels import teacher_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 from gendesign.train import label_files, training
 from gendesign.train.mixture import refuse_mixture
 from gendesign.train.training import labelled_frames

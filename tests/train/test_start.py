@@ -7,8 +7,8 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential, mace
-from gendesign.structure.types import UserError
 from gendesign.train.fit import freeze
 from gendesign.train.start import begin_from, likest, with_cutoff, with_elements
 

@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from ase.io import read, write
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.train import label_files
 from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.classical import Emt, LennardJones, ManyBody

@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.train.pairs import same_cell
 from gendesign.train.units import check_units, evidence
 

@@ -10,7 +10,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.validation.methods import Batched, OneByOne
 from gendesign.validation.molecules import choose, default_molecules, displaced
 from gendesign.validation.teachers import by_labels

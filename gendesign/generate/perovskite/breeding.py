@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import cations_text
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.composition import Composition
@@ -18,7 +19,7 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import energy_of
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 BRED, DOUBLED = 6, 7  # the random streams of children, and of parents in larger cells
 UNLIKE = 0.1  # Angstrom, standard deviation of what moves the octahedra of these

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.random import Generator
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.bridges import MISFIT, fill_bridge_orbits, fill_bridges
 from gendesign.generate.perovskite.composition import CELLS, HALIDES, STACKED, Composition
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework, draw_tilt
@@ -19,7 +20,6 @@ from gendesign.generate.perovskite.placement import (
 )
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.generate.perovskite.symmetry import GROUPS, LayerGroup, draw_group, fill_orbits, group_table
-from gendesign.structure.types import UserError
 
 ORIENTATIONS = ("shared", "each", "both")
 DEPTH = 1.25  # of the metal-halide distance: how far the anchor stands from the outermost metals, 4.0 Angstrom for Pb-I

@@ -15,8 +15,8 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
+from gendesign.errors import UserError
 from gendesign.structure.superposition import aligned_rmsd
-from gendesign.structure.types import UserError
 
 NAMED = {"MA": "C[NH3+]", "FA": "NC=[NH2+]", "Cs": "[Cs+]"}
 CHARGES = (1, 2)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from ase.formula import Formula
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import Cation, read_cation
 from gendesign.structure.formula import parse_formula
-from gendesign.structure.types import UserError
 
 METALS = ("Pb", "Sn")
 HALIDES = ("Cl", "Br", "I")

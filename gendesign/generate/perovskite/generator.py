@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.breeding import Breeding, breed
 from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
 from gendesign.generate.perovskite.composition import Composition, compose
@@ -19,7 +20,7 @@ from gendesign.potential import Potential
 from gendesign.potential.domain import CRYSTALS
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.structure.memory import FORGETFUL, Memory
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from ase.geometry import cellpar_to_cell
 from numpy.random import Generator
 from pymatgen.symmetry.groups import SpaceGroup
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import DEPTH, Draws, Start, described, joined
 from gendesign.generate.perovskite.composition import Composition
 from gendesign.generate.perovskite.contacts import contact_height, radii
@@ -20,7 +21,6 @@ from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
 from gendesign.generate.perovskite.placement import Arrangement
 from gendesign.generate.perovskite.stack import SLIDES, Layer, draw_slide
 from gendesign.generate.perovskite.symmetry import LayerGroup, fill_orbits
-from gendesign.structure.types import UserError
 
 NEAR = 1e-3  # of a lattice vector: the same place
 PLANE = "sqrt2"  # two metals in the plane of every layer

@@ -7,6 +7,7 @@ from ase.geometry import minkowski_reduce
 from numpy.random import Generator
 from scipy.spatial.transform import Rotation
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import cations_text, halide_species, joined
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.comparison import lowest
@@ -18,7 +19,6 @@ from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
 from gendesign.structure.perovskite import network_fault
-from gendesign.structure.types import UserError
 
 STREAM = 23  # rivals have a random stream of their own
 # Shares of the van der Waals distance: heads touch halides, whereas blocks keep off so that they stay what they are.

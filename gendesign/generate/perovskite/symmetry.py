@@ -12,10 +12,10 @@ from itertools import product
 import numpy as np
 from numpy.random import Generator
 
+from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.layer import Framework
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_orientation
-from gendesign.structure.types import UserError
 
 GROUPS = range(2, 65)  # all but the trivial one and those with three- and sixfold axes, which no square net has
 ORIGINS = np.array(list(product((0, 0.25, 0.5, 0.75), repeat=2)))  # of a group, in the vectors of the layer's cell

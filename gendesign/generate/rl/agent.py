@@ -9,6 +9,7 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.checkpoint import load_agent
 from gendesign.generate.rl.energies import potential_energies
 from gendesign.generate.rl.environment import VectorBuilding
@@ -16,7 +17,7 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import CONTACT, Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 
 @dataclass(frozen=True)

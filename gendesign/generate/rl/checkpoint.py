@@ -9,11 +9,11 @@ import safetensors.torch
 import yaml
 from ase.data import chemical_symbols
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.potential import Potential
 from gendesign.potential.zoo import checkpoints_folder, hash_of
-from gendesign.structure.types import UserError
 
 FEATURES = {"MessagePassing": MessagePassing, "PotentialFeatures": PotentialFeatures}
 

@@ -9,8 +9,8 @@ import numpy as np
 from ase import Atoms, units
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
+from gendesign.errors import UserError
 from gendesign.potential.reference import gfn2_calculator, lowest_multiplicity, pm6_calculator
-from gendesign.structure.types import UserError
 
 GFN2_LAST = 86  # GFN2-xTB is parametrised up to radon
 

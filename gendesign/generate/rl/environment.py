@@ -8,11 +8,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas, placed
 from gendesign.generate.rl.episode import Episode, Placement, advance, begin, check
 from gendesign.generate.rl.reward import NO_ENERGY, UNLIKELY, Reward
 from gendesign.generate.rl.tasks import Task
-from gendesign.structure.types import UserError
 
 ID = "MoleculeBuilding-v0"
 

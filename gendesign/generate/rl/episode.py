@@ -9,9 +9,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.reward import FLOOR, FULL, IMPOSSIBLE, OUTSIDE, Reward
 from gendesign.generate.rl.tasks import Bag, Task
-from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)

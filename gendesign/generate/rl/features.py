@@ -15,11 +15,11 @@ import torch
 from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Canvas
 from gendesign.generate.rl.sphere import LEBEDEV, harmonics
 from gendesign.potential import Potential, mace
 from gendesign.structure.graph import Batch, neighbours
-from gendesign.structure.types import UserError
 
 N_ELEMENTS = 119  # rows of tables that are looked up by atomic number
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.distributions import NODES, Choice, Distances
 from gendesign.generate.rl.features import N_ELEMENTS, Features, MessagePassing, PotentialFeatures, mlp
 from gendesign.generate.rl.sphere import Directions, lebedev_degree
 from gendesign.potential import Potential
-from gendesign.structure.types import UserError
 
 N_DISTANCE = 8  # functions in which the direction sees the distance
 

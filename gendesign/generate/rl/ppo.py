@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas
-from gendesign.structure.types import UserError
 
 TINY = 1e-8
 

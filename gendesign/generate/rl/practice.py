@@ -15,10 +15,10 @@ from ase import Atoms
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.archive import Archive, Row
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.ppo import PPO, bonus
-from gendesign.structure.types import UserError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.energies import Energies
 from gendesign.objective import Objective
-from gendesign.structure.types import UserError
 
 CONTACT = 0.7  # of the covalent radii: closer, a potential may take a collision for a bond
 SINGLE_BONDED = (1, 9, 17, 35)  # H, F, Cl, Br: alone they would only find each other

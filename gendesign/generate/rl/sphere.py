@@ -17,7 +17,7 @@ from numpy.polynomial import legendre
 from scipy.integrate import lebedev_rule
 from torch import Tensor
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 LEBEDEV = [*range(3, 32, 2), *range(35, 132, 6)]  # degrees for which scipy has a rule
 ACCURACY = 1e-6  # relative, of Z

@@ -16,10 +16,10 @@ from ase.collections import g2
 from ase.data import atomic_numbers, chemical_symbols
 from scipy.spatial import ConvexHull, QhullError
 
+from gendesign.errors import UserError
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula, parse_range
 from gendesign.structure.lewis import VALENCES
-from gendesign.structure.types import UserError
 
 Bag = dict[int, int]  # atoms left to place, by atomic number
 ORDERS = ("cycle", "draw")

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from gendesign.errors import UserError
 from gendesign.generate.rl.archive import Archive, Relax
 from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.environment import VectorBuilding
@@ -16,7 +17,6 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.ppo import PPO, Rollout, advantages, learning_rate, update
 from gendesign.generate.rl.practice import Practice, buildable, practise
 from gendesign.structure.journal import Journal
-from gendesign.structure.types import UserError
 
 STATE = "state.pt"
 JUDGED_SEED = 7_654_321  # of the episodes that judge, the same at every judgement

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase.data import atomic_numbers
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.structure.formula import parse_formula
-from gendesign.structure.types import UserError
 
 HYPERVALENT = {"S": 2}  # how far below zero one atom may bring the count of rings and pi bonds
 

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.fragments import Fragments, Joining
 from gendesign.generate.simgen.prior import GaussianPrior, shapes_of
 from gendesign.structure.clouds import all_atoms
 from gendesign.structure.contacts import Host
 from gendesign.structure.formula import parse_range
-from gendesign.structure.types import Score, UserError
+from gendesign.structure.types import Score
 
 if TYPE_CHECKING:
     from gendesign.generate.simgen.generator import SimGen

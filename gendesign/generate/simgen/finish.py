@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from rdkit import Chem
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.fragments import displacement
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
 from gendesign.generate.simgen.skeleton import VALENCE, Given
@@ -25,7 +26,6 @@ from gendesign.relaxation.environment import relax_beside
 from gendesign.structure.bonds import perceive
 from gendesign.structure.contacts import Host
 from gendesign.structure.rings import is_closed
-from gendesign.structure.types import UserError
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
 TOGETHER = 16  # structures that one worker looks at at a time

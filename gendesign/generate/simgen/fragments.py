@@ -10,6 +10,7 @@ from ase import Atoms
 from rdkit import Chem
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import fade, strength
 from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.skeleton import VALENCE, Given
@@ -17,7 +18,6 @@ from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
 from gendesign.structure.superposition import aligned_rmsd
-from gendesign.structure.types import UserError
 
 BOND = 1.5  # Angstrom from an attachment to the first new atom
 WALL = {1: 1.95, 0: 2.15}  # Angstrom that new atoms keep from hydrogens and from heavy atoms of the fragments

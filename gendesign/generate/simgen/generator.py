@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen import attempts, composition, conditions, finish, kernel, requested
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, placed_elements
@@ -30,7 +31,7 @@ from gendesign.potential.memory import in_batches, is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
-from gendesign.structure.types import Candidate, Score, UserError
+from gendesign.structure.types import Candidate, Score
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.sampler import LOST
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.callables import check_callable, load_function
-from gendesign.structure.types import UserError
 
 Energy = Callable[[Tensor, Tensor], Tensor]
 CALLED = ("positions", "mask")

@@ -8,9 +8,9 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
-from gendesign.structure.types import UserError
 
 # Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
 # often as in the references.

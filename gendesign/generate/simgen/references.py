@@ -9,13 +9,13 @@ from ase import Atoms
 from rdkit import Chem, RDLogger
 from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
 
+from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.files import read_structures
 from gendesign.structure.formats import read_text
 from gendesign.structure.reading_notes import reading_notes
-from gendesign.structure.types import UserError
 
 SMILES_SUFFIXES = {".smi", ".smiles", ".csv", ".txt"}
 SETTLING = Relaxation(max_steps=60, fmax=0.1)  # of made conformers, so that bonds have the potential's lengths

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 
 Place = int | Sequence[float]  # the slot of a heavy atom, counted from 0, or a fixed point
 TINY = 1e-12  # Angstrom^2 under roots, whose slope at zero is infinite

@@ -12,8 +12,8 @@ from typing import ClassVar, Protocol
 import numpy as np
 from scipy.optimize import brentq
 
+from gendesign.errors import UserError
 from gendesign.structure.clouds import grid_where, spacing_for
-from gendesign.structure.types import UserError
 
 CHAIN = 1.28  # Angstrom along a zigzag chain per atom: 1.53 Angstrom bonds at 113 degrees
 ZIGZAG = 0.42  # Angstrom from the middle of such a chain to its atoms

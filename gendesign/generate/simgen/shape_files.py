@@ -12,6 +12,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.shape import VOLUME, require_positive
 from gendesign.structure.clouds import (
     FINEST,
@@ -25,7 +26,6 @@ from gendesign.structure.clouds import (
     spacing_for,
     thinned,
 )
-from gendesign.structure.types import UserError
 
 WATER = ("HOH", "WAT", "DOD", "H2O")
 SAME = 0.8  # Angstrom within which an atom of the host is the ligand's own, left in the file

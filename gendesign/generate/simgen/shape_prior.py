@@ -7,10 +7,10 @@ import torch
 from ase.data import vdw_radii
 from torch import Tensor
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.shape import Shape
 from gendesign.generate.simgen.state import Swarm
-from gendesign.structure.types import UserError
 
 PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
 SETTLING = 4  # rounds in which the starting atoms share the points among them

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.types import Candidate, UserError
+from gendesign.structure.types import Candidate
 
 
 def prepare(folder: str) -> None:

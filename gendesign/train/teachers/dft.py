@@ -22,7 +22,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.data import ground_state_magnetic_moments
 
-from gendesign.structure.types import UserError
+from gendesign.errors import UserError
 from gendesign.train.teacher import Attempt, Teacher, multiplicities, require
 from gendesign.train.teachers.classical import boxed
 

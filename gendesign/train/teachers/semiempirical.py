@@ -14,8 +14,8 @@ from ase.neighborlist import natural_cutoffs, neighbor_list
 from scipy.sparse import coo_matrix, csgraph
 from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
 
+from gendesign.errors import UserError
 from gendesign.potential.reference import Sparrow, gfn2_calculator, lowest_multiplicity
-from gendesign.structure.types import UserError
 from gendesign.train.teacher import Attempt, Teacher, label, multiplicities, require
 
 FAILURES = (CalculationFailed, SCFError, TBLiteRuntimeError, TBLiteValueError)

@@ -8,6 +8,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from gendesign.errors import UserError
 from gendesign.generate.simgen.guidance import Guidance, guidances
 from gendesign.generate.simgen.random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
@@ -15,7 +16,6 @@ from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.run.settings import conf_folder, resolve
-from gendesign.structure.types import UserError
 
 RESTRAINTS = [
     RadiusOfGyration(2.0),
