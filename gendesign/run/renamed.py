@@ -1,0 +1,5 @@
+"""Keys that have another name now: the old one is refused with the new one named."""
+
+RENAMED: dict[str, str] = {
+    "generator.pressure": "generator.objective_weight",  # of simgen; a perovskite's is generator.halving.pressure
+}
