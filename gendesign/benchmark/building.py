@@ -46,7 +46,7 @@ class Trained:
 
 def reward_of(potential: Potential, diverse: bool = False) -> Reward:
     """What pays in all rows, the potential; if `diverse`, with a prize for valid molecules not found often before."""
-    objective = Objective(["valid"], memory="molecule") if diverse else None
+    objective = Objective(["valid"], diversity_filter="molecule") if diverse else None
     return Reward(potential_energies(potential), contact=CONTACT, objective=objective, weight=PRIZE)
 
 

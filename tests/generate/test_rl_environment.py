@@ -76,7 +76,7 @@ def test_many_are_as_single_ones_with_one_call_a_step():
 
 def test_going_on_is_as_not_having_stopped():
     def make():
-        reward = Reward(Pairs(broken=6), objective=Objective(["qed"], memory="scaffold"))
+        reward = Reward(Pairs(broken=6), objective=Objective(["qed"], diversity_filter="scaffold"))
         return VectorBuilding(StochasticBag("CH4O", "3-6"), reward, 4, seed=1)
 
     def walk(env, rng, steps):

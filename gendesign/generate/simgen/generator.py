@@ -95,8 +95,10 @@ class SimGen:
         for key, least in (("steps", 2), ("particles", 1), ("swap_every", 1), ("max_atoms", 1)):
             if getattr(self, key) < least:
                 raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
-        if self.objective is not None and self.objective.memory is not None:
-            raise UserError("objective: a memory would make a candidate depend on those before it; leave memory out")
+        if self.objective is not None and self.objective.diversity_filter is not None:
+            raise UserError(
+                "objective: a diversity filter makes a candidate depend on earlier ones; leave diversity_filter out"
+            )
         if self.reference_weights and not self.reference:
             raise UserError("generator.reference_weights are the shares of files; give generator.reference as well")
         if not self.likeness > 0:
