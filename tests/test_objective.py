@@ -1,4 +1,4 @@
-"""Objectives: shapes by hand, properties by RDKit itself, means by hand, failures, diversity filters, errors of one line."""
+"""Objectives: transforms and means by hand, properties by RDKit itself, failures, diversity filters, messages."""
 
 import logging
 import math

@@ -30,7 +30,7 @@ EXPERIMENT, VERBS = "experiment", "verbs"
 MATCHING = ("generator", "screening")
 LEFT_OUT = {
     "generate": ("relaxation", "screening"),
-    "agent": ("relaxation", "screening", "practice"),
+    "agent": ("relaxation", "screening", "expert_iteration"),
     "train": ("architecture",),
     "validate": ("teacher",),
     "label": ("teacher",),  # refused by `label_files`, in words of its own
