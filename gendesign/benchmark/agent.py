@@ -25,6 +25,7 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag, Solvation
 from gendesign.potential import Potential
+from gendesign.randomness import Purpose, seed_of, stream
 from gendesign.run.build import load
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.formula import parse_formula
@@ -158,7 +159,9 @@ def several(settings: DictConfig, potential: Potential, output: Path) -> list[Ro
     if not steps:
         return []
     n = settings.unseen * settings.episodes
-    chosen = [steps[k] for k in np.random.default_rng(0).choice(len(steps), min(STEPS, len(steps)), replace=False)]
+    chosen = [
+        steps[k] for k in stream(Purpose.AGENT_BENCHMARK, 0).choice(len(steps), min(STEPS, len(steps)), replace=False)
+    ]
     errors = building.reward_errors(chosen, potential)
     finite = errors[np.isfinite(errors)]
     return [
@@ -177,8 +180,9 @@ def several(settings: DictConfig, potential: Potential, output: Path) -> list[Ro
 
 def largest_asymmetry(policy: Policy, task: SingleBag, reward: Reward) -> float:
     """Largest change of a log-probability under symmetry operations, along one round of episodes."""
-    vectors, rng, worst = VectorBuilding(task, reward, 8, 0, elements=policy.elements), torch.Generator(), 0.0
-    rng.manual_seed(0)
+    purpose = Purpose.AGENT_BENCHMARK_ENVIRONMENT
+    vectors = VectorBuilding(task, reward, 8, elements=policy.elements, purpose=purpose)
+    rng, worst = torch.Generator().manual_seed(seed_of(Purpose.AGENT_BENCHMARK, 1)), 0.0
     policy = policy.double()
     for _ in range(task.sizes[0]):
         canvas = vectors.canvas.to(torch.float64)

@@ -25,6 +25,7 @@ from gendesign.generate.rl.tasks import Solvation, Task
 from gendesign.generate.rl.training import PHASES, State, Training, improve, train
 from gendesign.objective import Objective
 from gendesign.potential import Potential
+from gendesign.randomness import Purpose, seed_of, stream
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.agents import roughly_relaxed
 from gendesign.structure.types import Candidate
@@ -94,8 +95,9 @@ def run_episodes(
     policy: Policy, task: Task, reward: Reward, count: int, seed: int = 1, deterministic: bool = False
 ) -> Episodes:
     """`count` episodes with actions drawn from the policy, or with the most probable ones."""
-    vectors = VectorBuilding(task, reward, min(N_ENVS, count), seed, elements=policy.elements)
-    rng = torch.Generator().manual_seed(seed)
+    purpose = Purpose.AGENT_BENCHMARK_ENVIRONMENT
+    vectors = VectorBuilding(task, reward, min(N_ENVS, count), seed, elements=policy.elements, purpose=purpose)
+    rng = torch.Generator().manual_seed(seed_of(Purpose.AGENT_BENCHMARK, 2, seed))
     share = -(-count // vectors.n_envs)  # equally many of each environment, so that short episodes do not count more
     canvas, ended, steps = vectors.canvas, [[] for _ in range(vectors.n_envs)], []
     while min(map(len, ended)) < share:
@@ -179,7 +181,8 @@ def speed(task: Task, potential: Potential, updates: int) -> dict[str, float]:
     policy = Policy(PolicySettings(), task.elements, potential)
     vectors = VectorBuilding(task, reward, settings.n_envs)
     optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=ppo.learning_rate)
-    state = State(policy, optimizer, vectors, torch.Generator().manual_seed(0), Archive())
+    rng = torch.Generator().manual_seed(seed_of(Purpose.AGENT_BENCHMARK, 3))
+    state = State(policy, optimizer, vectors, rng, Archive())
     rows = [improve(state, settings, ppo, ExpertIteration()) for _ in range(updates + 2)][2:]
     seconds = np.array([1 / row["steps_per_second"] for row in rows])
     shares = {phase: [row[f"{phase}_share"] for row in rows] for phase in PHASES}
@@ -190,7 +193,7 @@ def speed(task: Task, potential: Potential, updates: int) -> dict[str, float]:
 
 def asymmetry(policy: Policy, canvas: Canvas, action: Action, seed: int = 0) -> float:
     """Largest change of a log-probability under rotation, reflection, translation and permutation of the canvases."""
-    rng = np.random.default_rng(seed)
+    rng = stream(Purpose.AGENT_BENCHMARK, 4, seed)
     rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
     rotation, shift = torch.as_tensor(rotation), torch.as_tensor(rng.normal(size=3) * 3)
     worst = 0.0

@@ -8,6 +8,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.labels import kind_of, labels_of, stress_of
 
@@ -90,9 +91,9 @@ class Dataset:
             self._crystal_edges[index, cutoff] = neighbours(self.batch(torch.tensor([index]))[0], cutoff)
         return self._crystal_edges[index, cutoff]
 
-    def order(self, seed: int, epoch: int) -> Tensor:
-        """The order of one pass over the data; depends on (seed, epoch) only, so a resumed run sees the same."""
-        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    def order(self, purpose: Purpose, seed: int, epoch: int) -> Tensor:
+        """The order (structures,) of one pass over the data; the same in a resumed run."""
+        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed_of(purpose, seed, epoch)))
 
     def chunks(self, size: int) -> Iterator[Tensor]:
         """Indices, `size` at most at a time, structures of one periodicity together."""

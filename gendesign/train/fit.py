@@ -17,6 +17,7 @@ from tqdm import tqdm
 from gendesign.errors import UserError
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.journal import Journal
 from gendesign.train.dataset import Dataset
 from gendesign.train.loss import deviations, loss
@@ -130,7 +131,7 @@ def fit(
     if rank == 0:
         used = {"fit": asdict(settings), "architecture": architecture}
         (folder / "settings.json").write_text(json.dumps(used, indent=1))
-    torch.manual_seed(settings.seed)
+    torch.manual_seed(seed_of(Purpose.FIT_WEIGHTS, settings.seed))
     net = mace.from_plain(architecture)
     if start is not None:
         net.load_state_dict(start)
@@ -265,19 +266,19 @@ def _batches(
 ) -> Iterator[list[tuple[Dataset, Tensor]]]:
     """Batches from step `first` on, each with its share of old data."""
     old = 0 if replay is None else round(settings.replay_share * settings.batch_size)
-    streams = [(data, _indices(data, settings.batch_size - old, settings.seed, first))]
+    streams = [(data, _indices(data, settings.batch_size - old, Purpose.FIT_ORDER, settings.seed, first))]
     if old:
-        streams.append((replay, _indices(replay, old, settings.seed + 1, first)))
+        streams.append((replay, _indices(replay, old, Purpose.FIT_REPLAY_ORDER, settings.seed, first)))
     while True:
         yield [(source, next(indices)) for source, indices in streams]
 
 
-def _indices(data: Dataset, size: int, seed: int, first: int) -> Iterator[Tensor]:
+def _indices(data: Dataset, size: int, purpose: Purpose, seed: int, first: int) -> Iterator[Tensor]:
     """Whole passes in a fresh order each, the incomplete last batch left out; from step `first` on."""
     per_epoch = max(1, len(data) // size)
     step = first
     while True:
-        order = data.order(seed, step // per_epoch)
+        order = data.order(purpose, seed, step // per_epoch)
         for k in range(step % per_epoch, per_epoch):
             yield order[k * size : (k + 1) * size]
             step += 1

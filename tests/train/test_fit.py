@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.randomness import Purpose
 from gendesign.structure.graph import Batch
 from gendesign.structure.labels import labels_of
 from gendesign.train.dataset import Dataset
@@ -51,7 +52,9 @@ def test_a_batch_is_that_of_the_structures(frames):
     assert torch.equal(batch.system, wanted.system) and batch.n_systems == wanted.n_systems == 3
     assert energy.tolist() == [frames[k].get_potential_energy() for k in chosen]
     np.testing.assert_allclose(forces, np.concatenate([frames[k].get_forces() for k in chosen]), rtol=1e-6)
-    assert torch.equal(data.order(1, 2), data.order(1, 2)) and not torch.equal(data.order(1, 2), data.order(1, 3))
+    orders = [data.order(Purpose.FIT_ORDER, 1, epoch) for epoch in (2, 2, 3)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], data.order(Purpose.FIT_REPLAY_ORDER, 1, 2))
     assert torch.cat(list(data.chunks(4))).tolist() == list(range(15))
 
 

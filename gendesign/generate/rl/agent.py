@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
@@ -18,6 +17,7 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import COVALENT_RATIO, Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.types import Candidate
 
 
@@ -64,8 +64,8 @@ class Agent:
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index, which depends on (seed, index) alone."""
         for index in indices:
-            rng = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
-            environment = VectorBuilding(self.task, self.reward, 1, seed=0, elements=tuple(self.policy.elements))
+            rng = torch.Generator().manual_seed(seed_of(Purpose.AGENT_CANDIDATE, seed, index))
+            environment = VectorBuilding(self.task, self.reward, 1, elements=tuple(self.policy.elements))
             canvas, info = environment.canvas, {}
             while not info:
                 with torch.no_grad():

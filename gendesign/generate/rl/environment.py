@@ -13,6 +13,7 @@ from gendesign.generate.rl.canvas import Action, Canvas, new_positions
 from gendesign.generate.rl.episode import Episode, Placement, advance, begin, check
 from gendesign.generate.rl.reward import IMPLAUSIBLE, NO_ENERGY, Reward
 from gendesign.generate.rl.tasks import Task
+from gendesign.randomness import Purpose, seed_of
 
 ID = "MoleculeBuilding-v0"
 
@@ -91,9 +92,9 @@ class MoleculeBuilding(gymnasium.Env):
 class VectorBuilding:
     """`n_envs` environments in parallel: a step evaluates all energies in one call and restarts ended episodes.
 
-    Each environment has a random stream of its own, of `seed` and its index, by which a cycle of formulas is shifted as
-    well. `failures` counts episodes that ended for a missing or implausible energy. Canvas and rewards have `dtype` and
-    are on `device`; positions are stored in double precision.
+    Each environment has a random stream of its own, of `purpose`, `seed` and its index. A cycle of formulas starts at
+    this index. `failures` counts episodes that ended for a missing or implausible energy. Canvas and rewards have
+    `dtype` and are on `device`; positions are stored in double precision.
     """
 
     def __init__(
@@ -106,17 +107,18 @@ class VectorBuilding:
         elements: tuple[int, ...] | None = None,
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        purpose: Purpose = Purpose.AGENT_ENVIRONMENT,
     ):
         if n_envs < 1:
             raise UserError(f"n_envs={n_envs}: give a whole number of 1 or more")
         self.task, self.reward, self.n_envs = task, reward, n_envs
         self.slots, self.elements = check(task, reward, slots, elements)
         self.dtype, self.device = dtype, torch.device(device)
-        self.reset(seed)
+        self.reset(seed, purpose)
 
-    def reset(self, seed: int = 0) -> Canvas:
+    def reset(self, seed: int = 0, purpose: Purpose = Purpose.AGENT_ENVIRONMENT) -> Canvas:
         """Restart all environments and their random streams."""
-        self._rngs = [np.random.default_rng(s) for s in seeds(seed, self.n_envs)]
+        self._rngs = [np.random.default_rng(s) for s in seeds(seed, self.n_envs, purpose)]
         self._started, self.failures = [0] * self.n_envs, 0
         self._episodes = [self._begin(i) for i in range(self.n_envs)]
         return self.canvas
@@ -177,9 +179,9 @@ class VectorBuilding:
         return observe(episodes, self.elements, self.slots).to(self.dtype).to(self.device)
 
 
-def seeds(seed: int, n: int) -> list[int]:
-    """The seed of each of `n` environments."""
-    return [int(s) for s in np.random.SeedSequence(seed).generate_state(n)]
+def seeds(seed: int, n: int, purpose: Purpose = Purpose.AGENT_ENVIRONMENT) -> list[int]:
+    """The seed of each of `n` environments, which `MoleculeBuilding.reset` takes too."""
+    return [seed_of(purpose, seed, i) for i in range(n)]
 
 
 def observe(episodes: list[Episode], elements: tuple[int, ...], slots: int) -> Canvas:

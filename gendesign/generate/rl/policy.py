@@ -18,6 +18,7 @@ from gendesign.generate.rl.distributions import NODES, MaskedCategorical, Trunca
 from gendesign.generate.rl.features import N_ELEMENTS, Features, MessagePassing, PotentialFeatures, mlp
 from gendesign.generate.rl.sphere import Directions, lebedev_degree
 from gendesign.potential import Potential
+from gendesign.randomness import Purpose, seed_of
 
 N_DISTANCE = 8  # radial functions of the distance, an input of the direction head
 
@@ -80,7 +81,7 @@ class Policy(nn.Module):
         self.settings, self.elements = settings, tuple(int(z) for z in elements)
         channels, width = settings.features.channels, settings.width
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.manual_seed(seed_of(Purpose.POLICY_WEIGHTS, seed))
             self.features = settings.features.build(potential)
             self.focus = mlp(2 * channels, width, 1)
             self.query = mlp(2 * channels, width, channels)

@@ -18,6 +18,7 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.randomness import Purpose, stream
 
 LEBEDEV = [*range(3, 32, 2), *range(35, 132, 6)]  # degrees for which scipy has a rule
 ACCURACY = 1e-6  # relative, of Z
@@ -64,7 +65,7 @@ def lebedev_degree(max_l: int, max_sharpness: float) -> int:
     nodes, weights = legendre.leggauss(400)
     top = max_sharpness * (max_l + 1) ** 2 / (4 * math.pi)  # exponent at the peak, subtracted in both integrals
     exact = 2 * math.pi * weights @ np.exp(max_sharpness * legendre.legval(nodes, terms) ** 2 - top)
-    poles = np.random.default_rng(0).normal(size=(64, 3))
+    poles = stream(Purpose.LEBEDEV_TEST).normal(size=(64, 3))
     poles /= np.linalg.norm(poles, axis=1, keepdims=True)
     for degree in LEBEDEV:
         points, area = lebedev_rule(degree)

@@ -18,6 +18,7 @@ from scipy.spatial import ConvexHull, QhullError
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula, parse_range
 from gendesign.structure.lewis import VALENCES
@@ -141,7 +142,7 @@ class StochasticBag(Task):
                 )
         self.range  # noqa: B018
         for size in self.range:
-            self._draw(np.random.default_rng(0), size)
+            self._draw(stream(Purpose.TASK_TEST), size)
 
     @cached_property
     def proportions(self) -> Bag:

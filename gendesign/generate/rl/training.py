@@ -20,10 +20,10 @@ from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.expert_iteration import ExpertIteration, imitate, is_buildable
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.ppo import PPO, Rollout, compute_advantages, learning_rate, update
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.journal import Journal
 
 STATE = "state.pt"
-EVALUATION_SEED = 7_654_321  # of the episodes of every evaluation
 PHASES = ("policy", "energy", "update", "expert_iteration")  # of an update, which are timed
 
 
@@ -104,7 +104,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.Adam([p for p in policy.parameters() if p.requires_grad], lr=ppo.learning_rate)
-    generator = torch.Generator().manual_seed(settings.seed)
+    generator = torch.Generator().manual_seed(seed_of(Purpose.AGENT_TRAINING, settings.seed))
     state = State(policy, optimizer, environments, generator, Archive(archive_size, environments.task.n_molecules))
     if (folder / STATE).exists():
         state.load(folder / STATE)
@@ -233,7 +233,7 @@ def _truncation_values(policy: Policy, infos: list[dict[str, Any]], gamma: float
 
 def evaluate(policy: Policy, environments: VectorBuilding, n_episodes: int) -> dict[str, float]:
     """Mean, best and worst return (Hartree) of episodes with the most probable placements."""
-    canvas, returns = environments.reset(EVALUATION_SEED), []
+    canvas, returns = environments.reset(0, Purpose.AGENT_EVALUATION), []
     while len(returns) < n_episodes:
         with torch.no_grad():
             action = policy.act(canvas, None, deterministic=True)[0]
