@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from ase import Atoms
@@ -11,9 +11,9 @@ from ase.build import molecule as known_molecule
 from rdkit import Chem
 
 from gendesign.errors import UserError
-from gendesign.fields import check_bounds, setting
+from gendesign.fields import check_bounds, setting, settings_of
 from gendesign.objective.components import CALLED, Component
-from gendesign.objective.diversity_filter import DiversityFilter
+from gendesign.objective.diversity_filter import KINDS, DiversityFilter
 from gendesign.objective.scores import Molecule, number
 from gendesign.structure.bonds import perceive
 
@@ -222,11 +222,16 @@ class Objective:
         self.failures.update(state["failures"])
 
 
+SETTINGS = settings_of(Objective)
+
+
 def build_objective(
-    components: Sequence[ComponentLike] = (),
-    combine: str = "geometric",
-    diversity_filter: DiversityFilter | str | None = None,
-    probe: bool = True,
+    components: Annotated[Sequence[ComponentLike], SETTINGS["components"]] = Objective.components,
+    combine: Annotated[str, SETTINGS["combine"]] = Objective.combine,
+    diversity_filter: Annotated[
+        str | None, replace(SETTINGS["diversity_filter"], allowed=KINDS)
+    ] = Objective.diversity_filter,
+    probe: Annotated[bool, SETTINGS["probe"]] = Objective.probe,
 ) -> Objective | None:
     """The `_target_` of objective sections in conf/: an Objective, or None without components."""
     return Objective(components, combine, diversity_filter, probe=probe) if components else None

@@ -1,14 +1,15 @@
-"""Keys that have another name now: the old one is refused with the new one named."""
+"""Keys that have another name now: the old one is refused with the new one named.
 
-RENAMED: dict[str, str] = {
-    "generator.pressure": "generator.objective_weight",  # of simgen; a perovskite's is generator.halving.pressure
+A section stands for all of its keys. Where a key was renamed differently in several sections of one name, all new names
+are given, and the first that the settings have is named.
+"""
+
+RENAMED: dict[str, str | tuple[str, ...]] = {
+    "generator.pressure": ("generator.objective_weight", "generator.halving.pressure"),  # of simgen, of perovskites
     # the agent and its objective
     "kept": "archive_size",
     "practice": "expert_iteration",
-    "practice.steps": "expert_iteration.steps",
     "practice.every": "expert_iteration.relax_every",
-    "practice.batch_size": "expert_iteration.batch_size",
-    "practice.temperature": "expert_iteration.temperature",
     "ppo.trace": "ppo.gae_lambda",
     "ppo.clip": "ppo.clip_range",
     "ppo.value": "ppo.value_coef",
