@@ -20,7 +20,7 @@ from gendesign.generate.rl.expert_iteration import ExpertIteration
 from gendesign.generate.rl.features import PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.ppo import PPO
-from gendesign.generate.rl.reward import COVALENT_RATIO, Reward
+from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Solvation, Task
 from gendesign.generate.rl.training import PHASES, State, Training, improve, train
 from gendesign.objective import Objective
@@ -48,9 +48,7 @@ class Trained:
 def reward_of(potential: Potential, diverse: bool = False) -> Reward:
     """Reward of all rows, by the potential; if `diverse`, with a bonus for valid molecules that are not frequent."""
     objective = Objective(["valid"], diversity_filter="molecule") if diverse else None
-    return Reward(
-        potential_energies(potential), min_covalent_ratio=COVALENT_RATIO, objective=objective, objective_weight=BONUS
-    )
+    return Reward(potential_energies(potential), objective=objective, objective_weight=BONUS)
 
 
 def trained(

@@ -90,15 +90,15 @@ def test_holes_of_a_potential_are_not_rewarded(at_end, max_gain, reason):
     def hole(structures):  # 5 Hartree below where two atoms are nearer than 0.7 Angstrom
         return np.array([-5.0 * (len(a) == 2 and a.get_distance(0, 1) < 0.7) for a in structures])
 
-    env = VectorBuilding(SingleBag("CO"), Reward(hole, at_end=at_end, max_gain_per_atom=max_gain), 1)
+    env = VectorBuilding(
+        SingleBag("CO"), Reward(hole, at_end=at_end, min_covalent_ratio=0, max_gain_per_atom=max_gain), 1
+    )
     for x in ([0, 0, 0], [0.65, 0, 0]):
         step = towards(x, [0, 0, 0], 0, int(x[0] == 0))
         _, rewards, _, infos = env.step(batch(step))
     assert infos[0]["reason"] == reason and env.failures == bool(reason)
     assert rewards[0] == pytest.approx(-0.6 if reason else 5.0)
-    shut = VectorBuilding(
-        SingleBag("CO"), Reward(hole, min_covalent_ratio=0.7), 1
-    )  # carbon and oxygen: 0.7 (0.76 + 0.66)
+    shut = VectorBuilding(SingleBag("CO"), Reward(hole), 1)  # carbon and oxygen: 0.7 (0.76 + 0.66)
     for x in ([0, 0, 0], [0.99, 0, 0]):
         infos = shut.step(batch(towards(x, [0, 0, 0], 0, int(x[0] == 0))))[3]
     assert infos[0]["reason"] == "too close"

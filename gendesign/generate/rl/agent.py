@@ -14,7 +14,7 @@ from gendesign.generate.rl.checkpoint import load_agent
 from gendesign.generate.rl.energies import potential_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
-from gendesign.generate.rl.reward import COVALENT_RATIO, Reward
+from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
 from gendesign.randomness import Purpose, seed_of
@@ -59,7 +59,7 @@ class Agent:
     @cached_property
     def reward(self) -> Reward:
         """The rules that end an episode; energies are evaluated at its end only."""
-        return Reward(potential_energies(self.potential), at_end=True, min_covalent_ratio=COVALENT_RATIO)
+        return Reward(potential_energies(self.potential), at_end=True)
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """A candidate for every index, which depends on (seed, index) alone."""

@@ -16,7 +16,6 @@ from gendesign.fields import check_bounds, setting
 from gendesign.generate.rl.energies import Energies
 from gendesign.objective import Objective
 
-COVALENT_RATIO = 0.7  # closer pairs, as a share of covalent radii, are where learned potentials have holes
 MONOVALENT = (1, 9, 17, 35)  # H, F, Cl, Br: they bond to other elements, not to each other
 # Reasons for which an episode ends.
 TOO_CLOSE, ISOLATED, OUTSIDE, INVALID = "too close", "isolated atom", "outside the region", "invalid action"
@@ -32,7 +31,7 @@ class Reward:
 
     Two rules are not in the paper. They keep an agent out of the holes of a learned potential: `max_gain_per_atom` and
     `min_covalent_ratio`. In 530 random fragments the bundled potential lay up to 4.3 Hartree below its teacher for
-    atoms nearer than 0.6 sums of covalent radii, up to 0.5 at 0.6 to 0.7, and at most 0.13 beyond.
+    atoms nearer than 0.6 sums of covalent radii, up to 0.5 at 0.6 to 0.7, and at most 0.13 beyond, hence the default.
     """
 
     energies: Energies
@@ -43,7 +42,7 @@ class Reward:
         2.0, "an H, F, Cl or Br farther from all other elements ends the episode", unit="Angstrom", above=0
     )
     min_covalent_ratio: float = setting(
-        0.0, "a closer pair, as a share of the sum of covalent radii, ends the episode", least=0, below=1
+        0.7, "a closer pair, as a share of the sum of covalent radii, ends the episode", least=0, below=1
     )
     max_gain_per_atom: float | None = setting(
         1.0, "a larger energy gain ends the episode as implausible; null allows any", unit="Hartree", above=0
