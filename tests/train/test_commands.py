@@ -14,8 +14,8 @@ from ase.io import read, write
 
 from gendesign import cli
 from gendesign.errors import UserError
+from gendesign.train.isolated_atoms import atomic_energies
 from gendesign.train.split import split
-from gendesign.train.training import atomic_energies
 
 TINY = [
     "architecture.channels=4",
