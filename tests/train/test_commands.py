@@ -91,7 +91,7 @@ def test_train(tmp_path, capsys):
         ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
         ("label", [molecule("H2O")], ["workers=0"], "workers=0: give null, or a whole number of 1 or more"),
         ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
-        ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),
+        ("train", [labelled("H2O"), labelled("H2O", 1)], [], "too few to hold one out"),
         ("train", [labelled("H2O"), labelled("CH4")], ["test_share=1.5"], "test_share=1.5"),
         ("train", [labelled("H2O"), labelled("CH4")], ["fit.steps=0"], "fit.steps=0"),
         ("train", [labelled("H2O"), labelled("CH4")], ["architecture.channels=0"], "architecture.channels=0"),
