@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from gendesign.errors import UserError
+from gendesign.fields import setting
 from gendesign.structure.label_units import energy_factor, force_factor, stress_factor
 from gendesign.structure.labels import full_tensor
 
@@ -42,19 +43,28 @@ ALIKE = 1e-5  # relative difference of two values that are one label, rounded
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """Names and units of labels; a name that is None is recognised, "none" is not used.
+    """Names and units of labels in info, arrays or a calculator's results of a file.
 
-    energy, forces: keys in info, arrays or a calculator's results. stress: positive under tension; virial: -stress
-    times the volume, in the energy's unit. Units as `label_units` reads them. Raises UserError for unknown units.
+    A name that is None is recognised, "none" is not used. Units as `label_units` reads them. Raises UserError for
+    unknown units.
     """
 
-    energy: str | None = None
-    forces: str | None = None
-    stress: str | None = None
-    virial: str | None = None
-    energy_unit: str = "eV"
-    force_unit: str = "eV/Angstrom"
-    stress_unit: str = "eV/Angstrom^3"
+    energy: str | None = setting(
+        None, "key of the energy, such as REF_energy; null recognises usual names where they are unambiguous"
+    )
+    forces: str | None = setting(None, "key of the forces")
+    stress: str | None = setting(None, "key of the stress, positive under tension; none leaves it out")
+    virial: str | None = setting(
+        None, "key of the virial, -stress times the volume, in the unit of the energy; none leaves it out"
+    )
+    energy_unit: str = setting("eV", "eV, meV, kcal/mol, kJ/mol, Hartree or Rydberg")
+    force_unit: str = setting(
+        "eV/Angstrom", "an energy per Angstrom, Bohr or nm, such as Hartree/Bohr; -Hartree/Bohr for gradients"
+    )
+    stress_unit: str = setting(
+        "eV/Angstrom^3",
+        "such as eV/Angstrom^3, GPa, kB or Hartree/Bohr^3; with a minus where compression is positive, -kB for VASP",
+    )
 
     def __post_init__(self) -> None:
         for unit in ("energy_unit", "force_unit", "stress_unit"):

@@ -13,37 +13,9 @@ from gendesign.errors import UserError
 from gendesign.structure.labels import has_label
 from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
+from gendesign.validation.settings import ValidationSettings
 
 MOST_ELEMENTS = 10  # a potential of more is asked about the pairs of the structures' elements only
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much to test: molecules for geometries and dynamics, those for vibrations, bonds for torsions, crystals.
-
-    temperature (K) and time (ps) of the stability test; drift_time (ps) of NVE dynamics at 300 K; timestep in fs;
-    `together` names the classes whose errors are also given as one, "combined". Raises UserError for senseless values.
-    """
-
-    tests: tuple[str, ...] = ()
-    molecules: int = 12
-    vibrations: int = 4
-    torsions: int = 6
-    crystals: int = 4
-    temperature: float = 1000.0
-    time: float = 2.0
-    drift_time: float = 2.0
-    timestep: float = 0.5
-    seed: int = 0
-    together: tuple[str, ...] = ("relaxed", "md300", "md600")
-
-    def __post_init__(self) -> None:
-        for key in ("molecules", "vibrations", "torsions", "crystals"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise UserError(f"{key}={getattr(self, key)}: give a whole number of 1 or more")
-        for key in ("temperature", "time", "drift_time", "timestep"):
-            if not isinstance(getattr(self, key), float | int) or not getattr(self, key) > 0:
-                raise UserError(f"{key}={getattr(self, key)}: give a number above 0")
 
 
 @dataclass(frozen=True)
@@ -56,7 +28,7 @@ class Case:
 
     potential: Any
     frames: Sequence[Atoms]
-    settings: Settings
+    settings: ValidationSettings
     molecular: Method | None = None
     periodic: Method | None = None
     keep: Path | None = None
