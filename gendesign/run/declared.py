@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 
 from gendesign.fields import KEY, SECTION, Section, Setting
-from gendesign.run.conf import conf_folder
+from gendesign.run.conf import conf_folder, load, starts
 from gendesign.run.schema import PATH, REQUIRED, TARGET, Field, to_json
 from gendesign.run.verbs import VERB_SETTINGS
 
@@ -42,10 +41,13 @@ def declared() -> dict[str, dict[str, Field]]:
 
 
 def used_in_conf() -> dict[str, set[str]]:
-    """The keys that files of conf/ give to every `_target_`."""
+    """The keys, and the groups within, that files of conf/ give to every `_target_`."""
     used: dict[str, set[str]] = {}
     for path in sorted(conf_folder().rglob("*.yaml")):
-        for section in _sections(OmegaConf.to_container(OmegaConf.load(path))):
+        content = load(path)
+        if TARGET in content:
+            used.setdefault(content[TARGET], set()).update(starts(path))
+        for section in _sections(content):
             if TARGET in section:
                 used.setdefault(section[TARGET], set()).update(section.keys() - {TARGET, "defaults"})
     return used

@@ -7,7 +7,7 @@ import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -58,7 +58,7 @@ def resolve(verb: str, overrides: Sequence[str] = ()) -> DictConfig:
 def field_of(verb: str, config: Mapping[str, Any] | DictConfig, key: str) -> Field | None:
     """The field behind a key of a verb's settings, None for an unknown key."""
     *above, last = key.split(".")
-    fields, section = fields_of(VERB_SETTINGS[verb]), config
+    fields, section = fields_of(VERB_SETTINGS[verb]), cast(Any, config)
     for name in above:
         section = section.get(name) if isinstance(section, Mapping | DictConfig) else None
         if not isinstance(section, Mapping | DictConfig):

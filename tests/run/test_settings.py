@@ -17,9 +17,12 @@ from omegaconf import OmegaConf
 from gendesign import cli
 from gendesign.errors import SettingsError
 from gendesign.fields import Setting
+from gendesign.run import conf as conf_module
+from gendesign.run import groups as groups_module
+from gendesign.run import settings as settings_module
 from gendesign.run.conf import all_groups, conf_folder, options, verbs_of
 from gendesign.run.groups import SHOWN
-from gendesign.run.help import describe
+from gendesign.run.help import describe, meaning
 from gendesign.run.schema import Field
 from gendesign.run.settings import flatten, resolve
 from gendesign.run.values import literal, value_of
@@ -266,3 +269,39 @@ def test_usual_numbers_of_workers_and_threads():
     assert resolve("generate", ["workers=auto"]).workers == "auto"
     assert resolve("screen", ["workers=0"]).workers == 0 and resolve("train", ["threads=auto"]).threads == "auto"
     assert resolve("label", ["workers=null"]).workers is None and resolve("label", ["workers=3"]).workers == 3
+
+
+def test_old_keys_are_refused_with_the_new_one_named(monkeypatch):
+    monkeypatch.setitem(settings_module.RENAMED, "generator.wight", ("generator.missing", "generator.likeness"))
+    monkeypatch.setitem(settings_module.RENAMED, "easing", "relaxation")
+    for word, new in (("generator.wight=1", "generator.likeness"), ("easing.fmax=1", "relaxation.fmax")):
+        old = word.partition("=")[0]
+        with pytest.raises(SettingsError, match=re.escape(f"{old} is called {new} now; give {new}=...")):
+            resolve("generate", [word])
+
+
+def test_old_keys_in_an_experiment_are_refused(monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copytree(conf_folder(), tmp_path / "conf")
+    text = "# @package _global_\n# Old.\nverbs: [generate]\ngenerator:\n  wight: 2.0\n"
+    (tmp_path / "conf" / "experiment" / "old.yaml").write_text(text)
+    (tmp_path / "conf" / "experiment" / "odd.yaml").write_text(text.replace("generator:\n  wight", "nn"))
+    for module in (groups_module, settings_module, conf_module):
+        monkeypatch.setattr(module, "conf_folder", lambda: tmp_path / "conf", raising=False)
+    conf_module.options.cache_clear()
+    monkeypatch.setitem(settings_module.RENAMED, "generator.wight", "generator.likeness")
+    try:
+        said = outcome("generate", ["experiment=old"])
+        assert said == "experiment=old: generator.wight is called generator.likeness now; give generator.likeness=..."
+        assert outcome("generate", ["experiment=odd"]).startswith("experiment=odd sets nn, which generate has not")
+    finally:
+        conf_module.options.cache_clear()
+
+
+def test_help_gives_units_and_bounds():
+    lines = {line.split()[0]: line for line in describe("relax").splitlines() if " = " in line}
+    assert lines["relaxation.fmax"].endswith("largest force of a relaxed structure (eV/Angstrom, above 0)")
+    assert lines["relaxation.optimizer"].endswith("or gradient_descent)") or "lbfgs" in lines["relaxation.optimizer"]
+    assert lines["shard_size"].endswith("(from 1)") and lines["seed"].endswith("(from 0)")
+    assert meaning(Setting("share", least=0, most=1)) == "share (0 to 1)"
