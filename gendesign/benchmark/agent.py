@@ -44,9 +44,6 @@ HYDROGEN_BOND = 2.3  # Angstrom between a hydrogen and the oxygen it is not bond
 def run(config: DictConfig) -> None:
     """Train what is missing, print the table, write agent.json and agent.png to `record`."""
     settings, folder = config.building, record.check_record(config.record)
-    for key, least in (("seeds", 1), ("symmetric_steps", 1), ("bag_steps", 1), ("episodes", 1), ("unseen", 0)):
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"building.{key}={settings[key]}: give {least} or more")
     references = json.loads(ISOMERS.read_text())
     for key, known in (("symmetric", building.KNOWN), ("bags", references)):
         if unknown := [name for name in settings[key] if name not in known]:

@@ -228,6 +228,36 @@ def test_the_deterministic_agent_turns_with_the_canvas():
         policy.act(canvas, None)
 
 
+def test_messages_are_sums_over_pairs():
+    policy, canvas = make(), canvases()
+    extractor = policy.features
+    captured = []
+    extractor.layers[1].register_forward_hook(lambda layer, inputs, output: captured.append(inputs))
+    extractor(canvas)
+    x, h, radial, edges = captured[0]
+    layer, slots, cutoff = extractor.layers[1], x.shape[1], extractor.settings.cutoff
+    density = layer._expanded(x, edges) + layer._carried(h, radial)
+    sent, carried = layer.send(x), layer.carry(h)
+    for n, i in ((0, 2), (1, 0), (3, 1)):
+        expected = torch.zeros(16, 48, dtype=torch.float64)
+        for j in range(int(canvas.counts[n])):
+            vector = canvas.positions[n, j] - canvas.positions[n, i]
+            if j == i or vector.norm() > cutoff:
+                continue
+            b = radial_functions(vector.norm(), cutoff)
+            y = math.sqrt(4 * math.pi) * harmonics(vector, 3)
+            expected += (y[:, None, None] * b[:, None] * sent[n, j]).flatten(1)
+            expected += (b[:, None] * carried[:, n, j].unflatten(-1, (8, -1))).flatten(1)
+        assert torch.allclose(density[:, n, i], expected, atol=1e-10) and i < slots
+
+
+def radial_functions(length: torch.Tensor, cutoff: float) -> torch.Tensor:
+    """Eight Gaussians from 0.5 Angstrom to the cutoff, with a cosine envelope."""
+    width = (cutoff - 0.5) / 8
+    gaussians = torch.stack([torch.exp(-0.5 * ((length - 0.5 - k * width) / width) ** 2) for k in range(8)])
+    return gaussians * 0.5 * (torch.cos(math.pi * length / cutoff) + 1)
+
+
 @pytest.mark.parametrize("features", EXTRACTORS, ids=["message_passing", "potential"])
 def test_float32_is_as_symmetric_as_it_can_be(features):
     policy, canvas = make(features, torch.float32), canvases()

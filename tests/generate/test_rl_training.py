@@ -189,6 +189,12 @@ def test_agents_are_saved_and_refused(tmp_path):
         load_agent(str(tmp_path))
     with pytest.raises(UserError, match="holds a potential, not an agent"):
         load_agent("organic")
+    config = tmp_path / "agent" / "config.yaml"
+    written = config.read_text()
+    config.write_text(written.replace("min_distance", "shortest"))
+    with pytest.raises(UserError, match="in which min_distance was shortest; rename the key"):
+        load_agent(str(tmp_path / "agent"))
+    config.write_text(written)
     with open(tmp_path / "agent" / "weights.safetensors", "ab") as handle:
         handle.write(b"x")
     with pytest.raises(UserError, match="do not match their hash"):
