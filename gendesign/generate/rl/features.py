@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from ase.data import atomic_numbers, chemical_symbols
 from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
@@ -19,8 +20,8 @@ from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
 from gendesign.generate.rl.canvas import Canvas
 from gendesign.generate.rl.sphere import LEBEDEV, harmonics
-from gendesign.potential import Potential, mace
-from gendesign.structure.graph import Batch, neighbours
+from gendesign.potential import Potential
+from gendesign.structure.graph import Batch
 
 N_ELEMENTS = 119  # rows of tables indexed by atomic number
 CHANNELS = "features per atom and degree: an even number, twice which is a multiple of n_radial"
@@ -124,10 +125,13 @@ class DescriptorEmbedding(Embedding):
 
     def __init__(self, channels: int, potential: Potential, descriptor_layers: int) -> None:
         super().__init__(channels)
-        self.potential, self.descriptor_layers = potential, descriptor_layers
+        # past torch, which would train and save a potential that is a module
+        object.__setattr__(self, "potential", potential)
+        self.descriptor_layers = descriptor_layers
+        number = atomic_numbers[potential.elements[0]]
         atom = Batch(
             torch.zeros(1, 3, dtype=potential.dtype, device=potential.device),
-            potential.net.atomic_numbers[:1],
+            torch.tensor([number], device=potential.device),
             torch.zeros(1, dtype=torch.long, device=potential.device),
             1,
         )
@@ -144,21 +148,15 @@ class DescriptorEmbedding(Embedding):
 
     def _descriptors(self, canvas: Canvas, filled: Tensor) -> Tensor:
         """Descriptors (atoms, features) of all filled slots."""
-        net, device = self.potential.net, self.potential.device
+        potential, device = self.potential, self.potential.device
         numbers = canvas.numbers[filled].to(device)
-        known = (numbers[:, None] == net.atomic_numbers).any(1)
-        if not known.all():
-            from ase.data import chemical_symbols
-
-            self.potential.require_elements({chemical_symbols[z] for z in numbers[~known].tolist()})
+        potential.require_elements({chemical_symbols[z] for z in numbers.unique().tolist()})
         if not len(numbers):
             return torch.zeros(0, self.read[0].normalized_shape[0])
         system = torch.arange(len(filled), device=filled.device)[:, None].expand_as(filled)[filled].to(device)
-        positions = canvas.positions[filled].to(device, self.potential.dtype)
+        positions = canvas.positions[filled].to(device, potential.dtype)
         batch = Batch(positions, numbers, system, len(filled))
-        return mace.descriptors(
-            net, positions, numbers, neighbours(batch, self.potential.cutoff), self.descriptor_layers
-        )
+        return potential.descriptors(batch, layers=self.descriptor_layers)
 
 
 class Extractor(nn.Module):
