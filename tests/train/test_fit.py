@@ -101,20 +101,20 @@ def test_fit_learns_and_a_restart_is_exact(frames, tmp_path, monkeypatch):
     assert table["n"] == 15 and 0 < table["force_mae_mev_a"] <= table["force_rmse_mev_a"]
 
 
-def test_energies_settle_in_the_first_third_alone_and_a_restart_keeps_them(frames, tmp_path):
+def test_energies_of_atoms_are_refitted_in_the_first_third_only_and_a_restart_keeps_them(frames, tmp_path):
     data, calls = Dataset.from_frames(frames), []
 
-    def settle(net):
+    def refit(net):
         calls.append(1)
         net.atomic_energies_fn.atomic_energies += 0.5
 
     def energies(net):
         return net.atomic_energies_fn.atomic_energies.flatten()
 
-    plan = replace(FEW, save_every=3)  # judged after 3, 6, 9 ... of 20 steps
-    whole = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)
+    plan = replace(FEW, save_every=3)  # evaluated after 3, 6, 9 ... of 20 steps
+    whole = fit(tiny.settings(), data, tmp_path / "whole", plan, refit_energies=refit)
     assert len(calls) == 2 and energies(whole).tolist() == [e + 1.0 for e in tiny.ENERGIES.values()]
-    again = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)  # finished: nothing is done anew
+    again = fit(tiny.settings(), data, tmp_path / "whole", plan, refit_energies=refit)  # finished: nothing is done anew
     assert len(calls) == 2 and torch.equal(energies(again), energies(whole))
 
 
