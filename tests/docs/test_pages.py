@@ -37,6 +37,14 @@ def test_tables_have_data(page):
         assert json.loads((REPOSITORY / f"docs/benchmarks/{name}.json").read_text())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_scripts_exist(page):
+    text = page.read_text()
+    paths = [f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (scripts\.[\w.]+\w)", text)]
+    paths += re.findall(r"scripts/[\w/]+\.\w+", text)
+    assert [path for path in paths if not (REPOSITORY / path).is_file()] == []
+
+
 def test_guides_and_readme_are_short():
     words = {name_of(guide): len(guide.read_text().split()) for guide in GUIDES}
     assert {guide: n for guide, n in words.items() if n > LONGEST_GUIDE} == {}
