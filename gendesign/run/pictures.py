@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -99,10 +98,10 @@ def _box(x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> list[str]:
 
 
 def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = False) -> str:
-    """A histogram as an SVG element, one bar per number when `whole`; a line of words when there is nothing to show."""
+    """A histogram as an SVG element, one bar per number when `whole`; empty where it would be a single bar."""
     finite = np.array([value for value in values if value is not None and np.isfinite(value)])
-    if not len(finite):
-        return f"<p class='empty'>{escape(title)}: nothing to show</p>"
+    if len(finite) < 2 or np.ptp(finite) <= 1e-9 * np.abs(finite).max():
+        return ""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -120,15 +119,15 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
             axes.set_title(f"{beyond} larger, up to {finite.max():.3g}, in the last bar", fontsize=8)
         axes.yaxis.get_major_locator().set_params(integer=True)
         if whole:
-            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # even for a single size
+            axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
 
 
 def scatter(points: Sequence[tuple[float, float]], across: str, up: str) -> str:
-    """Points (x, y) as an SVG element; a line of words when there is nothing to show."""
-    if not points:
-        return f"<p class='empty'>{escape(up)} against {escape(across)}: nothing to show</p>"
+    """Points (x, y) as an SVG element; empty for fewer than two."""
+    if len(points) < 2:
+        return ""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

@@ -1,5 +1,6 @@
-"""report.html: one page without outside references, with every candidate's picture, the distributions and the table."""
+"""report.html: one page without outside references, with every candidate's picture, the distributions and tables."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,17 +8,19 @@ from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
 from gendesign.run import crystals
+from gendesign.run.explorer import INSTALL, explorable, installed
 from gendesign.run.pictures import draw_atoms, draw_smiles, histogram, scatter
+from gendesign.run.properties import FORMULA, SMILES, check_name, number_text, properties_of, typeset
 from gendesign.run.sections import RANK, UNIQUE, Section, by_candidate, sections
 from gendesign.run.table import VALID, condition_name, readable
 from gendesign.structure.types import Candidate, Verdict
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MOST_PICTURES = 600  # of one gallery, and rows of the table of crystals; the page stays within a few megabytes
+MOST_PICTURES = 600  # of one gallery, and rows of a table; the page stays within a few megabytes
 MOST_REASONS, LONGEST_REASON = 3, 160  # on one card; characters
-SMILES = "smiles"
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
 # What is said of ranked crystals.
@@ -41,32 +44,75 @@ def write_report(
     """Write the page of the candidates so far.
 
     Of `summary` it shows the table, `warnings` (texts, at the top) and `conditions` (names of checks, on every card).
+    Cards and rows lead to their structures in explorer.html where chemiscope is installed.
     """
     conditions = list(summary.get("conditions", ()))
-    cards = _Cards(by_candidate(verdicts), conditions, _relaxation(summary))
+    relaxation = _relaxation(summary)
+    placed = sections(candidates, verdicts, conditions)
+    library = installed()
+    cards = _Cards(by_candidate(verdicts), conditions, relaxation)
     ranked = any(verdict.check == RANK for verdict in verdicts)
     changed = crystals.crystals_of(candidates) if summary["identity"].get("verb") == "relax" else []
-    model = summary.get("model", {})
+    few, many = (changed, []) if len(changed) <= crystals.FEW else ([], changed)
     rows = readable(summary["table"], timings)
-    notes = [crystals.converged_means(_relaxation(summary))]
+    notes = [crystals.converged_means(relaxation)]
     notes += [text for name, text in EXPLAINED.items() if name in dict(rows)]
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = template.from_string(TEMPLATE.read_text()).render(
+    page = _template().render(
         verb=summary["identity"].get("verb", ""),
         shards=summary["shards"],
-        model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
+        model=_model(summary.get("model", {})),
         warnings=list(summary.get("warnings", ())),
         rows=rows,
         notes=[note for note in notes if note],
         figures=_figures(candidates, verdicts, ranked),
-        tables=_tables(changed) if len(changed) <= crystals.FEW else [],
+        tables=_tables(few),
         headings=crystals.HEADINGS,
-        lines=[crystals.line(c) for c in changed[:MOST_PICTURES]] if len(changed) > crystals.FEW else [],
-        unlisted=max(0, len(changed) - MOST_PICTURES),
-        galleries=[cards.gallery(section) for section in sections(candidates, verdicts, conditions)],
+        lines=[(c.index, crystals.line(c)) for c in many[:MOST_PICTURES]],
+        unlisted=max(0, len(many) - MOST_PICTURES),
+        overview=None if changed else _overview(placed, verdicts),
+        galleries=[cards.gallery(section) for section in placed],
         details=yaml.safe_dump({key: summary[key] for key in summary if key != "table"}, sort_keys=False),
+        library=library,
+        install=INSTALL,
+        explorable={c.index for c in explorable(placed)[0]} if library else set(),
     )
     path.write_text(page)
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"typeset": typeset, "subscripts": _subscripts}
+    return environment.from_string(TEMPLATE.read_text())
+
+
+def _subscripts(formula: str) -> Markup:
+    """A chemical formula with its numbers as subscripts."""
+    return Markup(re.sub(r"(\d+)", r"<sub>\1</sub>", str(escape(formula))))
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    """The potential and its licence."""
+    licence = f" (licence {model['licence']})" if model.get("licence") else ""
+    return f"{model.get('name', 'none')}{licence}"
+
+
+def _overview(placed: Sequence[Section], verdicts: Sequence[Verdict]) -> dict[str, Any] | None:
+    """A table with a row per candidate, in the order of the page; its columns are what differs between candidates."""
+    candidates = [candidate for section in placed for candidate in section.candidates]
+    if len(candidates) < 2:
+        return None
+    results = {c.index: section.heading for section in placed for c in section.candidates}
+    properties = properties_of(candidates, by_candidate(verdicts), results)
+    columns = [one for one in properties if one.varies and not one.name.startswith("SMILES ")]
+    shown = candidates[:MOST_PICTURES]
+    cells = [
+        [number_text(value) if one.is_number else str(value) for value in one.values[: len(shown)]] for one in columns
+    ]
+    return {
+        "columns": [{"title": one.title, "number": one.is_number, "formula": one.name == FORMULA} for one in columns],
+        "rows": [(c.index, row) for c, row in zip(shown, zip(*cells, strict=True), strict=True)],
+        "hidden": len(candidates) - len(shown),
+    }
 
 
 def _relaxation(summary: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,17 +121,17 @@ def _relaxation(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _figures(candidates: Sequence[Candidate], verdicts: Sequence[Verdict], ranked: bool) -> list[str]:
-    """Distributions as SVG elements; a single structure has none."""
+    """Distributions as SVG elements; a quantity with a single value has none."""
     if len(candidates) < 2:
         return []
-    # crystals of one composition are of few sizes: what differs is how densely they are packed
+    # Crystals of one composition have few sizes: they differ in how densely they are packed.
     figures = [_distribution(VOLUME, verdicts)] if ranked else []
     if not ranked and any(len(c.atoms) and not c.atoms.pbc.any() for c in candidates):
         figures.append(_sizes(candidates))
     if sum(bool(v.value) for v in verdicts if v.check == crystals.VOLUME_CHANGE) > crystals.FEW:
         figures.append(_distribution(crystals.VOLUME_CHANGE, verdicts))
     figures += [_distribution(check, verdicts) for check in _strains(verdicts)]
-    return [*figures, *([_landscape(verdicts)] if ranked else [])]
+    return [figure for figure in (*figures, _landscape(verdicts) if ranked else "") if figure]
 
 
 def _tables(changed: Sequence[Candidate]) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
@@ -105,15 +151,17 @@ def _sizes(candidates: Sequence[Candidate]) -> str:
 
 def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:
     values = [v.value for v in verdicts if v.check == check and isinstance(v.value, float)]
-    return histogram(values, check.replace("_", " "), next((v.unit for v in verdicts if v.check == check), ""))
+    unit = next((v.unit for v in verdicts if v.check == check), "")
+    return histogram(values, check_name(check), typeset(unit))
 
 
 def _landscape(verdicts: Sequence[Verdict]) -> str:
     """Energy against density of the ranked crystals."""
-    found = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
-    ranked = [index for index, check in found if check == RANK]
-    points = [(found.get((i, "density")), found.get((i, "energy_above_best"))) for i in ranked]
-    return scatter([p for p in points if None not in p], "density (g/cm3)", "above the best (eV/formula)")
+    values = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
+    ranked = [index for index, check in values if check == RANK]
+    points = [(values.get((i, "density")), values.get((i, "energy_above_best"))) for i in ranked]
+    known = [(density, energy) for density, energy in points if density is not None and energy is not None]
+    return scatter(known, "density (g/cm³)", "energy above best (eV per formula unit)")
 
 
 @dataclass(frozen=True)
