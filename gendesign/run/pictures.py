@@ -15,6 +15,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from gendesign.run.unit_cell import BONDED, cell_edges, folded, no_bond, view, with_images
 
 WIDTH, HEIGHT = 190, 140
+SIZE = (3.1, 2.1)  # inches of a chart, so that its text stays readable beside the table
 MOST_ATOMS = 400  # a projection of more atoms is a blot
 UPRIGHT = 2.0  # a crystal higher than this many widths is drawn lying down
 
@@ -25,7 +26,7 @@ def draw_smiles(smiles: str) -> str:
     if molecule is None:
         return ""
     drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.fixedBondLength = 24
     options.bondLineWidth = 1.4
@@ -104,22 +105,23 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
         return ""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with rc_context({"svg.hashsalt": "gendesign", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         # Few outliers would squeeze all others into one bar: they are gathered in the last one.
         top = finite.max() if whole else min(finite.max(), 4 * np.quantile(finite, 0.9) + 1e-9)
-        bins = np.arange(finite.min() - 0.5, finite.max() + 1.5) if whole else min(24, 6 + len(finite) // 4)
+        bins = np.arange(finite.min() - 0.5, finite.max() + 1.5).tolist() if whole else min(24, 6 + len(finite) // 4)
         axes.hist(np.minimum(finite, top), bins=bins, color="#3b6ea5", edgecolor="white", linewidth=0.5)
         beyond = int((finite > top).sum())
         axes.set_xlabel(f"{title} ({unit})" if unit else title)
         axes.set_ylabel("candidates")
         if beyond:
             axes.set_title(f"{beyond} larger, up to {finite.max():.3g}, in the last bar", fontsize=8)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if whole:
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
 
@@ -132,9 +134,10 @@ def scatter(points: Sequence[tuple[float, float]], across: str, up: str) -> str:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "gendesign", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
-        axes.scatter(*zip(*points, strict=True), s=14, color="#3b6ea5")
+        across_values, up_values = zip(*points, strict=True)
+        axes.scatter(across_values, up_values, s=14, color="#3b6ea5")
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.spines[["top", "right"]].set_visible(False)

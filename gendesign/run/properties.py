@@ -90,13 +90,14 @@ def properties_of(
     return list(reversed(unique.values()))
 
 
-def number_text(value: float | None) -> str:
-    """A number for the eye: four significant digits, three decimals of large ones, nothing for None."""
+def number_text(value: float | None, unit: str = "") -> str:
+    """A number for the eye: four significant digits, three decimals of large ones and of energies in eV."""
     if value is None:
         return ""
     if value == round(value) and abs(value) < 1e6:
         return f"{value:.0f}"
-    return f"{value:.3f}" if 1000 <= abs(value) < 1e6 else f"{value:.4g}"
+    large = 10 if unit.startswith("eV") else 1000
+    return f"{value:.3f}" if large <= abs(value) < 1e6 else f"{value:.4g}"
 
 
 def typeset(text: str) -> str:
@@ -122,12 +123,12 @@ def _of_check(check: str, verdicts: Sequence[Verdict | None]) -> list[Property]:
     if any(isinstance(value, str) for value in values):
         texts = tuple(value if isinstance(value, str) else "" for value in values)
         found.append(Property(check_name(check), unit, texts))
-    else:
-        found.append(Property(check_name(check), unit, tuple(map(_number, values))))
+    elif any(_number(value) is not None for value in values):
+        found.append(Property(check_name(check), unit, tuple(_number(value) for value in values)))
     passed = [None if verdict is None else verdict.passed for verdict in verdicts]
     if len({answer for answer in passed if answer is not None}) > 1:
         name = CATEGORIES.get(check, condition_name(check))
-        name = name if name != found[0].name else f"{name}, passed"
+        name = f"{name}, passed" if found and name == found[0].name else name
         answers = {True: "yes", False: "no", None: "not judged"}
         found.append(Property(name, "", tuple(answers[answer] for answer in passed)))
     return found

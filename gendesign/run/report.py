@@ -10,24 +10,27 @@ import jinja2
 import yaml
 from markupsafe import Markup, escape
 
+from gendesign.relaxation.change import BEFORE
 from gendesign.run import crystals
 from gendesign.run.explorer import INSTALL, explorable, installed
 from gendesign.run.pictures import draw_atoms, draw_smiles, histogram, scatter
-from gendesign.run.properties import FORMULA, SMILES, check_name, number_text, properties_of, typeset
+from gendesign.run.properties import FORMULA, SMILES, Property, check_name, number_text, properties_of, typeset
 from gendesign.run.sections import RANK, UNIQUE, Section, by_candidate, sections
 from gendesign.run.table import VALID, condition_name, readable
 from gendesign.structure.types import Candidate, Verdict
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery, and rows of a table; the page stays within a few megabytes
+NOT_BROKEN = 24  # characters of a text in the table of candidates
 MOST_REASONS, LONGEST_REASON = 3, 160  # on one card; characters
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
-# What is said of ranked crystals.
+# Notes on ranked crystals.
 BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
-# Checks whose reasons stand elsewhere on the card, or say nothing of a single molecule.
+# Checks whose reasons are elsewhere on the card or mean nothing for a single molecule.
 SILENT = ("edm_molecule", "converged", UNIQUE)
 BARE = ("finished", VALID)  # checks whose name adds nothing to their reason
+PASSED = {True: ("yes", "good"), False: ("no", "bad"), None: ("not measured", "soft")}  # text, class on the page
 EXPLAINED = {
     "EDM atoms stable": "EDM: valences by the published table of bond lengths (E(3) diffusion). It knows no aromatic "
     "bonds, so the atoms of sound aromatic molecules can fail.",
@@ -106,13 +109,21 @@ def _overview(placed: Sequence[Section], verdicts: Sequence[Verdict]) -> dict[st
     columns = [one for one in properties if one.varies and not one.name.startswith("SMILES ")]
     shown = candidates[:MOST_PICTURES]
     cells = [
-        [number_text(value) if one.is_number else str(value) for value in one.values[: len(shown)]] for one in columns
+        [value if isinstance(value, str) else number_text(value, one.unit) for value in one.values[: len(shown)]]
+        for one in columns
     ]
     return {
-        "columns": [{"title": one.title, "number": one.is_number, "formula": one.name == FORMULA} for one in columns],
+        "columns": [{"title": one.title, "formula": one.name == FORMULA, "kind": _kind(one, shown)} for one in columns],
         "rows": [(c.index, row) for c, row in zip(shown, zip(*cells, strict=True), strict=True)],
         "hidden": len(candidates) - len(shown),
     }
+
+
+def _kind(column: Property, shown: Sequence[Candidate]) -> str:
+    """The class of a column's cells: numbers stand to the right, long texts may break."""
+    if column.is_number:
+        return "number"
+    return "long" if any(len(str(value)) > NOT_BROKEN for value in column.values[: len(shown)]) else ""
 
 
 def _relaxation(summary: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -161,7 +172,7 @@ def _landscape(verdicts: Sequence[Verdict]) -> str:
     ranked = [index for index, check in values if check == RANK]
     points = [(values.get((i, "density")), values.get((i, "energy_above_best"))) for i in ranked]
     known = [(density, energy) for density, energy in points if density is not None and energy is not None]
-    return scatter(known, "density (g/cm³)", "energy above best (eV per formula unit)")
+    return scatter(known, "density (g/cm³)", "energy above best\n(eV per formula unit)")
 
 
 @dataclass(frozen=True)
@@ -184,7 +195,8 @@ class _Cards:
 
     def card(self, candidate: Candidate) -> dict[str, Any]:
         checks = self.of.get(candidate.index, {})
-        smiles = checks[SMILES].value if SMILES in checks and isinstance(checks[SMILES].value, str) else ""
+        written = checks[SMILES].value if SMILES in checks else None
+        smiles = written if isinstance(written, str) else ""
         return {
             "index": candidate.index,
             "formula": candidate.atoms.get_chemical_formula(),
@@ -213,16 +225,16 @@ class _Cards:
         return out
 
     def odd(self, candidate: Candidate) -> list[str]:
-        """What to look at twice in a structure that is none the less whole."""
+        """Remarks on a structure that finished: a large change, a relaxation that did not converge."""
         if candidate.failure is not None:
             return []
-        out = [crystals.remark(candidate)] if crystals.BEFORE + "volume" in candidate.info else []
+        out = [crystals.remark(candidate)] if BEFORE + "volume" in candidate.info else []
         if candidate.info.get("converged") is False:
             out.append(_not_converged(candidate.info, self.relaxation))
         return list(filter(None, out))
 
     def reasons(self, checks: Mapping[str, Verdict]) -> list[str]:
-        """What was wrong, each reason once and under the first check that gave it."""
+        """Reasons of failed checks, each once and under the first check that gave it."""
         first: dict[str, str] = {}
         for check, verdict in checks.items():
             if verdict.passed is False and verdict.reason and check not in (*SILENT, *self.conditions):
@@ -231,7 +243,7 @@ class _Cards:
 
 
 def _not_converged(info: Mapping[str, Any], relaxation: Mapping[str, Any]) -> str:
-    """Which of force and stress was still too large when the relaxation stopped."""
+    """The force or stress that was too large when the relaxation stopped."""
     parts = []
     if "fmax" in info and info["fmax"] >= relaxation.get("fmax", 0.0):
         parts.append(f"largest force {info['fmax']:.3g} eV/Angstrom")
@@ -243,13 +255,12 @@ def _not_converged(info: Mapping[str, Any], relaxation: Mapping[str, Any]) -> st
 
 def _condition(verdict: Verdict) -> tuple[str, str]:
     """A line such as "ring size: 24 atoms", and the class that colours it."""
-    value = f"{verdict.value:.3g}" if isinstance(verdict.value, float) else verdict.value
-    if value is None:
-        value = {True: "yes", False: "no"}.get(verdict.passed, "not measured")
+    answer, tone = PASSED[verdict.passed]
+    value = f"{verdict.value:.3g}" if isinstance(verdict.value, float) else verdict.value or answer
     text = f"{condition_name(verdict.check)}: {value} {verdict.unit}".rstrip()
     if verdict.passed is not True and verdict.reason:
         text = f"{text} ({verdict.reason})"
-    return _shortened(text), {True: "good", False: "bad"}.get(verdict.passed, "soft")
+    return _shortened(text), tone
 
 
 def _shortened(text: str) -> str:

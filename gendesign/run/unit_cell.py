@@ -49,7 +49,7 @@ def folded(atoms: Atoms) -> Atoms:
             moves[members] -= np.floor(places.mean(axis=0) + EDGE).astype(int)
         else:
             moves[members] = -np.floor(atoms.positions[members] @ inverse + EDGE).astype(int)
-    out = atoms.copy()
+    out: Atoms = atoms.copy()
     out.set_positions(atoms.positions + (moves * atoms.pbc) @ atoms.cell.array, apply_constraint=False)
     return out
 
@@ -107,7 +107,8 @@ def cell_edges(atoms: Atoms) -> np.ndarray:
     origin = np.round(middle @ inside - 0.5) @ lattice + across
     corners = np.array(list(product((0, 1), repeat=len(periodic))))
     pairs = [(i, j) for i, j in combinations(corners, 2) if np.abs(i - j).sum() == 1]
-    return origin + np.array(pairs) @ lattice
+    edges: np.ndarray = origin + np.array(pairs) @ lattice
+    return edges
 
 
 def view(atoms: Atoms) -> np.ndarray:

@@ -84,9 +84,10 @@ class Browser:
 
     def open(self, path: Path, fragment: str = "") -> None:
         """Load a file and wait until the browser has read it."""
-        address = path.resolve().as_uri() + fragment
-        self._call("Page.navigate", session=self._session, url=address)
-        self.wait(f"document.readyState === 'complete' && location.href === {json.dumps(address)}")
+        address = path.resolve().as_uri()
+        self._call("Page.navigate", session=self._session, url=address + fragment)
+        # the page may add a fragment of its own
+        self.wait(f"document.readyState === 'complete' && location.href.split('#')[0] === {json.dumps(address)}")
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, promises awaited."""
