@@ -30,6 +30,7 @@ NOTICES = "static/chemiscope-widget.mjs.LICENSE.txt"  # of the libraries inside
 TEMPLATE = Path(__file__).with_name("explorer.html.j2")
 MOST_ATOMS = 400_000  # of one page, about 12 MB
 MOST_COLOURED = 50_000  # atoms; with more the page has no values per atom
+FEW, LARGE_POINTS, SMALL_POINTS = 300, 70, 40  # structures; sizes of points in the map, from 1 to 100
 DECIMALS = 4  # of coordinates in Angstrom
 BONDS = "bonds across cells"  # name of the shapes that complete a crystal
 BALL, STICK = 0.219, 0.08  # van der Waals radii, as chemiscope draws atoms; Angstrom
@@ -135,7 +136,7 @@ def dataset(name: str, candidates: Sequence[Candidate], properties: Sequence[Pro
                 "y": {"property": up},
                 "color": {"property": colour},
                 "palette": "viridis",
-                "size": {"factor": 70},
+                "size": {"factor": LARGE_POINTS if len(candidates) <= FEW else SMALL_POINTS},
             },
             "structure": [
                 {"bonds": True, "unitCell": bool(shapes), "axes": "abc" if shapes else "off", "shape": ",".join(shapes)}
