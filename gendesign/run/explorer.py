@@ -63,7 +63,7 @@ def installed() -> Chemiscope | None:
         return None
     package = importlib.metadata.distribution(PACKAGE)
     texts = [Path(str(package.locate_file(file))) for file in package.files or () if file.name == "LICENSE"]
-    notices = [path.read_text() for path in (*texts, folder / NOTICES) if path.is_file()]
+    notices = [path.read_text("utf-8") for path in (*texts, folder / NOTICES) if path.is_file()]
     licence = package.metadata.get("License") or "BSD-3-Clause"
     return Chemiscope(package.version, licence, folder / SCRIPT, "\n\n".join(notices))
 
@@ -93,17 +93,17 @@ def explorer_page(
     results = {c.index: section.heading for section in placed for c in section.candidates}
     properties = properties_of(shown, by_candidate(verdicts), results)
     notes = [
-        f"{len(shown)} structures",
-        f"{hidden} more are too many for one page" if hidden else "",
-        f"{failed} unfinished or failed attempts are not shown" if failed else "",
+        f"{len(shown)} structure{'s' * (len(shown) > 1)}",
+        f"{hidden} more did not fit on this page and are in candidates.extxyz" if hidden else "",
+        f"not shown: {failed} unfinished or failed" if failed else "",
     ]
     content = dataset(name, shown, properties)
     template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return template.from_string(TEMPLATE.read_text()).render(
+    return template.from_string(TEMPLATE.read_text("utf-8")).render(
         name=name,
         note="; ".join(filter(None, notes)),
         library=library,
-        script=library.script.read_text(),
+        script=library.script.read_text("utf-8"),
         # "<" inside of a script element could end it
         dataset=json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c"),
         candidates=json.dumps([candidate.index for candidate in shown]),

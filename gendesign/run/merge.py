@@ -54,7 +54,7 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     if explorer is None:
         (folder.path / EXPLORER).unlink(missing_ok=True)
     else:
-        folder.replace(EXPLORER, lambda path: path.write_text(explorer))
+        folder.replace(EXPLORER, lambda path: path.write_text(explorer, "utf-8"))
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
         folder.replace(name, lambda path, text=text: path.write_text(text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))

@@ -79,13 +79,13 @@ def write_report(
         install=INSTALL,
         explorable={c.index for c in explorable(placed)[0]} if library else set(),
     )
-    path.write_text(page)
+    path.write_text(page, "utf-8")
 
 
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"typeset": typeset, "subscripts": _subscripts}
-    return environment.from_string(TEMPLATE.read_text())
+    return environment.from_string(TEMPLATE.read_text("utf-8"))
 
 
 def _subscripts(formula: str) -> Markup:

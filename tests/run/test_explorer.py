@@ -79,7 +79,7 @@ def test_failed_attempts_are_absent_and_large_runs_are_cut(monkeypatch):
     monkeypatch.setattr(explorer, "MOST_ATOMS", 7)
     assert [c.index for c in explorable(placed)[0]] == [0, 2] and explorable(placed)[1] == 3
     page = explorer_page({"identity": {"verb": "relax"}}, candidates, [])
-    assert "2 structures; 3 more are too many for one page; 1 unfinished or failed attempts are not shown" in page
+    assert "2 structures; 3 more did not fit on this page and are in candidates.extxyz; not shown: 1 unfini" in page
     assert explorer_page({"identity": {}}, candidates[1:2], []) is None
 
 
