@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gendesign import __version__
+from gendesign.run.explorer import explorer_page
 from gendesign.run.folder import SUMMARY, Folder, to_json
 from gendesign.run.records import read_candidates, read_verdicts, write_verdicts
 from gendesign.run.report import write_report
@@ -15,8 +16,8 @@ from gendesign.run.table import count, valid
 from gendesign.structure.files import write_sdf
 from gendesign.structure.types import Candidate
 
-CANDIDATES, VERDICTS, TIMINGS, MOLECULES, REPORT = (
-    "candidates.extxyz", "verdicts.parquet", "timings.json", "molecules.sdf", "report.html",
+CANDIDATES, VERDICTS, TIMINGS, MOLECULES, REPORT, EXPLORER = (
+    "candidates.extxyz", "verdicts.parquet", "timings.json", "molecules.sdf", "report.html", "explorer.html",
 )  # fmt: skip
 LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "posebusters", "tblite")
 
@@ -49,6 +50,11 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
         (folder.path / MOLECULES).unlink(missing_ok=True)  # of a time when all attempts had failed
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
+    explorer = explorer_page(summary, candidates, verdicts)
+    if explorer is None:
+        (folder.path / EXPLORER).unlink(missing_ok=True)
+    else:
+        folder.replace(EXPLORER, lambda path: path.write_text(explorer, "utf-8"))
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
         folder.replace(name, lambda path, text=text: path.write_text(text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
