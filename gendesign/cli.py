@@ -333,8 +333,8 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
 
 # Settings that name a file whose content makes a run another one.
 FILE_KEYS = (
-    "generator.fragments", "generator.host", "generator.cation", "generator.a_site", "shape.path", "shape.ligand",
-    "shape_target",
+    "generator.fragments", "generator.host", "generator.composition.cation", "generator.composition.a_site",
+    "shape.path", "shape.ligand", "shape_target",
 )  # fmt: skip
 OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")

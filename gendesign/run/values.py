@@ -12,7 +12,7 @@ INFINITE = re.compile(r"[+-]?\.?inf(inity)?", re.IGNORECASE)
 LARGEST, SEED = 10**9, 2**63 - 1  # the largest whole number, and the largest seed, of 64 bits with a sign
 HUGE = 1e12  # beyond every length, energy, time and count that means anything here
 SIGNED = frozenset("floor high low strength target pressure".split())  # the last word of keys that may be negative
-SHARES = frozenset("keep offspring replay_share shape_least swap_share symmetry test_share tilted valid_share".split())
+SHARES = frozenset("keep replay_share shape_least swap_share symmetry test_share tilted valid_share".split())
 # What keys (their last word) take that are null by default: a number, a whole number, a matrix, or a text, which stays
 # one where it looks like a number.
 NUMBERS = frozenset(

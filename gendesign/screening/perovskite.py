@@ -28,7 +28,7 @@ MEASURES = {
     "space_group": "",
 }
 # Energies relative to other crystals, by the setting that says how many random starts these are sought with.
-COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_rivals"}
+COMPARED = {"decomposition": "decomposition_energy", "competing_phases": "energy_above_competing_phases"}
 RELATIVE = ("energy_above_best", *COMPARED.values())
 PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
@@ -46,22 +46,26 @@ class PerovskiteScreening:
 
     symprec: how far atoms may be from their symmetric places, Angstrom (spglib); heavy_symmetry: the space group is
     that of the heavy atoms, as hydrogens turn freely; decomposition: random crystals tried for each salt among the
-    precursors, 0 for no decomposition energy; rivals: random starts of chains and single units with the same
-    composition, 0 for no energy above them; kept: best structures that are written as CIF; window: eV per formula unit
-    above the best that the ranked table reaches, None for all. Raises UserError.
+    precursors, 0 for no decomposition energy; competing_phases: random starts of chains and single units of the same
+    composition, 0 for no energy above them; kept: lowest structures that are written as CIF; window: eV per formula
+    unit above the lowest that the ranked table reaches, None for all. Raises UserError.
     """
 
     symprec: float = 0.2
     heavy_symmetry: bool = True
     decomposition: int = 0
-    rivals: int = 0
+    competing_phases: int = 0
     kept: int = 10
     window: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.symprec <= 2:
             raise UserError(f"screening.symprec={self.symprec}: give a distance above 0 and up to 2 Angstrom")
-        counts = {"kept": "structures to write", "decomposition": "starts for each precursor", "rivals": "starts"}
+        counts = {
+            "kept": "structures to write",
+            "decomposition": "starts for each precursor",
+            "competing_phases": "starts",
+        }
         for key, what in counts.items():
             if getattr(self, key) < 0:
                 raise UserError(f"screening.{key}={getattr(self, key)}: give 0 or more {what}")
@@ -80,8 +84,8 @@ class PerovskiteScreening:
         comparisons: Mapping[str, Callable[[int], float | None]] | None = None,
     ) -> list[Verdict]:
         """`unique`: no copy of one that is lower in energy (heavy atoms, pymatgen's StructureMatcher), `rank` among the
-        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_rivals` (eV per
-        formula unit).
+        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_competing_phases`
+        (eV per formula unit).
 
         comparisons: by the name of the setting that holds `starts`, what gives the energy of a formula unit of other
         crystals (COMPARED) from so many starts, or None where there are none. Negative: the perovskite is lower.

@@ -16,10 +16,11 @@ from scipy.spatial.transform import Rotation
 from wider import put_together
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
+from gendesign.generate.perovskite.build import build_start
 from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
-from gendesign.generate.perovskite.composition import BOND, CAGE, compose
+from gendesign.generate.perovskite.compound import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 
 Named = Callable[[], str]  # draws the SMILES of a cation
 
@@ -91,12 +92,12 @@ def one_isomer(smiles: str) -> str:
     return smiles if len(found) == 1 else Chem.MolToSmiles(found[0])
 
 
-def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **composition) -> Atoms | None:
+def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **compound) -> Atoms | None:
     # A third of the starts are nearer to contact than the search's own, which are loose.
     contact = float(rng.choice([0.62, 0.7, 0.7]))
-    draws = Draws(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
-    made = compose(one_isomer(smiles), metal=_metal(rng), conformers=4, **composition)
-    start = build_start(made, draws, seed=int(rng.integers(1 << 30)), index=0)
+    options = RandomStarts(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
+    made = compose(Composition(one_isomer(smiles), metal=_metal(rng), conformers=4, **compound))
+    start = build_start(made, options, seed=int(rng.integers(1 << 30)), index=0)
     if start.failure:
         return None
     start.atoms.info = {"molecule": name}

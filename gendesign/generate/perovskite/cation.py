@@ -82,8 +82,6 @@ def read_cation(text: str, conformers: int = 20) -> Cation:
     """
     if not isinstance(text, str):
         raise UserError(f"cation={text}: give one SMILES such as CCCC[NH3+], one of {', '.join(NAMED)}, or a file")
-    if conformers < 1:
-        raise UserError(f"generator.conformers={conformers}: give 1 or more, the most that starts are drawn from")
     text = text.strip()
     if os.path.isfile(path := os.path.expanduser(text)):
         return _cation(*_from_file(Path(path)))
@@ -120,7 +118,7 @@ def isomers(mol: Chem.Mol) -> list[Chem.Mol]:
 def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
     if len(Chem.GetMolFrags(mol)) > 1:
         raise UserError(
-            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.halide"
+            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.composition.halide"
         )
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
         raise UserError(f"cation={text} is a radical; give a closed-shell cation such as CCCC[NH3+]")

@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.comparison import lowest
-from gendesign.generate.perovskite.composition import BOND, Composition
+from gendesign.generate.perovskite.compound import BOND, Compound
 from gendesign.generate.perovskite.placement import Arrangement, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
@@ -86,21 +86,19 @@ def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
     return [layered, dense]
 
 
-def precursors_energy(
-    composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL
-) -> float | None:
+def precursors_energy(compound: Compound, potential: Potential, starts: int, spread: Spread = SERIAL) -> float | None:
     """Energy (eV) of the balanced precursors of one formula unit: AX, A'X or A'X2, and MX2, each the lowest found.
 
     `starts` random crystals are tried for each salt. None for mixtures of halides, whose share in each precursor is
     open, and where no intact precursor was found.
     """
-    if len(composition.halides) > 1:
+    if len(compound.halides) > 1:
         return None
-    halide = composition.halides[0][0]
-    parts = [(composition.spacers, salt_starts(composition.cation, halide, starts))]
-    if composition.caged:
-        parts.append((composition.caged, salt_starts(composition.a_site, halide, starts)))
-    parts.append((composition.metals, metal_halide_starts(composition.metal, halide)))
+    halide = compound.halides[0][0]
+    parts = [(compound.spacers, salt_starts(compound.cation, halide, starts))]
+    if compound.caged:
+        parts.append((compound.caged, salt_starts(compound.a_site, halide, starts)))
+    parts.append((compound.metals, metal_halide_starts(compound.metal, halide)))
     energies = [(count, lowest(crystals, potential, spread=spread)) for count, crystals in parts]
     if any(energy is None for _, energy in energies):
         return None

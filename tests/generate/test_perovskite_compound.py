@@ -9,7 +9,8 @@ from rdkit.Chem import AllChem
 
 from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import read_cation
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition
 from gendesign.structure.superposition import aligned_rmsd
 
 
@@ -150,7 +151,7 @@ def test_a_nitro_group_is_no_head():
     ],
 )
 def test_formulas_are_balanced(settings, formula):
-    assert compose(**settings).formula() == formula
+    assert compose(Composition(**settings)).formula() == formula
 
 
 @pytest.mark.parametrize(
@@ -164,26 +165,26 @@ def test_formulas_are_balanced(settings, formula):
         (dict(cation="C[C@H]([NH3+])C(C)O"), "isomers"),  # one hand is given, the other is not
         (dict(cation=None), "give one SMILES"),
         (dict(cation="nothing.sdf"), "no such file"),
-        (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb and Sn"),
+        (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb, Sn"),
         (dict(cation="CCCC[NH3+]", halide="F"), "Cl, Br, I"),
         (dict(cation="CCCC[NH3+]", thickness="thick"), "1 to 6"),
         (dict(cation="CCCC[NH3+]", thickness="3d"), "holds 4"),
         (dict(cation="[NH3+]CC[NH3+]", thickness="3d"), "+1 on A"),
         (dict(cation="CCCC[NH3+]", thickness=2, a_site="[NH3+]CC[NH3+]"), "+1 on A"),
         (dict(cation="Cs"), "no nitrogen"),
-        (dict(cation="CCCC[NH3+]", conformers=0), "1 or more"),
+        (dict(cation="CCCC[NH3+]", conformers=0), "from 1 to 1000"),
     ],
 )
 def test_what_is_refused_is_said_in_one_line(settings, said):
     with pytest.raises(UserError) as caught:
-        compose(**settings)
+        compose(Composition(**settings))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_mixture_needs_whole_numbers():
     with pytest.raises(UserError, match="divisor"):
-        compose("C[NH3+]", halide="I2Br").formula()
-    assert compose("C[NH3+]", halide="I2Br").halide_counts(3) == {"I": 8, "Br": 4}
+        compose(Composition("C[NH3+]", halide="I2Br")).formula()
+    assert compose(Composition("C[NH3+]", halide="I2Br")).halide_counts(3) == {"I": 8, "Br": 4}
 
 
 def test_smiles_of_a_cation_reads_back_in_its_own_order():
