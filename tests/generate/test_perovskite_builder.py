@@ -115,7 +115,8 @@ def test_broken_networks_and_cations_are_recognised():
     assert "halide" in network_fault(moved, 1) or "metals" in network_fault(moved, 1)
     assert "free corners" in network_fault(atoms, 2)
     moved = atoms.copy()
-    moved.positions[hydrogen] += [0, 1.5, 0]
+    nitrogen = np.flatnonzero(atoms.numbers == 7)[-1]
+    moved.set_distance(nitrogen, hydrogen, 2.5, fix=0, mic=True)
     assert "broken" in cation_fault(moved, atoms.info["cations"])
     moved = atoms.copy()
     halide = moved.positions[halide]

@@ -21,9 +21,9 @@ from gendesign.generate.perovskite.placement import (
 from gendesign.generate.perovskite.settings import CELLS, RandomStarts
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.generate.perovskite.symmetry import LayerGroup, draw_group, fill_orbits
+from gendesign.randomness import Purpose, stream
 
 DEPTH = 1.25  # of the metal-halide distance: how far the anchor stands from the outermost metals, 4.0 Angstrom for Pb-I
-SYMMETRY = 5  # the random stream of which starts are symmetric
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ def build_start(compound: Compound, options: RandomStarts, seed: int, index: int
     cations, which says how many of which SMILES follow the inorganic atoms, in order ("4 CCCC[NH3+]"). After `redraws`
     arrangements without room the failure says so; a symmetric start is drawn without symmetry before that.
     """
-    rng = np.random.default_rng([seed, index])
-    # Drawn elsewhere, so that the other starts are what they are without such ones.
+    rng = stream(Purpose.START, seed, index)
     layered = compound.thickness is not None
-    symmetric = layered and np.random.default_rng([seed, index, SYMMETRY]).random() < options.symmetry
+    # A stream of its own leaves the other starts the same for every share of symmetric ones.
+    symmetric = layered and stream(Purpose.SYMMETRY, seed, index).random() < options.symmetry
     found = _arrangements(rng, compound, options, symmetric)
     if symmetric and not found:
         found = _arrangements(rng, compound, options, False)

@@ -18,9 +18,9 @@ from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_fli
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.perovskite import network_fault
 
-STREAM = 23  # competing phases have a random stream of their own
 # Shares of the van der Waals distance: heads touch halides, whereas blocks keep off so that they stay what they are.
 CONTACT, APART = 0.7, 0.85
 CAP, PADDING, DISTORTION = 60.0, 0.5, 0.05
@@ -60,7 +60,7 @@ def competing_start(compound: Compound, index: int) -> Atoms | None:
     Periodic atoms in the order, and with the array `molecule`, of build_start; atoms.info: motif, cations,
     formula_units.
     """
-    rng = np.random.default_rng([STREAM, index])
+    rng = stream(Purpose.COMPETING_PHASE, index)
     shapes = motifs(compound.thickness is not None, compound.bond)
     motif = shapes[index % len(shapes)]
     lengths = [n for n in ((1, 2) if len(motif.lattice) else (1,)) if _holds(compound, n * len(motif.metals))]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 from ase import Atoms
 
 from gendesign.generate.perovskite.build import cations_text
@@ -14,13 +13,13 @@ from gendesign.generate.perovskite.mutations import draw_mutant
 from gendesign.generate.perovskite.seats import LARGER, Parent, enlarged
 from gendesign.generate.perovskite.settings import Halving, RandomStarts
 from gendesign.potential import Potential
+from gendesign.randomness import Purpose, stream
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED
 from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate
 
-MUTATED, ENLARGED = 6, 7  # the random streams of mutants, and of parents in larger cells
 JITTER = 0.1  # Angstrom, standard deviation of displacements that make the octahedra of larger cells differ
 SETTLING = 5  # times as many steps as a round of halving, without pressure: near the minimum, so that parents compare
 INHERITED = ("metal", "halide", "thickness", "cell", "layers", "formula_units", "tilt", "cations")
@@ -110,7 +109,7 @@ class _Generations:
             return None
         atoms, units = enlarged(parent.atoms, parent.info["cell"]), 2 * parent.info["formula_units"]
         inorganic = atoms.arrays["molecule"] < 0
-        rng = np.random.default_rng([self.seed, parent.index, ENLARGED])
+        rng = stream(Purpose.ENLARGEMENT, self.seed, parent.index)
         atoms.positions[inorganic] += rng.normal(0, JITTER, (inorganic.sum(), 3))
         changed = {"cell": cell, "formula_units": units, "cations": cations_text(self.compound, units)}
         return replace(parent, atoms=atoms, info={**parent.info, **changed})
@@ -120,7 +119,7 @@ class _Generations:
         empty = Candidate(Atoms(), index, seed=self.seed)
         if not parents:
             return replace(empty, failure="no mutant: none of the starts is left to mutate")
-        rng = np.random.default_rng([self.seed, index, MUTATED])
+        rng = stream(Purpose.MUTATION, self.seed, index)
         for _ in range(REDRAWS):
             mutant = draw_mutant(rng, seated, self.compound.cation, self.settings.cation_angle)
             if mutant is not None:

@@ -22,6 +22,7 @@ from gendesign.generate.perovskite.placement import Arrangement
 from gendesign.generate.perovskite.settings import RandomStarts
 from gendesign.generate.perovskite.stack import SLIDES, Layer, draw_slide
 from gendesign.generate.perovskite.symmetry import LayerGroup, fill_orbits
+from gendesign.randomness import Purpose, stream
 
 NEAR = 1e-3  # of a lattice vector: the same place
 PLANE = "sqrt2"  # two metals in the plane of every layer
@@ -144,7 +145,7 @@ def build_in_cell(compound: Compound, known: KnownCell, options: RandomStarts, s
     groups that have no such cell.
     """
     settings = possible_settings(compound, known)
-    rng = np.random.default_rng([seed, index])
+    rng = stream(Purpose.KNOWN_CELL_START, seed, index)
     for contact in np.linspace(min(options.contact, CLOSER), min(options.contact, CLOSEST), options.redraws):
         setting = settings[int(rng.integers(len(settings)))]
         atoms = _attempt(rng, compound, known, setting, replace(options, contact=float(contact)))

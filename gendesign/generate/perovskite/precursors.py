@@ -14,8 +14,8 @@ from gendesign.generate.perovskite.placement import Arrangement, draw_orientatio
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
+from gendesign.randomness import Purpose, stream
 
-STREAM = 17  # salts have a random stream of their own
 WIDTHS = np.arange(4.4, 12.0, 0.2)  # Angstrom, of a salt's square cell, the narrowest with room taken
 CONTACT, CAP, PADDING = 0.7, 40.0, 0.5
 # Cotunnite, as ZrO2 under pressure has it; relaxation makes it that of the compound.
@@ -52,8 +52,11 @@ def salt_start(rng: Generator, cation: Cation, halide: str) -> Atoms | None:
     return None
 
 
-def salt_starts(cation: Cation, halide: str, count: int) -> list[Atoms]:
-    """Random crystals of a salt, none without a nitrogen to face its halide; for a bare ion those of CsCl and NaCl."""
+def salt_starts(cation: Cation, halide: str, count: int, number: int = 0) -> list[Atoms]:
+    """Random crystals of a salt, none for a cation without nitrogen; of a bare ion the structures of CsCl and NaCl.
+
+    number: of the salt among those of one compound, whose random numbers differ.
+    """
     if len(cation.numbers) == 1:
         length = 2.6 + BOND["Pb"][halide] * 0.35  # near the distance of caesium to its halides
         shapes = {"cesiumchloride": 2 * length / np.sqrt(3), "rocksalt": 2 * length}
@@ -63,7 +66,7 @@ def salt_starts(cation: Cation, halide: str, count: int) -> list[Atoms]:
         return ions
     if not all(cation.ends):
         return []
-    found = [salt_start(np.random.default_rng([STREAM, i]), cation, halide) for i in range(count)]
+    found = [salt_start(stream(Purpose.SALT, number, i), cation, halide) for i in range(count)]
     return [atoms for atoms in found if atoms is not None]
 
 
@@ -97,7 +100,7 @@ def precursors_energy(compound: Compound, potential: Potential, starts: int, spr
     halide = compound.halides[0][0]
     parts = [(compound.spacers, salt_starts(compound.cation, halide, starts))]
     if compound.caged:
-        parts.append((compound.caged, salt_starts(compound.a_site, halide, starts)))
+        parts.append((compound.caged, salt_starts(compound.a_site, halide, starts, 1)))
     parts.append((compound.metals, metal_halide_starts(compound.metal, halide)))
     energies = [(count, lowest(crystals, potential, spread=spread)) for count, crystals in parts]
     if any(energy is None for _, energy in energies):
