@@ -16,8 +16,9 @@ from scipy.spatial.transform import Rotation
 from wider import put_together
 
 from gendesign.errors import UserError
+from gendesign.generate.perovskite.abbreviations import smiles_of
 from gendesign.generate.perovskite.build import build_start
-from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
+from gendesign.generate.perovskite.cation import Cation, isomers, read_cation
 from gendesign.generate.perovskite.compound import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
@@ -88,7 +89,7 @@ def _mixture(rng: Generator, layered: bool) -> str:
 
 def one_isomer(smiles: str) -> str:
     """The cation, one of its isomers where the SMILES leaves several open, which generators refuse."""
-    found = isomers(Chem.MolFromSmiles(NAMED.get(smiles, smiles)))
+    found = isomers(Chem.MolFromSmiles(smiles_of(smiles)))
     return smiles if len(found) == 1 else Chem.MolToSmiles(found[0])
 
 
