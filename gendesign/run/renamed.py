@@ -1,6 +1,9 @@
-"""Keys that have another name now: the old one is refused with the new one named."""
+"""Keys that have another name now: the old one is refused with the new one named.
 
-# Where an old key meant something else in every generator, the new names are all given; the one that exists counts.
+A section stands for all of its keys. Where a key was renamed differently in several sections of one name, all new names
+are given, and the first that the settings have is named.
+"""
+
 RENAMED: dict[str, str | tuple[str, ...]] = {
     "generator.a_site": "generator.composition.a_site",
     "generator.cap": "generator.start.cation_angle",

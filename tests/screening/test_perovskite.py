@@ -85,9 +85,12 @@ def test_energies_relative_to_other_crystals():
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        (PerovskiteScreening(), {}),  # 0 starts: not asked for
-        (PerovskiteScreening(competing_phases=2), {"competing_phases": lambda starts: None}),  # none found
-        (PerovskiteScreening(competing_phases=2), {}),  # a generator without any
+        (PerovskiteScreening(decomposition=0, competing_phases=0), {}),  # 0 starts: not asked for
+        (
+            PerovskiteScreening(decomposition=0, competing_phases=2),
+            {"competing_phases": lambda starts: None},
+        ),  # none found
+        (PerovskiteScreening(decomposition=0, competing_phases=2), {}),  # a generator without any
     ],
 )
 def test_what_was_not_found_is_left_out(settings, found):
