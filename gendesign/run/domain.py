@@ -9,8 +9,9 @@ from omegaconf import DictConfig
 from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.potential.advice import concerns, sentence
-from gendesign.potential.domain import MOLECULES, RELAXED_CELLS, outside
-from gendesign.structure.types import Candidate, Generator
+from gendesign.potential.domain import RELAXED_CELLS, outside
+from gendesign.structure.generator import Generator
+from gendesign.structure.types import Candidate
 
 REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
 
@@ -52,10 +53,10 @@ def judge_files(candidates: Sequence[Candidate], potential: Potential, config: D
 
 def judge_generator(generator: Generator, potential: Potential, config: DictConfig) -> list[str]:
     """What there is to warn of before a generator makes anything; raises UserError for what the card excludes."""
-    mode, kind = _mode(config), getattr(generator, "kind", MOLECULES)
+    mode, kind = _mode(config), generator.kind
     if mode == IGNORE or potential.domain is None:
         return []
-    symbols = getattr(getattr(generator, "composition", None), "elements", ())
+    symbols = generator.required_elements
     # a generator's elements are checked against the potential's by itself; molecules lack none that a domain asks for
     found = outside(potential.domain, kind, symbols or potential.domain.contains, cell=_relaxes_cells(config))
     if found is None:

@@ -13,15 +13,17 @@ from gendesign.run.report import write_report
 from gendesign.run.stages import Stages
 from gendesign.run.table import count, valid
 from gendesign.structure.files import write_sdf
+from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.types import Candidate
 
 CANDIDATES, VERDICTS, TIMINGS, MOLECULES, REPORT = (
     "candidates.extxyz", "verdicts.parquet", "timings.json", "molecules.sdf", "report.html",
 )  # fmt: skip
+WRITING = "writing"  # the phase in the progress bar
 LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "posebusters", "tblite")
 
 
-def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
+def rebuild(stages: Stages, folder: Folder, total: int, phase: PhaseReport = no_report) -> dict[str, Any]:
     """Merge the finished shards; returns the content of summary.json, with `timings` and `remarks` beside it."""
     finished = [number for number in range(total) if folder.finished(number)]
     frames = [folder.shard(number) / CANDIDATES for number in finished]
@@ -29,7 +31,8 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
     candidates = [c for path, rows in zip(frames, verdicts_of, strict=True) for c in read_candidates(path, rows)]
     verdicts = [verdict for rows in verdicts_of for verdict in rows]
     if stages.screen_set is not None:
-        verdicts = verdicts + stages.screen_set(candidates, verdicts)
+        verdicts = verdicts + stages.screen_set(candidates, verdicts, phase)
+    phase(WRITING)
     verdicts.sort(key=lambda verdict: verdict.candidate)  # stable: checks keep their order within a candidate
     timings = read_timings(folder, finished)
     table = stages.summarise(verdicts, len(candidates)) if stages.summarise else count(candidates, verdicts)
@@ -58,25 +61,23 @@ def rebuild(stages: Stages, folder: Folder, total: int) -> dict[str, Any]:
 
 def may_hold_molecules(candidates: Sequence[Candidate]) -> bool:
     """False where there are structures and all of them are periodic: their molecules.sdf would be empty."""
-    made = [candidate.atoms for candidate in candidates if len(candidate.atoms)]
-    return not made or not all(atoms.pbc.any() for atoms in made)
+    structures = [candidate.atoms for candidate in candidates if len(candidate.atoms)]
+    return not structures or not all(atoms.pbc.any() for atoms in structures)
 
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that shape the numbers."""
-    found = {"gendesign": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        found[name] = importlib.metadata.version(name)
-    return found
+    installed = {name: importlib.metadata.version(name) for name in LIBRARIES}
+    return {"gendesign": __version__, "python": platform.python_version(), **installed}
 
 
 def read_timings(folder: Folder, finished: Sequence[int]) -> dict[str, Any]:
     """Candidates and seconds per stage over these shards."""
     seconds: dict[str, float] = {}
-    made = 0
+    candidates = 0
     for number in finished:
         shard = json.loads((folder.shard(number) / TIMINGS).read_text())
-        made += shard["candidates"]
+        candidates += shard["candidates"]
         for stage, spent in shard["seconds"].items():
             seconds[stage] = round(seconds.get(stage, 0.0) + spent, 3)
-    return {"candidates": made, "seconds": seconds}
+    return {"candidates": candidates, "seconds": seconds}

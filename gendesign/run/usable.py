@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.relaxation import Relaxation, check_relaxable
-from gendesign.screening import Screening
+from gendesign.screening import ScreeningMethod
 from gendesign.structure.files import read_structures
 from gendesign.structure.reading_notes import refuse_unusable
 from gendesign.structure.types import Candidate
@@ -26,13 +26,13 @@ def read_usable(
     files: Sequence[str],
     potential: Potential,
     relaxation: Relaxation | None = None,
-    screening: object | None = None,
+    screening: ScreeningMethod | None = None,
 ) -> list[Candidate]:
     """The structures of `files`; those that this run's methods cannot use are failed candidates with the reason.
 
     Raises UserError when none can be used or, with strict=true, when one cannot.
     """
-    needed = relaxation is not None or needs_potential(screening)
+    needed = relaxation is not None or (screening is not None and screening.needs_potential)
     candidates = read_structures(
         [Path(name) for name in files],
         strict=config.strict,
@@ -46,14 +46,6 @@ def read_usable(
         candidates = [_if_relaxable(without_labels(candidate), relaxation) for candidate in candidates]
     refuse_unusable(candidates, strict=config.strict)
     return candidates
-
-
-def needs_potential(screening: object | None) -> bool:
-    """Whether these checks ask the potential anything."""
-    if not isinstance(screening, Screening):
-        return screening is not None
-    strain = "strain" in screening.checks and "potential" in screening.strain_methods
-    return strain or "uncertainty" in screening.checks
 
 
 def without_elements(candidate: Candidate, known: Collection[str], method: str) -> Candidate:

@@ -1,14 +1,13 @@
 """How many processes a run uses, how many threads a fit uses, and what workers hold."""
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
-from gendesign.structure.memory import remembers
+from gendesign.structure.generator import Generator
 
 PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 
@@ -18,6 +17,14 @@ def pool_of(config: DictConfig, potential: Potential) -> Pool:
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
     return Pool(count_of(config.workers))
+
+
+def shares_shards(generator: Generator, potential: Potential) -> bool:
+    """Whether workers do parts of one shard after the other, and not whole shards at once.
+
+    So it is where candidates of a shard compete, and on a GPU, which this process keeps to itself.
+    """
+    return potential.device.type != "cpu" or generator.competes
 
 
 def threads_of(threads: int | str | None) -> int:
@@ -32,12 +39,6 @@ def threads_of(threads: int | str | None) -> int:
 def set_threads(threads: int | str | None) -> None:
     """Let torch use as many threads in this process as `threads_of` says."""
     torch.set_num_threads(threads_of(threads))
-
-
-def competes(config: DictConfig) -> bool:
-    """Whether the candidates of a shard compete, so that shards are made one after the other."""
-    section = config.get("generator") or {}
-    return "_target_" in section and remembers(get_object(section._target_))
 
 
 def count_of(workers: int | str) -> int:

@@ -1,9 +1,11 @@
 """Judge candidates: what each one is by itself (`screen_each`), then what it is in its set (`screen_set`)."""
 
+import atexit
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from gendesign.errors import UserError
 from gendesign.screening.accessibility import accessibility
@@ -15,7 +17,9 @@ from gendesign.screening.energetics import (
     reference_strain,
     unmeasured,
 )
+from gendesign.screening.method import ScreeningContext, ScreeningSession
 from gendesign.screening.plausibility import failed_checks
+from gendesign.screening.references import known_molecules, reference_scores, table_rows
 from gendesign.screening.rings import rings
 from gendesign.screening.shape import ShapeCheck
 from gendesign.screening.uncertainty import uncertainty
@@ -31,7 +35,11 @@ from gendesign.screening.validity import (
     validity,
 )
 from gendesign.screening.workers import Failure, Workers
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.generator import PhaseReport, no_report
+from gendesign.structure.types import Candidate, TableRow, Verdict
+
+if TYPE_CHECKING:  # mace takes seconds to import
+    from gendesign.potential import Potential
 
 CHECKS = (
     "distances",
@@ -106,6 +114,25 @@ class Screening:
     def shape(self) -> ShapeCheck | None:
         """The comparison with the target's shape, None without one."""
         return None if self.shape_target is None else ShapeCheck(self.shape_target, self.shape_least)
+
+    @property
+    def needs_potential(self) -> bool:
+        """Whether a check evaluates the potential."""
+        strain = "strain" in self.checks and "potential" in self.strain_methods
+        return strain or "uncertainty" in self.checks
+
+    def open(self, context: ScreeningContext) -> "MoleculeScreening":
+        """The screening of one run (screening/method.py)."""
+        # One set of processes for all checks; beside a GPU all workers of the run are idle otherwise.
+        beside_gpu = context.potential.device.type != "cpu"
+        count = max(self.workers, context.spread.count) if beside_gpu else self.workers
+        return MoleculeScreening(
+            self,
+            context.potential,
+            Workers(count, self.time_limit),
+            known_molecules(context.generator),
+            {} if context.generator.own_references is not None else reference_scores(),
+        )
 
 
 DEFAULT = Screening()
@@ -255,3 +282,39 @@ def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[
         Verdict(index, f"strain_{method}", None, strain.energy, "kcal/mol", strain.reason),
         Verdict(index, f"rmsd_{method}", None, strain.rmsd, "Angstrom", strain.reason),
     ]
+
+
+@dataclass(frozen=True)
+class MoleculeScreening(ScreeningSession):
+    """The screening of one run of molecules: its processes, and what candidates are compared with.
+
+    reference: molecules that do not count as novel; scores: the references' own scores, by row of the table.
+    """
+
+    settings: Screening
+    potential: "Potential"
+    workers: Workers
+    reference: Reference | None
+    scores: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        atexit.register(self.workers.close)
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """See the function `screen_each`."""
+        return screen_each(candidates, potential=self.potential, settings=self.settings, workers=self.workers)
+
+    def screen_set(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
+    ) -> list[Verdict]:
+        """See the function `screen_set`."""
+        return screen_set(candidates, verdicts, settings=self.settings, reference=self.reference)
+
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
+        """Shares and medians, each with the references' own."""
+        return table_rows(verdicts, n, self.scores)
+
+    def close(self) -> None:
+        """Stop the processes of the checks."""
+        self.workers.close()
+        atexit.unregister(self.workers.close)

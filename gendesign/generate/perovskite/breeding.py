@@ -17,7 +17,7 @@ from gendesign.potential import Potential
 from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.generator import ALONE, ShardContext
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate
 
@@ -58,7 +58,7 @@ def breed(
     settings: Breeding,
     halving: Halving,
     seed: int,
-    memory: Memory = FORGETFUL,
+    context: ShardContext = ALONE,
 ) -> Iterator[Candidate]:
     """What halving left of the starts, relaxed further without pressure, then a child for every index.
 
@@ -67,8 +67,8 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    own = (found, potential, settling, "settling", 1.0, RELAXED, memory.spread)
-    known = memory.once("settling", partial(compare, *own))
+    own = (found, potential, settling, "settling", 1.0, RELAXED, context.spread)
+    known = context.get_or_make("settling", partial(compare, *own))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
@@ -76,9 +76,9 @@ def breed(
 
         def grown(known=known, few=few, stage=stage) -> list[Candidate]:
             made = _children(lowest(known)[:PARENTS], few, composition, settings, seed)
-            return _joined(known, made, potential, halving, settling, stage, memory.spread)
+            return _joined(known, made, potential, halving, settling, stage, context.spread)
 
-        older, known = known, memory.once(stage, grown)
+        older, known = known, context.get_or_make(stage, grown)
         yield from known[len(older) :]
 
 

@@ -19,12 +19,12 @@ from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
 from gendesign.potential.domain import CRYSTALS
 from gendesign.processes import SERIAL, Failure, Spread
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.generator import ALONE, Generator, ShardContext
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class Perovskite:
+class Perovskite(Generator):
     """Generator of relaxed candidates for one composition (Karimitari et al., JACS 146, 27392, 2024).
 
     cation: SMILES, MA, FA, Cs or a structure file; metal: Pb or Sn; halide: Cl, Br, I or a mixture such as I3Br;
@@ -65,7 +65,7 @@ class Perovskite:
     known_cell: Sequence[float] | None = None
     space_group: str | None = None
     name: str = "perovskite"
-    remembers: ClassVar[bool] = True
+    competes: ClassVar[bool] = True
     kind: ClassVar[str] = CRYSTALS
 
     def __post_init__(self) -> None:
@@ -146,15 +146,24 @@ class Perovskite:
         made by a spread."""
         return {"decomposition": self.precursors, "rivals": self.rivals}
 
-    def generate(self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL) -> Iterator[Candidate]:
+    @property
+    def required_elements(self) -> Sequence[str]:
+        """Symbols of the composition."""
+        return self.composition.elements
+
+    def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
+        """`generate` with the kept steps, the workers and the bar of the run."""
+        return self.generate(indices, seed=seed, context=context)
+
+    def generate(self, indices: Sequence[int], *, seed: int, context: ShardContext = ALONE) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure.
 
-        They come as they end. What `memory` holds of an earlier call, interrupted, is not made again.
+        They come as they end. What `context` holds of an earlier call, interrupted, is not made again.
         """
         starts = self.breeding.starts(len(indices))
-        left = memory.once("starts", lambda: self.built(indices[:starts], seed, memory.spread))
+        left = context.get_or_make("starts", lambda: self.built(indices[:starts], seed, context.spread))
         yield from (candidate for candidate in left if candidate.failure is not None)
-        for found in halve(left, self.potential, self.halving, memory):
+        for found in halve(left, self.potential, self.halving, context):
             before = {candidate.index for candidate in left if candidate.failure is None}
             yield from (c for c in found if c.failure is not None and c.index in before)
             left = found
@@ -162,7 +171,7 @@ class Perovskite:
         if starts == len(indices):
             yield from left
         else:
-            own = (self.composition, self.breeding, self.halving, seed, memory)
+            own = (self.composition, self.breeding, self.halving, seed, context)
             for candidate in breed(left, indices[starts:], self.potential, *own):
                 yield replace(candidate, generator=self.name)
 
