@@ -156,6 +156,7 @@ def _with_screening(stages: Stages, method: ScreeningMethod, context: ScreeningC
         screen_set=session.screen_set,
         summarise=session.summarise,
         files=files,
+        headlines=session.headlines,
         close=session.close,
     )
 

@@ -48,7 +48,8 @@ def with_conditions(stages: Stages) -> Stages:
         return [*(summarise(verdicts, n) if summarise else ()), met_by(verdicts, conditions, n), *rows]
 
     about = stages.about | {"conditions": [condition.name for condition in conditions]}
-    return replace(stages, screen=judge, summarise=table if summarise else None, about=about)
+    headlines = (*stages.headlines, MET, *(condition.title for condition in conditions)) if summarise else ()
+    return replace(stages, screen=judge, summarise=table if summarise else None, about=about, headlines=headlines)
 
 
 def met_by(verdicts: Sequence[Verdict], conditions: Sequence[Condition], n: int) -> TableRow:

@@ -24,7 +24,7 @@ LIBRARIES = ("torch", "mace-torch", "torch-sim-atomistic", "ase", "rdkit", "pose
 
 
 def rebuild(stages: Stages, folder: Folder, total: int, phase: PhaseReport = no_report) -> dict[str, Any]:
-    """Merge the finished shards; returns the content of summary.json, with `timings` and `remarks` beside it."""
+    """Merge the finished shards; returns summary.json's content, and what else the terminal shows."""
     finished = [number for number in range(total) if folder.finished(number)]
     frames = [folder.shard(number) / CANDIDATES for number in finished]
     verdicts_of = [read_verdicts(folder.shard(number) / VERDICTS) for number in finished]
@@ -56,7 +56,17 @@ def rebuild(stages: Stages, folder: Folder, total: int, phase: PhaseReport = no_
         folder.replace(name, lambda path, text=text: path.write_text(text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
     remarks = stages.remarks(candidates, verdicts) if stages.remarks else []
-    return {**summary, "timings": timings, "remarks": remarks}
+    shown = {"asked": asked(folder.identity, stages, len(candidates)), "headlines": stages.headlines}
+    return {**summary, "timings": timings, "remarks": remarks, **shown}
+
+
+def asked(identity: dict[str, Any], stages: Stages, n: int) -> str:
+    """What the run was asked for, in one line for the terminal."""
+    verb, model = identity.get("verb", "run"), stages.about.get("model", {}).get("name")
+    source = f"{n} structures" if verb in ("relax", "screen") else f"{n} candidates of {stages.generator.name}"
+    seed = identity.get("settings", {}).get("seed")
+    details = [f"potential {model}" if model else "", "" if seed is None else f"seed {seed}"]
+    return ", ".join(filter(None, [f"{verb}: {source}", *details]))
 
 
 def may_hold_molecules(candidates: Sequence[Candidate]) -> bool:

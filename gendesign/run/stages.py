@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, Protocol
 from gendesign.structure.generator import Generator, PhaseReport
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
-Row = TableRow
 GENERATE, RELAX, SCREEN = "generate", "relax", "screen"
 
 
@@ -53,6 +52,7 @@ class Stages:
     files: further files at the top of the results folder, texts by name.
     remarks: lines for the terminal below the table.
     about: goes into summary.json.
+    headlines: names of the rows that a short table shows.
     close: ends processes that the screening has started.
     """
 
@@ -64,6 +64,7 @@ class Stages:
     files: Callable[[Sequence[Candidate], Sequence[Verdict]], dict[str, str]] | None = None
     remarks: Callable[[Sequence[Candidate], Sequence[Verdict]], list[str]] | None = None
     about: dict[str, Any] = field(default_factory=dict)
+    headlines: Sequence[str] = ()
     close: Callable[[], None] | None = None
 
     @property

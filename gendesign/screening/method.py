@@ -59,6 +59,11 @@ class ScreeningSession(ABC):
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """Rows of the run's table from the verdicts on `n` attempts."""
 
+    @property
+    def headlines(self) -> Sequence[str]:
+        """Names of the few rows that the terminal shows, in any order; empty: the first ones."""
+        return ()
+
     def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
         """Further files at the top of the results folder: texts by name."""
         return {}

@@ -206,6 +206,13 @@ class PerovskiteScreening:
         return [Verdict(candidate.index, check, None, values[check], unit) for check, unit in MEASURES.items()]
 
 
+HEADLINES = (
+    "relaxed to the end",
+    ENDED[STOPPED],
+    "valid",
+    "unique",
+    *(f"best: {check.replace('_', ' ')}" for check in ("energy_per_formula", "space_group", *COMPARED.values())),
+)
 COMPARISON_PHASES = {"decomposition": "precursors", "rivals": "competing phases"}
 
 
@@ -238,6 +245,11 @@ class PerovskiteSession(ScreeningSession):
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """See PerovskiteScreening."""
         return self.settings.summarise(verdicts, n)
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """How the candidates ended, and the energies and the symmetry of the best."""
+        return HEADLINES
 
     def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
         """See PerovskiteScreening."""

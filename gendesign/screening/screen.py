@@ -55,6 +55,7 @@ CHECKS = (
     "novelty",
     "diversity",
 )
+HEADLINES = ("valid", "PoseBusters", "unique among valid", "novel among valid", "diversity")
 POSEBUSTERS = ("mol", "mol_fast")
 
 
@@ -313,6 +314,13 @@ class MoleculeScreening(ScreeningSession):
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """Shares and medians, each with the references' own."""
         return table_rows(verdicts, n, self.scores)
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """Validity, novelty, diversity, and the strain under a method that did not make the molecules."""
+        independent = [method for method in self.settings.strain_methods if method != "potential"]
+        method = next(iter(independent), "potential")
+        return (*HEADLINES, f"median strain {method}")
 
     def close(self) -> None:
         """Stop the processes of the checks."""
