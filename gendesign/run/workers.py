@@ -1,4 +1,4 @@
-"""How many processes a run uses, how many threads a fit uses, and what workers hold."""
+"""Numbers of worker processes and of threads, and which work the workers of a run share."""
 
 import torch
 from omegaconf import DictConfig
@@ -13,7 +13,7 @@ PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  
 
 
 def pool_of(config: DictConfig, potential: Potential) -> Pool:
-    """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
+    """The run's worker processes. On a CPU they inherit model and generator; a GPU is used by this process alone."""
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
     return Pool(count_of(config.workers))
@@ -28,7 +28,7 @@ def shares_shards(generator: Generator, potential: Potential) -> bool:
 
 
 def threads_of(threads: int | str | None) -> int:
-    """Torch threads that are asked for: a number, or `auto` for the cores that are there for us."""
+    """Number of torch threads; `auto` means the cores that this process may use. Raises UserError."""
     if str(threads) == "auto":
         return available_cores()
     if not str(threads).isdecimal() or int(threads) < 1:
@@ -37,14 +37,14 @@ def threads_of(threads: int | str | None) -> int:
 
 
 def set_threads(threads: int | str | None) -> None:
-    """Let torch use as many threads in this process as `threads_of` says."""
+    """Let torch use `threads_of(threads)` threads in this process."""
     torch.set_num_threads(threads_of(threads))
 
 
 def count_of(workers: int | str) -> int:
-    """Worker processes that are asked for: a number, or `auto` for the cores that are there for us."""
+    """Number of worker processes; `auto` means the cores that this process may use. Raises UserError."""
     if str(workers) == "auto":
         return available_cores()
     if not str(workers).isdecimal():
-        raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
+        raise UserError(f"workers={workers}: give auto, or a number; 0 does everything in one process")
     return int(workers)

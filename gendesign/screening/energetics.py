@@ -18,11 +18,11 @@ from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
-NOT_MEASURED = "not measured: "  # begins the reason of a check that had no chance to be passed or failed
+NOT_MEASURED = "not measured: "  # begins the reason of a check that could not be made
 STRAIN_METHODS = ("potential", "gfn2", "pm6")
 MAX_STEP = 0.15  # Angstrom
 BATCH = 64  # molecules evaluated at once
-LARGE = 64  # atoms; molecules that are larger relax by themselves, so that time runs out for one alone
+LARGE = 64  # atoms; larger molecules relax one at a time, so that none uses the time of others
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class Strain:
 
 
 def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: int = 200) -> Strain:
-    """Relax a neutral molecule under `gfn2` (GFN2-xTB) or `pm6` to `fmax` (eV/Angstrom) and measure the way.
+    """Relax a neutral molecule under `gfn2` (GFN2-xTB) or `pm6` to `fmax` (eV/Angstrom) and measure what changed.
 
-    A relaxation that does not converge or changes the bond graph gives its numbers and a reason.
+    A relaxation that does not converge, or changes the bond graph, has its numbers and a reason.
     """
     from gendesign.potential.reference import gfn2_calculator, pm6_calculator
 
@@ -81,11 +81,11 @@ def potential_strain(
 ) -> list[Strain]:
     """`reference_strain` under the potential, small candidates together; they must be valid molecules.
 
-    `time_limit` in seconds for each candidate; candidates that relax together share what they have.
+    time_limit: seconds for each candidate; candidates that relax together share their time.
     """
     small = [i for i, c in enumerate(candidates) if len(c.atoms) <= LARGE]
     groups = [small, *([i] for i in range(len(candidates)) if len(candidates[i].atoms) > LARGE)]
-    found: dict[int, Strain] = {}
+    by_position: dict[int, Strain] = {}
     for group in filter(None, groups):
         members = [candidates[i] for i in group]
         try:
@@ -94,12 +94,12 @@ def potential_strain(
             )
         except _OutOfTime:
             strains = [unmeasured(late(time_limit))] * len(group)
-        found |= dict(zip(group, strains, strict=True))
-    return [found[i] for i in range(len(candidates))]
+        by_position |= dict(zip(group, strains, strict=True))
+    return [by_position[i] for i in range(len(candidates))]
 
 
 def unmeasured(failure: Failure) -> Strain:
-    """No strain: what ran out of time was not measured, all else failed."""
+    """No strain, because time ran out or the process failed."""
     return Strain(None, None, NOT_MEASURED + failure.reason if failure.timed_out else failure.reason)
 
 
@@ -107,7 +107,7 @@ def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, m
     from gendesign.relaxation import Relaxation, relax
 
     known = [c for c in candidates if set(c.atoms.symbols) <= set(potential.elements)]
-    found: dict[int, Strain] = {}
+    by_id: dict[int, Strain] = {}
     if known:
         plain = [Candidate(Atoms(c.atoms.numbers, c.atoms.positions), i) for i, c in enumerate(known)]
         start: list[float] = []
@@ -116,12 +116,12 @@ def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, m
         ends = relax(plain, potential, Relaxation(fmax=fmax, max_steps=max_steps))
         for candidate, before, energy, after in zip(known, plain, start, ends, strict=True):
             if after.failure is not None:
-                found[id(candidate)] = Strain(None, None, f"relaxation failed: {after.failure}")
+                by_id[id(candidate)] = Strain(None, None, f"relaxation failed: {after.failure}")
             else:
                 end, converged = float(after.info["energy"]), bool(after.info["converged"])
-                found[id(candidate)] = measure(before.atoms, after.atoms, energy, end, converged, max_steps)
+                by_id[id(candidate)] = measure(before.atoms, after.atoms, energy, end, converged, max_steps)
     missing = Strain(None, None, f"elements unknown to the potential, which knows {' '.join(potential.elements)}")
-    return [found.get(id(candidate), missing) for candidate in candidates]
+    return [by_id.get(id(candidate), missing) for candidate in candidates]
 
 
 def measure(before: Atoms, after: Atoms, start: float, end: float, converged: bool, max_steps: int) -> Strain:

@@ -1,4 +1,4 @@
-"""Judge candidates: what each one is by itself (`screen_each`), then what it is in its set (`screen_set`)."""
+"""Checks of candidates: of each one by itself (`screen_each`), then of all of them together (`screen_set`)."""
 
 import atexit
 import math
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from gendesign.errors import UserError
 from gendesign.screening.accessibility import accessibility
@@ -35,6 +37,7 @@ from gendesign.screening.validity import (
     validity,
 )
 from gendesign.screening.workers import Failure, Workers
+from gendesign.structure.bonds import Perceived
 from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
@@ -142,11 +145,11 @@ DEFAULT = Screening()
 def screen(
     candidates: Sequence[Candidate],
     *,
-    potential=None,
+    potential: "Potential | None" = None,
     settings: Screening = DEFAULT,
     reference: Reference | None = None,
 ) -> list[Verdict]:
-    """All checks of `settings` on all candidates; any number of verdicts each, and never an exception for a bad one."""
+    """All checks of `settings` on all candidates: any number of verdicts each, never an exception for a bad one."""
     verdicts = screen_each(candidates, potential=potential, settings=settings)
     return verdicts + screen_set(candidates, verdicts, settings=settings, reference=reference)
 
@@ -154,31 +157,31 @@ def screen(
 def screen_each(
     candidates: Sequence[Candidate],
     *,
-    potential=None,
+    potential: "Potential | None" = None,
     settings: Screening = DEFAULT,
     workers: Workers | None = None,
 ) -> list[Verdict]:
     """The checks that need one candidate only, in the order of the candidates.
 
-    `workers` lets several calls share their processes; without it they are started and stopped here. Strain under the
-    potential needs `potential`. Periodic candidates get the generic checks; molecular ones pass None there.
+    workers: processes that several calls share; without them they are started and stopped here. potential: needed for
+    strain under the potential. Checks of molecules have `passed` None for periodic candidates.
     """
     if workers is None:
-        with Workers(settings.workers, settings.time_limit) as own:
-            return screen_each(candidates, potential=potential, settings=settings, workers=own)
+        with Workers(settings.workers, settings.time_limit) as started:
+            return screen_each(candidates, potential=potential, settings=settings, workers=started)
     perceived = [None if is_periodic(c) else perceive_candidate(c, settings.zwitterions) for c in candidates]
     slow = _slow_checks(candidates, perceived, potential, settings, workers)
-    unsure = {}
+    deviations: dict[int, list[Verdict]] = {}
     if "uncertainty" in settings.checks:
         limits = settings.energy_deviation, settings.atom_deviation
-        unsure = uncertainty(candidates, potential, settings.uncertainty, *limits)
-    verdicts = []
-    for i, (candidate, found) in enumerate(zip(candidates, perceived, strict=True)):
+        deviations = uncertainty(candidates, potential, settings.uncertainty, *limits)
+    verdicts: list[Verdict] = []
+    for i, (candidate, molecule) in enumerate(zip(candidates, perceived, strict=True)):
         if "distances" in settings.checks:
             verdicts += distances(candidate)
         if "convergence" in settings.checks:
             verdicts += convergence(candidate)
-        verdicts += _molecular(candidate, found, settings) + slow[i] + unsure.get(i, [])
+        verdicts += _molecular(candidate, molecule, settings) + slow[i] + deviations.get(i, [])
         if settings.shape is not None:
             verdicts += settings.shape([candidate])
     return verdicts
@@ -192,10 +195,10 @@ def screen_set(
     reference: Reference | None = None,
 ) -> list[Verdict]:
     """Uniqueness, novelty and diversity of all candidates together, from the SMILES among their `verdicts`."""
-    found = {(v.candidate, v.check): v.value for v in verdicts if v.check in ("smiles", "smiles_stereo")}
+    texts = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, str)}
     indices = [candidate.index for candidate in candidates]
-    keys = {i: found.get((i, "smiles")) for i in indices}
-    stereo = {i: found.get((i, "smiles_stereo")) for i in indices}
+    keys = {i: texts.get((i, "smiles")) for i in indices}
+    stereo = {i: texts.get((i, "smiles_stereo")) for i in indices}
     out = []
     if "uniqueness" in settings.checks:
         out += uniqueness(keys)
@@ -207,29 +210,35 @@ def screen_set(
     return [replace(v, reason=PERIODIC) if v.reason == INVALID and v.candidate in periodic else v for v in out]
 
 
-def _molecular(candidate: Candidate, found, settings: Screening) -> list[Verdict]:
-    """The quick checks of molecules."""
-    if found is None:
+def _molecular(candidate: Candidate, molecule: Perceived | None, settings: Screening) -> list[Verdict]:
+    """The quick checks of molecules; `molecule` is None for periodic candidates."""
+    if molecule is None:
         pairs = (("stability", "edm_molecule"), ("validity", "valid"))
         names = [name for check, name in pairs if check in settings.checks]
         formula = Verdict(candidate.index, "formula", None, candidate.atoms.get_chemical_formula("hill"))
         return [formula, *(Verdict(candidate.index, name, None, reason=PERIODIC) for name in names)]
-    out = identity(candidate, found)
+    out = identity(candidate, molecule)
     if "stability" in settings.checks:
         out += stability(candidate)
     if "validity" in settings.checks:
-        out += validity(candidate, found)
+        out += validity(candidate, molecule)
     if "rings" in settings.checks:
-        out += rings(candidate, found)
+        out += rings(candidate, molecule)
     if "accessibility" in settings.checks:
-        out += accessibility(candidate, found)
+        out += accessibility(candidate, molecule)
     return out
 
 
-def _slow_checks(candidates, perceived, potential, settings: Screening, workers: Workers) -> list[list[Verdict]]:
-    """PoseBusters and strain: molecules go to the workers, all others get the reason why not."""
+def _slow_checks(
+    candidates: Sequence[Candidate],
+    perceived: Sequence[Perceived | None],
+    potential: "Potential | None",
+    settings: Screening,
+    workers: Workers,
+) -> list[list[Verdict]]:
+    """PoseBusters and strain: of valid molecules by the workers; all others get the reason why not."""
     out: list[list[Verdict]] = [[] for _ in candidates]
-    good = [i for i, found in enumerate(perceived) if found is not None and found.mol is not None]
+    good = [i for i, molecule in enumerate(perceived) if molecule is not None and molecule.mol is not None]
     tasks, places = [], []
     for i in good:
         atoms = candidates[i].atoms
@@ -262,9 +271,9 @@ def _methods(settings: Screening) -> tuple[str, ...]:
     return settings.strain_methods if "strain" in settings.checks else ()
 
 
-def _bare(atoms):
-    """Without calculator and info, which need not survive the way to another process."""
-    return type(atoms)(atoms.numbers, atoms.positions)
+def _bare(atoms: Atoms) -> Atoms:
+    """Without calculator and info, which other processes do not need."""
+    return Atoms(atoms.numbers, atoms.positions)
 
 
 def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, reason: str) -> Verdict:

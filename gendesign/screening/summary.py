@@ -1,7 +1,7 @@
-"""The table of a run: counts per attempt, nothing discarded."""
+"""The table of a run of molecules: counts per attempt, without discarding any."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,9 +37,9 @@ class Row(NamedTuple):
 def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     """Rows for `n` attempts; checks that did not run are left out.
 
-    Valid, PoseBusters and EDM count per attempt, failed attempts among them, but not structures to which a check does
-    not apply (periodic ones) or that it ran out of time for; unique, novel and medians count per valid molecule. A
-    strain that a method failed to measure counts as infinite in its median, so that failures cannot flatter it.
+    Valid, PoseBusters and EDM count per attempt, also failed ones, without structures to which a check does not apply
+    (periodic ones) or for which time ran out. Unique, novel and medians count per valid molecule. A strain that a
+    method failed to measure is infinite in its median, so that failures do not improve it.
     """
     table: dict[str, dict[int, Verdict]] = {}
     for verdict in verdicts:
@@ -48,15 +48,15 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     rows = []
     for check, name in PER_ATTEMPT.items():
         if check in table:
-            found = list(table[check].values())
-            left_out = [v for v in found if v.passed is None]
-            passed = sum(v.passed is True for v in found)
+            of_check = list(table[check].values())
+            left_out = [v for v in of_check if v.passed is None]
+            passed = sum(v.passed is True for v in of_check)
             rows.append(_share(name, passed, n - len(left_out), omission(left_out, n)))
     if "edm_molecule" in table:
-        found = [v for v in table["edm_molecule"].values() if v.passed is None]
-        total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(found)
+        left_out = [v for v in table["edm_molecule"].values() if v.passed is None]
+        total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(left_out)
         rows.insert(
-            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(found, n))
+            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(left_out, n))
         )
     for check, name in PER_VALID.items():
         judged = [table[check][i].passed for i in valid if i in table.get(check, {})]
@@ -70,7 +70,7 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
 
 
 def omission(verdicts: Sequence[Verdict], n: int) -> str:
-    """Why these verdicts of a check, of `n` attempts, count neither as passed nor as failed; nothing for none."""
+    """Why these verdicts of a check, of `n` attempts, count neither as passed nor as failed; empty without verdicts."""
     parts = []
     for reason, count in sorted(Counter(verdict.reason for verdict in verdicts).items()):
         of, one = f"{count} of {n} structures", count == 1
@@ -95,7 +95,7 @@ def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Ro
     return rows
 
 
-def elements(formulas) -> list[Row]:
+def elements(formulas: Iterable[Verdict]) -> list[Row]:
     """Share of each element among the heavy atoms of all candidates that have atoms, valid or not."""
     counts: dict[str, int] = {}
     for verdict in formulas:
@@ -108,10 +108,10 @@ def elements(formulas) -> list[Row]:
 
 
 def _strain(table: dict[str, dict[int, Verdict]], valid: list[int], method: str) -> list[Row]:
-    found = [table[f"strain_{method}"][i] for i in valid if i in table.get(f"strain_{method}", {})]
-    left_out = [v for v in found if v.reason.startswith(NOT_MEASURED)]
-    strains = [v for v in found if not v.reason.startswith(NOT_MEASURED)]
-    reason = omission(left_out, len(found))
+    of_method = [table[f"strain_{method}"][i] for i in valid if i in table.get(f"strain_{method}", {})]
+    left_out = [v for v in of_method if v.reason.startswith(NOT_MEASURED)]
+    strains = [v for v in of_method if not v.reason.startswith(NOT_MEASURED)]
+    reason = omission(left_out, len(of_method))
     if all(v.value is None for v in strains) and not left_out:
         return []
     rmsd = [table[f"rmsd_{method}"][v.candidate].value for v in strains]

@@ -1,4 +1,4 @@
-"""How sure the potential is of a candidate, by its last-layer rigidity (potential/rigidity.py)."""
+"""The uncertainty of the potential for a candidate, by its last-layer rigidity (potential/rigidity.py)."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ def uncertainty(
 ) -> dict[int, list[Verdict]]:
     """`uncertainty`: standard deviation of the energy per atom; `uncertainty_atom`: the largest of an atom's energy.
 
-    By place in `candidates`; passed when at most the limits, by default the stored quantiles of held-out structures.
-    Nothing at all without a potential, or for one that has no stored rigidity.
+    Returns verdicts by position in `candidates`. A candidate passes up to the limits, by default the stored quantiles
+    of held-out structures. Empty without a potential, or for one without a stored rigidity.
     """
     if potential is None:
         return {}
@@ -36,15 +36,15 @@ def uncertainty(
               rigidity.thresholds.get("atom") if atom_limit is None else atom_limit]  # fmt: skip
     if None in limits:
         raise UserError("the potential's rigidity is not calibrated; calibrate it, or set both limits of the check")
-    found: dict[int, tuple[float, float]] = {}
-    why = {i: _unfit(candidate, potential) for i, candidate in enumerate(candidates)}
-    for group in _groups([i for i, reason in why.items() if not reason], candidates):
-        found |= zip(group, _deviations(rigidity, [candidates[i].atoms for i in group]), strict=True)
+    deviations: dict[int, tuple[float, float]] = {}
+    reasons = {i: _unfit(candidate, potential) for i, candidate in enumerate(candidates)}
+    for group in _groups([i for i, reason in reasons.items() if not reason], candidates):
+        deviations |= zip(group, _deviations(rigidity, [candidates[i].atoms for i in group]), strict=True)
     return {
         i: [
             Verdict(candidate.index, check, value <= limit, value, unit)
-            if (value := found.get(i, (None, None))[k]) is not None
-            else Verdict(candidate.index, check, False, reason=why[i])
+            if (value := deviations.get(i, (None, None))[k]) is not None
+            else Verdict(candidate.index, check, False, reason=reasons[i])
             for k, (check, unit, limit) in enumerate(zip(CHECKS, UNITS, limits, strict=True))
         ]
         for i, candidate in enumerate(candidates)
@@ -74,7 +74,7 @@ def _unfit(candidate: Candidate, potential) -> str:
 
 
 def _groups(places: Sequence[int], candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Places of equal periodicity, at most MAX_ATOMS together unless one alone has more."""
+    """Positions of structures of equal periodicity, at most MAX_ATOMS together unless one alone has more."""
     groups: list[list[int]] = []
     sizes: dict[tuple, int] = {}
     current: dict[tuple, list[int]] = {}
