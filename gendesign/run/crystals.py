@@ -126,7 +126,10 @@ def status(candidate: Candidate) -> str:
     """In a word how the relaxation ended."""
     if candidate.failure is not None:
         return "failed"
-    return {True: "converged", False: "not converged"}.get(candidate.info.get("converged"), "not relaxed")
+    converged = candidate.info.get("converged")
+    if converged is None:
+        return "not relaxed"
+    return "converged" if converged else "not converged"
 
 
 def overlap(candidate: Candidate) -> str:
@@ -158,9 +161,9 @@ def rows(candidate: Candidate) -> list[tuple[str, str, str, str]]:
         if q.key in change:
             percent = q.change == PERCENT
             text = _text(change[q.key], 2 if percent else q.decimals, "+") + (" %" if percent else "")
-        out.append((f"{q.name} ({q.unit})", *texts, text))
-    groups = [candidate.info.get(BEFORE + "space_group", ""), candidate.info.get("space_group", "")]
-    return [*out, ("space group", *groups, "")] if any(groups) else out
+        out.append((f"{q.name} ({q.unit})", texts[0], texts[1], text))
+    groups = [str(candidate.info.get(key, "")) for key in (BEFORE + "space_group", "space_group")]
+    return [*out, ("space group", groups[0], groups[1], "")] if any(groups) else out
 
 
 def _text(value: float, decimals: int, sign: str = "") -> str:
@@ -207,9 +210,10 @@ def terminal(candidates: Sequence[Candidate], verdicts: Sequence[Verdict] = (), 
     if len(crystals) <= FEW:
         for candidate in crystals:
             heading = (f"{title(candidate)}: {status(candidate)}", "before", "after", "change")
-            lines += ["", *_aligned([heading, *rows(candidate)], left=1)]
+            table: list[Sequence[str]] = [heading, *rows(candidate)]
+            lines += ["", *_columns(table, left=1)]
     elif len(crystals) <= MANY:
-        lines += ["", *_aligned([HEADINGS, *map(line, crystals)], left=3)]
+        lines += ["", *_columns([HEADINGS, *map(line, crystals)], left=3)]
     remarks = [f"{title(c)}: {text}" for c in crystals if (text := remark(c))]
     lines += remarks[:MANY]
     if len(remarks) > MANY:
@@ -217,7 +221,7 @@ def terminal(candidates: Sequence[Candidate], verdicts: Sequence[Verdict] = (), 
     return [*lines, *filter(None, [means if crystals else ""]), *([""] if crystals else [])]
 
 
-def _aligned(table: Sequence[Sequence[str]], left: int) -> list[str]:
+def _columns(table: Sequence[Sequence[str]], left: int) -> list[str]:
     """Columns of equal width, the first `left` of them left-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     sides = ["<" if i < left else ">" for i in range(len(widths))]

@@ -81,7 +81,7 @@ def say(warnings: Sequence[str]) -> None:
 
 
 def _mode(config: DictConfig) -> str:
-    return config.get("outside_domain", REFUSE)
+    return str(config.get("outside_domain", REFUSE))
 
 
 def _relaxes_cells(config: DictConfig) -> bool:

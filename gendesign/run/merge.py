@@ -4,6 +4,8 @@ import importlib.metadata
 import json
 import platform
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gendesign import __version__
@@ -53,7 +55,7 @@ def rebuild(stages: Stages, folder: Folder, total: int, phase: PhaseReport = no_
     folder.replace(TIMINGS, lambda path: path.write_text(to_json(timings)))
     folder.replace(REPORT, lambda path: write_report(path, summary, candidates, verdicts, timings))
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
-        folder.replace(name, lambda path, text=text: path.write_text(text))
+        folder.replace(name, partial(_write_text, text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
     remarks = stages.remarks(candidates, verdicts) if stages.remarks else []
     shown = {"asked": asked(folder.identity, stages, len(candidates)), "headlines": stages.headlines}
@@ -67,6 +69,10 @@ def asked(identity: dict[str, Any], stages: Stages, n: int) -> str:
     seed = identity.get("settings", {}).get("seed")
     details = [f"potential {model}" if model else "", "" if seed is None else f"seed {seed}"]
     return ", ".join(filter(None, [f"{verb}: {source}", *details]))
+
+
+def _write_text(text: str, path: Path) -> None:
+    path.write_text(text)
 
 
 def may_hold_molecules(candidates: Sequence[Candidate]) -> bool:

@@ -105,7 +105,7 @@ class _Board:
             self.progress.phase(*message)
         else:
             counts = self.counts.setdefault(number, Counter())
-            counts[message.stage] += message.count
+            counts[message.stage] += message.candidates
             self.progress.stage(*message)
 
     def again(self, number: int) -> None:

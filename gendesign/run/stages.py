@@ -14,7 +14,7 @@ class Advance(NamedTuple):
     """So many more candidates are done with a stage."""
 
     stage: str
-    count: int
+    candidates: int
 
 
 class Phase(NamedTuple):

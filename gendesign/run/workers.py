@@ -27,7 +27,7 @@ def shares_shards(generator: Generator, potential: Potential) -> bool:
     return potential.device.type != "cpu" or generator.competes
 
 
-def threads_of(threads: int | str | None) -> int:
+def threads_of(threads: int | str) -> int:
     """Number of torch threads; `auto` means the cores that this process may use. Raises UserError."""
     if str(threads) == "auto":
         return available_cores()
@@ -36,7 +36,7 @@ def threads_of(threads: int | str | None) -> int:
     return int(threads)
 
 
-def set_threads(threads: int | str | None) -> None:
+def set_threads(threads: int | str) -> None:
     """Let torch use `threads_of(threads)` threads in this process."""
     torch.set_num_threads(threads_of(threads))
 

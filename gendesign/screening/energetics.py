@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ase import Atoms, units
@@ -16,6 +16,10 @@ from gendesign.screening.workers import Failure, late
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
+
+if TYPE_CHECKING:  # mace takes seconds to import
+    from gendesign.potential import Potential
+    from gendesign.potential.faces import TorchSimModel
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
 NOT_MEASURED = "not measured: "  # begins the reason of a check that could not be made
@@ -66,8 +70,8 @@ class _Timed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.potential, name)
 
-    def as_torchsim(self, *, stress: bool = False):
-        model = self.potential.as_torchsim(stress=stress)
+    def as_torchsim(self, *, stress: bool = False) -> "TorchSimModel":
+        model: TorchSimModel = self.potential.as_torchsim(stress=stress)
         model.register_forward_pre_hook(self._look)
         return model
 
@@ -77,7 +81,11 @@ class _Timed:
 
 
 def potential_strain(
-    candidates: Sequence[Candidate], potential, fmax: float, max_steps: int, time_limit: float = math.inf
+    candidates: Sequence[Candidate],
+    potential: "Potential",
+    fmax: float,
+    max_steps: int,
+    time_limit: float = math.inf,
 ) -> list[Strain]:
     """`reference_strain` under the potential, small candidates together; they must be valid molecules.
 
@@ -103,7 +111,9 @@ def unmeasured(failure: Failure) -> Strain:
     return Strain(None, None, NOT_MEASURED + failure.reason if failure.timed_out else failure.reason)
 
 
-def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:
+def _strains_together(
+    candidates: Sequence[Candidate], potential: "Potential | _Timed", fmax: float, max_steps: int
+) -> list[Strain]:
     from gendesign.relaxation import Relaxation, relax
 
     known = [c for c in candidates if set(c.atoms.symbols) <= set(potential.elements)]

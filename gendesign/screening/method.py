@@ -39,7 +39,8 @@ class ScreeningContext:
         if key not in known:
             known[key] = compute()
             write_atomically(path, json.dumps(known, indent=2, ensure_ascii=False) + "\n")
-        return known[key]
+        number: float | None = known[key]
+        return number
 
 
 class ScreeningSession(ABC):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ase import Atoms
 
 from gendesign.errors import UserError
+from gendesign.processes.spread import Task
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
     NOT_MEASURED,
@@ -239,7 +240,8 @@ def _slow_checks(
     """PoseBusters and strain: of valid molecules by the workers; all others get the reason why not."""
     out: list[list[Verdict]] = [[] for _ in candidates]
     good = [i for i, molecule in enumerate(perceived) if molecule is not None and molecule.mol is not None]
-    tasks, places = [], []
+    tasks: list[Task] = []
+    places: list[tuple[int, str]] = []
     for i in good:
         atoms = candidates[i].atoms
         if "posebusters" in settings.checks:
@@ -259,7 +261,8 @@ def _slow_checks(
             strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps, limit)
         answers |= {(i, "potential"): strain for i, strain in zip(good, strains, strict=True)}
     for i, candidate in enumerate(candidates):
-        reason = PERIODIC if perceived[i] is None else f"not valid: {perceived[i].reason}"
+        molecule = perceived[i]
+        reason = PERIODIC if molecule is None else f"not valid: {molecule.reason}"
         if "posebusters" in settings.checks:
             out[i].append(_posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
         for method in _methods(settings):

@@ -54,14 +54,14 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
             rows.append(_share(name, passed, n - len(left_out), omission(left_out, n)))
     if "edm_molecule" in table:
         left_out = [v for v in table["edm_molecule"].values() if v.passed is None]
-        total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(left_out)
+        total, judged = sum(_numbers(table.get("edm_atoms", {}).values())), n - len(left_out)
         rows.insert(
             0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(left_out, n))
         )
     for check, name in PER_VALID.items():
-        judged = [table[check][i].passed for i in valid if i in table.get(check, {})]
-        if any(passed is not None for passed in judged):
-            rows.append(_share(f"{name} among valid", sum(passed is True for passed in judged), len(judged)))
+        answers = [table[check][i].passed for i in valid if i in table.get(check, {})]
+        if any(answer is not None for answer in answers):
+            rows.append(_share(f"{name} among valid", sum(answer is True for answer in answers), len(answers)))
     for method in STRAIN_METHODS:
         rows += _strain(table, valid, method)
     if valid:
@@ -84,9 +84,9 @@ def omission(verdicts: Sequence[Verdict], n: int) -> str:
 def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Row]:
     rows = []
     if "sa_score" in table:
-        rows.append(_median("synthetic accessibility", "", [table["sa_score"][i].value for i in valid]))
+        rows.append(_median("synthetic accessibility", "", _or_none(table["sa_score"][i] for i in valid)))
     if "diversity" in table:
-        rows.append(_mean("diversity", [v.value for v in table["diversity"].values() if v.value is not None]))
+        rows.append(_mean("diversity", _numbers(table["diversity"].values())))
     if "ring_sizes" in table:
         sizes = [int(size) for i in valid for size in str(table["ring_sizes"][i].value or "").split()]
         rows.append(_share("three- and four-membered among rings", sum(size <= 4 for size in sizes), len(sizes)))
@@ -100,7 +100,7 @@ def elements(formulas: Iterable[Verdict]) -> list[Row]:
     counts: dict[str, int] = {}
     for verdict in formulas:
         if verdict.value:
-            for symbol, count in Formula(verdict.value).count().items():
+            for symbol, count in Formula(str(verdict.value)).count().items():
                 counts[symbol] = counts.get(symbol, 0) + count
     counts.pop("H", None)
     total = sum(counts.values())
@@ -114,13 +114,23 @@ def _strain(table: dict[str, dict[int, Verdict]], valid: list[int], method: str)
     reason = omission(left_out, len(of_method))
     if all(v.value is None for v in strains) and not left_out:
         return []
-    rmsd = [table[f"rmsd_{method}"][v.candidate].value for v in strains]
+    rmsd = _or_none(table[f"rmsd_{method}"][v.candidate] for v in strains)
     rows = [
-        _median(f"median strain {method}", "kcal/mol", [v.value for v in strains]),
+        _median(f"median strain {method}", "kcal/mol", _or_none(strains)),
         _median(f"median RMSD {method}", "Angstrom", rmsd),
         _share(f"relaxed to its own minimum {method}", sum(not v.reason for v in strains), len(strains)),
     ]
     return [row._replace(reason=reason) for row in rows]
+
+
+def _numbers(verdicts: Iterable[Verdict]) -> list[float]:
+    """The values that are numbers."""
+    return [float(v.value) for v in verdicts if isinstance(v.value, int | float)]
+
+
+def _or_none(verdicts: Iterable[Verdict]) -> list[float | None]:
+    """The values, None where there is no number."""
+    return [float(v.value) if isinstance(v.value, int | float) else None for v in verdicts]
 
 
 def _share(name: str, count: int, n: int, reason: str = "") -> Row:

@@ -68,7 +68,8 @@ class FolderCommand:
 def imported(name: str) -> Callable[..., Any]:
     """The function that "module:function" names."""
     module, _, function = name.partition(":")
-    return getattr(importlib.import_module(module), function)
+    action: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return action
 
 
 def _loaded(config: DictConfig, name: str | None) -> "Potential":

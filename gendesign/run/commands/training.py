@@ -39,7 +39,7 @@ def run_label(job: Job) -> list[str]:
 def run_train(job: Job) -> list[str]:
     """Fit a potential to labels."""
     settings = _settings(job)
-    set_threads(settings.pop("threads", None))
+    set_threads(settings.pop("threads"))
     return training_lines(train_files(job.files, job.folder.path, **settings), str(job.folder.path))
 
 
