@@ -17,7 +17,8 @@ from gendesign.benchmark.command import run_benchmark
 from gendesign.errors import SettingsError, UserError
 from gendesign.run import sweep
 from gendesign.run.commands.runner import FolderCommand
-from gendesign.run.settings import describe, flatten, resolve
+from gendesign.run.help import describe
+from gendesign.run.settings import flatten, resolve
 from gendesign.run.values import literal
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130

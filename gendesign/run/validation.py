@@ -18,8 +18,8 @@ from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.semiempirical import Pm6, Tblite
 from gendesign.train.units import ADVICE, check_units
 from gendesign.validation.card import write_card
-from gendesign.validation.case import Settings
 from gendesign.validation.molecules import default_molecules
+from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import read_frames, rows_of, validate
 from gendesign.validation.teachers import by_labels
 
@@ -35,12 +35,15 @@ def run_validation(
 ) -> dict[str, list[Row]]:
     """Make the missing results in output/parts and write the card into `output`; returns the rows by test.
 
-    config: the fields of `Settings`, perhaps `teacher` (a section of conf/teacher), and keys that are ignored here.
+    config: the fields of `ValidationSettings`, perhaps `teacher` (a section of conf/teacher), and keys that are ignored
+        here.
     targets: of rows, by name.
     """
-    names = {field.name for field in fields(Settings)}
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in names}
-    settings = Settings(**values)
+    names = {field.name for field in fields(ValidationSettings)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key in names
+    }
+    settings = ValidationSettings(**values)
     frames = read_frames(files, config.get("labels"))
     _warn_of_units(frames)
     shown = frames or default_molecules(potential.elements)

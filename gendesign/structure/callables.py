@@ -22,12 +22,12 @@ def load_function(text: str, arguments: tuple[str, ...]) -> Callable[..., Any]:
     if not (colon and home and name.isidentifier()):
         raise UserError(f"'{text}' names no function; give {FORMS}")
     module = _from_file(Path(home).expanduser(), text) if home.endswith(".py") else _from_module(home, text)
-    found = getattr(module, name, None)
-    if found is None:
+    function = getattr(module, name, None)
+    if function is None:
         names = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
         raise UserError(f"'{text}': {home} has no {name}; its functions are {', '.join(names) or 'none'}: name one")
-    check_callable(found, text, arguments)
-    return found
+    check_callable(function, text, arguments)
+    return function
 
 
 def check_callable(function: Any, name: str, arguments: tuple[str, ...]) -> None:
@@ -62,5 +62,5 @@ def _run(load: Callable[[], ModuleType], home: Any, text: str) -> ModuleType:
     try:
         return load()
     except (Exception, SystemExit) as error:  # whatever the user's code may raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"'{text}': {home} cannot be imported ({said}); mend it, or give {FORMS}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"'{text}': {home} cannot be imported ({reason}); mend it, or give {FORMS}") from error

@@ -51,7 +51,7 @@ def duplicates(
 
     Energies in eV per formula unit, units: formula units per cell. Only neighbours in energy and volume are compared.
     """
-    found: list[int | None] = [None] * len(structures)
+    originals: list[int | None] = [None] * len(structures)
     match, kept = matcher(alike), []
     form = _structure if alike.hydrogens else heavy_structure
     volumes = [atoms.get_volume() / count for atoms, count in zip(structures, units, strict=True)]
@@ -65,8 +65,8 @@ def duplicates(
                 if k not in shapes:
                     shapes[k] = form(structures[k])
             if match.fit(shapes[i], shapes[j]):
-                found[i] = j
+                originals[i] = j
                 break
         else:
             kept.append(i)
-    return found
+    return originals

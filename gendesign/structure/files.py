@@ -86,8 +86,8 @@ def read_structures(
 
 def stated_charge(info: Mapping[str, Any]) -> float:
     """The charge that a structure's info states in numbers, 0 when it states none."""
-    found = (info.get(key) for key in CHARGE_KEYS)
-    return next((float(value) for value in found if isinstance(value, int | float | np.number) and value), 0.0)
+    charges = (info.get(key) for key in CHARGE_KEYS)
+    return next((float(value) for value in charges if isinstance(value, int | float | np.number) and value), 0.0)
 
 
 def total_charge(candidate: Candidate) -> float:
@@ -207,8 +207,8 @@ def _quoted(key: str, value: Any) -> Any:
     if isinstance(value, str):
         # Another key follows, because a value such as '=' takes it for its own.
         line = key_val_dict_to_str({key: value, "next": 1})
-        found = {} if "\n" in line else key_val_str_to_dict(line)
-        if not isinstance(found.get(key), str) or found != {key: value, "next": 1}:
+        parsed = {} if "\n" in line else key_val_str_to_dict(line)
+        if not isinstance(parsed.get(key), str) or parsed != {key: value, "next": 1}:
             # The writer escapes quotes but not backslashes, the reader undoes both.
             return "_JSON " + json.dumps(value).replace("\\", "\\\\")
     return value

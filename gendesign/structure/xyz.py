@@ -135,8 +135,8 @@ def _check_columns(rows: list[str], comment: str) -> None:
 
 def _properties(comment: str) -> list[str]:
     """The name, type and width of each column in turn, as `Properties` states them; nothing without it."""
-    found = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
-    return found[1].split(":") if found else []
+    match = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
+    return match[1].split(":") if match else []
 
 
 def _species_column(comment: str) -> int | None:

@@ -1,6 +1,6 @@
-"""Short relaxations of many structures by the tuned potential, labelled by it on the way: training/hoip/ways.
+"""Short relaxations of many structures by the tuned potential, labelled by it at several steps: training/hoip/paths.
 
-    python scripts/hoip/ways.py FIRST LAST      # structures FIRST to LAST - 1; an interrupted run goes on
+    python -m scripts.hoip.relaxation_paths STREAM FIRST LAST   # structures FIRST to LAST - 1 of a stream (streams.py)
 
 A hundred structures are in a shard and go downhill together, atoms and cell, under a pressure drawn for each: on a GPU
 11,000 labels take a minute and a half. WORKERS (4) processes build structures, list neighbours and add dispersion.
@@ -22,14 +22,15 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
 from ase.stress import voigt_6_to_full_3x3_stress  # noqa: E402
-from gather import FOLDER  # noqa: E402
-from graphs import DEVICE, graph, predicted  # noqa: E402
-from label import BY_TUNED, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
-from structures import structure  # noqa: E402
-from teachers import dispersion, tuned_universal  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 from gendesign.train.label import write_frames  # noqa: E402
+from scripts.hoip.gather import FOLDER  # noqa: E402
+from scripts.hoip.graphs import DEVICE, graph, predicted  # noqa: E402
+from scripts.hoip.label import BY_TUNED, MAX_FORCE, TUNED_WEIGHTS  # noqa: E402
+from scripts.hoip.streams import Draw, numbers_of, stream  # noqa: E402
+from scripts.hoip.structures import structure  # noqa: E402
+from scripts.hoip.teachers import dispersion, tuned_universal  # noqa: E402
 
 TOGETHER = 100  # structures of a shard
 STEPS = (8, 20, 36)  # of a relaxation
@@ -41,8 +42,8 @@ RATTLES, STRETCH = (0.02, 0.05, 0.1), 0.05  # Angstrom, and largest strain, of w
 
 
 @dataclass
-class Walk:
-    """A structure on its way, with its last moves of atoms (Angstrom) and cell (strain)."""
+class Relaxing:
+    """A structure being relaxed, with its last moves of atoms (Angstrom) and cell (strain)."""
 
     atoms: Atoms
     pressure: float
@@ -68,32 +69,32 @@ class Walk:
 
 def shard(first: int, last: int, pool: Executor) -> list[Atoms]:
     """The labels of structures `first` to `last` - 1."""
-    rng = np.random.default_rng([first, 35])
+    rng = stream(Draw.RELAXATION_PATH, first)
     calculator, elements = tuned_universal(TUNED_WEIGHTS)
     model, cutoff = calculator.model.to(DEVICE), calculator.cutoff
     model.set_is_batch_data(True)
-    walks = [
-        Walk(atoms, float(rng.choice(PRESSURES)) * units.GPa, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
+    relaxing = [
+        Relaxing(atoms, float(rng.choice(PRESSURES)) * units.GPa, np.zeros((len(atoms), 3)), np.zeros((3, 3)))
         for atoms in pool.map(structure, range(first, last), chunksize=4)
         if not atoms.info["held_out"]
     ]
-    steps, found = int(rng.choice(STEPS)), []
+    steps, evaluated_frames = int(rng.choice(STEPS)), []
     for step in range(steps + 2):
-        answers = evaluated([walk.atoms for walk in walks], model, cutoff, pool)
+        answers = evaluated([one.atoms for one in relaxing], model, cutoff, pool)
         kept = []
-        for i, (walk, answer) in enumerate(zip(walks, answers, strict=True)):
+        for i, (one, answer) in enumerate(zip(relaxing, answers, strict=True)):
             if not np.linalg.norm(answer[1], axis=1).max() < MAX_FORCE:
                 continue  # torn, or without sense
             if step % EVERY == i % EVERY or step >= steps:
-                found.append((walk.atoms.copy(), *answer))
-            kept.append(walk)
+                evaluated_frames.append((one.atoms.copy(), *answer))
+            kept.append(one)
             if step < steps:
-                walk.step(*answer[1:])
+                one.step(*answer[1:])
             else:
-                walk.shake(rng)
-        walks = kept
+                one.shake(rng)
+        relaxing = kept
     makes = partial(labelled, elements=elements)
-    return [frame for frame in pool.map(makes, found, chunksize=10) if frame is not None]
+    return [frame for frame in pool.map(makes, evaluated_frames, chunksize=10) if frame is not None]
 
 
 def evaluated(structures: Sequence[Atoms], model, cutoff: float, pool: Executor) -> list[tuple]:
@@ -120,17 +121,21 @@ def labelled(one: tuple, elements: dict[int, float]) -> Atoms | None:
     return out
 
 
-def main(first: int, last: int) -> None:
-    """Every shard that is missing, one after the other."""
-    (FOLDER / "ways").mkdir(parents=True, exist_ok=True)
+def main(name: str, first: str, last: str) -> None:
+    """Every shard of the stream that is missing, one after the other."""
+    try:
+        numbers = numbers_of(name, first, last)
+    except ValueError as error:
+        sys.exit(f"relaxation_paths {error}")
+    (FOLDER / "paths").mkdir(parents=True, exist_ok=True)
     with ProcessPoolExecutor(int(os.environ.get("WORKERS", "4")), mp_context=get_context("spawn")) as pool:
-        for start in tqdm(range(first, last, TOGETHER), "ways", unit="shard"):
-            path = FOLDER / "ways" / f"shard-{start:06d}.extxyz"
+        for start in tqdm(range(numbers.start, numbers.stop, TOGETHER), "paths", unit="shard"):
+            path = FOLDER / "paths" / f"shard-{start:06d}.extxyz"
             if not path.exists():
-                write_frames(path, shard(start, min(last, start + TOGETHER), pool))
+                write_frames(path, shard(start, min(numbers.stop, start + TOGETHER), pool))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
-    main(*map(int, sys.argv[1:]))
+    main(*sys.argv[1:])

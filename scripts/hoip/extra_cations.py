@@ -1,12 +1,13 @@
 """Many more cations, put together from heads, chains and tails: for structures that the tuned potential labels alone.
 
-A fit to it generalizes as it does only where it has been asked, and asking costs it milliseconds (ways.py).
+A fit to it generalizes as it does only where it has been asked, and asking costs it milliseconds (relaxation_paths.py).
 """
 
 from functools import cache
 
-from cations import FRESH, HELD_OUT
 from rdkit import Chem, RDLogger
+
+from scripts.hoip.cations import FRESH, HELD_OUT
 
 HEADS = (
     "[NH3+]",
@@ -40,11 +41,11 @@ def put_together() -> tuple[str, ...]:
     """Canonical SMILES, all that SIZES allow, without the cations that are held out."""
     RDLogger.DisableLog("rdApp.error")
     away = {Chem.CanonSmiles(smiles) for smiles in HELD_OUT + FRESH}
-    found = {}
+    cations = {}
     for head in HEADS:
         for length in range(LONGEST + 1):
             for tail in TAILS:
                 mol = Chem.MolFromSmiles(head + "C" * length + tail)
                 if mol is not None and mol.GetNumHeavyAtoms() in SIZES:
-                    found.setdefault(Chem.MolToSmiles(mol), None)
-    return tuple(smiles for smiles in found if smiles not in away)
+                    cations.setdefault(Chem.MolToSmiles(mol), None)
+    return tuple(smiles for smiles in cations if smiles not in away)

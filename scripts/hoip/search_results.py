@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
-from cations import BROAD, TRAINED
-from structures import apart, one_isomer, rattled, strained
 
 from gendesign.errors import UserError
 from gendesign.generate.perovskite.composition import compose
@@ -15,6 +13,9 @@ from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import network_fault
 from gendesign.structure.types import Candidate
+from scripts.hoip.cations import BROAD, TRAINED
+from scripts.hoip.streams import Draw, stream
+from scripts.hoip.structures import apart, one_isomer, rattled, strained
 
 if TYPE_CHECKING:
     from gendesign.potential import Potential
@@ -49,7 +50,7 @@ def all_of_search(k: int) -> list[Atoms]:
 
     Between such crystals the next search has to choose: their order is learned from them.
     """
-    rng = np.random.default_rng([k, 36])
+    rng = stream(Draw.SHAKEN, k)
     _, smiles, candidates = _search(k)
     crystals = [_crystal(one.atoms, smiles, "search") for one in candidates if len(one.atoms) > 1]
     shaken = [rattled(strained(one, rng), rng) for one in crystals[::4]]
@@ -66,7 +67,7 @@ def _search(k: int) -> "tuple[Potential, str, list[Candidate]]":
 
     torch.set_num_threads(1)
     smiles = small_enough()[k % len(small_enough())]
-    rng = np.random.default_rng([k, 35])
+    rng = stream(Draw.SEARCH, k)
     metal, halide = rng.choice(["Pb", "Sn"], p=[0.7, 0.3]), rng.choice(["I", "Br", "Cl"], p=[0.5, 0.3, 0.2])
     potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
     try:

@@ -1,6 +1,6 @@
 """Tune a universal potential to the labels by CP2K, as the teacher of the many: training/hoip/tuned.pt.
 
-    python scripts/hoip/tune.py [STEPS]      # 1400 unless told; an interrupted run goes on where it was
+    python -m scripts.hoip.finetune [STEPS]      # 1400 unless told; an interrupted run goes on where it was
 
 A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen most of chemistry
 than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it
@@ -22,11 +22,12 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms, units  # noqa: E402
-from gather import FOLDER, frames_of, split  # noqa: E402
-from graphs import DEVICE, Graph, graph, predicted  # noqa: E402
-from label import TUNED_WEIGHTS  # noqa: E402
-from teachers import TUNED, dispersion, universal  # noqa: E402
 from tqdm import tqdm  # noqa: E402
+
+from scripts.hoip.gather import FOLDER, frames_of, split  # noqa: E402
+from scripts.hoip.graphs import DEVICE, Graph, graph, predicted  # noqa: E402
+from scripts.hoip.label import TUNED_WEIGHTS  # noqa: E402
+from scripts.hoip.teachers import TUNED, dispersion, universal  # noqa: E402
 
 BATCH, RATE, WARMUP, AVERAGE = 8, 1e-3, 60, 0.997
 ENERGY, FORCES, STRESS = 0.01, 0.05, 0.1  # where the loss turns from square to linear: eV/atom, eV/Angstrom, GPa
@@ -94,8 +95,8 @@ def element_energies(model, cases: list[Case]) -> dict[int, float]:
     sizes = np.array([len(one.numbers) for one in cases])
     counts = np.array([[np.count_nonzero(one.numbers == z) for z in numbers] for one in cases])
     apart = [one.energy - float(predicted(model, [one.graph])[0].detach()[0]) for one in cases]
-    found = np.linalg.lstsq(counts / sizes[:, None], np.array(apart) / sizes, rcond=None)[0]
-    return {z: float(x) for z, x in zip(numbers, found, strict=True)}
+    shifts = np.linalg.lstsq(counts / sizes[:, None], np.array(apart) / sizes, rcond=None)[0]
+    return {z: float(x) for z, x in zip(numbers, shifts, strict=True)}
 
 
 def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
