@@ -11,7 +11,7 @@ import torch
 from ase.data import atomic_numbers, covalent_radii, vdw_radii
 
 from gendesign.errors import UserError
-from gendesign.potential.faces import TorchSimModel
+from gendesign.potential.adapters import TorchSimModel
 from gendesign.structure.graph import Batch, neighbours
 from gendesign.structure.types import Prediction
 

@@ -9,8 +9,8 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.potential.batching import in_batches
 from gendesign.potential.calibration import best_factor
-from gendesign.potential.memory import in_batches
 from gendesign.potential.potential import Potential
 from gendesign.structure.graph import Batch
 from gendesign.structure.types import Prediction

@@ -121,13 +121,13 @@ class Potential:
 
     def as_torchsim(self, *, stress: bool = False):
         """A torch-sim model of this potential."""
-        from gendesign.potential.faces import TorchSimModel
+        from gendesign.potential.adapters import TorchSimModel
 
         return TorchSimModel(self, stress)
 
     def as_ase(self):
         """An ASE calculator: energy, forces, energies of atoms; stress where all three directions are periodic."""
-        from gendesign.potential.faces import AseCalculator
+        from gendesign.potential.adapters import AseCalculator
 
         return AseCalculator(self)
 

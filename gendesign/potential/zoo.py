@@ -17,9 +17,9 @@ from torch import nn
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.potential.batching import keep_freed_memory
 from gendesign.potential.determinism import fix_order
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
-from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 
 ACADEMIC = "Academic Software License (no commercial use)"

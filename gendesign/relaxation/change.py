@@ -9,10 +9,11 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.potential.batching import in_batches, is_out_of_memory
 from gendesign.processes import SERIAL, Spread
-from gendesign.relaxation import relax
-from gendesign.relaxation.optimization import Relaxation, stress_deviation
+from gendesign.relaxation.batched import relax
+from gendesign.relaxation.optimization import stress_deviation
+from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.cells import CELL, pressure, space_group
 from gendesign.structure.types import Candidate
 

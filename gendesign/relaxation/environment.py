@@ -16,7 +16,8 @@ from torch import Tensor
 from torch_sim.models.interface import ModelInterface
 
 from gendesign.potential import Potential
-from gendesign.relaxation import Relaxation, relax
+from gendesign.relaxation.batched import relax
+from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.contacts import Host, polar_hydrogens
 from gendesign.structure.types import Candidate
 

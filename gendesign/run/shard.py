@@ -13,7 +13,7 @@ from gendesign.run.merge import CANDIDATES, TIMINGS, VERDICTS
 from gendesign.run.records import FINISHED, write_verdicts
 from gendesign.run.stages import Stages
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.memory import FORGETFUL, Memory, remembers
+from gendesign.structure.step_cache import NO_CACHE, StepCache, caches_steps
 from gendesign.structure.types import Candidate, Generator, Verdict
 
 Tell = Callable[[tuple[str, int]], None]  # told (stage, how many more candidates are done with it)
@@ -26,41 +26,41 @@ def make_shard(
     """Make the shard, going on from the steps that an interrupted attempt has kept, and write it."""
     if folder.finished(number):  # by a worker that died before it could say so
         return
-    memory = Memory(folder.begun(number), spread=spread)
-    write_shard(folder, number, *judged(stages, indices, seed, memory, tell))
+    cache = StepCache(folder.begun(number), spread=spread)
+    write_shard(folder, number, *judged(stages, indices, seed, cache, tell))
 
 
 def make_alone(stages: Stages, index: int, seed: int) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
     """What `make_shard` makes, of a single candidate."""
-    return judged(stages, [index], seed, FORGETFUL, lambda _: None)
+    return judged(stages, [index], seed, NO_CACHE, lambda _: None)
 
 
 def judged(
-    stages: Stages, indices: Sequence[int], seed: int, memory: Memory, tell: Tell
+    stages: Stages, indices: Sequence[int], seed: int, cache: StepCache, tell: Tell
 ) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
     """The candidates of a shard, their verdicts, and the seconds that each stage took."""
     timings: dict[str, float] = {}
 
     def stage(name: str, make: Callable[[Callable[[int], None]], list[Candidate]]) -> list[Candidate]:
-        start, before, done = time.perf_counter(), memory.recalled, 0
+        start, before, done = time.perf_counter(), cache.seconds_saved, 0
 
         def progress(more: int) -> None:
             nonlocal done
             done += more
             tell((name, more))
 
-        candidates = memory.once(name, lambda: make(progress))
+        candidates = cache.get_or_make(name, lambda: make(progress))
         tell((name, len(candidates) - done))  # all of them where the stage was over before an interruption
-        timings[name] = time.perf_counter() - start + memory.recalled - before
+        timings[name] = time.perf_counter() - start + cache.seconds_saved - before
         return candidates
 
-    candidates = stage("generate", lambda progress: generated(stages.generator, indices, seed, memory, progress))
+    candidates = stage("generate", lambda progress: generated(stages.generator, indices, seed, cache, progress))
     if stages.relax is not None:
         candidates = stage("relax", lambda progress: relax_usable(stages.relax, candidates, progress))
     verdicts = [finish_verdict(candidate) for candidate in candidates]
     if stages.screen is not None:
         start = time.perf_counter()
-        verdicts += screened(stages, candidates, memory.spread, tell)
+        verdicts += screened(stages, candidates, cache.spread, tell)
         timings["screen"] = time.perf_counter() - start
     verdicts.sort(key=lambda verdict: verdict.candidate)
     return candidates, verdicts, timings
@@ -111,12 +111,12 @@ def write_shard(
 
 
 def generated(
-    generator: Generator, indices: Sequence[int], seed: int, memory: Memory, progress: Callable[[int], None]
+    generator: Generator, indices: Sequence[int], seed: int, cache: StepCache, progress: Callable[[int], None]
 ) -> list[Candidate]:
-    """One candidate per attempt, in their order; generators that remember are given the shard's memory."""
-    own: dict[str, Any] = {"memory": memory} if remembers(generator) else {}
+    """One candidate per attempt, in their order; generators that remember are given the shard's cache."""
+    own: dict[str, Any] = {"cache": cache} if caches_steps(generator) else {}
     if getattr(generator, "spreads", False):
-        own["spread"] = memory.spread
+        own["spread"] = cache.spread
     candidates = []
     for candidate in generator.generate(indices, seed=seed, **own):
         candidates.append(candidate)

@@ -8,7 +8,7 @@ from gendesign.errors import UserError
 from gendesign.potential import Potential
 from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
-from gendesign.structure.memory import remembers
+from gendesign.structure.step_cache import caches_steps
 
 PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 
@@ -37,7 +37,7 @@ def set_threads(threads: int | str | None) -> None:
 def competes(config: DictConfig) -> bool:
     """Whether the candidates of a shard compete, so that shards are made one after the other."""
     section = config.get("generator") or {}
-    return "_target_" in section and remembers(get_object(section._target_))
+    return "_target_" in section and caches_steps(get_object(section._target_))
 
 
 def count_of(workers: int | str) -> int:

@@ -103,8 +103,8 @@ class Row:
 class Generator(Protocol):
     """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere.
 
-    One whose candidates of a call compete for minutes may set `remembers` and take `memory` (structure/memory.py) too;
-    one that sets `spreads` takes `spread`, which does independent parts of its work.
+    One whose candidates of a call compete for minutes may set `caches_steps` and take `cache` (structure/step_cache.py)
+    too; one that sets `spreads` takes `spread`, which does independent parts of its work.
     """
 
     name: str

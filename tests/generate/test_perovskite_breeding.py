@@ -28,8 +28,8 @@ from gendesign.generate.perovskite.offspring import (
 )
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
-from gendesign.structure.memory import Memory
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
+from gendesign.structure.step_cache import StepCache
 from gendesign.structure.superposition import aligned_rmsd
 
 SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=1, keep=0.5, offspring=0.5)
@@ -308,20 +308,20 @@ def test_an_interrupted_search_goes_on_to_the_same(bred, tmp_path):
     class Stopped(Exception):
         pass
 
-    def until(memory):
-        for count, candidate in enumerate(search.generate(range(20, 84), seed=4, memory=memory)):
+    def until(cache):
+        for count, candidate in enumerate(search.generate(range(20, 84), seed=4, cache=cache)):
             if count == interrupted:
                 raise Stopped
             yield candidate
 
     with pytest.raises(Stopped):
-        list(until(Memory(tmp_path)))
+        list(until(StepCache(tmp_path)))
     steps = {path.stem for path in tmp_path.iterdir()}
     assert {"starts", "rung 1", "settling", "generation 1"} <= steps and "generation 4" not in steps
     (tmp_path / "generation 1.json").unlink()  # as if it had been killed then
-    memory = Memory(tmp_path)
-    again = sorted(search.generate(range(20, 84), seed=4, memory=memory), key=lambda c: c.index)
-    assert memory.recalled > 0
+    cache = StepCache(tmp_path)
+    again = sorted(search.generate(range(20, 84), seed=4, cache=cache), key=lambda c: c.index)
+    assert cache.seconds_saved > 0
     for one, two in zip(bred, again, strict=True):
         assert one.failure == two.failure and one.info == two.info and one.history == two.history
         assert np.array_equal(one.atoms.positions, two.atoms.positions)

@@ -17,8 +17,8 @@ from gendesign.potential import Potential
 from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED
-from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import energy_of
+from gendesign.structure.step_cache import NO_CACHE, StepCache
 from gendesign.structure.types import Candidate
 
 BRED, DOUBLED = 6, 7  # the random streams of children, and of parents in larger cells
@@ -58,7 +58,7 @@ def breed(
     settings: Breeding,
     halving: Halving,
     seed: int,
-    memory: Memory = FORGETFUL,
+    cache: StepCache = NO_CACHE,
 ) -> Iterator[Candidate]:
     """What halving left of the starts, relaxed further without pressure, then a child for every index.
 
@@ -67,8 +67,8 @@ def breed(
     comes from; child `index` depends on (seed, index) and on all that came before it.
     """
     settling = replace(halving.relaxation, max_steps=SETTLING * halving.steps, pressure=0.0)
-    own = (found, potential, settling, "settling", 1.0, RELAXED, memory.spread)
-    known = memory.once("settling", partial(compare, *own))
+    own = (found, potential, settling, "settling", 1.0, RELAXED, cache.spread)
+    known = cache.get_or_make("settling", partial(compare, *own))
     yield from known
     for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
         stage, few = f"generation {number}", indices[begin : begin + GENERATION]
@@ -76,9 +76,9 @@ def breed(
 
         def grown(known=known, few=few, stage=stage) -> list[Candidate]:
             made = _children(lowest(known)[:PARENTS], few, composition, settings, seed)
-            return _joined(known, made, potential, halving, settling, stage, memory.spread)
+            return _joined(known, made, potential, halving, settling, stage, cache.spread)
 
-        older, known = known, memory.once(stage, grown)
+        older, known = known, cache.get_or_make(stage, grown)
         yield from known[len(older) :]
 
 

@@ -19,7 +19,7 @@ from gendesign.generate.perovskite.rivals import rivals_energy
 from gendesign.potential import Potential
 from gendesign.potential.domain import CRYSTALS
 from gendesign.processes import SERIAL, Failure, Spread
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.step_cache import NO_CACHE, StepCache
 from gendesign.structure.types import Candidate
 
 
@@ -65,7 +65,7 @@ class Perovskite:
     known_cell: Sequence[float] | None = None
     space_group: str | None = None
     name: str = "perovskite"
-    remembers: ClassVar[bool] = True
+    caches_steps: ClassVar[bool] = True
     kind: ClassVar[str] = CRYSTALS
 
     def __post_init__(self) -> None:
@@ -146,15 +146,15 @@ class Perovskite:
         made by a spread."""
         return {"decomposition": self.precursors, "rivals": self.rivals}
 
-    def generate(self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL) -> Iterator[Candidate]:
+    def generate(self, indices: Sequence[int], *, seed: int, cache: StepCache = NO_CACHE) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and those that lose carry the reason as failure.
 
-        They come as they end. What `memory` holds of an earlier call, interrupted, is not made again.
+        They come as they end. What `cache` holds of an earlier call, interrupted, is not made again.
         """
         starts = self.breeding.starts(len(indices))
-        left = memory.once("starts", lambda: self.built(indices[:starts], seed, memory.spread))
+        left = cache.get_or_make("starts", lambda: self.built(indices[:starts], seed, cache.spread))
         yield from (candidate for candidate in left if candidate.failure is not None)
-        for found in halve(left, self.potential, self.halving, memory):
+        for found in halve(left, self.potential, self.halving, cache):
             before = {candidate.index for candidate in left if candidate.failure is None}
             yield from (c for c in found if c.failure is not None and c.index in before)
             left = found
@@ -162,7 +162,7 @@ class Perovskite:
         if starts == len(indices):
             yield from left
         else:
-            own = (self.composition, self.breeding, self.halving, seed, memory)
+            own = (self.composition, self.breeding, self.halving, seed, cache)
             for candidate in breed(left, indices[starts:], self.potential, *own):
                 yield replace(candidate, generator=self.name)
 

@@ -10,8 +10,8 @@ from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
-from gendesign.structure.memory import FORGETFUL, Memory
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
+from gendesign.structure.step_cache import NO_CACHE, StepCache
 from gendesign.structure.types import Candidate
 
 
@@ -50,7 +50,7 @@ class Halving:
 
 
 def halve(
-    candidates: Sequence[Candidate], potential: Potential, settings: Halving, memory: Memory = FORGETFUL
+    candidates: Sequence[Candidate], potential: Potential, settings: Halving, cache: StepCache = NO_CACHE
 ) -> Iterator[list[Candidate]]:
     """After each rung the candidates in their order: the best relaxed so far, others with why they ended as failure.
 
@@ -61,8 +61,8 @@ def halve(
     current = list(candidates)
     for rung in range(1, settings.rungs + 1):
         step = f"rung {rung}"
-        own = (current, potential, settings.relaxation, step, settings.keep, UNRELAXED, memory.spread)
-        current = memory.once(step, partial(compare, *own))
+        own = (current, potential, settings.relaxation, step, settings.keep, UNRELAXED, cache.spread)
+        current = cache.get_or_make(step, partial(compare, *own))
         yield current
 
 
