@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign.errors import UserError
 from gendesign.potential.batching import is_out_of_memory
+from gendesign.potential.protocol import Capability, PotentialLike, require
 from gendesign.processes import SERIAL, TELL, Failure, Spread
 from gendesign.relaxation.optimization import Ending, Group, chunks, optimize, stress_deviation
 from gendesign.relaxation.settings import Relaxation
@@ -23,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 def relax(
     structures: Sequence[Candidate] | Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     settings: Relaxation | None = None,
     progress: Progress | None = None,
     spread: Spread = SERIAL,
@@ -47,6 +48,8 @@ def relax(
     ]
     ready = [i for i, candidate in enumerate(results) if candidate.failure is None and len(candidate.atoms)]
     potential.require_elements({symbol for i in ready for symbol in results[i].atoms.symbols})
+    if settings.cell and any(all(results[i].atoms.pbc) for i in ready):
+        require(potential, Capability.STRESS, "set relaxation.cell=false or choose a potential that does")
     groups: dict[tuple[bool, ...], list[int]] = {}
     for i in ready:
         check_relaxable(results[i], settings)
@@ -72,7 +75,7 @@ def relax(
 
 
 def _batches(
-    candidates: Sequence[Candidate], members: Sequence[int], settings: Relaxation, potential: Any
+    candidates: Sequence[Candidate], members: Sequence[int], settings: Relaxation, potential: PotentialLike
 ) -> list[list[int]]:
     """Members of one periodicity divided into batches, which depend on the structures and max_atoms alone."""
     if torch.device(potential.device).type != "cpu":
@@ -89,14 +92,16 @@ def _batches(
 
 
 def _relax_batch(
-    potential: Any, settings: Relaxation, candidates: list[Candidate], report: Callable[[int], None]
+    potential: PotentialLike, settings: Relaxation, candidates: list[Candidate], report: Callable[[int], None]
 ) -> list[Candidate]:
     """Relax structures of one periodicity together."""
     pbc = tuple(bool(flag) for flag in candidates[0].atoms.pbc)
     return _relax_group(Group([c.atoms for c in candidates], potential, settings, pbc), candidates, report)
 
 
-def _relax_alone(model: Any, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread) -> list[Candidate]:
+def _relax_alone(
+    model: PotentialLike, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread
+) -> list[Candidate]:
     """The structures of a batch whose worker died each time, one by one; those that still end it have failed."""
     answers = spread.map([(_relax_batch, (model, settings, [candidate], TELL)) for candidate in candidates])
     return [
@@ -153,7 +158,7 @@ def _relax_group(group: Group, candidates: list[Candidate], report: Callable[[in
 
 def _judge(group: Group, candidates: list[Candidate], endings: list[Ending]) -> list[Candidate]:
     """Evaluate the model once more at the final geometries and write down what it says."""
-    periodic = all(group.pbc)
+    periodic = all(group.pbc) and Capability.STRESS in group.potential.supports
     model = group.potential.as_torchsim(stress=True) if periodic and not group.settings.cell else group.model
     results = [_failed(candidate, ending) for candidate, ending in zip(candidates, endings, strict=True)]
     sound = [i for i, ending in enumerate(endings) if not ending.failure]

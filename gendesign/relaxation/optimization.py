@@ -18,6 +18,7 @@ from torch_sim.autobatching import InFlightAutoBatcher
 from torch_sim.models.interface import ModelInterface
 from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
 
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation.constraints import torchsim_constraints
 from gendesign.relaxation.preconditioned import Walk, walk
 from gendesign.relaxation.settings import PRECONDITIONED, Relaxation
@@ -43,7 +44,7 @@ class Group:
     """Structures that share one batch: equal periodicity, one model."""
 
     structures: list[Atoms]
-    potential: Any
+    potential: PotentialLike
     settings: Relaxation
     pbc: tuple[bool, ...]
     note: str = ""
