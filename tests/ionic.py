@@ -11,7 +11,8 @@ import torch
 from ase import Atoms
 from ase.data import covalent_radii, vdw_radii
 
-from gendesign.potential.protocol import Capability, PotentialBase
+from gendesign.potential.base import PotentialBase
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch, neighbours
 from gendesign.structure.types import Prediction
 

@@ -9,7 +9,8 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.models.lennard_jones import LennardJonesModel
 from torch_sim.models.morse import MorseModel
 
-from gendesign.potential.protocol import Capability, PotentialBase
+from gendesign.potential.base import PotentialBase
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch
 from gendesign.structure.types import Prediction
 

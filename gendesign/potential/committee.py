@@ -9,10 +9,11 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.potential.base import PotentialBase, copy_attributes
 from gendesign.potential.batching import in_batches
 from gendesign.potential.calibration import best_factor
 from gendesign.potential.potential import Potential
-from gendesign.potential.protocol import Capability, PotentialBase, copy_attributes
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch
 from gendesign.structure.types import Prediction
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.potential.base import PotentialBase
 from gendesign.potential.domain import Domain
 from gendesign.potential.lastlayer import LastLayer, last_layer
-from gendesign.potential.protocol import Capability, PotentialBase
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Prediction
 

@@ -13,7 +13,8 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from gendesign.potential.protocol import PotentialLike, PotentialWrapper
+from gendesign.potential.base import PotentialWrapper
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation.batched import relax
 from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.contacts import Host, polar_hydrogens
