@@ -21,7 +21,7 @@ from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, units
 from gendesign.generate.perovskite.composition import Composition, compose
 from gendesign.generate.perovskite.prototype import KnownCell
-from gendesign.potential.faces import TorchSimModel
+from gendesign.potential.adapters import TorchSimModel
 from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
 from gendesign.run.build import Structures, build_stages, make

@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from gendesign.errors import UserError
 from gendesign.potential import Potential, load_potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Pool, Spread, compute_with_one_thread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
@@ -84,7 +85,7 @@ def load(config: DictConfig) -> Potential:
 
 
 def build_stages(
-    config: DictConfig, files: Sequence[str], potential: Potential, structures: Structures | None = None
+    config: DictConfig, files: Sequence[str], potential: PotentialLike, structures: Structures | None = None
 ) -> tuple[Stages, int]:
     """The stages that `config` names, and the number of candidates; `structures` replace a generator or `files`."""
     methods = Methods.of(config)
@@ -93,7 +94,7 @@ def build_stages(
 
 
 def source_of(
-    config: DictConfig, files: Sequence[str], potential: Potential, methods: Methods, structures: Structures | None
+    config: DictConfig, files: Sequence[str], potential: PotentialLike, methods: Methods, structures: Structures | None
 ) -> Source:
     """The given structures, those of the files, or else the generator; compared with the domain of the potential."""
     if structures is None and not files:
@@ -107,7 +108,7 @@ def source_of(
 
 
 def stages_of(
-    source: Source, methods: Methods, config: DictConfig, potential: Potential, spread: Spread = SERIAL
+    source: Source, methods: Methods, config: DictConfig, potential: PotentialLike, spread: Spread = SERIAL
 ) -> Stages:
     """What is done to every candidate; `spread` does independent parts of a stage."""
     generator = source.generator
@@ -122,7 +123,7 @@ def stages_of(
     return with_conditions(stages)
 
 
-def _with_relaxation(stages: Stages, potential: Potential, settings: Relaxation, spread: Spread) -> Stages:
+def _with_relaxation(stages: Stages, potential: PotentialLike, settings: Relaxation, spread: Spread) -> Stages:
     return replace(
         stages,
         relax=relaxing(stages.generator.environment, potential, settings, spread),
@@ -131,7 +132,7 @@ def _with_relaxation(stages: Stages, potential: Potential, settings: Relaxation,
 
 
 def _with_comparing_relaxation(
-    stages: Stages, config: DictConfig, potential: Potential, settings: Relaxation, spread: Spread
+    stages: Stages, config: DictConfig, potential: PotentialLike, settings: Relaxation, spread: Spread
 ) -> Stages:
     """Relaxation of the user's structures: crystals are described before and after."""
     return replace(
@@ -162,7 +163,11 @@ def _with_screening(stages: Stages, method: ScreeningMethod, context: ScreeningC
 
 
 def make_run(
-    config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, structures: Structures | None = None
+    config: DictConfig,
+    files: Sequence[str],
+    potential: PotentialLike,
+    folder: Folder,
+    structures: Structures | None = None,
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
     compute_with_one_thread()
@@ -182,7 +187,7 @@ def make_run(
             )  # fmt: skip
 
 
-def _start_workers(pool: Pool, stages: Stages, potential: Potential, together: bool) -> None:
+def _start_workers(pool: Pool, stages: Stages, potential: PotentialLike, together: bool) -> None:
     """Start the process that workers are forked from, before the bar, whose thread must not be forked.
 
     On a CPU workers inherit the stages; a GPU stays with this process.
@@ -233,7 +238,7 @@ def _refuse_null(section: DictConfig) -> None:
             raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
 
 
-def about(potential: Potential) -> dict[str, Any]:
+def about(potential: PotentialLike) -> dict[str, Any]:
     """What summary.json says of the model."""
     return {
         "model": {

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.relaxation.environment import relax_beside
@@ -19,7 +19,7 @@ MET = "valid and every condition met"
 
 
 def relaxing(
-    host: Host | None, potential: Any, settings: Relaxation, spread: Spread
+    host: Host | None, potential: PotentialLike, settings: Relaxation, spread: Spread
 ) -> Callable[[Sequence[Candidate], Report], list[Candidate]]:
     """The stage that relaxes, beside the `host` if there is one; a candidate that overlaps it in the end has failed."""
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
 from gendesign.potential.advice import concerns, sentence
 from gendesign.potential.domain import RELAXED_CELLS, outside
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
 
@@ -26,7 +26,7 @@ class Judged:
     warnings: list[str]
 
 
-def judge_files(candidates: Sequence[Candidate], potential: Potential, config: DictConfig) -> Judged:
+def judge_files(candidates: Sequence[Candidate], potential: PotentialLike, config: DictConfig) -> Judged:
     """Compare structures with the domain of the potential.
 
     Raises UserError where its card excludes all of them; where it excludes some these become failures.
@@ -52,7 +52,7 @@ def judge_files(candidates: Sequence[Candidate], potential: Potential, config: D
     return Judged(judged, warnings)
 
 
-def judge_generator(generator: Generator, potential: Potential, config: DictConfig) -> list[str]:
+def judge_generator(generator: Generator, potential: PotentialLike, config: DictConfig) -> list[str]:
     """Warnings before a generator begins; raises UserError for what the potential's card excludes."""
     mode, kind = _mode(config), generator.kind
     if mode == IGNORE or potential.domain is None:

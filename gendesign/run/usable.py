@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, check_relaxable
 from gendesign.screening import ScreeningMethod
 from gendesign.structure.files import read_structures
@@ -24,7 +24,7 @@ EARLIER = {"initial_energy", "initial_stress_max"}  # of an earlier relaxation b
 def read_usable(
     config: DictConfig,
     files: Sequence[str],
-    potential: Potential,
+    potential: PotentialLike,
     relaxation: Relaxation | None = None,
     screening: ScreeningMethod | None = None,
 ) -> list[Candidate]:

@@ -9,8 +9,8 @@ from typing import Any
 from ase import Atoms
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
 from gendesign.potential.advice import concerns
+from gendesign.potential.protocol import PotentialLike
 from gendesign.run.domain import say
 from gendesign.structure.labels import has_forces
 from gendesign.structure.types import Row
@@ -27,7 +27,7 @@ PARTS = "parts"
 
 
 def run_validation(
-    potential: Potential,
+    potential: PotentialLike,
     files: Sequence[str | Path],
     config: Mapping[str, Any],
     output: Path,

@@ -4,7 +4,7 @@ import torch
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
 from gendesign.structure.generator import Generator
@@ -12,14 +12,14 @@ from gendesign.structure.generator import Generator
 PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
 
 
-def pool_of(config: DictConfig, potential: Potential) -> Pool:
+def pool_of(config: DictConfig, potential: PotentialLike) -> Pool:
     """The run's worker processes. On a CPU they inherit model and generator; a GPU is used by this process alone."""
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
     return Pool(count_of(config.workers))
 
 
-def shares_shards(generator: Generator, potential: Potential) -> bool:
+def shares_shards(generator: Generator, potential: PotentialLike) -> bool:
     """Whether workers do parts of one shard after the other, and not whole shards at once.
 
     So it is where candidates of a shard compete, and on a GPU, which this process keeps to itself.

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -17,9 +17,8 @@ from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
 
-if TYPE_CHECKING:  # mace takes seconds to import
-    from gendesign.potential import Potential
-    from gendesign.potential.faces import TorchSimModel
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential.protocol import PotentialLike
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
 NOT_MEASURED = "not measured: "  # begins the reason of a check that could not be made
@@ -56,33 +55,9 @@ def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: i
     return measure(atoms, work, start, end, bool(converged), max_steps)
 
 
-class _OutOfTime(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """A potential whose relaxations raise `_OutOfTime` after `deadline` (time.monotonic)."""
-
-    potential: Any
-    deadline: float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.potential, name)
-
-    def as_torchsim(self, *, stress: bool = False) -> "TorchSimModel":
-        model: TorchSimModel = self.potential.as_torchsim(stress=stress)
-        model.register_forward_pre_hook(self._look)
-        return model
-
-    def _look(self, *_: Any) -> None:
-        if time.monotonic() > self.deadline:
-            raise _OutOfTime
-
-
 def potential_strain(
     candidates: Sequence[Candidate],
-    potential: "Potential",
+    potential: "PotentialLike",
     fmax: float,
     max_steps: int,
     time_limit: float = math.inf,
@@ -91,16 +66,17 @@ def potential_strain(
 
     time_limit: seconds for each candidate; candidates that relax together share their time.
     """
+    from gendesign.screening.time_limit import OutOfTimeError, TimedPotential
+
     small = [i for i, c in enumerate(candidates) if len(c.atoms) <= LARGE]
     groups = [small, *([i] for i in range(len(candidates)) if len(candidates[i].atoms) > LARGE)]
     by_position: dict[int, Strain] = {}
     for group in filter(None, groups):
         members = [candidates[i] for i in group]
         try:
-            strains = _strains_together(
-                members, _Timed(potential, time.monotonic() + time_limit * len(group)), fmax, max_steps
-            )
-        except _OutOfTime:
+            timed = TimedPotential(potential, time.monotonic() + time_limit * len(group))
+            strains = _strains_together(members, timed, fmax, max_steps)
+        except OutOfTimeError:
             strains = [unmeasured(late(time_limit))] * len(group)
         by_position |= dict(zip(group, strains, strict=True))
     return [by_position[i] for i in range(len(candidates))]
@@ -112,7 +88,7 @@ def unmeasured(failure: Failure) -> Strain:
 
 
 def _strains_together(
-    candidates: Sequence[Candidate], potential: "Potential | _Timed", fmax: float, max_steps: int
+    candidates: Sequence[Candidate], potential: "PotentialLike", fmax: float, max_steps: int
 ) -> list[Strain]:
     from gendesign.relaxation import Relaxation, relax
 

@@ -14,8 +14,8 @@ from gendesign.structure.files import write_atomically
 from gendesign.structure.generator import Generator, PhaseReport, no_report
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
-if TYPE_CHECKING:  # mace takes seconds to import
-    from gendesign.potential import Potential
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential.protocol import PotentialLike
 
 COMPUTED_ONCE = ".compared.json"  # in a results folder: numbers of ScreeningContext.once
 
@@ -28,7 +28,7 @@ class ScreeningContext:
     """
 
     generator: Generator
-    potential: Potential
+    potential: PotentialLike
     folder: Path
     spread: Spread = SERIAL
 

@@ -43,8 +43,8 @@ from gendesign.structure.bonds import Perceived
 from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
-if TYPE_CHECKING:  # mace takes seconds to import
-    from gendesign.potential import Potential
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential.protocol import PotentialLike
 
 CHECKS = (
     "distances",
@@ -149,7 +149,7 @@ DEFAULT = Screening()
 def screen(
     candidates: Sequence[Candidate],
     *,
-    potential: "Potential | None" = None,
+    potential: "PotentialLike | None" = None,
     settings: Screening = DEFAULT,
     reference: Reference | None = None,
 ) -> list[Verdict]:
@@ -161,7 +161,7 @@ def screen(
 def screen_each(
     candidates: Sequence[Candidate],
     *,
-    potential: "Potential | None" = None,
+    potential: "PotentialLike | None" = None,
     settings: Screening = DEFAULT,
     workers: Workers | None = None,
 ) -> list[Verdict]:
@@ -236,7 +236,7 @@ def _molecular(candidate: Candidate, molecule: Perceived | None, settings: Scree
 def _slow_checks(
     candidates: Sequence[Candidate],
     perceived: Sequence[Perceived | None],
-    potential: "Potential | None",
+    potential: "PotentialLike | None",
     settings: Screening,
     workers: Workers,
 ) -> list[list[Verdict]]:
@@ -308,7 +308,7 @@ class MoleculeScreening(ScreeningSession):
     """
 
     settings: Screening
-    potential: "Potential"
+    potential: "PotentialLike"
     workers: Workers
     reference: Reference | None
     scores: Mapping[str, float]

@@ -9,8 +9,9 @@ from ase import Atoms
 from gendesign.errors import UserError
 from gendesign.structure.types import Candidate, Verdict
 
-if TYPE_CHECKING:  # mace takes seconds to import
-    from gendesign.potential import Potential, Rigidity
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential import Rigidity
+    from gendesign.potential.protocol import PotentialLike
 
 CHECKS = ("uncertainty", "uncertainty_atom")
 UNITS = ("eV/atom", "eV")
@@ -19,7 +20,7 @@ MAX_ATOMS = 1500  # atoms judged at once
 
 def uncertainty(
     candidates: Sequence[Candidate],
-    potential: "Potential | None",
+    potential: "PotentialLike | None",
     folder: str | None = None,
     energy_limit: float | None = None,
     atom_limit: float | None = None,
@@ -69,7 +70,7 @@ def _deviations(rigidity: "Rigidity", structures: Sequence[Atoms]) -> list[tuple
     return [(e / len(a), w) for e, w, a in zip(energy.tolist(), worst.tolist(), structures, strict=True)]
 
 
-def _unfit(candidate: Candidate, potential: "Potential") -> str:
+def _unfit(candidate: Candidate, potential: "PotentialLike") -> str:
     """Why a candidate cannot be judged, or nothing."""
     if candidate.failure is not None or not len(candidate.atoms):
         return candidate.failure or "no atoms"

@@ -20,14 +20,14 @@ TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 class Prediction:
     """What a potential says of a batch; eV and Angstrom.
 
-    energy (systems,), forces (atoms, 3), atom_energy (atoms,), stress (systems, 3, 3) in eV/Angstrom^3 or None,
-    standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and atom_deviation (atoms,) of forces and
-    per-atom energies, each None where it was not estimated.
+    energy (systems,), forces (atoms, 3); atom_energy (atoms,) and stress (systems, 3, 3) in eV/Angstrom^3, None where
+    the potential has none or was not asked; standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and
+    atom_deviation (atoms,) of forces and per-atom energies, None where it was not estimated.
     """
 
     energy: Tensor
     forces: Tensor
-    atom_energy: Tensor
+    atom_energy: Tensor | None = None
     stress: Tensor | None = None
     standard_deviation: Tensor | None = None
     force_deviation: Tensor | None = None

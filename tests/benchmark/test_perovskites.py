@@ -33,7 +33,7 @@ from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
 from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import Draws, build_start
 from gendesign.generate.perovskite.composition import compose
-from gendesign.potential.faces import AseCalculator
+from gendesign.potential.adapters import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz

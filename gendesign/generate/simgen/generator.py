@@ -26,7 +26,7 @@ from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.generate.simgen.trajectory import Track, prepare
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
-from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.potential.batching import in_batches, is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host

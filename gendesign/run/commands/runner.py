@@ -14,7 +14,7 @@ from gendesign.run.identity import identify
 from gendesign.run.values import literal
 
 if TYPE_CHECKING:  # the command line starts without torch
-    from gendesign.potential import Potential
+    from gendesign.potential.protocol import PotentialLike
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Job:
     config: DictConfig
     files: list[str]
     folder: Folder
-    potential: "Potential | None" = None
+    potential: "PotentialLike | None" = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def imported(name: str) -> Callable[..., Any]:
     return action
 
 
-def _loaded(config: DictConfig, name: str | None) -> "Potential":
+def _loaded(config: DictConfig, name: str | None) -> "PotentialLike":
     """The potential of the settings, or the one called `name`."""
     with quiet():
         from gendesign.run.build import load
