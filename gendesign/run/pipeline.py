@@ -120,4 +120,5 @@ class _Board:
         if self.done < self.total and time.monotonic() - self.rebuilt_at >= PATIENCE * self.rebuild_seconds:
             start = time.monotonic()
             rebuild(self.stages, self.folder, self.total, self.progress.phase)
+            self.progress.phase("")
             self.rebuilt_at, self.rebuild_seconds = time.monotonic(), time.monotonic() - start

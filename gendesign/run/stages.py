@@ -38,7 +38,7 @@ class Progress(Protocol):
         """So many shards of all are finished."""
 
     def phase(self, name: str, done: int = 0, total: int = 0) -> None:
-        """A part of the work begins or advances; with total 0 it has no count."""
+        """A part of the work begins or advances; with total 0 it has no count, and an empty name ends it."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ def test_phases_have_names_and_end_with_their_stage():
     assert bar.description == "writing the results"
     bar.phase("competing phases")
     assert bar.description == "2 of 2 shards, competing phases"
+    bar.phase("")
+    assert bar.description == "writing the results"
 
 
 def test_a_line_appears_when_there_was_none_for_long(capsys):
