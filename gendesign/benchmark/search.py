@@ -22,7 +22,7 @@ from gendesign.generate.perovskite.build import units
 from gendesign.generate.perovskite.compound import Compound, compose
 from gendesign.generate.perovskite.known_cell import KnownCell
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
-from gendesign.potential.faces import TorchSimModel
+from gendesign.potential.adapters import TorchSimModel
 from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
 from gendesign.run.build import Structures, build_stages, make

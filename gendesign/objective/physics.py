@@ -67,7 +67,7 @@ def _rigidity(potential: Any) -> Any:
 
 def _known(structures: Sequence[Atoms], potential: Any, values: Any) -> np.ndarray:
     """`values` of molecules whose elements the potential knows, a bounded number of atoms at a time; NaN for others."""
-    from gendesign.potential.memory import in_batches
+    from gendesign.potential.batching import in_batches
 
     out = np.full(len(structures), np.nan)
     fit = [i for i, atoms in enumerate(structures) if set(atoms.symbols) <= set(potential.elements)]

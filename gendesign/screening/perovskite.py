@@ -4,16 +4,18 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from gendesign.fields import check_bounds, setting
+from gendesign.screening.method import ScreeningContext, ScreeningSession
 from gendesign.screening.validity import convergence, distances, unusable
 from gendesign.structure.cells import CELL, cif, density, space_group
 from gendesign.structure.crystals import duplicates
+from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, layer_spacing, network_fault, octahedra
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.types import Candidate, TableRow, Verdict
 
 NEEDED = ("thickness", "cations", "formula_units")  # what a candidate must state of itself
 MEASURES = {
@@ -67,7 +69,16 @@ class PerovskiteScreening:
     def __post_init__(self) -> None:
         check_bounds(self, "screening")
 
-    def screen_each(self, candidates: Sequence[Candidate], *, potential: Any = None) -> list[Verdict]:
+    @property
+    def needs_potential(self) -> bool:
+        """True: energies decide."""
+        return True
+
+    def open(self, context: ScreeningContext) -> "PerovskiteSession":
+        """The screening of one run (screening/method.py)."""
+        return PerovskiteSession(self, context)
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """`network`, `cations`, `valid` (both, and finished), and measurements of the valid ones (MEASURES)."""
         return [verdict for candidate in candidates for verdict in self._judge(candidate)]
 
@@ -110,7 +121,7 @@ class PerovskiteScreening:
         found = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
         return {check: energy for check, energy in found.items() if energy is not None}
 
-    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[dict[str, Any]]:
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """Rows of the run's table: shares of all starts, then the best one's measurements."""
         found = _table(verdicts)
         ended = [v.reason for v in verdicts if v.check == "finished" and v.passed is False]
@@ -192,6 +203,56 @@ class PerovskiteScreening:
             "space_group": space_group(atoms, self.symprec, self.heavy_symmetry),
         }
         return [Verdict(candidate.index, check, None, values[check], unit) for check, unit in MEASURES.items()]
+
+
+HEADLINES = (
+    "relaxed to the end",
+    ENDED[STOPPED],
+    "valid",
+    "unique",
+    *(f"best: {check.replace('_', ' ')}" for check in ("energy_per_formula", "space_group", *COMPARED.values())),
+)
+COMPARISON_PHASES = {"decomposition": "precursors", "competing_phases": "competing phases"}
+
+
+@dataclass(frozen=True)
+class PerovskiteSession(ScreeningSession):
+    """The screening of one run: what crystals are compared with is searched once and kept in the results folder."""
+
+    settings: PerovskiteScreening
+    context: ScreeningContext
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """See PerovskiteScreening."""
+        return self.settings.screen_each(candidates)
+
+    def screen_set(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
+    ) -> list[Verdict]:
+        """See PerovskiteScreening; searches the comparisons that the settings ask for."""
+
+        def search(key: str, starts: int) -> float | None:
+            phase(COMPARISON_PHASES[key])
+            return self.context.generator.comparisons[key](starts, self.context.spread)
+
+        comparisons = {
+            key: lambda starts, key=key: self.context.once(f"{key} {starts}", partial(search, key, starts))
+            for key in self.context.generator.comparisons
+        }
+        return self.settings.screen_set(candidates, verdicts, comparisons=comparisons)
+
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
+        """See PerovskiteScreening."""
+        return self.settings.summarise(verdicts, n)
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """How the candidates ended, and the energies and the symmetry of the best."""
+        return HEADLINES
+
+    def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
+        """See PerovskiteScreening."""
+        return self.settings.files(candidates, verdicts)
 
 
 def _table(verdicts: Sequence[Verdict]) -> dict[int | None, dict[str, Verdict]]:

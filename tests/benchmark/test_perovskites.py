@@ -34,7 +34,7 @@ from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import build_start
 from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
-from gendesign.potential.faces import AseCalculator
+from gendesign.potential.adapters import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz

@@ -26,8 +26,9 @@ from gendesign.generate.perovskite.seats import CONTACT, LARGER, Parent, enlarge
 from gendesign.generate.perovskite.settings import Composition, Evolution, Halving, RandomStarts
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
-from gendesign.structure.memory import Memory
+from gendesign.structure.generator import ShardContext
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
+from gendesign.structure.step_cache import StepCache
 from gendesign.structure.superposition import aligned_rmsd
 
 SMALL = dict(
@@ -316,20 +317,20 @@ def test_an_interrupted_search_goes_on_to_the_same(evolved, tmp_path):
     class Stopped(Exception):
         pass
 
-    def until(memory):
-        for count, candidate in enumerate(search.generate(range(20, 84), seed=4, memory=memory)):
+    def until(cache):
+        for count, candidate in enumerate(search.generate(range(20, 84), seed=4, context=ShardContext(cache))):
             if count == interrupted:
                 raise Stopped
             yield candidate
 
     with pytest.raises(Stopped):
-        list(until(Memory(tmp_path)))
+        list(until(StepCache(tmp_path)))
     steps = {path.stem for path in tmp_path.iterdir()}
     assert {"starts", "round 1", "settling", "generation 1"} <= steps and "generation 4" not in steps
     (tmp_path / "generation 1.json").unlink()  # as if it had been killed then
-    memory = Memory(tmp_path)
-    again = sorted(search.generate(range(20, 84), seed=4, memory=memory), key=lambda c: c.index)
-    assert memory.recalled > 0
+    cache = StepCache(tmp_path)
+    again = sorted(search.generate(range(20, 84), seed=4, context=ShardContext(cache)), key=lambda c: c.index)
+    assert cache.seconds_saved > 0
     for one, two in zip(evolved, again, strict=True):
         assert one.failure == two.failure and one.info == two.info and one.history == two.history
         assert np.array_equal(one.atoms.positions, two.atoms.positions)

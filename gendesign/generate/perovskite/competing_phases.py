@@ -16,7 +16,7 @@ from gendesign.generate.perovskite.contacts import contact_height, radii
 from gendesign.generate.perovskite.motifs import Motif, motifs
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_free, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose, stream
 from gendesign.structure.perovskite import network_fault
@@ -31,7 +31,7 @@ INTO = (np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.array([[1, 0, 0], [0, 0,
 
 
 def competing_phases_energy(
-    compound: Compound, potential: Potential, starts: int, spread: Spread = SERIAL
+    compound: Compound, potential: PotentialLike, starts: int, spread: Spread = SERIAL
 ) -> float | None:
     """Energy (eV per formula unit) of the lowest crystal of chains or units, relaxed from `starts` random starts.
 

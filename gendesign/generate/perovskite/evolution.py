@@ -12,11 +12,11 @@ from gendesign.generate.perovskite.halving import checked, compare, lowest, one_
 from gendesign.generate.perovskite.mutations import draw_mutant
 from gendesign.generate.perovskite.seats import LARGER, Parent, enlarged
 from gendesign.generate.perovskite.settings import Halving, RandomStarts
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.randomness import Purpose, stream
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.generator import ALONE, ShardContext
 from gendesign.structure.perovskite import energy_of
 from gendesign.structure.types import Candidate
 
@@ -31,12 +31,12 @@ GENERATION = 16  # mutants made before the parents are chosen again
 def evolve(
     starts: Sequence[Candidate],
     indices: Sequence[int],
-    potential: Potential,
+    potential: PotentialLike,
     compound: Compound,
     settings: RandomStarts,
     halving: Halving,
     seed: int,
-    memory: Memory = FORGETFUL,
+    context: ShardContext = ALONE,
 ) -> Iterator[Candidate]:
     """The starts that halving kept, relaxed further without pressure, then a mutant for every index.
 
@@ -45,14 +45,15 @@ def evolve(
     from. Mutant `index` depends on (seed, index) and on all that came before it. settings: how the starts were drawn;
     mutants share their cells and the largest angle of cations.
     """
-    search = _Generations(potential, compound, settings, halving, seed, memory)
-    population = memory.once("settling", partial(search.settled, starts))
+    search = _Generations(potential, compound, settings, halving, seed, context)
+    population = context.get_or_make("settling", partial(search.settled, starts))
     yield from population
-    for number, begin in enumerate(range(0, len(indices), GENERATION), 1):
+    generations = [indices[begin : begin + GENERATION] for begin in range(0, len(indices), GENERATION)]
+    for number, members in enumerate(generations, 1):
         population = [candidate for candidate in population if candidate.failure is None]
-        stage = f"generation {number}"
-        step = partial(search.generation, population, indices[begin : begin + GENERATION], stage)
-        older, population = population, memory.once(stage, step)
+        stage, phase = f"generation {number}", f"evolution {number} of {len(generations)}"
+        step = partial(search.generation, population, members, stage, phase)
+        older, population = population, context.get_or_make(stage, step)
         yield from population[len(older) :]
 
 
@@ -60,12 +61,12 @@ def evolve(
 class _Generations:
     """What the generations of one call have in common."""
 
-    potential: Potential
+    potential: PotentialLike
     compound: Compound
     settings: RandomStarts
     halving: Halving
     seed: int
-    memory: Memory
+    context: ShardContext
 
     @property
     def settling(self) -> Relaxation:
@@ -74,14 +75,21 @@ class _Generations:
 
     def settled(self, starts: Sequence[Candidate]) -> list[Candidate]:
         """The starts relaxed without pressure, copies and broken ones with a failure."""
-        return compare(starts, self.potential, self.settling, "settling", 1.0, RELAXED, self.memory.spread)
+        report = partial(self.context.phase, "evolution, parents")
+        return compare(starts, self.potential, self.settling, "settling", 1.0, RELAXED, self.context.spread, report)
 
-    def generation(self, population: Sequence[Candidate], indices: Sequence[int], stage: str) -> list[Candidate]:
-        """The population and after it its mutants, relaxed; those not among the lowest of both say why they ended."""
+    def generation(
+        self, population: Sequence[Candidate], indices: Sequence[int], stage: str, phase: str
+    ) -> list[Candidate]:
+        """The population and after it its mutants, relaxed; those not among the lowest of both say why they ended.
+
+        stage: what failures name; phase: what the progress of the run names.
+        """
+        report = partial(self.context.phase, phase)
         mutants = self.mutants(lowest(population)[:PARENTS], indices)
-        keep, spread = self.halving.keep if self.halving.rounds else 1.0, self.memory.spread
-        mutants = compare(mutants, self.potential, one_round(self.halving), stage, keep, UNRELAXED, spread)
-        mutants = [checked(one, stage) for one in relax(mutants, self.potential, self.settling, spread=spread)]
+        keep, spread = self.halving.keep if self.halving.rounds else 1.0, self.context.spread
+        mutants = compare(mutants, self.potential, one_round(self.halving), stage, keep, UNRELAXED, spread, report)
+        mutants = [checked(one, stage) for one in relax(mutants, self.potential, self.settling, report, spread)]
         everyone = without_copies([*population, *mutants], stage)
         ranked = lowest(everyone)
         kept = {candidate.index for candidate in ranked[:PARENTS]}

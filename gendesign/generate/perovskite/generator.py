@@ -15,15 +15,15 @@ from gendesign.generate.perovskite.halving import halve, one_round
 from gendesign.generate.perovskite.known_cell import KnownCell, build_in_cell, check_known
 from gendesign.generate.perovskite.precursors import precursors_energy
 from gendesign.generate.perovskite.settings import Composition, Evolution, Halving, RandomStarts
-from gendesign.potential import Potential
 from gendesign.potential.domain import CRYSTALS
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.generator import ALONE, Generator, ShardContext
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class Perovskite:
+class Perovskite(Generator):
     """Generator of relaxed candidates for one composition (Karimitari et al., JACS 146, 27392, 2024).
 
         search = Perovskite(load_potential("hoip"), Composition("BA"), start=RandomStarts(cells=("1",)))
@@ -33,13 +33,13 @@ class Perovskite:
     the potential lacks and cations that fit no pocket.
     """
 
-    potential: Potential
+    potential: PotentialLike
     composition: Composition
     start: RandomStarts = field(default_factory=RandomStarts)
     halving: Halving | None = field(default_factory=Halving)
     evolution: Evolution | None = field(default_factory=Evolution)
     name: str = "perovskite"
-    remembers: ClassVar[bool] = True
+    competes: ClassVar[bool] = True
     kind: ClassVar[str] = CRYSTALS
 
     def __post_init__(self) -> None:
@@ -81,12 +81,17 @@ class Perovskite:
         start.atoms.info = {}
         return Candidate(start.atoms, index, self.name, seed, history=("built",), failure=start.failure, info=info)
 
-    def build_starts(self, indices: Sequence[int], seed: int, spread: Spread) -> list[Candidate]:
+    def build_starts(self, indices: Sequence[int], seed: int, context: ShardContext) -> list[Candidate]:
         """The starts of these numbers; see `build_start`."""
-        resident = spread.resident(self)
+        resident, count = context.spread.resident(self), len(indices)
+        context.phase("starts", 0, count)
         if resident is self:
-            return [self.build_start(index, seed=seed) for index in indices]
-        answers = spread.map([(_build_start, (resident, index, seed)) for index in indices])
+            starts = []
+            for index in indices:
+                starts.append(self.build_start(index, seed=seed))
+                context.phase("starts", len(starts), count)
+            return starts
+        answers = context.spread.map([(_build_start, (resident, index, seed)) for index in indices])
         return [
             Candidate(Atoms(), index, self.name, seed, failure=answer.reason) if isinstance(answer, Failure) else answer
             for index, answer in zip(indices, answers, strict=True)
@@ -108,15 +113,24 @@ class Perovskite:
         """
         return {"decomposition": self.precursors, "competing_phases": self.competing_phases}
 
-    def generate(self, indices: Sequence[int], *, seed: int, memory: Memory = FORGETFUL) -> Iterator[Candidate]:
+    @property
+    def required_elements(self) -> Sequence[str]:
+        """Symbols of the compound."""
+        return sorted(self.compound.elements)
+
+    def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
+        """`generate` with the kept steps, the workers and the progress of the run."""
+        return self.generate(indices, seed=seed, context=context)
+
+    def generate(self, indices: Sequence[int], *, seed: int, context: ShardContext = ALONE) -> Iterator[Candidate]:
         """A candidate for every index; those of one call compete, and the failure of each loser says why it lost.
 
-        They come as they end. What `memory` holds of an interrupted call is not made again.
+        They come as they end. What `context` holds of an interrupted call is not made again.
         """
         count = self.random_starts(len(indices))
-        current = memory.once("starts", lambda: self.build_starts(indices[:count], seed, memory.spread))
+        current = context.get_or_make("starts", lambda: self.build_starts(indices[:count], seed, context))
         yield from (candidate for candidate in current if candidate.failure is not None)
-        for compared in halve(current, self.potential, self.rounds, memory, cell=self.known is None):
+        for compared in halve(current, self.potential, self.rounds, context, cell=self.known is None):
             alive = {candidate.index for candidate in current if candidate.failure is None}
             yield from (c for c in compared if c.failure is not None and c.index in alive)
             current = compared
@@ -124,7 +138,7 @@ class Perovskite:
         if count == len(indices):
             yield from survivors
             return
-        search = (self.compound, self.start, self.rounds, seed, memory)
+        search = (self.compound, self.start, self.rounds, seed, context)
         for candidate in evolve(survivors, indices[count:], self.potential, *search):
             yield replace(candidate, generator=self.name)
 

@@ -1,15 +1,15 @@
 """Successive halving: all starts are relaxed a little, the best go on (Jamieson and Talwalkar, AISTATS 2016)."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from gendesign.generate.perovskite.settings import Halving
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
-from gendesign.structure.memory import FORGETFUL, Memory
+from gendesign.structure.generator import ALONE, ShardContext
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
 from gendesign.structure.types import Candidate
 
@@ -22,9 +22,9 @@ def one_round(settings: Halving, cell: bool = True) -> Relaxation:
 
 def halve(
     candidates: Sequence[Candidate],
-    potential: Potential,
+    potential: PotentialLike,
     settings: Halving,
-    memory: Memory = FORGETFUL,
+    context: ShardContext = ALONE,
     *,
     cell: bool = True,
 ) -> Iterator[list[Candidate]]:
@@ -37,25 +37,30 @@ def halve(
     current, relaxation = list(candidates), one_round(settings, cell)
     for number in range(1, settings.rounds + 1):
         stage = f"round {number}"
-        round_of_all = partial(compare, current, potential, relaxation, stage, settings.keep, UNRELAXED, memory.spread)
-        current = memory.once(stage, round_of_all)
+        report = partial(context.phase, f"halving {number} of {settings.rounds}")
+        comparison = partial(
+            compare, current, potential, relaxation, stage, settings.keep, UNRELAXED, context.spread, report
+        )
+        current = context.get_or_make(stage, comparison)
         yield current
 
 
 def compare(
     candidates: Sequence[Candidate],
-    potential: Potential,
+    potential: PotentialLike,
     relaxation: Relaxation,
     stage: str,
     keep: float,
     alike: Alike = UNRELAXED,
     spread: Spread = SERIAL,
+    report: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
     """The candidates in their order, relaxed; those beyond the lowest share `keep` have a failure.
 
-    stage: what the failures name; alike: how near two crystals are copies of each other.
+    stage: what the failures name; alike: how near two crystals are copies of each other; report: called with how many
+    candidates are relaxed, of how many.
     """
-    current = [checked(c, stage) for c in relax(candidates, potential, relaxation, spread=spread)]
+    current = [checked(c, stage) for c in relax(candidates, potential, relaxation, report, spread)]
     current = without_copies(current, stage, alike)
     alive = lowest(current)
     best = energy_of(alive[0]) if alive else 0.0

@@ -12,7 +12,7 @@ from gendesign.generate.perovskite.comparison import lowest
 from gendesign.generate.perovskite.compound import BOND, Compound
 from gendesign.generate.perovskite.placement import Arrangement, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose, stream
 
@@ -89,7 +89,9 @@ def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
     return [layered, dense]
 
 
-def precursors_energy(compound: Compound, potential: Potential, starts: int, spread: Spread = SERIAL) -> float | None:
+def precursors_energy(
+    compound: Compound, potential: PotentialLike, starts: int, spread: Spread = SERIAL
+) -> float | None:
     """Energy (eV) of the balanced precursors of one formula unit: AX, A'X or A'X2, and MX2, each the lowest found.
 
     `starts` random crystals are tried for each salt. None for mixtures of halides, whose share in each precursor is

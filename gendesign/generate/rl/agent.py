@@ -17,11 +17,12 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import CONTACT, Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
+from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Generator):
     """Generator that plays episodes of a trained policy.
 
     formula: the atoms of every molecule; agent: the bundled `builder`, or a folder that `gendesign train
