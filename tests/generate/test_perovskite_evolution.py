@@ -137,7 +137,9 @@ def test_a_layer_put_on_another_place_touches_the_one_below(cell):
 
 def stacked(smiles: str, layers: int, **compound) -> Parent:
     made = compose(Composition(smiles, **compound))
-    start = build_start(made, RandomStarts(cells=("1",), layers=layers, symmetry=0.0), seed=3, index=1)
+    start = build_start(
+        made, RandomStarts(cells=("1",), layers=layers, symmetry=0.0), seed=3, index=0
+    )  # every bridging cation has its seat on the lower layer
     return Parent.of(start.atoms, "1", made.cation, made.spacers * start.atoms.info["formula_units"], layers)
 
 

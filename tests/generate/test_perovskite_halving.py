@@ -11,6 +11,7 @@ from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.generate.perovskite.halving import halve, one_round
 from gendesign.generate.perovskite.settings import Composition, Evolution, Halving, RandomStarts
 from gendesign.relaxation import relax
+from gendesign.structure.generator import ShardContext
 from gendesign.structure.types import Candidate
 
 SMALL = dict(
@@ -93,3 +94,14 @@ def test_wrong_settings_are_one_line(settings, said):
     with pytest.raises(UserError) as caught:
         Perovskite(Ionic(), **{**SMALL, **settings()})
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_phases_are_named_while_a_search_goes_on():
+    phases = []
+    context = ShardContext(phase=lambda name, done=0, total=0: phases.append((name, done, total)))
+    search = Perovskite(Ionic(), **SMALL | {"evolution": Evolution(0.5)})
+    list(search.generate(range(8), seed=2, context=context))
+    assert list(dict.fromkeys(name for name, _, _ in phases)) == [
+        "starts", "halving 1 of 2", "halving 2 of 2", "evolution, parents", "evolution 1 of 1",
+    ]  # fmt: skip
+    assert phases[:5] == [("starts", done, 4) for done in range(5)] and ("halving 1 of 2", 4, 4) in phases

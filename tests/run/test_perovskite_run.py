@@ -1,6 +1,7 @@
 """The search from the command line into a results folder, with a tiny untrained potential."""
 
 import csv
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,7 +11,8 @@ from ase.io import write
 from ionic import Ionic
 
 from gendesign import cli
-from gendesign.errors import UserError
+from gendesign.errors import SettingsError
+from gendesign.generate.perovskite import Composition, Perovskite, RandomStarts
 from gendesign.generate.perovskite.cation import read_cation
 from gendesign.generate.perovskite.known_cell import KnownCell
 from gendesign.run.build import make
@@ -100,11 +102,26 @@ def test_another_cation_in_the_same_file_is_another_run(tiny, tmp_path, capfd):
 
 
 def test_null_where_a_value_is_wanted_is_one_line():
-    settings = resolve(
-        "generate", ["generator=perovskite", "generator.composition.halide=null", "generator.start.space_group=null"]
-    )
-    with pytest.raises(UserError, match=r"^generator\.composition\.halide=null: give a value, or leave it out$"):
-        make(settings.generator, potential=Ionic())
+    with pytest.raises(SettingsError, match=r"^generator\.composition\.halide=null: this key needs a value"):
+        resolve("generate", ["generator=perovskite", "generator.composition.halide=null"])
+
+
+def test_groups_left_out_leave_their_step_out():
+    words = ["generator=perovskite", "generator.composition.cation=MA", "generator.start.cells=1"]
+    settings = resolve("generate", [*words, "generator/halving=null", "generator/evolution=null"])
+    search = make(settings.generator, potential=Ionic())
+    assert search.halving is None and search.evolution is None
+    assert [c.history for c in search.generate(range(2), seed=0)] == [("built",)] * 2
+
+
+def test_the_command_line_and_python_build_the_same_starts():
+    words = ["generator=perovskite", "generator.composition.cation=BA", "generator.start.cells=1"]
+    typed = make(resolve("generate", words).generator, potential=Ionic())
+    written = Perovskite(Ionic(), Composition("BA"), RandomStarts(cells="1"))
+    assert typed == replace(written, potential=typed.potential)
+    cubic = ["generator.composition.thickness=3d", "generator.composition.cation=MA"]
+    typed = make(resolve("generate", [*words, *cubic]).generator, potential=Ionic())
+    assert typed.start.symmetry == 0.5  # which plays no part
 
 
 def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):
