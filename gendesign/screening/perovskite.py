@@ -96,12 +96,12 @@ class PerovskiteScreening:
         comparisons: by the name of the setting that holds `starts`, what gives the energy of a formula unit of other
         crystals (COMPARED) from so many starts, or None where there are none. Negative: the perovskite is lower.
         """
-        found = _table(verdicts)
+        table = _table(verdicts)
         sound = [
             c for c in candidates
-            if _passed(found, c, "valid") and isinstance(_value(found, c, "energy_per_formula"), float)
+            if _passed(table, c, "valid") and isinstance(_value(table, c, "energy_per_formula"), float)
         ]  # fmt: skip
-        energies = [float(_value(found, c, "energy_per_formula")) for c in sound]
+        energies = [float(_value(table, c, "energy_per_formula")) for c in sound]
         first = duplicates([c.atoms for c in sound], energies, [int(c.info["formula_units"]) for c in sound])
         out = [
             Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
@@ -118,12 +118,12 @@ class PerovskiteScreening:
     def _others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
         """Energies (eV per formula unit) to compare with, by check: those asked for that could be found."""
         asked = {check: (comparisons[key], getattr(self, key)) for key, check in COMPARED.items() if key in comparisons}
-        found = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
-        return {check: energy for check, energy in found.items() if energy is not None}
+        energies = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
+        return {check: energy for check, energy in energies.items() if energy is not None}
 
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """Rows of the run's table: shares of all starts, then the best one's measurements."""
-        found = _table(verdicts)
+        table = _table(verdicts)
         ended = [v.reason for v in verdicts if v.check == "finished" and v.passed is False]
         counted = {"relaxed to the end": sum(v.check == "finished" and v.passed is True for v in verdicts)}
         for start, name in ENDED.items():
@@ -134,17 +134,17 @@ class PerovskiteScreening:
         rows = [{"name": k, "value": v / n if n else None, "unit": "fraction", "n": n} for k, v in counted.items()]
         best = next((v.candidate for v in verdicts if v.check == "rank" and v.value == 1.0), None)
         for check, unit in {**MEASURES, **dict.fromkeys(COMPARED.values(), PER_FORMULA)}.items():
-            verdict = found.get(best, {}).get(check)
+            verdict = table.get(best, {}).get(check)
             if verdict is not None and verdict.value is not None:
                 rows.append({"name": f"best: {check.replace('_', ' ')}", "value": verdict.value, "unit": unit, "n": 1})
         return rows
 
     def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
         """ranked.csv, a line for each unique intact structure from the lowest up, and CIFs of the `kept` best."""
-        found, of = _table(verdicts), {candidate.index: candidate for candidate in candidates}
+        table, by_index = _table(verdicts), {candidate.index: candidate for candidate in candidates}
         order = sorted(
             (float(rows["rank"].value), index)
-            for index, rows in found.items()
+            for index, rows in table.items()
             if "rank" in rows and (self.window is None or rows["energy_above_best"].value <= self.window)
         )
         text = io.StringIO()
@@ -155,15 +155,15 @@ class PerovskiteScreening:
         for rank, index in order:
             name = f"rank{int(rank):03d}.cif" if rank <= self.kept else ""
             row = {
-                check: _plain(found[index][check].value) for check in (*RELATIVE, *MEASURES) if check in found[index]
+                check: _plain(table[index][check].value) for check in (*RELATIVE, *MEASURES) if check in table[index]
             }
-            lengths = dict(zip(CELL, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
-            converged = of[index].info.get("converged", "")
+            lengths = dict(zip(CELL, (f"{x:.3f}" for x in by_index[index].atoms.cell.cellpar()), strict=True))
+            converged = by_index[index].info.get("converged", "")
             writer.writerow(
                 {"rank": int(rank), "candidate": index, "converged": converged, "cif": name, **lengths, **row}
             )
             if name:
-                made[name] = cif(of[index].atoms)
+                made[name] = cif(by_index[index].atoms)
         return {"ranked.csv": text.getvalue(), **made}
 
     def _judge(self, candidate: Candidate) -> list[Verdict]:

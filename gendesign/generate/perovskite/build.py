@@ -46,11 +46,11 @@ def build_start(compound: Compound, options: RandomStarts, seed: int, index: int
     layered = compound.thickness is not None
     # A stream of its own leaves the other starts the same for every share of symmetric ones.
     symmetric = layered and stream(Purpose.SYMMETRY, seed, index).random() < options.symmetry
-    found = _arrangements(rng, compound, options, symmetric)
-    if symmetric and not found:
-        found = _arrangements(rng, compound, options, False)
-    if found:
-        return Start(min(found, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"]))
+    arrangements = _arrangements(rng, compound, options, symmetric)
+    if symmetric and not arrangements:
+        arrangements = _arrangements(rng, compound, options, False)
+    if arrangements:
+        return Start(min(arrangements, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"]))
     return Start(
         Atoms(),
         f"no arrangement without contacts in {options.redraws} draws (generator.start.contact, cation_angle, cells)",
@@ -78,14 +78,14 @@ def units(compound: Compound, cell: str, layers: int = 1) -> int:
 
 def _arrangements(rng: Generator, compound: Compound, options: RandomStarts, symmetric: bool) -> list[Atoms]:
     """The first `compact` of `redraws` attempts that found room."""
-    found: list[Atoms] = []
+    arrangements: list[Atoms] = []
     for _ in range(options.redraws):
         atoms = _attempt(rng, compound, options, symmetric)
         if atoms is not None:
-            found.append(atoms)
-        if len(found) == options.densest_of:
+            arrangements.append(atoms)
+        if len(arrangements) == options.densest_of:
             break
-    return found
+    return arrangements
 
 
 def _attempt(rng: Generator, compound: Compound, options: RandomStarts, symmetric: bool) -> Atoms | None:

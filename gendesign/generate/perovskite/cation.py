@@ -101,9 +101,9 @@ def _from_smiles(text: str) -> Chem.Mol:
             f"cation={text!r} is neither a SMILES nor a known abbreviation; {meant}write a SMILES with its charge, "
             "such as CCCC[NH3+]"
         )
-    found = isomers(_checked(mol, text))
-    if len(found) > 1:
-        first, second = (Chem.MolToSmiles(one) for one in found[:2])
+    forms = isomers(_checked(mol, text))
+    if len(forms) > 1:
+        first, second = (Chem.MolToSmiles(one) for one in forms[:2])
         raise UserError(f"cation={text} may be several isomers, such as {first} and {second}; write one of them")
     return mol
 
@@ -112,11 +112,11 @@ def isomers(mol: Chem.Mol) -> list[Chem.Mol]:
     """The stereoisomers that a molecule leaves open, one of each pair of mirror images, its atoms in their order."""
     options = StereoEnumerationOptions(tryEmbedding=True, unique=True, maxIsomers=ISOMERS, rand=7)
     with rdBase.BlockLogs():
-        found = {Chem.MolToSmiles(one): one for one in EnumerateStereoisomers(mol, options=options)}
+        forms = {Chem.MolToSmiles(one): one for one in EnumerateStereoisomers(mol, options=options)}
     kept: dict[str, Chem.Mol] = {}
-    for smiles in sorted(found):
-        if _mirrored(found[smiles]) not in kept:
-            kept[smiles] = found[smiles]
+    for smiles in sorted(forms):
+        if _mirrored(forms[smiles]) not in kept:
+            kept[smiles] = forms[smiles]
     return list(kept.values()) or [mol]
 
 
@@ -142,17 +142,17 @@ def _embedded(smiles: str, most: int) -> tuple[np.ndarray, ...]:
         return (np.zeros((1, 3)),)
     options = AllChem.ETKDGv3()
     options.randomSeed, options.pruneRmsThresh, options.numThreads = 7, ALIKE, 1
-    found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
-    if not found:
+    numbers = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not numbers:
         options.useRandomCoords = True
-        found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
-    if not found:
+        numbers = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not numbers:
         raise UserError(f"cation={smiles}: no three-dimensional structure was found; give a file with one")
     energies = _optimized(mol)
     heavy = np.array([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
     kept: list[np.ndarray] = []
     for i in np.argsort(energies, kind="stable"):
-        positions = mol.GetConformer(found[i]).GetPositions()
+        positions = mol.GetConformer(numbers[i]).GetPositions()
         far = all(aligned_rmsd(positions[heavy], other[heavy]) > ALIKE for other in kept)
         if energies[i] < min(energies) + WINDOW and len(kept) < most and (far or not kept):
             kept.append(positions - positions[heavy].mean(axis=0))
@@ -183,30 +183,31 @@ def _optimized(mol: Chem.Mol) -> np.ndarray:
 def _from_file(path: Path) -> tuple[Chem.Mol, list[np.ndarray]]:
     """Molecule without hydrogens, and the centred positions of each structure in the order of its SMILES with hydrogens
     appended."""
-    found = _sdf_molecules(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
-    for mol in found:
+    molecules = _sdf_molecules(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
+    for mol in molecules:
         Chem.AssignStereochemistryFrom3D(mol)
-    kinds = list(dict.fromkeys(Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in found))
+    kinds = list(dict.fromkeys(Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in molecules))
     if len(kinds) > 1:
         raise UserError(f"cation={path} holds several molecules, {kinds[0]} and {kinds[1]}; give conformers of one")
     plain = _checked(Chem.MolFromSmiles(kinds[0]), str(path))
     full, positions = Chem.AddHs(plain), []
     heavy = [atom.GetAtomicNum() > 1 for atom in full.GetAtoms()]
-    for mol in found:
+    for mol in molecules:
         match = mol.GetSubstructMatch(full)
         if len(match) != mol.GetNumAtoms():
             raise UserError(f"cation={path}: its hydrogens do not fit its bonds; add all of them to the file")
-        own = mol.GetConformer().GetPositions()[list(match)]
-        positions.append(own - own[heavy].mean(axis=0))
+        coordinates = mol.GetConformer().GetPositions()[list(match)]
+        positions.append(coordinates - coordinates[heavy].mean(axis=0))
     return plain, positions
 
 
 def _sdf_molecules(path: Path) -> list[Chem.Mol]:
     with rdBase.BlockLogs():
-        found = list(Chem.SDMolSupplier(str(path), removeHs=False))
-    if not found or any(mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D() for mol in found):
+        molecules = list(Chem.SDMolSupplier(str(path), removeHs=False))
+    usable = [mol is not None and mol.GetNumConformers() and mol.GetConformer().Is3D() for mol in molecules]
+    if not usable or not all(usable):
         raise UserError(f"cation={path}: no molecule with three-dimensional coordinates; give one or a SMILES")
-    return found
+    return molecules
 
 
 def _bonds_found(path: Path) -> list[Chem.Mol]:
@@ -227,9 +228,9 @@ def _bonded(atoms: Atoms, path: Path) -> Chem.Mol:
     charge = CHARGES[0] if atoms.numbers.sum() % 2 else CHARGES[1]
     rng, best = stream(Purpose.ATOM_ORDER), None
     for order in [np.arange(len(atoms)), *(rng.permutation(len(atoms)) for _ in range(ORDERS - 1))]:
-        found = _with_bonds(atoms[order], charge)
-        if found is not None and (best is None or _charges(found) < _charges(best)):
-            best = found
+        mol = _with_bonds(atoms[order], charge)
+        if mol is not None and (best is None or _charges(mol) < _charges(best)):
+            best = mol
         if best is not None and _charges(best) == charge:
             break
     if best is None:
@@ -284,12 +285,12 @@ def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
 
 def _torsions(mol: Chem.Mol) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     """Single bonds outside rings between atoms that have further heavy neighbours each."""
-    found = []
+    torsions = []
     for i, j in sorted({chain[1:3] for chain in mol.GetSubstructMatches(TURNING)}):
         cut = Chem.FragmentOnBonds(mol, [mol.GetBondBetweenAtoms(i, j).GetIdx()], addDummies=False)
         (side,) = (part for part in Chem.GetMolFrags(cut) if j in part)
-        found.append((i, j, side))
-    return tuple(found)
+        torsions.append((i, j, side))
+    return tuple(torsions)
 
 
 def _is_charged(atom: Chem.Atom) -> bool:

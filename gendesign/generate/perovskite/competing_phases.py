@@ -50,8 +50,8 @@ def competing_starts(compound: Compound, count: int) -> list[Atoms]:
     """
     if compound.caged:
         return []
-    found = (competing_start(compound, index) for index in range(count))
-    return [atoms for atoms in found if atoms is not None]
+    starts = (competing_start(compound, index) for index in range(count))
+    return [atoms for atoms in starts if atoms is not None]
 
 
 def competing_start(compound: Compound, index: int) -> Atoms | None:
@@ -64,18 +64,18 @@ def competing_start(compound: Compound, index: int) -> Atoms | None:
     shapes = motifs(compound.thickness is not None, compound.bond)
     motif = shapes[index % len(shapes)]
     lengths = [n for n in ((1, 2) if len(motif.lattice) else (1,)) if _holds(compound, n * len(motif.metals))]
-    found: list[Atoms] = []
+    crystals: list[Atoms] = []
     for _ in range(REDRAWS if lengths else 0):
         length = int(rng.choice(lengths))
         block = _surrounded(rng, compound, motif if length == 1 else motif.repeated(length))
         if block is None:
             continue
         # A second block only beside one of a single period, as larger cells cost more than they tell.
-        found.append(_packed(rng, compound, *block, blocks=1 if length == 2 else int(rng.integers(1, 3))))
-        found[-1].info["motif"] = motif.name
-        if len(found) == COMPACT:
+        crystals.append(_packed(rng, compound, *block, blocks=1 if length == 2 else int(rng.integers(1, 3))))
+        crystals[-1].info["motif"] = motif.name
+        if len(crystals) == COMPACT:
             break
-    return min(found, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"], default=None)
+    return min(crystals, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"], default=None)
 
 
 def _holds(compound: Compound, units: int) -> bool:

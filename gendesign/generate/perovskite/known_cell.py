@@ -116,7 +116,7 @@ class KnownCell:
 
 
 @dataclass(frozen=True)
-class Setting:
+class CellSetting:
     """A known cell (3, 3) with a metal at its origin, layers in the xy plane: flat octahedra, pockets, and the group.
 
     metals (m, 3), halides (h, 3), pockets (p, 3), those above before those below, in Angstrom; first: the halides of
@@ -166,7 +166,7 @@ def check_known(compound: Compound, known: KnownCell, options: RandomStarts, see
         )
 
 
-def possible_settings(compound: Compound, known: KnownCell) -> tuple[Setting, ...]:
+def possible_settings(compound: Compound, known: KnownCell) -> tuple[CellSetting, ...]:
     """The ways in which metals can sit in the cell, with that number of layers for which it is filled best; UserError
     where there is none."""
     if compound.thickness != 1 or compound.cation.charge != 1 or len(compound.halides) > 1:
@@ -179,13 +179,13 @@ def possible_settings(compound: Compound, known: KnownCell) -> tuple[Setting, ..
             f"generator.start.space_group={known.group} has reflections or an inversion, and {compound.cation.smiles} "
             "is chiral; give a group of rotations alone, such as P2_1 or P2_12_12_1"
         )
-    found = _settings(compound.bond, known)
-    area = np.linalg.norm(np.cross(*found[0].cell[:2]))
+    settings = _settings(compound.bond, known)
+    area = np.linalg.norm(np.cross(*settings[0].cell[:2]))
     full = SHARE * (2 * compound.bond + 4 * compound.cation.heavy * HEAVY / area)
-    off = {one.layers: abs(np.log(one.cell[2, 2] / one.layers / full)) for one in found}
+    off = {one.layers: abs(np.log(one.cell[2, 2] / one.layers / full)) for one in settings}
     layers = min(off, key=off.get)
     if off[layers] > np.log(LOOSE):
-        height = found[0].cell[2, 2]
+        height = settings[0].cell[2, 2]
         raise UserError(
             f"generator.start.known_cell: {height:.1f} Angstrom for {' or '.join(map(str, sorted(off)))} layers, as "
             f"many as generator.start.space_group={known.group} makes of one, but one layer of this composition takes "
@@ -196,24 +196,24 @@ def possible_settings(compound: Compound, known: KnownCell) -> tuple[Setting, ..
             f"generator.start.known_cell: three numbers are enough for a triclinic cell of one layer, and this has "
             f"{layers}; give its angles too"
         )
-    return tuple(one for one in found if one.layers == layers)
+    return tuple(one for one in settings if one.layers == layers)
 
 
 @cache
-def _settings(bond: float, known: KnownCell) -> list[Setting]:
+def _settings(bond: float, known: KnownCell) -> list[CellSetting]:
     cell, rotations, shifts = known.stacked(bond)
-    found, why = [], set()
+    settings, faults = [], set()
     for place in PLACES:
         moved = (shifts + rotations @ place - place) % 1
         setting = _setting(bond, known.group, cell, rotations, moved)
-        if isinstance(setting, Setting):
-            found.append(setting)
+        if isinstance(setting, CellSetting):
+            settings.append(setting)
         else:
-            why.add(setting)
-    if found:
-        return found
+            faults.add(setting)
+    if settings:
+        return settings
     wrong, mend = "leads octahedra astray", "are the axes those of the symbol?"
-    if True in why:
+    if True in faults:
         wrong, mend = "leads cations onto themselves", "a subgroup of it has room for ordered ones"
     raise UserError(
         f"generator.start.space_group={known.group} {wrong} in this cell, for a metal at any of the quarters of its "
@@ -230,10 +230,10 @@ def _operations(symbol: str) -> np.ndarray:
         try:
             with warnings.catch_warnings():  # of symbols without a longer form
                 warnings.simplefilter("ignore")
-                found = SpaceGroup(name).symmetry_ops
+                operations = SpaceGroup(name).symmetry_ops
         except (ValueError, KeyError):
             continue
-        return np.array(sorted((op.affine_matrix for op in found), key=lambda m: not np.array_equal(m, np.eye(4))))
+        return np.array(sorted((op.affine_matrix for op in operations), key=lambda m: not np.array_equal(m, np.eye(4))))
     raise UserError(
         f"generator.start.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, "
         "P2_1/c, P2_1/n or P-1"
@@ -241,7 +241,7 @@ def _operations(symbol: str) -> np.ndarray:
 
 
 def _attempt(
-    rng: Generator, compound: Compound, known: KnownCell, setting: Setting, options: RandomStarts
+    rng: Generator, compound: Compound, known: KnownCell, setting: CellSetting, options: RandomStarts
 ) -> Atoms | None:
     cell, contact, group = setting.cell.copy(), options.contact, setting.group
     tilt = draw_tilt(rng, PLANE, options.tilt) if rng.random() < options.tilted else Tilt()
@@ -288,7 +288,9 @@ def _halides(bond: float, tilt: Tilt, cell: np.ndarray) -> np.ndarray:
     return out
 
 
-def _setting(bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, shifts: np.ndarray) -> Setting | bool:
+def _setting(
+    bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, shifts: np.ndarray
+) -> CellSetting | bool:
     """Flat layers wherever the operations, in lattice vectors, lead the one with a metal at the origin; instead True
     where they lead a cation onto itself and False where octahedra do not fall on each other."""
     origins = shifts[np.unique(np.round(shifts[:, 2], 3) % 1, return_index=True)[1]] @ cell
@@ -308,4 +310,4 @@ def _setting(bond: float, symbol: str, cell: np.ndarray, rotations: np.ndarray, 
     if (parts[2][1:] == parts[2][0]).any():
         return True
     group = LayerGroup(symbol, turns, moves, np.hstack(parts[:2]), parts[2])
-    return Setting(cell, metals, halides, pockets, group, len(origins))
+    return CellSetting(cell, metals, halides, pockets, group, len(origins))

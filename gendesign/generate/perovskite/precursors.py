@@ -66,8 +66,8 @@ def salt_starts(cation: Cation, halide: str, count: int, number: int = 0) -> lis
         return ions
     if not all(cation.ends):
         return []
-    found = [salt_start(stream(Purpose.SALT, number, i), cation, halide) for i in range(count)]
-    return [atoms for atoms in found if atoms is not None]
+    crystals = [salt_start(stream(Purpose.SALT, number, i), cation, halide) for i in range(count)]
+    return [atoms for atoms in crystals if atoms is not None]
 
 
 def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
