@@ -67,7 +67,7 @@ def _rigidity(potential: Any) -> Any:
 
 def _evaluated(structures: Sequence[Atoms], potential: Any, values: Callable[[list[Atoms]], np.ndarray]) -> np.ndarray:
     """`values` (n,) of molecules whose elements the potential knows, at most MAX_ATOMS at once; NaN for others."""
-    from gendesign.potential.memory import in_batches
+    from gendesign.potential.batching import in_batches
 
     out = np.full(len(structures), np.nan)
     covered = [i for i, atoms in enumerate(structures) if set(atoms.symbols) <= set(potential.elements)]

@@ -17,7 +17,7 @@ from gendesign.run.schema import TARGET
 # Groups that a verb can do without, besides those that are null from the beginning.
 MATCHING = ("generator", "screening")
 LEFT_OUT = {
-    "generate": ("relaxation", "screening"),
+    "generate": ("relaxation", "screening", "generator/halving", "generator/evolution"),
     "agent": ("relaxation", "screening", "expert_iteration"),
     "train": ("architecture",),
     "validate": ("teacher",),

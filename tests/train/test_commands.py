@@ -68,7 +68,8 @@ def test_train(tmp_path, capsys):
     assert cli.main(words) == 2 and "forces are exactly zero in" in capsys.readouterr().err
     words.append("check_units=false")
     assert cli.main(words) == 0
-    assert "test.all.force_mae_mev_a" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "force MAE (meV/Angstrom)" in shown and "test   all    4 " in shown and "card.md" in shown
     assert {"weights.safetensors", "config.yaml", "log.csv", "errors.json"} <= {p.name for p in output.iterdir()}
     table = json.loads((output / "errors.json").read_text())
     assert table["test"]["all"]["n"] == 4 and table["train"]["all"]["n"] == 12

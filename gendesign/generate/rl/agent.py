@@ -18,11 +18,12 @@ from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
 from gendesign.potential import Potential
 from gendesign.randomness import Purpose, seed_of
+from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class Agent:
+class Agent(Generator):
     """Generator that runs episodes of a trained policy, one for each candidate.
 
     Raises UserError for a formula with elements that the agent or the potential does not know.

@@ -1,4 +1,4 @@
-"""What was reached within a shard: kept step by step, so that an interruption costs a step and not the shard."""
+"""Steps of a shard kept in files, so that an interrupted shard repeats one step instead of all."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -10,44 +10,41 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import decode, encode
 
-from gendesign.processes import SERIAL, Spread
 from gendesign.structure.files import write_atomically
 from gendesign.structure.types import Candidate
 
 
 @dataclass
-class Memory:
-    """A folder of steps; without one nothing is kept. recalled: seconds that the steps found there once took; spread:
-    who does independent parts of a step."""
+class StepCache:
+    """The finished steps of a shard, one JSON file each in `folder`; without a folder nothing is kept.
+
+    seconds_saved: the time that the steps read from the folder once took.
+    """
 
     folder: Path | None = None
-    recalled: float = 0.0
-    spread: Spread = SERIAL
+    seconds_saved: float = 0.0
 
-    def once(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
-        """What `make` gives, or gave before an interruption, to the last bit. Steps may contain others."""
+    def get_or_make(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
+        """The candidates of `step`: read from the folder if they are there, otherwise made by `make` and written.
+
+        Both ways give the same candidates to the last bit. Steps may contain other steps.
+        """
         if self.folder is None:
             return list(make())
         path = self.folder / f"{step}.json"
         if path.is_file():
-            found, seconds = _read(path)
-            self.recalled += seconds
-            return found
-        began, before = time.perf_counter(), self.recalled
+            candidates, seconds = _read(path)
+            self.seconds_saved += seconds
+            return candidates
+        start, saved_before = time.perf_counter(), self.seconds_saved
         rows = [_row(candidate) for candidate in make()]
-        seconds = time.perf_counter() - began + self.recalled - before
+        seconds = time.perf_counter() - start + self.seconds_saved - saved_before
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, encode({"seconds": seconds, "candidates": rows}))
-        return _read(path)[0]  # so that what goes on is the same with and without an interruption
+        return _read(path)[0]  # read back, so that an uninterrupted run continues with the same numbers
 
 
-FORGETFUL = Memory()
-
-
-def remembers(generator: object) -> bool:
-    """Whether `generate` of this generator takes a memory: those whose candidates of one call depend on each other, and
-    take long."""
-    return getattr(generator, "remembers", False)
+NO_CACHE = StepCache()
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:
