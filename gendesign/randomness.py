@@ -15,6 +15,12 @@ class Purpose(IntEnum):
     # perovskites: 100
     START = 100  # the random start of a search
     SYMMETRY = 101  # whether a start obeys a layer group
+    KNOWN_CELL_START = 102  # the random start of a search in a known cell
+    MUTATION = 103  # a mutant
+    ENLARGEMENT = 104  # the displacements in a cell twice as large
+    SALT = 105  # the random start of a salt among the precursors
+    COMPETING_PHASE = 106  # the random start of a competing phase
+    ATOM_ORDER = 107  # orders of the atoms of a cation without bonds
 
 
 def stream(purpose: Purpose, *key: int) -> np.random.Generator:

@@ -234,8 +234,11 @@ def _refuse_null(section: DictConfig) -> None:
     hints = get_type_hints(target) if is_dataclass(target) else {}
     for field in fields(target) if hints else ():
         wants = get_args(hints[field.name]) or (hints[field.name],)
-        if field.name in section and section[field.name] is None and not {NoneType, Any} & set(wants):
+        value = section.get(field.name)
+        if field.name in section and value is None and not {NoneType, Any} & set(wants):
             raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
+        if isinstance(value, DictConfig) and "_target_" in value:
+            _refuse_null(value)
 
 
 def about(potential: PotentialLike) -> dict[str, Any]:

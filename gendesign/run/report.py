@@ -21,7 +21,11 @@ SMILES = "smiles"
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
 # What is said of ranked crystals.
-BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
+BEST = {
+    "energy_above_best": "{:+.3f} eV",
+    "energy_above_competing_phases": "{:+.3f} eV to competing phases",
+    "space_group": "{}",
+}
 # Checks whose reasons stand elsewhere on the card, or say nothing of a single molecule.
 SILENT = ("edm_molecule", "converged", UNIQUE)
 BARE = ("finished", VALID)  # checks whose name adds nothing to their reason

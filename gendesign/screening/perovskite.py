@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.screening.method import ScreeningContext, ScreeningSession
 from gendesign.screening.validity import convergence, distances, unusable
 from gendesign.structure.cells import CELL, cif, density, space_group
@@ -30,7 +30,7 @@ MEASURES = {
     "space_group": "",
 }
 # Energies relative to other crystals, by the setting that says how many random starts these are sought with.
-COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_rivals"}
+COMPARED = {"decomposition": "decomposition_energy", "competing_phases": "energy_above_competing_phases"}
 RELATIVE = ("energy_above_best", *COMPARED.values())
 PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
@@ -44,31 +44,30 @@ ENDED = {
 
 @dataclass(frozen=True)
 class PerovskiteScreening:
-    """Checks and measurements of hybrid perovskites.
+    """Checks and measurements of hybrid perovskites; raises UserError for settings out of their bounds."""
 
-    symprec: how far atoms may be from their symmetric places, Angstrom (spglib); heavy_symmetry: the space group is
-    that of the heavy atoms, as hydrogens turn freely; decomposition: random crystals tried for each salt among the
-    precursors, 0 for no decomposition energy; rivals: random starts of chains and single units with the same
-    composition, 0 for no energy above them; kept: best structures that are written as CIF; window: eV per formula unit
-    above the best that the ranked table reaches, None for all. Raises UserError.
-    """
-
-    symprec: float = 0.2
-    heavy_symmetry: bool = True
-    decomposition: int = 0
-    rivals: int = 0
-    kept: int = 10
-    window: float | None = None
+    symprec: float = setting(
+        0.2, "distance within which atoms count as symmetric (spglib)", unit="Angstrom", above=0, most=2
+    )
+    heavy_symmetry: bool = setting(
+        True, "space group of the heavy atoms; false counts the hydrogens, which rotate freely"
+    )
+    decomposition: int = setting(
+        4,
+        "random crystals tried for each salt of the precursors (2 AX + MX2 of A2MX4); 0 leaves the decomposition "
+        "energy out",
+        least=0,
+    )
+    competing_phases: int = setting(
+        4, "random starts of competing phases, chains and single units; 0 leaves the energy above them out", least=0
+    )
+    kept: int = setting(10, "lowest structures that are written as CIF", least=0)
+    window: float | None = setting(
+        None, "energy per formula unit above the lowest that the ranked table reaches; null for all", unit="eV", least=0
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.symprec <= 2:
-            raise UserError(f"screening.symprec={self.symprec}: give a distance above 0 and up to 2 Angstrom")
-        counts = {"kept": "structures to write", "decomposition": "starts for each precursor", "rivals": "starts"}
-        for key, what in counts.items():
-            if getattr(self, key) < 0:
-                raise UserError(f"screening.{key}={getattr(self, key)}: give 0 or more {what}")
-        if self.window is not None and not self.window >= 0:
-            raise UserError(f"screening.window={self.window}: give 0 or more eV per formula unit, or null for all")
+        check_bounds(self, "screening")
 
     @property
     def needs_potential(self) -> bool:
@@ -91,8 +90,8 @@ class PerovskiteScreening:
         comparisons: Mapping[str, Callable[[int], float | None]] | None = None,
     ) -> list[Verdict]:
         """`unique`: no copy of one that is lower in energy (heavy atoms, pymatgen's StructureMatcher), `rank` among the
-        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_rivals` (eV per
-        formula unit).
+        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_competing_phases`
+        (eV per formula unit).
 
         comparisons: by the name of the setting that holds `starts`, what gives the energy of a formula unit of other
         crystals (COMPARED) from so many starts, or None where there are none. Negative: the perovskite is lower.
@@ -213,7 +212,7 @@ HEADLINES = (
     "unique",
     *(f"best: {check.replace('_', ' ')}" for check in ("energy_per_formula", "space_group", *COMPARED.values())),
 )
-COMPARISON_PHASES = {"decomposition": "precursors", "rivals": "competing phases"}
+COMPARISON_PHASES = {"decomposition": "precursors", "competing_phases": "competing phases"}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def test_a_short_table_and_one_without_headlines():
 
 def test_headlines_are_rows_of_the_tables():
     verdicts = [Verdict(0, "finished", True), Verdict(0, "rank", None, 1.0)]
-    measured = ("energy_per_formula", "space_group", "decomposition_energy", "energy_above_rivals")
+    measured = ("energy_per_formula", "space_group", "decomposition_energy", "energy_above_competing_phases")
     verdicts += [Verdict(0, check, None, 1.0) for check in measured]
     assert set(HEADLINES) <= {row["name"] for row in PerovskiteScreening().summarise(verdicts, 1)}
     assert len(HEADLINES) + 3 <= 12

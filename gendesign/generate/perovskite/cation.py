@@ -16,9 +16,10 @@ from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from gendesign.errors import UserError
+from gendesign.generate.perovskite.abbreviations import nearest, smiles_of
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.superposition import aligned_rmsd
 
-NAMED = {"MA": "C[NH3+]", "FA": "NC=[NH2+]", "Cs": "[Cs+]"}
 CHARGES = (1, 2)
 WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for good packing
 ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
@@ -74,22 +75,20 @@ class Cation:
 
 
 def read_cation(text: str, conformers: int = 20) -> Cation:
-    """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
+    """The cation that a SMILES, an abbreviation (MA, BA, PEA; see `abbreviations`) or a structure file describes.
 
     A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of
     its structures. A SMILES without the hand of a chiral cation is the racemate. Raises UserError for what cannot be
     read, for charges other than +1 and +2, and for a SMILES that may be several isomers, such as cis and trans.
     """
     if not isinstance(text, str):
-        raise UserError(f"cation={text}: give one SMILES such as CCCC[NH3+], one of {', '.join(NAMED)}, or a file")
-    if conformers < 1:
-        raise UserError(f"generator.conformers={conformers}: give 1 or more, the most that starts are drawn from")
+        raise UserError(f"cation={text}: give a SMILES such as CCCC[NH3+], an abbreviation such as BA, or a file")
     text = text.strip()
     if os.path.isfile(path := os.path.expanduser(text)):
         return _cation(*_from_file(Path(path)))
     if Path(text).suffix in {*MOL_SUFFIXES, ".xyz"} or text.startswith(("/", "./", "~")):
         raise UserError(f"cation={text}: no such file; give the path of a structure file or a SMILES like CCCC[NH3+]")
-    mol = _from_smiles(NAMED.get(text, text))
+    mol = _from_smiles(smiles_of(text))
     return _cation(mol, _embedded(Chem.MolToSmiles(mol), conformers))
 
 
@@ -97,7 +96,11 @@ def _from_smiles(text: str) -> Chem.Mol:
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
     if mol is None or not mol.GetNumAtoms():
-        raise UserError(f"cation={text!r} is no SMILES that can be read; write one with its charge, such as CCCC[NH3+]")
+        meant = f"did you mean {names}? " if (names := nearest(text)) else ""
+        raise UserError(
+            f"cation={text!r} is neither a SMILES nor a known abbreviation; {meant}write a SMILES with its charge, "
+            "such as CCCC[NH3+]"
+        )
     found = isomers(_checked(mol, text))
     if len(found) > 1:
         first, second = (Chem.MolToSmiles(one) for one in found[:2])
@@ -120,7 +123,7 @@ def isomers(mol: Chem.Mol) -> list[Chem.Mol]:
 def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
     if len(Chem.GetMolFrags(mol)) > 1:
         raise UserError(
-            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.halide"
+            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.composition.halide"
         )
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
         raise UserError(f"cation={text} is a radical; give a closed-shell cation such as CCCC[NH3+]")
@@ -222,7 +225,7 @@ def _bonded(atoms: Atoms, path: Path) -> Chem.Mol:
     atoms are charged than must be. No carbon may be.
     """
     charge = CHARGES[0] if atoms.numbers.sum() % 2 else CHARGES[1]
-    rng, best = np.random.default_rng(0), None
+    rng, best = stream(Purpose.ATOM_ORDER), None
     for order in [np.arange(len(atoms)), *(rng.permutation(len(atoms)) for _ in range(ORDERS - 1))]:
         found = _with_bonds(atoms[order], charge)
         if found is not None and (best is None or _charges(found) < _charges(best)):

@@ -12,7 +12,6 @@ from itertools import product
 import numpy as np
 from numpy.random import Generator
 
-from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.layer import Framework
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_orientation
@@ -50,8 +49,7 @@ class LayerGroup:
 def draw_group(rng: Generator, framework: Framework, chiral: bool) -> LayerGroup | None:
     """One of the layer groups that the framework has, each as likely, with one of its origins; None where it has none.
 
-    Only those that move every pocket, since a cation fits into one once. chiral: without reflections. Raises UserError
-    where pyxtal is missing.
+    Only those that move every pocket, since a cation fits into one once. chiral: without reflections.
     """
     own = _operations(framework)
     found: dict[str, list[LayerGroup]] = {}
@@ -96,16 +94,9 @@ def fill_orbits(
 def group_table(number: int) -> tuple[str, bool, list[list[tuple]]]:
     """Symbol of a layer group, whether it has rotations only, and the _keys of its operations for each of SETTINGS and
     ORIGINS.
-
-    Raises UserError where pyxtal is missing.
     """
-    try:
-        from pyxtal.symmetry import Group
-    except ImportError:
-        raise UserError(
-            "generator.symmetry above 0 needs the package pyxtal, which is not installed; "
-            "run pip install pyxtal, or give generator.symmetry=0"
-        ) from None
+    from pyxtal.symmetry import Group  # which takes a second
+
     group = Group(number, dim=2)
     matrices = np.array([operation.affine_matrix for operation in group[0].ops])
     turns, shifts = matrices[:, :3, :3], matrices[:, :2, 3]

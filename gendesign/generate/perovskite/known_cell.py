@@ -14,13 +14,15 @@ from numpy.random import Generator
 from pymatgen.symmetry.groups import SpaceGroup
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import DEPTH, Draws, Start, described, joined
-from gendesign.generate.perovskite.composition import Composition
+from gendesign.generate.perovskite.build import DEPTH, Start, described, joined
+from gendesign.generate.perovskite.compound import Compound
 from gendesign.generate.perovskite.contacts import contact_height, radii
 from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
 from gendesign.generate.perovskite.placement import Arrangement
+from gendesign.generate.perovskite.settings import RandomStarts
 from gendesign.generate.perovskite.stack import SLIDES, Layer, draw_slide
 from gendesign.generate.perovskite.symmetry import LayerGroup, fill_orbits
+from gendesign.randomness import Purpose, stream
 
 NEAR = 1e-3  # of a lattice vector: the same place
 PLANE = "sqrt2"  # two metals in the plane of every layer
@@ -61,14 +63,14 @@ class KnownCell:
         metric, rotations = self.vectors @ self.vectors.T, self.operations[0]
         if np.abs(np.swapaxes(rotations, 1, 2) @ metric @ rotations - metric).max() > NEAR * metric.max():
             raise UserError(
-                f"{self._text} does not have the lengths and angles that generator.space_group={self.group} demands; "
-                "give both in one setting, as published"
+                f"{self._text} does not have the lengths and angles that generator.start.space_group={self.group} "
+                "demands; give both in one setting, as published"
             )
 
     @property
     def _text(self) -> str:
         numbers = (f"{number:g}" if isinstance(number, float) else str(number) for number in np.ravel(self.parameters))
-        return f"generator.known_cell=[{','.join(numbers)}]"
+        return f"generator.start.known_cell=[{','.join(numbers)}]"
 
     @property
     def _closed(self) -> bool:
@@ -133,7 +135,7 @@ class Setting:
         return slice(0, len(self.halides) // self.layers)
 
 
-def build_in_cell(composition: Composition, known: KnownCell, draws: Draws, seed: int, index: int) -> Start:
+def build_in_cell(compound: Compound, known: KnownCell, options: RandomStarts, seed: int, index: int) -> Start:
     """Start `index` in that cell: octahedra tilted and displaced, cations drawn, all of it as the group demands.
 
     Of `draws` count tilt, tilted, distortion, cap, contact (at most CLOSER, less with every
@@ -142,55 +144,57 @@ def build_in_cell(composition: Composition, known: KnownCell, draws: Draws, seed
     build_start makes them, but for `tilt`, of which the group may leave little. Raises UserError for compositions and
     groups that have no such cell.
     """
-    settings = possible_settings(composition, known)
-    rng = np.random.default_rng([seed, index])
-    for contact in np.linspace(min(draws.contact, CLOSER), min(draws.contact, CLOSEST), draws.redraws):
+    settings = possible_settings(compound, known)
+    rng = stream(Purpose.KNOWN_CELL_START, seed, index)
+    for contact in np.linspace(min(options.contact, CLOSER), min(options.contact, CLOSEST), options.redraws):
         setting = settings[int(rng.integers(len(settings)))]
-        atoms = _attempt(rng, composition, known, setting, replace(draws, contact=float(contact)))
+        atoms = _attempt(rng, compound, known, setting, replace(options, contact=float(contact)))
         if atoms is not None:
             return Start(atoms)
-    return Start(Atoms(), f"no arrangement without contacts in {draws.redraws} draws (generator.contact, cap)")
+    return Start(
+        Atoms(), f"no arrangement without contacts in {options.redraws} draws (generator.start.contact, cation_angle)"
+    )
 
 
-def check_known(composition: Composition, known: KnownCell, draws: Draws, seed: int, tries: int = 4) -> None:
+def check_known(compound: Compound, known: KnownCell, options: RandomStarts, seed: int, tries: int = 4) -> None:
     """Raise UserError for what build_in_cell cannot do, also where none of a few starts finds room for the cation."""
-    if all(build_in_cell(composition, known, draws, seed, index).failure for index in range(tries)):
+    if all(build_in_cell(compound, known, options, seed, index).failure for index in range(tries)):
         raise UserError(
-            f"generator.known_cell: {composition.cation.smiles} finds no room in it in {tries} starts of "
-            f"{draws.redraws} draws; give a group of more operations if there is one, a generator.contact below "
-            f"{CLOSEST}, a larger generator.cap or more generator.redraws, unless it is the cell of something else"
+            f"generator.start.known_cell: {compound.cation.smiles} finds no room in it in {tries} starts of "
+            f"{options.redraws} draws; check that it is the cell of this composition, give a group of more operations, "
+            f"a generator.start.contact below {CLOSEST}, a larger generator.start.cation_angle or more redraws"
         )
 
 
-def possible_settings(composition: Composition, known: KnownCell) -> tuple[Setting, ...]:
+def possible_settings(compound: Compound, known: KnownCell) -> tuple[Setting, ...]:
     """The ways in which metals can sit in the cell, with that number of layers for which it is filled best; UserError
     where there is none."""
-    if composition.thickness != 1 or composition.cation.charge != 1 or len(composition.halides) > 1:
+    if compound.thickness != 1 or compound.cation.charge != 1 or len(compound.halides) > 1:
         raise UserError(
-            "generator.known_cell is for layers one octahedron thick (generator.thickness=1) of one halide with "
-            "cations of charge +1; leave generator.known_cell and space_group out"
+            "generator.start.known_cell is for layers one octahedron thick (generator.composition.thickness=1) of one "
+            "halide with cations of charge +1; leave generator.start.known_cell and space_group out"
         )
-    if composition.cation.chiral and (np.linalg.det(known.operations[0]) < 0).any():
+    if compound.cation.chiral and (np.linalg.det(known.operations[0]) < 0).any():
         raise UserError(
-            f"generator.space_group={known.group} has reflections or an inversion, and {composition.cation.smiles} is "
-            "chiral; give a group of rotations alone, such as P2_1 or P2_12_12_1"
+            f"generator.start.space_group={known.group} has reflections or an inversion, and {compound.cation.smiles} "
+            "is chiral; give a group of rotations alone, such as P2_1 or P2_12_12_1"
         )
-    found = _settings(composition.bond, known)
+    found = _settings(compound.bond, known)
     area = np.linalg.norm(np.cross(*found[0].cell[:2]))
-    full = SHARE * (2 * composition.bond + 4 * composition.cation.heavy * HEAVY / area)
+    full = SHARE * (2 * compound.bond + 4 * compound.cation.heavy * HEAVY / area)
     off = {one.layers: abs(np.log(one.cell[2, 2] / one.layers / full)) for one in found}
     layers = min(off, key=off.get)
     if off[layers] > np.log(LOOSE):
         height = found[0].cell[2, 2]
         raise UserError(
-            f"generator.known_cell: {height:.1f} Angstrom for {' or '.join(map(str, sorted(off)))} layers, as many as "
-            f"generator.space_group={known.group} makes of one, where one of this composition takes about {full:.0f}; "
-            "give the cell and the group of the whole crystal, one layer and P-1 at the least"
+            f"generator.start.known_cell: {height:.1f} Angstrom for {' or '.join(map(str, sorted(off)))} layers, as "
+            f"many as generator.start.space_group={known.group} makes of one, but one layer of this composition takes "
+            f"about {full:.0f}; give the cell and the group of the whole crystal, one layer and P-1 at the least"
         )
     if known.leans and layers > 1:
         raise UserError(
-            f"generator.known_cell: three numbers are enough for a triclinic cell of one layer, and this has {layers}; "
-            "give its angles too"
+            f"generator.start.known_cell: three numbers are enough for a triclinic cell of one layer, and this has "
+            f"{layers}; give its angles too"
         )
     return tuple(one for one in found if one.layers == layers)
 
@@ -212,7 +216,8 @@ def _settings(bond: float, known: KnownCell) -> list[Setting]:
     if True in why:
         wrong, mend = "leads cations onto themselves", "a subgroup of it has room for ordered ones"
     raise UserError(
-        f"generator.space_group={known.group} {wrong} in this cell, wherever on quarters of it a metal sits; {mend}"
+        f"generator.start.space_group={known.group} {wrong} in this cell, for a metal at any of the quarters of its "
+        f"vectors; {mend}"
     )
 
 
@@ -230,27 +235,27 @@ def _operations(symbol: str) -> np.ndarray:
             continue
         return np.array(sorted((op.affine_matrix for op in found), key=lambda m: not np.array_equal(m, np.eye(4))))
     raise UserError(
-        f"generator.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, "
+        f"generator.start.space_group={symbol}: not a Hermann-Mauguin symbol that pymatgen knows; write such as Pbca, "
         "P2_1/c, P2_1/n or P-1"
     )
 
 
 def _attempt(
-    rng: Generator, composition: Composition, known: KnownCell, setting: Setting, draws: Draws
+    rng: Generator, compound: Compound, known: KnownCell, setting: Setting, options: RandomStarts
 ) -> Atoms | None:
-    cell, contact, group = setting.cell.copy(), draws.contact, setting.group
-    tilt = draw_tilt(rng, PLANE, draws.tilt) if rng.random() < draws.tilted else Tilt()
+    cell, contact, group = setting.cell.copy(), options.contact, setting.group
+    tilt = draw_tilt(rng, PLANE, options.tilt) if rng.random() < options.tilted else Tilt()
     metals, halides = setting.metals, setting.halides
     # The tilts of one layer, which the group leads into the others.
     steps = np.zeros((len(metals) + len(halides), 3))
-    bond, flat = composition.bond, halides[setting.first]
+    bond, flat = compound.bond, halides[setting.first]
     steps[len(metals) :][setting.first] = setting.layers * (_halides(bond, tilt, cell) - flat)
-    steps += rng.normal(0, draws.distortion, steps.shape)
+    steps += rng.normal(0, options.distortion, steps.shape)
     arrangement = Arrangement(cell[:2] if known.leans else cell, contact)
-    symbols = [composition.metal] * len(metals) + [composition.halides[0][0]] * len(halides)
+    symbols = [compound.metal] * len(metals) + [compound.halides[0][0]] * len(halides)
     numbers = np.array([atomic_numbers[symbol] for symbol in symbols])
     arrangement.add(numbers, np.vstack([metals, halides]) + group.symmetrized(steps), tested=False)
-    if not fill_orbits(rng, composition.cation, setting.pockets, arrangement, group, draws.cap):
+    if not fill_orbits(rng, compound.cation, setting.pockets, arrangement, group, options.cation_angle):
         return None
     layer = arrangement.layer()
     if known.leans:
@@ -259,7 +264,7 @@ def _attempt(
             return None
         cell[2] += slide
     atoms = joined([layer], np.zeros((1, 3)), cell, 0)
-    atoms.info = described(composition, setting.layers, PLANE, tilt, len(metals), str(known.group))
+    atoms.info = described(compound, setting.layers, PLANE, tilt, len(metals), str(known.group))
     del atoms.info["tilt"]
     return atoms
 

@@ -6,10 +6,13 @@ from ase import Atoms
 from ase.io import write
 from rdkit import Chem
 from rdkit.Chem import AllChem
+from rdkit.Chem.rdMolDescriptors import CalcMolFormula
 
 from gendesign.errors import UserError
+from gendesign.generate.perovskite.abbreviations import AMBIGUOUS, KNOWN, smiles_of
 from gendesign.generate.perovskite.cation import read_cation
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition
 from gendesign.structure.superposition import aligned_rmsd
 
 
@@ -132,6 +135,33 @@ def test_bonds_that_turn(smiles, turning):
         assert {(i in moving) ^ (j in moving) for i, j in cation.bonds if {i, j} != {first, second}} <= {False}
 
 
+# From the names, written down without the table of abbreviations.
+FORMULAS = """Cs Cs+ MA CH6N+ FA CH5N2+ GA CH6N3+ DMA C2H8N+ EA C2H8N+ BA C4H12N+ iBA C4H12N+ HA C6H16N+ OA C8H20N+
+CHA C6H14N+ PMA C7H10N+ BZA C7H10N+ PEA C8H12N+ 4F-PEA C8H11FN+ 4Cl-PEA C8H11ClN+ 4Br-PEA C8H11BrN+ PPA C9H14N+
+PBA C10H16N+ MBA C8H12N+ R-MBA C8H12N+ S-MBA C8H12N+ ThMA C5H8NS+ ThEA C6H10NS+ AVA C5H12NO2+ 5-AVA C5H12NO2+
+GABA C4H10NO2+ EDA C2H10N2+2 PDA C3H12N2+2 BDA C4H14N2+2 DMAPA C5H16N2+2 3AMP C6H16N2+2 4AMP C6H16N2+2 3AMPY C6H10N2+2
+4AMPY C6H10N2+2 PDMA C8H14N2+2""".split()
+
+
+def test_abbreviations_are_the_cations_of_their_formulas():
+    formulas = dict(zip(FORMULAS[::2], FORMULAS[1::2], strict=True))
+    assert formulas.keys() == KNOWN.keys() and not KNOWN.keys() & AMBIGUOUS.keys()
+    for text, formula in formulas.items():
+        assert CalcMolFormula(Chem.MolFromSmiles(smiles_of(text))) == formula
+    for hand in "RS":
+        ((_, label),) = Chem.FindMolChiralCenters(Chem.MolFromSmiles(smiles_of(f"{hand}-MBA")))
+        assert label == hand
+    assert read_cation("BDA", 1).smiles == read_cation("[NH3+]CCCC[NH3+]", 1).smiles
+
+
+@pytest.mark.parametrize("text", AMBIGUOUS)
+def test_ambiguous_abbreviations_name_cations_that_can_be_given(text):
+    with pytest.raises(UserError, match="is ambiguous") as refused:
+        read_cation(text)
+    assert all(f"{name} ({smiles})" in str(refused.value) for name, smiles in AMBIGUOUS[text])
+    assert len({read_cation(smiles, 1).formula for _, smiles in AMBIGUOUS[text]}) == len(AMBIGUOUS[text])
+
+
 def test_a_nitro_group_is_no_head():
     cation = read_cation("[NH3+]Cc1ccc([N+](=O)[O-])cc1", 1)
     ((end,),) = cation.ends
@@ -150,7 +180,7 @@ def test_a_nitro_group_is_no_head():
     ],
 )
 def test_formulas_are_balanced(settings, formula):
-    assert compose(**settings).formula() == formula
+    assert compose(Composition(**settings)).formula() == formula
 
 
 @pytest.mark.parametrize(
@@ -158,32 +188,36 @@ def test_formulas_are_balanced(settings, formula):
     [
         (dict(cation="CCCCN"), "charge 0; it must be 1 or 2"),
         (dict(cation="[O-]C(=O)C"), "charge -1"),
-        (dict(cation="CCCC[NH3+"), "no SMILES"),
+        (dict(cation="CCCC[NH3+"), "neither a SMILES nor a known abbreviation; write a SMILES"),
         (dict(cation="C[NH3+].[I-]"), "several molecules"),
         (dict(cation="CC=CC[NH3+]"), "isomers, such as C/C=C/C[NH3+] and C/C=C\\C[NH3+]; write one"),
         (dict(cation="C[C@H]([NH3+])C(C)O"), "isomers"),  # one hand is given, the other is not
-        (dict(cation=None), "give one SMILES"),
+        (dict(cation=None), "give a SMILES"),
+        (dict(cation="PEAA"), "did you mean PEA (phenethylammonium)"),
+        (dict(cation="pea"), "did you mean PEA (phenethylammonium)"),
+        (dict(cation="PA"), "propylammonium (CCC[NH3+]) or pentylammonium (CCCCC[NH3+])"),
+        (dict(cation="TEA"), "triethylammonium (CC[NH+](CC)CC) or 2-(2-thienyl)ethylammonium"),
         (dict(cation="nothing.sdf"), "no such file"),
-        (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb and Sn"),
+        (dict(cation="CCCC[NH3+]", metal="Zn"), "Pb, Sn"),
         (dict(cation="CCCC[NH3+]", halide="F"), "Cl, Br, I"),
         (dict(cation="CCCC[NH3+]", thickness="thick"), "1 to 6"),
         (dict(cation="CCCC[NH3+]", thickness="3d"), "holds 4"),
         (dict(cation="[NH3+]CC[NH3+]", thickness="3d"), "+1 on A"),
         (dict(cation="CCCC[NH3+]", thickness=2, a_site="[NH3+]CC[NH3+]"), "+1 on A"),
         (dict(cation="Cs"), "no nitrogen"),
-        (dict(cation="CCCC[NH3+]", conformers=0), "1 or more"),
+        (dict(cation="CCCC[NH3+]", conformers=0), "from 1 to 1000"),
     ],
 )
 def test_what_is_refused_is_said_in_one_line(settings, said):
     with pytest.raises(UserError) as caught:
-        compose(**settings)
+        compose(Composition(**settings))
     assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_mixture_needs_whole_numbers():
     with pytest.raises(UserError, match="divisor"):
-        compose("C[NH3+]", halide="I2Br").formula()
-    assert compose("C[NH3+]", halide="I2Br").halide_counts(3) == {"I": 8, "Br": 4}
+        compose(Composition("C[NH3+]", halide="I2Br")).formula()
+    assert compose(Composition("C[NH3+]", halide="I2Br")).halide_counts(3) == {"I": 8, "Br": 4}
 
 
 def test_smiles_of_a_cation_reads_back_in_its_own_order():

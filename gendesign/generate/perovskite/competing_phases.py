@@ -1,4 +1,4 @@
-"""Rivals of a perovskite: crystals of its composition with the octahedra in chains or the metals in single units."""
+"""Competing phases of a perovskite: the same composition with octahedra in chains or metals in single units."""
 
 import numpy as np
 from ase import Atoms
@@ -11,16 +11,16 @@ from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import cations_text, halide_species, joined
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.comparison import lowest
-from gendesign.generate.perovskite.composition import Composition
+from gendesign.generate.perovskite.compound import Compound
 from gendesign.generate.perovskite.contacts import contact_height, radii
 from gendesign.generate.perovskite.motifs import Motif, motifs
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_free, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Spread
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.perovskite import network_fault
 
-STREAM = 23  # rivals have a random stream of their own
 # Shares of the van der Waals distance: heads touch halides, whereas blocks keep off so that they stay what they are.
 CONTACT, APART = 0.7, 0.85
 CAP, PADDING, DISTORTION = 60.0, 0.5, 0.05
@@ -30,70 +30,72 @@ MARGIN = 1e-6  # Angstrom by which what touches is set apart, so that rounding m
 INTO = (np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]), np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]))
 
 
-def rivals_energy(composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL) -> float | None:
-    """Energy (eV per formula unit) of the lowest arrangement in chains or units that was found from `starts` starts.
+def competing_phases_energy(
+    compound: Compound, potential: Potential, starts: int, spread: Spread = SERIAL
+) -> float | None:
+    """Energy (eV per formula unit) of the lowest crystal of chains or units, relaxed from `starts` random starts.
 
-    One that relaxes into the perovskite itself, or whose cations break, is none. None where nothing is left, and where
-    no rivals are built; see rival_starts.
+    Not counted are crystals that relax into the perovskite itself and those whose cations break. None where no crystal
+    counts, and where none is built (see competing_starts).
     """
-    crystals = rival_starts(composition, starts)
-    return lowest(crystals, potential, lambda atoms: network_fault(atoms, composition.thickness) != "", spread)
+    crystals = competing_starts(compound, starts)
+    return lowest(crystals, potential, lambda atoms: network_fault(atoms, compound.thickness) != "", spread)
 
 
-def rival_starts(composition: Composition, count: int) -> list[Atoms]:
-    """Rivals 0 to count - 1, without those for which no room was found.
+def competing_starts(compound: Compound, count: int) -> list[Atoms]:
+    """Starts 0 to count - 1, without those for which no room was found.
 
     None are built for layers of more than one octahedron, whose composition fits no simple chain, and for mixtures of
-    halides that no one or two repeats of a motif can hold in whole numbers.
+    halides that neither one nor two repeats of a motif can hold in whole numbers.
     """
-    if composition.caged:
+    if compound.caged:
         return []
-    found = (rival_start(composition, index) for index in range(count))
+    found = (competing_start(compound, index) for index in range(count))
     return [atoms for atoms in found if atoms is not None]
 
 
-def rival_start(composition: Composition, index: int) -> Atoms | None:
+def competing_start(compound: Compound, index: int) -> Atoms | None:
     """Start `index`, a function of the composition and the index alone; motifs take turns. None without room.
 
-    Periodic atoms in the order, and with the array `molecule`, of build_start; atoms.info: rival (the motif), cations,
+    Periodic atoms in the order, and with the array `molecule`, of build_start; atoms.info: motif, cations,
     formula_units.
     """
-    rng = np.random.default_rng([STREAM, index])
-    shapes = motifs(composition.thickness is not None, composition.bond)
+    rng = stream(Purpose.COMPETING_PHASE, index)
+    shapes = motifs(compound.thickness is not None, compound.bond)
     motif = shapes[index % len(shapes)]
-    lengths = [n for n in ((1, 2) if len(motif.lattice) else (1,)) if _holds(composition, n * len(motif.metals))]
+    lengths = [n for n in ((1, 2) if len(motif.lattice) else (1,)) if _holds(compound, n * len(motif.metals))]
     found: list[Atoms] = []
     for _ in range(REDRAWS if lengths else 0):
         length = int(rng.choice(lengths))
-        block = _surrounded(rng, composition, motif if length == 1 else motif.repeated(length))
+        block = _surrounded(rng, compound, motif if length == 1 else motif.repeated(length))
         if block is None:
             continue
         # A second block only beside one of a single period, as larger cells cost more than they tell.
-        found.append(_packed(rng, composition, *block, blocks=1 if length == 2 else int(rng.integers(1, 3))))
-        found[-1].info["rival"] = motif.name
+        found.append(_packed(rng, compound, *block, blocks=1 if length == 2 else int(rng.integers(1, 3))))
+        found[-1].info["motif"] = motif.name
         if len(found) == COMPACT:
             break
     return min(found, key=lambda atoms: atoms.get_volume() / atoms.info["formula_units"], default=None)
 
 
-def _holds(composition: Composition, units: int) -> bool:
+def _holds(compound: Compound, units: int) -> bool:
     try:
-        composition.halide_counts(units)
+        compound.halide_counts(units)
     except UserError:
         return False
     return True
 
 
-def _surrounded(rng: Generator, composition: Composition, motif: Motif) -> tuple[Layer, np.ndarray] | None:
+def _surrounded(rng: Generator, compound: Compound, motif: Motif) -> tuple[Layer, np.ndarray] | None:
     """The motif with the cations that make it neutral, and its lattice; None where one found no room."""
     units = len(motif.metals)
-    metals = np.full(units, atomic_numbers[composition.metal])
+    metals = np.full(units, atomic_numbers[compound.metal])
     positions = np.concatenate([motif.metals, motif.halides])
     arrangement = Arrangement(motif.lattice, CONTACT)
-    numbers = np.concatenate([metals, halide_species(rng, composition, units)])
+    numbers = np.concatenate([metals, halide_species(rng, compound, units)])
     arrangement.add(numbers, positions + rng.normal(0, DISTORTION, positions.shape), tested=False)
-    for _ in range(units * composition.spacers):
-        arrangement = _joined_by(rng, composition.cation, arrangement)
+    for _ in range(units * compound.spacers):
+        arrangement = _joined_by(rng, compound.cation, arrangement)
         if arrangement is None:
             return None
     return arrangement.layer(), motif.lattice
@@ -129,7 +131,7 @@ def _turn(rng: Generator, chain: bool) -> np.ndarray:
     return Rotation.from_quat(rng.normal(size=4)).as_matrix()
 
 
-def _packed(rng: Generator, composition: Composition, block: Layer, lattice: np.ndarray, blocks: int) -> Atoms:
+def _packed(rng: Generator, compound: Compound, block: Layer, lattice: np.ndarray, blocks: int) -> Atoms:
     """A crystal: the block is put on itself until it touches, in one direction after the other.
 
     Of two blocks the second is turned by half about the direction in which they are stacked. The cell is the one with
@@ -145,6 +147,6 @@ def _packed(rng: Generator, composition: Composition, block: Layer, lattice: np.
     origins, third = stack(rng, layers, lattice, APART, PADDING, np.inf)
     cell, _ = minkowski_reduce(np.vstack([lattice, third]))
     atoms = joined(layers, origins, cell, 0)
-    units = int(np.isin(atoms.numbers, atomic_numbers[composition.metal]).sum())
-    atoms.info = {"cations": cations_text(composition, units), "formula_units": units}
+    units = int(np.isin(atoms.numbers, atomic_numbers[compound.metal]).sum())
+    atoms.info = {"cations": cations_text(compound, units), "formula_units": units}
     return atoms

@@ -1,4 +1,4 @@
-"""Children of layered perovskites: molecules stay what they are, everyone is accounted for, the same again."""
+"""Mutants of layered perovskites: molecules stay what they are, everyone is accounted for, the same again."""
 
 from dataclasses import replace
 
@@ -8,24 +8,22 @@ from ase.neighborlist import neighbor_list
 from ionic import Ionic
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.breeding import PARENTS, Breeding, breed
-from gendesign.generate.perovskite.build import Draws, build_start, cations_text
+from gendesign.generate.perovskite.build import build_start, cations_text
 from gendesign.generate.perovskite.cation import Cation, read_cation
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.contacts import radii
+from gendesign.generate.perovskite.equivalence import operations
+from gendesign.generate.perovskite.evolution import PARENTS, evolve
 from gendesign.generate.perovskite.generator import Perovskite
-from gendesign.generate.perovskite.offspring import (
+from gendesign.generate.perovskite.mutations import (
     APART,
-    CONTACT,
-    LARGER,
     OPERATORS,
-    Parent,
-    _restacked,
-    _twisted,
-    doubled,
-    draw_child,
-    operations,
+    draw_mutant,
+    restacked,
+    twist,
 )
+from gendesign.generate.perovskite.seats import CONTACT, LARGER, Parent, enlarged
+from gendesign.generate.perovskite.settings import Composition, Evolution, Halving, RandomStarts
 from gendesign.generate.perovskite.symmetry import group_table
 from gendesign.structure.crystals import heavy_structure, matcher
 from gendesign.structure.generator import ShardContext
@@ -33,12 +31,18 @@ from gendesign.structure.perovskite import cation_fault, energy_of, network_faul
 from gendesign.structure.step_cache import StepCache
 from gendesign.structure.superposition import aligned_rmsd
 
-SMALL = dict(cation="C[NH3+]", cell="1", steps=3, rungs=1, keep=0.5, offspring=0.5)
+SMALL = dict(
+    composition=Composition("C[NH3+]"),
+    start=RandomStarts(cells="1"),
+    halving=Halving(rounds=1, steps=3, keep=0.5),
+)
 
 
-def parents(smiles: str, cell: str, **composition) -> list[Parent]:
-    made = compose(smiles, metal="Pb", halide="I", **composition)
-    starts = [build_start(made, Draws(cells=(cell,), distortion=0.0), seed=3, index=i) for i in range(3)]
+def parents(smiles: str, cell: str, **compound) -> list[Parent]:
+    made = compose(Composition(smiles, metal="Pb", halide="I", **compound))
+    starts = [
+        build_start(made, RandomStarts(cells=(cell,), distortion=0.0, symmetry=0.0), seed=3, index=i) for i in range(3)
+    ]
     return [
         Parent.of(start.atoms, cell, made.cation, made.spacers * start.atoms.info["formula_units"])
         for start in starts
@@ -65,14 +69,14 @@ def test_seats_are_the_pockets_that_the_builder_filled(smiles, cell):
 
 
 @pytest.mark.parametrize("smiles,cell", [("CCCC[NH3+]", "1"), ("C[C@H](CC)[NH3+]", "1"), ("[NH3+]CCCC[NH3+]", "sqrt2")])
-def test_children_are_made_of_the_same_molecules_and_have_room(smiles, cell):
+def test_mutants_are_made_of_the_same_molecules_and_have_room(smiles, cell):
     made = parents(smiles, cell)
     rng, seen = np.random.default_rng(0), set()
     for _ in range(120):
-        drawn = draw_child(rng, made, read_cation(smiles), 45.0)
+        drawn = draw_mutant(rng, made, read_cation(smiles), 45.0)
         if drawn is None:
             continue
-        child, place, operator = drawn
+        child, place, operator = drawn.atoms, drawn.parent, drawn.operator
         seen.add(operator)
         parent = made[place].atoms
         assert not (np.allclose(child.positions, parent.positions) and np.allclose(child.cell, parent.cell))
@@ -104,7 +108,7 @@ def test_a_turned_bond_leaves_lengths_and_angles_alone_and_the_molecule_where_it
     ]
     heavy = cation.numbers > 1
     for _ in range(20):
-        new = _twisted(rng, x, cation)
+        new = twist(rng, x, cation)
         for i, j in near:
             assert np.linalg.norm(new[i] - new[j]) == pytest.approx(np.linalg.norm(x[i] - x[j]), abs=1e-9)
         apart = np.sqrt(((new - x)[heavy] ** 2).sum(1).mean())
@@ -119,7 +123,7 @@ def test_a_layer_put_on_another_place_touches_the_one_below(cell):
     sizes = radii(parent.atoms.numbers)
     for seed in range(6):
         atoms = parent.atoms.copy()
-        atoms.set_cell(_restacked(np.random.default_rng(seed), atoms, parent.axes))
+        atoms.set_cell(restacked(np.random.default_rng(seed), atoms, parent.axes))
         first, second, length, shift = neighbor_list("ijdS", atoms, 4.0)
         between = shift[:, 2] != 0
         share = length / (sizes[first] + sizes[second])
@@ -131,9 +135,9 @@ def test_a_layer_put_on_another_place_touches_the_one_below(cell):
     assert len(places) > 1
 
 
-def stacked(smiles: str, layers: int, **composition) -> Parent:
-    made = compose(smiles, **composition)
-    start = build_start(made, Draws(cells=("1",), layers=layers), seed=3, index=1)
+def stacked(smiles: str, layers: int, **compound) -> Parent:
+    made = compose(Composition(smiles, **compound))
+    start = build_start(made, RandomStarts(cells=("1",), layers=layers, symmetry=0.0), seed=3, index=1)
     return Parent.of(start.atoms, "1", made.cation, made.spacers * start.atoms.info["formula_units"], layers)
 
 
@@ -147,27 +151,27 @@ def stacked(smiles: str, layers: int, **composition) -> Parent:
 )
 def test_a_cell_that_begins_with_another_layer_holds_the_same_crystal(smiles, layers, more):
     parent = stacked(smiles, layers, **more)
-    assert np.bincount(parent.floors).tolist() == [len(parent.atoms) // layers] * layers
+    assert np.bincount(parent.layer_of).tolist() == [len(parent.atoms) // layers] * layers
     heights = parent.atoms.positions @ parent.axes[2]
     for first in range(layers):
-        other = parent.begun_at(first)
+        other = parent.starting_at(first)
         moved = np.linalg.solve(parent.atoms.cell.T, (other.atoms.positions - parent.atoms.positions).T).T
         np.testing.assert_allclose(moved, np.round(moved), atol=1e-9)
         assert (moved[:, :2].round() == 0).all() and sorted(set(moved[:, 2].round())) == [0.0, 1.0][: 1 + (first > 0)]
         own = other.atoms.positions @ other.axes[2]
         metals = parent.atoms.numbers == 82
         up = parent.atoms.cell[2] @ parent.axes[2]
-        lowest = heights[metals & (parent.floors == first)].min()
+        lowest = heights[metals & (parent.layer_of == first)].min()
         np.testing.assert_allclose(own[metals].min(), lowest, atol=1e-9)
         assert own[metals].max() < lowest + up - 1.0  # all layers lie within one cell
-        again = Parent.of(other.atoms, "1", compose(smiles, **more).cation, len(parent.seats), layers)
-        assert (again.floors == other.floors).all() and (other.floors >= 0).all()
+        again = Parent.of(other.atoms, "1", compose(Composition(smiles, **more)).cation, len(parent.seats), layers)
+        assert (again.layer_of == other.layer_of).all() and (other.layer_of >= 0).all()
         for seat in other.seats:
             inside = seat.middle + seat.positions @ other.axes
             np.testing.assert_allclose(inside, other.atoms.positions[seat.atoms], atol=1e-9)
 
 
-def test_children_of_several_layers_slide_between_any_two():
+def test_mutants_of_several_layers_slide_between_any_two():
     parent, cation, changed = stacked("CC[NH3+]", 3), read_cation("CC[NH3+]"), set()
     rng, metals = np.random.default_rng(5), parent.atoms.numbers == 82
 
@@ -180,9 +184,9 @@ def test_children_of_several_layers_slide_between_any_two():
 
     before = steps(parent.atoms)
     for _ in range(120):
-        drawn = draw_child(rng, [parent], cation, 45.0)
-        if drawn and drawn[2] == "slide":
-            apart = steps(drawn[0]) - before
+        drawn = draw_mutant(rng, [parent], cation, 45.0)
+        if drawn and drawn.operator == "slide":
+            apart = steps(drawn.atoms) - before
             far = np.abs(apart - np.round(apart)).max(1) > 1e-6
             assert far.sum() <= 1  # none by a slide of nothing
             changed.update(np.flatnonzero(far).tolist())
@@ -196,8 +200,8 @@ def test_cations_in_cages_stay_where_they_are():
     others = np.setdiff1d(np.arange(len(made[0].atoms)), spacers)
     assert len(made[0].seats) == 2 and len(others) == 2 + 7 + 8
     for _ in range(8):
-        child, place, _ = draw_child(rng, made, read_cation("CC[NH3+]"), 45.0)
-        assert np.array_equal(child.positions[others], made[place].atoms.positions[others])
+        mutant = draw_mutant(rng, made, read_cation("CC[NH3+]"), 45.0)
+        assert np.array_equal(mutant.atoms.positions[others], made[mutant.parent].atoms.positions[others])
 
 
 def _rigid(x: np.ndarray) -> np.ndarray:
@@ -216,10 +220,10 @@ def _form(x: np.ndarray, cation: Cation) -> np.ndarray:
 
 @pytest.mark.parametrize("cell", ["1", "sqrt2"])
 def test_the_nearest_images_of_a_symmetric_crystal_are_its_own(cell):
-    made, whole = compose("CCC[NH3+]", metal="Pb", halide="I"), 0
+    made, whole = compose(Composition("CCC[NH3+]", metal="Pb", halide="I")), 0
     for index in range(12):
-        draws = Draws(cells=(cell,), symmetry=1.0, distortion=0.0, tilted=0.0)
-        atoms = build_start(made, draws, seed=2, index=index).atoms
+        options = RandomStarts(cells=(cell,), symmetry=1.0, distortion=0.0, tilted=0.0)
+        atoms = build_start(made, options, seed=2, index=index).atoms
         number = int(atoms.info["orientations"].rpartition("(")[2].rstrip(")"))
         parent = Parent.of(atoms, cell, made.cation, made.spacers * atoms.info["formula_units"])
         if len(group_table(number)[2][0]) < len(parent.seats):
@@ -235,9 +239,9 @@ def test_the_nearest_images_of_a_symmetric_crystal_are_its_own(cell):
 
 @pytest.mark.parametrize("cell,thickness", [("1", 1), ("sqrt2", 1), ("1", 2)])
 def test_a_crystal_in_the_larger_cell_is_the_same(cell, thickness):
-    made = compose("CC[NH3+]", metal="Pb", halide="I", thickness=thickness)
-    atoms = build_start(made, Draws(cells=(cell,)), seed=0, index=1).atoms
-    larger, count = doubled(atoms, cell), 2 * atoms.info["formula_units"]
+    made = compose(Composition("CC[NH3+]", metal="Pb", halide="I", thickness=thickness))
+    atoms = build_start(made, RandomStarts(cells=(cell,), symmetry=0.0), seed=0, index=1).atoms
+    larger, count = enlarged(atoms, cell), 2 * atoms.info["formula_units"]
     assert matcher().fit(heavy_structure(atoms), heavy_structure(larger))
     assert not network_fault(larger, thickness) and not cation_fault(larger, cations_text(made, count))
     one, two = (Parent.of(a, c, made.cation, made.spacers * n) for a, c, n in
@@ -249,31 +253,33 @@ def test_a_crystal_in_the_larger_cell_is_the_same(cell, thickness):
 
 
 @pytest.fixture(scope="module")
-def bred():
+def evolved():
     return sorted(Perovskite(Ionic(), **SMALL).generate(range(20, 84), seed=4), key=lambda c: c.index)
 
 
-def test_everyone_is_accounted_for(bred):
-    assert [c.index for c in bred] == list(range(20, 84))
-    starts, children = bred[:32], bred[32:]
+def test_everyone_is_accounted_for(evolved):
+    assert [c.index for c in evolved] == list(range(20, 84))
+    starts, mutants = evolved[:32], evolved[32:]
     assert all(c.parent is None and c.history[0] == "built" for c in starts)
-    born = [c for c in children if c.history]
-    assert born and all(c.history[0] == "bred" and c.generator == "perovskite" and c.seed == 4 for c in born)
+    born = [c for c in mutants if c.history]
+    assert born and all(c.history[0] == "mutated" and c.generator == "perovskite" and c.seed == 4 for c in born)
     for child in born:
         operator, _, parent = child.info["orientations"].partition(" of ")
         assert operator in OPERATORS and int(parent) == child.parent
         # children of the second generation may descend from those of the first
         assert child.parent < (52 if child.index < 68 else 68)
-    reasons = ("stopped at generation", "merged at generation", "broken at generation", "no child")
-    assert all(c.failure is None or c.failure.startswith(reasons) for c in children)
-    left = [c for c in bred if c.failure is None]
+    reasons = ("stopped at generation", "merged at generation", "broken at generation", "no mutant")
+    assert all(c.failure is None or c.failure.startswith(reasons) for c in mutants)
+    left = [c for c in evolved if c.failure is None]
     assert left and all(c.info["pressure"] == 0.0 for c in left)
 
 
 def test_images_of_a_molecule_are_known_under_other_names_of_its_atoms():
     """Butanediammonium upside down is where the other one stands, atom by atom of another number."""
-    made = compose("[NH3+]CCCC[NH3+]", metal="Pb", halide="I", conformers=1)
-    atoms = build_start(made, Draws(cells=("sqrt2",), distortion=0.0, tilted=0.0), seed=3, index=0).atoms
+    made = compose(Composition("[NH3+]CCCC[NH3+]", metal="Pb", halide="I", conformers=1))
+    atoms = build_start(
+        made, RandomStarts(cells=("sqrt2",), distortion=0.0, tilted=0.0, symmetry=0.0), seed=3, index=0
+    ).atoms
     parent = Parent.of(atoms, "sqrt2", made.cation, made.spacers * atoms.info["formula_units"])
     first, second = parent.seats
     heavy, names = np.flatnonzero(atoms.numbers[first.atoms] > 1), first.positions.copy()
@@ -284,26 +290,28 @@ def test_images_of_a_molecule_are_known_under_other_names_of_its_atoms():
     assert all(np.array_equal(image, np.eye(3)) for image in images)
 
 
-def test_of_each_generation_the_lowest_are_left(bred):
+def test_of_each_generation_the_lowest_are_left(evolved):
     """Counted among all that were relaxed without pressure by then, as far as they are no copies."""
-    ended = [c for c in bred if (c.failure or "").startswith("stopped at generation") and c.info["pressure"] == 0.0]
-    sound = [c for c in bred if not (c.failure or "").startswith(("merged", "broken"))]
+    ended = [c for c in evolved if (c.failure or "").startswith("stopped at generation") and c.info["pressure"] == 0.0]
+    sound = [c for c in evolved if not (c.failure or "").startswith(("merged", "broken"))]
     settled = [c for c in sound if c.info.get("pressure") == 0.0]
     assert ended
     for child in ended:
         by_then = [c for c in settled if c.index < (68 if child.index < 68 else 84)]
         assert sum(energy_of(c) < energy_of(child) for c in by_then) >= PARENTS
-        alike = [c for c in bred if c.failure is None and (52 <= c.index < 68 if child.index < 68 else c.index >= 68)]
+        alike = [
+            c for c in evolved if c.failure is None and (52 <= c.index < 68 if child.index < 68 else c.index >= 68)
+        ]
         assert all(energy_of(c) <= energy_of(child) for c in alike)
 
 
-def test_without_rounds_no_child_is_left_behind():
-    found = list(Perovskite(Ionic(), **SMALL | {"rungs": 0}).generate(range(8), seed=4))
-    assert all(c.history[0] == "bred" for c in found[4:] if c.history)
+def test_without_rounds_no_mutant_is_stopped():
+    found = list(Perovskite(Ionic(), **SMALL | {"halving": None}).generate(range(8), seed=4))
+    assert all(c.history[0] == "mutated" for c in found[4:] if c.history)
     assert not any((c.failure or "").startswith("stopped") for c in found)
 
 
-def test_an_interrupted_search_goes_on_to_the_same(bred, tmp_path):
+def test_an_interrupted_search_goes_on_to_the_same(evolved, tmp_path):
     search, interrupted = Perovskite(Ionic(), **SMALL), 50
 
     class Stopped(Exception):
@@ -318,22 +326,22 @@ def test_an_interrupted_search_goes_on_to_the_same(bred, tmp_path):
     with pytest.raises(Stopped):
         list(until(StepCache(tmp_path)))
     steps = {path.stem for path in tmp_path.iterdir()}
-    assert {"starts", "rung 1", "settling", "generation 1"} <= steps and "generation 4" not in steps
+    assert {"starts", "round 1", "settling", "generation 1"} <= steps and "generation 4" not in steps
     (tmp_path / "generation 1.json").unlink()  # as if it had been killed then
     cache = StepCache(tmp_path)
     again = sorted(search.generate(range(20, 84), seed=4, context=ShardContext(cache)), key=lambda c: c.index)
     assert cache.seconds_saved > 0
-    for one, two in zip(bred, again, strict=True):
+    for one, two in zip(evolved, again, strict=True):
         assert one.failure == two.failure and one.info == two.info and one.history == two.history
         assert np.array_equal(one.atoms.positions, two.atoms.positions)
 
 
 def test_a_lone_bridging_cation_turns_or_nothing():
     made, rng = parents("[NH3+]CCCC[NH3+]", "1"), np.random.default_rng(2)
-    drawn = [draw_child(rng, made, read_cation("[NH3+]CCCC[NH3+]"), 45.0) for _ in range(60)]
-    operators = {one[2] for one in drawn if one is not None}
+    drawn = [draw_mutant(rng, made, read_cation("[NH3+]CCCC[NH3+]"), 45.0) for _ in range(60)]
+    operators = {one.operator for one in drawn if one is not None}
     assert None in drawn and "rotation" in operators and operators <= {*OPERATORS} - {"slide"}
-    for child, place, _ in (one for one in drawn if one is not None):
+    for child, place in ((one.atoms, one.parent) for one in drawn if one is not None):
         parent, nitrogen = made[place], np.flatnonzero(child.numbers == 7)
         (seat,), ends = parent.seats, []
         for atoms in (child, parent.atoms):
@@ -345,22 +353,21 @@ def test_a_lone_bridging_cation_turns_or_nothing():
         assert np.linalg.norm(child.cell[2] - parent.atoms.cell[2]) <= 1.5  # or the far end leaves its pocket
 
 
-def test_without_parents_there_are_no_children():
-    search = Perovskite(Ionic(), **SMALL | {"steps": 1})
-    broken = [replace(search.start(i, seed=4), failure="broken at rung 1: so it is") for i in range(3)]
-    own = (Ionic(), search.composition, search.breeding, search.halving, 4)
-    found = list(breed(broken, [3, 4], *own))
-    assert [c.failure for c in found[:3]] == ["broken at rung 1: so it is"] * 3
-    assert [c.failure for c in found[3:]] == ["no child: none of the starts is left to have one"] * 2
+def test_without_parents_there_are_no_mutants():
+    search = Perovskite(Ionic(), **SMALL | {"halving": Halving(rounds=1, steps=1, keep=0.5)})
+    broken = [replace(search.build_start(i, seed=4), failure="broken at round 1: so it is") for i in range(3)]
+    found = list(evolve(broken, [3, 4], Ionic(), search.compound, search.start, search.halving, 4))
+    assert [c.failure for c in found[:3]] == ["broken at round 1: so it is"] * 3
+    assert [c.failure for c in found[3:]] == ["no mutant: none of the starts is left to mutate"] * 2
 
 
-def test_shares_of_children_and_none_in_three_dimensions():
-    assert Breeding(offspring=0.5).starts(1) == 1 and Breeding(offspring=0.25).starts(16) == 12
-    three = Perovskite(Ionic(), cation="C[NH3+]", thickness="3d", cell="1", rungs=0)
+def test_shares_of_mutants_and_none_in_three_dimensions():
+    assert Evolution(share=0.5).starts(1) == 1 and Evolution(share=0.25).starts(16) == 12
+    three = Perovskite(Ionic(), **SMALL | {"composition": Composition("C[NH3+]", thickness="3d"), "halving": None})
     assert all(c.history == ("built",) for c in three.generate(range(4), seed=0))
 
 
-@pytest.mark.parametrize("wrong", [dict(offspring=1.0), dict(offspring=-0.1)])
+@pytest.mark.parametrize("wrong", [dict(share=1.0), dict(share=-0.1)])
 def test_settings_without_sense_are_refused(wrong):
-    with pytest.raises(UserError, match=f"generator.{next(iter(wrong))}="):
-        Breeding(**wrong)
+    with pytest.raises(UserError, match=f"generator.evolution.{next(iter(wrong))}="):
+        Evolution(**wrong)

@@ -1,4 +1,4 @@
-"""What is searched: cations, metal, halides and thickness, balanced in charge."""
+"""A compound with its cations, metal, halides and thickness, balanced in charge."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,21 +7,20 @@ from ase.formula import Formula
 
 from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import Cation, read_cation
+from gendesign.generate.perovskite.settings import Composition
 from gendesign.structure.formula import parse_formula
 
-METALS = ("Pb", "Sn")
 HALIDES = ("Cl", "Br", "I")
 # Metal-halide distances in Angstrom that starts are built with: those of Pb from arXiv 2403.06955, slightly wider than
 # in crystals so that cations find room; cubic CsSnX3 is 0.03 Angstrom shorter than CsPbX3.
 BOND = {"Pb": {"I": 3.20, "Br": 3.00, "Cl": 2.85}, "Sn": {"I": 3.17, "Br": 2.97, "Cl": 2.82}}
 CAGE = 4  # most heavy atoms of a cation that a cage of ABX3 holds; guanidinium is the largest one known
-CELLS = {"1": 1, "sqrt2": 2, "2x2": 4}  # metals per layer
 STACKED = {"1": 1, "sqrt2": 2, "2x2": 2}  # octahedra along the third axis of a 3D cell
 DEEPEST = 6  # thicker slabs are hardly told from the 3D perovskite and take hundreds of atoms
 
 
 @dataclass(frozen=True)
-class Composition:
+class Compound:
     """A'_m A_(n-1) M_n X_(3n+1) of thickness n with m = 2 (Ruddlesden-Popper) or 1 (Dion-Jacobson), or ABX3.
 
     cation: A', or A of ABX3, where `thickness` is None. halides: numbers in the ratio of the mixture.
@@ -72,8 +71,9 @@ class Composition:
         if any(sites * count % total for _, count in self.halides):
             mixture = "".join(f"{symbol}{count if count > 1 else ''}" for symbol, count in self.halides)
             raise UserError(
-                f"generator.halide={mixture}: {sites} halides of a cell cannot be divided so; give numbers that add up "
-                f"to a divisor of {sites}, a larger generator.cell, or generator.layers={total}"
+                f"generator.composition.halide={mixture}: the {sites} halides of a cell cannot be divided so; give "
+                f"numbers that add up to a divisor of {sites}, larger generator.start.cells, or "
+                f"generator.start.layers={total}"
             )
         return {symbol: sites * count // total for symbol, count in self.halides}
 
@@ -86,37 +86,24 @@ class Composition:
         return Formula.from_dict(dict(counts)).format("hill")
 
 
-def compose(
-    cation: str,
-    metal: str = "Pb",
-    halide: str = "I",
-    thickness: str | int = 1,
-    a_site: str = "MA",
-    conformers: int = 20,
-) -> Composition:
-    """The composition of these settings; raises UserError for what is unknown or not neutral.
-
-    halide: one, or a mixture by its numbers, I3Br. thickness: octahedra per slab, or "3d". a_site: MA, FA, Cs or a
-    SMILES, used by slabs of more than one.
-    """
-    if metal not in METALS:
-        raise UserError(f"generator.metal={metal}: allowed are {' and '.join(METALS)}; choose one")
-    halides = _halides(halide)
-    depth = _thickness(thickness)
-    organic = read_cation(cation, conformers)
+def compose(composition: Composition) -> Compound:
+    """The compound of these settings; raises UserError for what is unknown or not neutral."""
+    halides = _halides(composition.halide)
+    depth = _thickness(composition.thickness)
+    cation = read_cation(composition.cation, composition.conformers)
     if depth is None:
-        _refuse_in_cage(organic, cation, "give generator.thickness=1 for a layered one")
-        return Composition(organic, metal, halides, None)
-    if not all(organic.ends):
+        _refuse_in_cage(cation, composition.cation, "give generator.composition.thickness=1 for a layered one")
+        return Compound(cation, composition.metal, halides, None)
+    if not all(cation.ends):
         raise UserError(
-            f"generator.cation={cation} has no nitrogen to hold on to a layer; give an ammonium such as CCCC[NH3+], "
-            "or generator.thickness=3d for a small ion"
+            f"generator.composition.cation={composition.cation} has no nitrogen that binds to a layer; give an "
+            "ammonium such as CCCC[NH3+], or generator.composition.thickness=3d for a small ion"
         )
     caged = None
     if depth > 1:
-        caged = read_cation(a_site, 1)
-        _refuse_in_cage(caged, a_site, "give generator.a_site as MA, FA or Cs")
-    return Composition(organic, metal, halides, depth, caged)
+        caged = read_cation(composition.a_site, 1)
+        _refuse_in_cage(caged, composition.a_site, "give generator.composition.a_site as MA, FA or Cs")
+    return Compound(cation, composition.metal, halides, depth, caged)
 
 
 def _halides(text: str) -> tuple[tuple[str, int], ...]:
@@ -125,7 +112,9 @@ def _halides(text: str) -> tuple[tuple[str, int], ...]:
     except UserError:
         counts = {}
     if not counts or not set(counts) <= set(HALIDES):
-        raise UserError(f"generator.halide={text}: allowed are Cl, Br, I and mixtures such as I3Br; give one of them")
+        raise UserError(
+            f"generator.composition.halide={text}: allowed are Cl, Br, I and mixtures such as I3Br; give one of them"
+        )
     return tuple(counts.items())
 
 
@@ -134,7 +123,9 @@ def _thickness(value: str | int) -> int | None:
     if text == "3d":
         return None
     if not text.isdigit() or not 1 <= int(text) <= DEEPEST:
-        raise UserError(f"generator.thickness={value}: give the octahedra per slab, 1 to {DEEPEST}, or 3d for ABX3")
+        raise UserError(
+            f"generator.composition.thickness={value}: give the octahedra per slab, 1 to {DEEPEST}, or 3d for ABX3"
+        )
     return int(text)
 
 

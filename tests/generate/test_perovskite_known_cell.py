@@ -6,23 +6,23 @@ import spglib
 from ionic import Ionic
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.generator import Perovskite
-from gendesign.generate.perovskite.prototype import KnownCell, build_in_cell
+from gendesign.generate.perovskite.known_cell import KnownCell, build_in_cell
+from gendesign.generate.perovskite.settings import Composition, Halving, RandomStarts
 from gendesign.structure.perovskite import layer_spacing, metals_of
 
-MADE = compose("CCC[NH3+]", conformers=2)
+MADE = compose(Composition("CCC[NH3+]", conformers=2))
 
 
-def built(parameters, group, index=0, composition=MADE):
-    start = build_in_cell(composition, KnownCell(parameters, group), Draws(), 0, index)
+def built(parameters, group, index=0, compound=MADE):
+    start = build_in_cell(compound, KnownCell(parameters, group), RandomStarts(), 0, index)
     assert start.failure is None
     return start.atoms
 
 
 def test_a_cell_without_symmetry_has_room_for_cations_drawn_one_by_one():
-    made = compose("CCCC[NH3+]", conformers=2)
+    made = compose(Composition("CCCC[NH3+]", conformers=2))
     assert all(len(built((8.7, 8.9, 13.8), "P1", index, made)) == 78 for index in range(2))
 
 
@@ -95,7 +95,10 @@ def test_of_a_triclinic_cell_the_spacing_is_enough():
 
 def test_the_search_holds_the_cell():
     search = Perovskite(
-        Ionic(), "C[NH3+]", steps=4, known_cell=[8.6, 8.8, 22.0], space_group="Pbca", offspring=0.5, pressure=5.0
+        Ionic(),
+        Composition("C[NH3+]"),
+        RandomStarts(known_cell=(8.6, 8.8, 22.0), space_group="Pbca"),
+        Halving(steps=4, pressure=5.0),
     )
     found = list(search.generate(range(6), seed=2))
     left = [candidate for candidate in found if candidate.failure is None]
@@ -109,8 +112,8 @@ def test_the_search_holds_the_cell():
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"space_group": None}, "give both or none"),
-        ({"known_cell": None}, "give both or none"),
+        ({"space_group": None}, "give both or neither"),
+        ({"known_cell": None}, "give both or neither"),
         ({"space_group": "Pxyz"}, "not a Hermann-Mauguin symbol that pymatgen knows; write such as"),
         ({"space_group": 61}, "space_group=61: not a Hermann-Mauguin symbol"),
         ({"space_group": "Cmce"}, "leads cations onto themselves in this cell"),
@@ -128,10 +131,12 @@ def test_the_search_holds_the_cell():
         ({"thickness": "3d"}, "is for layers one octahedron thick"),
         ({"cation": "[NH3+]CC[NH3+]"}, "of one halide with cations of charge \\+1; leave"),
         ({"cation": "C[C@H]([NH3+])c1ccccc1"}, "has reflections or an inversion, and .* is chiral"),
-        ({"halide": "I3Br"}, "leave generator.known_cell and space_group out"),
+        ({"halide": "I3Br"}, "leave generator.start.known_cell and space_group out"),
     ],
 )
 def test_what_cannot_be_is_said(keys, said):
-    usual = {"cation": "C[NH3+]", "known_cell": [8.4, 9.0, 20.0], "space_group": "Pbca", "redraws": 20}
+    composition = {"cation": "C[NH3+]"} | {key: keys[key] for key in keys if key in ("cation", "halide", "thickness")}
+    start = {"known_cell": [8.4, 9.0, 20.0], "space_group": "Pbca", "redraws": 20}
+    start |= {key: keys[key] for key in keys if key not in composition}
     with pytest.raises(UserError, match=said):
-        Perovskite(Ionic(), **{**usual, **keys})
+        Perovskite(Ionic(), Composition(**composition), RandomStarts(**start))

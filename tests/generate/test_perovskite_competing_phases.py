@@ -1,4 +1,4 @@
-"""Rivals of a perovskite: chains and units of the same composition, counted where they stay what they are."""
+"""Competing phases: chains and units of the same composition, counted where they stay what they are."""
 
 from collections import Counter
 
@@ -10,11 +10,13 @@ from ionic import Ionic
 from rdkit import Chem
 from spacing import closest
 
-from gendesign.generate.perovskite import comparison, rivals
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite import comparison, competing_phases
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.competing_phases import competing_phases_energy, competing_start, competing_starts
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.generator import Perovskite
 from gendesign.generate.perovskite.motifs import motifs
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.relaxation import Relaxation
 from gendesign.structure.perovskite import HALIDES, METALS, cation_fault
 
@@ -84,24 +86,24 @@ def test_edge_sharing_octahedra_are_regular_and_shared_faces_stretched():
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rivals_are_crystals_of_the_composition(case):
-    composition = compose(**CASES[case])
+def test_competing_phases_are_crystals_of_the_composition(case):
+    compound = compose(Composition(**CASES[case]))
     names = set()
-    for atoms in rivals.rival_starts(composition, 3):
-        units, name = atoms.info["formula_units"], atoms.info["rival"]
+    for atoms in competing_starts(compound, 3):
+        units, name = atoms.info["formula_units"], atoms.info["motif"]
         names.add(name)
-        assert atoms.pbc.all() and atoms.get_chemical_formula("hill") == composition.formula(units)
+        assert atoms.pbc.all() and atoms.get_chemical_formula("hill") == compound.formula(units)
         assert charge(atoms) == 0 and cation_fault(atoms, atoms.info["cations"]) == ""
-        assert closest(atoms) >= rivals.CONTACT - 1e-6
+        assert closest(atoms) >= competing_phases.CONTACT - 1e-6
         molecule = atoms.arrays["molecule"]
-        inorganic = units * (1 + composition.sites)
+        inorganic = units * (1 + compound.sites)
         assert (molecule[:inorganic] == -1).all()
-        assert set(molecule[inorganic:]) == set(range(units * composition.spacers))
+        assert set(molecule[inorganic:]) == set(range(units * compound.spacers))
         assert np.isin(atoms.numbers[:units], METALS).all() and np.isin(atoms.numbers[units:inorganic], HALIDES).all()
         coordination, neighbours = SHARED[name]  # within more than the jolts of a start, less than to the next chain
-        assert shared(atoms, 1.1 * composition.bond) == ({coordination}, [neighbours] * units)
+        assert shared(atoms, 1.1 * compound.bond) == ({coordination}, [neighbours] * units)
         assert 0.35 * loose(atoms) < atoms.get_volume() < 1.1 * loose(atoms)
-    assert names == {motif.name for motif in motifs(composition.thickness is not None, BOND)}
+    assert names == {motif.name for motif in motifs(compound.thickness is not None, BOND)}
 
 
 def charge(atoms: Atoms) -> int:
@@ -116,18 +118,18 @@ def loose(atoms: Atoms) -> float:
     return sum(heavy.get(int(z), 30.0) for z in atoms.numbers)
 
 
-def test_a_rival_depends_on_its_index_alone():
-    composition = compose("CCCC[NH3+]")
-    alone, batch = rivals.rival_start(composition, 1), rivals.rival_starts(composition, 2)
+def test_a_competing_phase_depends_on_its_index_alone():
+    compound = compose(Composition("CCCC[NH3+]"))
+    alone, batch = competing_start(compound, 1), competing_starts(compound, 2)
     assert np.array_equal(alone.positions, batch[1].positions) and np.array_equal(alone.cell, batch[1].cell)
-    other = rivals.rival_start(composition, 4)  # the same motif, drawn anew
-    assert other.info["rival"] == alone.info["rival"] and not np.allclose(other.cell, alone.cell)
+    other = competing_start(compound, 4)  # the same motif, drawn anew
+    assert other.info["motif"] == alone.info["motif"] and not np.allclose(other.cell, alone.cell)
 
 
-def test_no_rivals_where_none_are_built():
-    assert rivals.rival_starts(compose("CCCC[NH3+]", thickness=2), 3) == []
-    assert rivals.rival_starts(compose("C[NH3+]", halide="I2Br"), 3) == []  # 4 or 8 halides are no thirds
-    assert rivals.rivals_energy(compose("CCCC[NH3+]", thickness=2), Ionic(), 3) is None
+def test_there_are_compounds_without_competing_phases():
+    assert competing_starts(compose(Composition("CCCC[NH3+]", thickness=2)), 3) == []
+    assert competing_starts(compose(Composition("C[NH3+]", halide="I2Br")), 3) == []  # 4 or 8 halides are no thirds
+    assert competing_phases_energy(compose(Composition("CCCC[NH3+]", thickness=2)), Ionic(), 3) is None
 
 
 @pytest.fixture
@@ -136,22 +138,24 @@ def quick(monkeypatch):
         monkeypatch.setattr(comparison, name, Relaxation("fire", 0.1, 2, cell=True))
 
 
-def test_the_lowest_rival_that_stays_one_counts(quick, monkeypatch):
-    composition, potential = compose("C[NH3+]"), Ionic()
-    found = rivals.rival_starts(composition, 3)
+def test_the_lowest_competing_phase_that_stays_one_counts(quick, monkeypatch):
+    compound, potential = compose(Composition("C[NH3+]")), Ionic()
+    found = competing_starts(compound, 3)
     single = [comparison.lowest([atoms.copy()], potential) for atoms in found]
-    assert len(found) == 3 and rivals.rivals_energy(composition, potential, 3) == pytest.approx(min(single))
-    layer = build_start(composition, Draws(cells=("1",)), 0, 0).atoms
+    assert len(found) == 3 and competing_phases_energy(compound, potential, 3) == pytest.approx(min(single))
+    layer = build_start(compound, RandomStarts(cells=("1",)), 0, 0).atoms
     broken = found[0].copy()
     broken.positions[-1] += [0, 0, 1.5]
-    monkeypatch.setattr(rivals, "rival_starts", lambda composition, count: [layer, broken, found[1]][:count])
+    monkeypatch.setattr(competing_phases, "competing_starts", lambda compound, count: [layer, broken, found[1]][:count])
     assert comparison.lowest([layer.copy()], potential) is not None
-    assert rivals.rivals_energy(composition, potential, 1) is None  # the perovskite itself
-    assert rivals.rivals_energy(composition, potential, 2) is None  # a hydrogen has left
-    assert rivals.rivals_energy(composition, potential, 3) == pytest.approx(single[1])
+    assert competing_phases_energy(compound, potential, 1) is None  # the perovskite itself
+    assert competing_phases_energy(compound, potential, 2) is None  # a hydrogen has left
+    assert competing_phases_energy(compound, potential, 3) == pytest.approx(single[1])
 
 
 def test_the_generator_offers_both_comparisons(quick):
-    search = Perovskite(Ionic(), cation="C[NH3+]", cell="1")
-    assert set(search.comparisons) == {"decomposition", "rivals"}
-    assert search.comparisons["rivals"](1) == pytest.approx(rivals.rivals_energy(search.composition, Ionic(), 1))
+    search = Perovskite(Ionic(), Composition("C[NH3+]"), RandomStarts(cells="1"))
+    assert set(search.comparisons) == {"decomposition", "competing_phases"}
+    assert search.comparisons["competing_phases"](1) == pytest.approx(
+        competing_phases_energy(search.compound, Ionic(), 1)
+    )
