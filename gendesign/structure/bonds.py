@@ -112,7 +112,7 @@ def connectivity(atoms: Atoms) -> frozenset[tuple[int, int]]:
     """Pairs (i < j) of bonded atoms, whatever the bond's order: those of the molecule that `perceive` finds."""
     with rdBase.BlockLogs():
         mol = _bonded(atoms)
-    return frozenset(tuple(sorted(pair)) for pair in _pairs(mol))
+    return frozenset((min(pair), max(pair)) for pair in _pairs(mol))
 
 
 def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions: bool = False) -> Perceived:

@@ -50,8 +50,15 @@ def _from_file(path: Path, text: str) -> ModuleType:
         raise UserError(f"'{text}': there is no file {path}; give {FORMS}")
     # Not entered among the imported modules, where two files of one name would be confused.
     spec = importlib.util.spec_from_file_location(f"gendesign_user_{path.stem}", path.resolve())
-    module = importlib.util.module_from_spec(spec)
-    return _run(lambda: spec.loader.exec_module(module) or module, path, text)
+    if spec is None or spec.loader is None:
+        raise UserError(f"'{text}': {path} is no Python file (.py); give {FORMS}")
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+
+    def load() -> ModuleType:
+        loader.exec_module(module)
+        return module
+
+    return _run(load, path, text)
 
 
 def _from_module(home: str, text: str) -> ModuleType:

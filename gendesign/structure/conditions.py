@@ -59,7 +59,7 @@ class Condition:
         perceived = perceive(bare) if self.needs_molecule else None
         if perceived is not None and perceived.mol is None:
             return self._missed(candidate, candidate.failure or f"not valid: {perceived.reason}")
-        finding = self.judge(Subject(bare, candidate, perceived and perceived.mol))
+        finding = self.judge(Subject(bare, candidate, None if perceived is None else perceived.mol))
         return Verdict(candidate.index, self.name, finding.passed, finding.value, self.unit, finding.reason)
 
     def _missed(self, candidate: Candidate, reason: str) -> Verdict:

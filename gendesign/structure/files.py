@@ -24,6 +24,8 @@ from gendesign.structure.formats import SDF_SUFFIXES, Record, read_records
 from gendesign.structure.repairs import checked, unusable
 from gendesign.structure.types import Candidate
 
+Check = Callable[[Atoms], tuple[Atoms, str, tuple[str, ...]]]
+
 __all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz", "write_sdf"]
 
 CHARGE_KEYS = ("charge", "total_charge")
@@ -68,8 +70,8 @@ def read_structures(
     if str(periodic).lower() not in PERIODIC:
         raise UserError(f"periodic={periodic}: allowed are {' and '.join(PERIODIC)}")
     needed = hydrogens == "required"
-    rules = {"hydrogens_needed": needed, "keep_periodic": str(periodic).lower() == "auto"}
-    check = partial(checked, **rules) if repair else _as_it_is
+    keep_periodic = str(periodic).lower() == "auto"
+    check = partial(checked, hydrogens_needed=needed, keep_periodic=keep_periodic) if repair else _as_it_is
     candidates: list[Candidate] = []
     for path in map(Path, paths):
         for number, record in enumerate(read_records(path, needed), start=1):
@@ -96,7 +98,11 @@ def total_charge(candidate: Candidate) -> float:
     return stated_charge(candidate.info) or round(float(candidate.atoms.get_initial_charges().sum()))
 
 
-def _candidate(record: Record, index: int, name: str, check: Callable) -> Candidate:
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _candidate(record: Record, index: int, name: str, check: Check) -> Candidate:
     atoms, failure, notes = record.atoms, record.failure, record.notes
     values = {key: _plain(value) for key, value in atoms.info.items()}
     values = {key: value for key, value in values.items() if value is not None}
@@ -120,8 +126,8 @@ def _candidate(record: Record, index: int, name: str, check: Callable) -> Candid
         atoms,
         index,
         generator=str(ours.get("generator", "file")),
-        seed=ours["seed"] if isinstance(ours.get("seed"), int) else 0,
-        parent=ours.get("parent"),
+        seed=_whole(ours.get("seed")) or 0,
+        parent=_whole(ours.get("parent")),
         history=(*history, f"{SOURCE}{name}", *notes),
         failure=failure or None,
         info=values,

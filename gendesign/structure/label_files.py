@@ -29,7 +29,8 @@ def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: boo
     Says on stderr, once for all files alike, which keys were used where these are not plain. Raises UserError for files
     that cannot be read and for labels that are ambiguous or not there.
     """
-    settings, records, notes = LabelSettings.of(labels), [], {}
+    settings, records = LabelSettings.of(labels), []
+    notes: dict[str, list[str]] = {}
     for file in files:
         name = Path(file).name
         candidates = read_structures([file], strict=False, hydrogens="ignore", repair=False)

@@ -81,7 +81,7 @@ class LabelSettings:
     @classmethod
     def of(cls, labels: "LabelSettings | Mapping[str, Any] | None") -> "LabelSettings":
         """Settings from themselves, a section of settings, or nothing."""
-        if isinstance(labels, cls):
+        if isinstance(labels, LabelSettings):
             return labels
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(labels or {}) - known):
@@ -258,16 +258,19 @@ class _Keys:
 def _relabelled(
     frame: Atoms, chosen: Mapping[str, str | None], factors: tuple[float, float, float], where: str
 ) -> Atoms:
-    results = {}
-    if (energy := _of_kind(frame, "energy").get(chosen["energy"])) is not None:
+    def value(kind: str) -> Any:
+        return _of_kind(frame, kind).get(chosen[kind] or "")
+
+    results: dict[str, Any] = {}
+    if (energy := value("energy")) is not None:
         results["energy"] = float(np.ravel(energy)[0]) * factors[0]
-    if (forces := _of_kind(frame, "forces").get(chosen["forces"])) is not None:
+    if (forces := value("forces")) is not None:
         results["forces"] = np.array(forces, dtype=float) * factors[1]
     tensor = None
-    if (stress := _of_kind(frame, "stress").get(chosen["stress"])) is not None:
-        tensor = _symmetric(stress, chosen["stress"], where) * factors[2]
-    elif frame.pbc.all() and (virial := _of_kind(frame, "virial").get(chosen["virial"])) is not None:
-        tensor = -_symmetric(virial, chosen["virial"], where) * factors[0] / frame.get_volume()
+    if (stress := value("stress")) is not None:
+        tensor = _symmetric(stress, str(chosen["stress"]), where) * factors[2]
+    elif frame.pbc.all() and (virial := value("virial")) is not None:
+        tensor = -_symmetric(virial, str(chosen["virial"]), where) * factors[0] / frame.get_volume()
     if tensor is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(tensor)
     out = frame.copy()

@@ -109,7 +109,7 @@ def _free_corners(thickness: int | None) -> list[int]:
 
 def _edges_shared(atoms: Atoms, bonds: Network) -> bool:
     """Whether two octahedra, images included, have more than one halide in common."""
-    seen: set[tuple] = set()
+    seen: set[tuple[int, ...]] = set()
     inverse = np.linalg.inv(atoms.cell.array)
     for halide in np.unique(bonds.halide):
         ends = np.flatnonzero(bonds.halide == halide)
