@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
@@ -202,7 +201,6 @@ def _start_workers(pool: Pool, stages: Stages, potential: PotentialLike, togethe
 
 def make(section: DictConfig, **arguments: Any) -> Any:
     """The object a section's `_target_` names; settings that its class refuses become a UserError of one line."""
-    _refuse_null(section)
     try:
         # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
         return instantiate(section, _partial_=True, _convert_="all")(**arguments)
@@ -226,19 +224,6 @@ def make(section: DictConfig, **arguments: Any) -> Any:
 def _place(section: DictConfig) -> str:
     """The name of a section in the settings."""
     return section._get_full_key("") or "settings"
-
-
-def _refuse_null(section: DictConfig) -> None:
-    """Raise UserError for a null where the class wants a value."""
-    target = get_object(section._target_)
-    hints = get_type_hints(target) if is_dataclass(target) else {}
-    for field in fields(target) if hints else ():
-        wants = get_args(hints[field.name]) or (hints[field.name],)
-        value = section.get(field.name)
-        if field.name in section and value is None and not {NoneType, Any} & set(wants):
-            raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
-        if isinstance(value, DictConfig) and "_target_" in value:
-            _refuse_null(value)
 
 
 def about(potential: PotentialLike) -> dict[str, Any]:
