@@ -6,6 +6,8 @@ leading ones (K. Jordan et al., 2024; for interatomic potentials: Nequix, arXiv 
 
 from collections.abc import Callable
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import torch
 from e3nn import o3
 from torch import Tensor, nn
