@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 from ase import Atoms

@@ -5,10 +5,11 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout, suppress
-from io import StringIO
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from gendesign.imports import silenced
 
 import safetensors.torch
 import torch
@@ -215,7 +216,8 @@ def _head(potential: Potential, head: str | None) -> int:
 
 def _unpickle(path: Path) -> nn.Module:
     try:
-        net = torch.load(path, map_location="cpu", weights_only=False)
+        with silenced():
+            net = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
         raise UserError(
             f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
@@ -279,10 +281,10 @@ def _foundation(name: str) -> Potential:
             url = foundations_models.mace_off_urls[MACE_OFF[name]]
             path = Path(foundations_models.get_cache_dir()) / os.path.basename(url).split("?")[0]
             if not path.is_file():  # it unpickles what it finds, so it must not see a file that was not checked yet
-                with redirect_stdout(StringIO()):  # its notes on the licence; ours stand in summary.json and the docs
+                with silenced():  # its notes on the licence; ours stand in summary.json and the docs
                     foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
         else:
-            with redirect_stdout(StringIO()):
+            with silenced():
                 path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
     except (RuntimeError, OSError) as error:
         raise UserError(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 import torch_sim as ts

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 import torch_sim as ts

@@ -7,6 +7,8 @@ into it (12 cells of 54 atoms, one thread).
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 import torch_sim as ts

@@ -6,6 +6,8 @@ the leading ones (K. Jordan et al., 2024; for interatomic potentials: Nequix, ar
 
 from collections.abc import Callable
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import torch
 from e3nn import o3
 from torch import Tensor, nn

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 from e3nn import o3

@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass
 from functools import cache, cached_property
 
-import mace  # noqa: F401  before e3nn: it sets an environment variable that e3nn 0.4.4 needs
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 from e3nn import o3
