@@ -21,7 +21,7 @@ check: $(CHECKED) docs
 	$(VENV)/bin/mypy
 
 docs: $(CHECKED)
-	$(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 $(CHECKED): $(STAMP)
 	$(PIP) -e '.[test,check,docs]'

@@ -26,7 +26,11 @@ MOST_REASONS, LONGEST_REASON = 3, 160  # on one card; characters
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
 # Notes on ranked crystals.
-BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
+BEST = {
+    "energy_above_best": "{:+.3f} eV",
+    "energy_above_competing_phases": "{:+.3f} eV to competing phases",
+    "space_group": "{}",
+}
 # Checks whose reasons are elsewhere on the card or mean nothing for a single molecule.
 SILENT = ("edm_molecule", "converged", UNIQUE)
 BARE = ("finished", VALID)  # checks whose name adds nothing to their reason

@@ -1,4 +1,4 @@
-"""Make the files of docs/examples: what docs/conditional.md asks for conditions with.
+"""Make the files of docs/examples: what docs/guides/conditions.md asks for conditions with.
 
 python -m scripts.conditional.examples docs/examples
 """
