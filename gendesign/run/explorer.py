@@ -229,7 +229,7 @@ def _atomic_properties(candidates: Sequence[Candidate]) -> dict[str, dict[str, A
     if sum(len(candidate.atoms) for candidate in candidates) > MOST_COLOURED:
         return {}
     columns = [_columns(candidate.atoms) for candidate in candidates]
-    names = dict.fromkeys(name for found in columns for name in found)
+    names = dict.fromkeys(name for column in columns for name in column)
     if not names:
         return {}
     content: dict[str, dict[str, Any]] = {
@@ -237,8 +237,8 @@ def _atomic_properties(candidates: Sequence[Candidate]) -> dict[str, dict[str, A
     }
     for name, unit in names:
         values: list[float | None] = []
-        for candidate, found in zip(candidates, columns, strict=True):
-            values += found.get((name, unit), [None] * len(candidate.atoms))
+        for candidate, column in zip(candidates, columns, strict=True):
+            values += column.get((name, unit), [None] * len(candidate.atoms))
         content[name] = {"target": "atom", "values": values, **({"units": typeset(unit)} if unit else {})}
     return content
 
@@ -246,10 +246,10 @@ def _atomic_properties(candidates: Sequence[Candidate]) -> dict[str, dict[str, A
 def _columns(atoms: Atoms) -> dict[tuple[str, str], list[float | None]]:
     """Numbers per atom by (name, unit): the length of the force, and columns of real numbers."""
     arrays = {(key.replace("_", " "), ""): atoms.arrays[key] for key in atoms.arrays if key not in ("masses",)}
-    found = {name: values for name, values in arrays.items() if values.ndim == 1 and values.dtype.kind == "f"}
+    numbers = {name: values for name, values in arrays.items() if values.ndim == 1 and values.dtype.kind == "f"}
     if atoms.calc is not None and "forces" in atoms.calc.results:
-        found = {("force on the atom", "eV/Angstrom"): np.linalg.norm(atoms.calc.results["forces"], axis=1)} | found
+        numbers = {("force on the atom", "eV/Angstrom"): np.linalg.norm(atoms.calc.results["forces"], axis=1)} | numbers
     return {
         name: [float(f"{value:.5g}") if np.isfinite(value) else None for value in values]
-        for name, values in found.items()
+        for name, values in numbers.items()
     }

@@ -35,6 +35,7 @@ NUMBERS = {
     "volume_per_formula": "volume per formula unit",
 }
 CATEGORIES = {"edm_molecule": "EDM stable", "posebusters": "PoseBusters"}
+FIRST = ("rank", "energy_above_best")  # checks that are read first
 DIGITS = 9  # significant ones; total energies of crystals need them
 
 
@@ -73,20 +74,23 @@ def properties_of(
     checks = list(dict.fromkeys(check for candidate in candidates for check in verdicts.get(candidate.index, {})))
     smiles = _texts(candidates, verdicts, SMILES)
     stereo = _texts(candidates, verdicts, SMILES_STEREO)
-    found = [
+    properties = [
         Property(CANDIDATE, "", tuple(float(candidate.index) for candidate in candidates)),
         Property(RESULT, "", tuple(results.get(candidate.index, "") for candidate in candidates)),
         Property(FORMULA, "", tuple(candidate.atoms.get_chemical_formula("hill") for candidate in candidates)),
         *([Property("SMILES", "", smiles)] if any(smiles) else []),
         *([Property("SMILES with stereochemistry", "", stereo)] if stereo != smiles and any(stereo) else []),
-        Property("atoms", "", tuple(float(len(candidate.atoms)) for candidate in candidates)),
     ]
+    for check in FIRST:
+        if check in checks:
+            properties += _of_check(check, [verdicts.get(candidate.index, {}).get(check) for candidate in candidates])
+    properties.append(Property("atoms", "", tuple(float(len(candidate.atoms)) for candidate in candidates)))
     for key, (name, unit) in MEASURED_BEFORE_SCREENING.items():
-        found.append(Property(name, unit, tuple(_number(candidate.info.get(key)) for candidate in candidates)))
+        properties.append(Property(name, unit, tuple(_number(candidate.info.get(key)) for candidate in candidates)))
     for check in checks:
-        if check not in SHOWN_OTHERWISE:
-            found += _of_check(check, [verdicts.get(candidate.index, {}).get(check) for candidate in candidates])
-    unique = {one.name: one for one in reversed(found) if any(value not in (None, "") for value in one.values)}
+        if check not in SHOWN_OTHERWISE and check not in FIRST:
+            properties += _of_check(check, [verdicts.get(candidate.index, {}).get(check) for candidate in candidates])
+    unique = {one.name: one for one in reversed(properties) if any(value not in (None, "") for value in one.values)}
     return list(reversed(unique.values()))
 
 
@@ -119,19 +123,19 @@ def _of_check(check: str, verdicts: Sequence[Verdict | None]) -> list[Property]:
     """Its numbers, its texts, and whether it was passed where candidates differ in that."""
     values = [None if verdict is None else verdict.value for verdict in verdicts]
     unit = next((verdict.unit for verdict in verdicts if verdict is not None and verdict.unit), "")
-    found = []
+    properties = []
     if any(isinstance(value, str) for value in values):
         texts = tuple(value if isinstance(value, str) else "" for value in values)
-        found.append(Property(check_name(check), unit, texts))
+        properties.append(Property(check_name(check), unit, texts))
     elif any(_number(value) is not None for value in values):
-        found.append(Property(check_name(check), unit, tuple(_number(value) for value in values)))
+        properties.append(Property(check_name(check), unit, tuple(_number(value) for value in values)))
     passed = [None if verdict is None else verdict.passed for verdict in verdicts]
     if len({answer for answer in passed if answer is not None}) > 1:
         name = CATEGORIES.get(check, condition_name(check))
-        name = f"{name}, passed" if found and name == found[0].name else name
+        name = f"{name}, passed" if properties and name == properties[0].name else name
         answers = {True: "yes", False: "no", None: "not judged"}
-        found.append(Property(name, "", tuple(answers[answer] for answer in passed)))
-    return found
+        properties.append(Property(name, "", tuple(answers[answer] for answer in passed)))
+    return properties
 
 
 def _texts(

@@ -21,7 +21,7 @@ from gendesign.structure.types import Candidate, Verdict
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MOST_PICTURES = 600  # of one gallery, and rows of a table; the page stays within a few megabytes
-NOT_BROKEN = 24  # characters of a text in the table of candidates
+NOT_BROKEN = 32  # characters of a text in the table of candidates
 MOST_REASONS, LONGEST_REASON = 3, 160  # on one card; characters
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
