@@ -60,7 +60,7 @@ def test_targets_that_are_no_molecules(tmp_path):
 
 
 def test_refusals(target):
-    with pytest.raises(UserError, match="screening.checks=.*: allowed are"):
+    with pytest.raises(UserError, match=r"screening.checks=.*: allowed are"):
         Screening(checks=("shape",))
     with pytest.raises(UserError, match="shape_least=2: give a number from 0 to 1"):
         Screening(checks=(), shape_target=target, shape_least=2)
