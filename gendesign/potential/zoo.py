@@ -17,9 +17,10 @@ from torch import nn
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.potential.batching import keep_freed_memory
+from gendesign.potential.bundled import bundled, checkpoints_folder
 from gendesign.potential.determinism import fix_order
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
-from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 
 ACADEMIC = "Academic Software License (no commercial use)"
@@ -51,19 +52,6 @@ DOMAINS = {
     "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not told apart"),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def checkpoints_folder() -> Path:
-    """Where the bundled checkpoints lie: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "checkpoints"
-    return inside if inside.is_dir() else package.parent / "checkpoints"
-
-
-def bundled() -> list[str]:
-    """Names of the bundled potentials; agents lie beside them."""
-    folders = [path.parent for path in checkpoints_folder().glob("*/weights.safetensors")]
-    return sorted(folder.name for folder in folders if _kind(folder / "config.yaml") != "agent")
 
 
 def load_potential(
@@ -150,11 +138,6 @@ def _domain(config: Mapping[str, Any], path: Path) -> Domain | None:
         return Domain.from_config(config["domain"]) if config.get("domain") is not None else None
     except ValueError as error:
         raise UserError(f"{path}: {error}; mend the section, or leave it out") from None
-
-
-def _kind(path: Path) -> str | None:
-    found = re.search(r"^kind: (\w+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return found[1] if found else None
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -43,11 +43,11 @@ class Case:
     @cached_property
     def crystals(self) -> list[Atoms]:
         """The first crystal of every composition."""
-        found: dict[str, Atoms] = {}
+        structures: dict[str, Atoms] = {}
         for frame in self.frames:
             if frame.pbc.all():
-                found.setdefault(frame.get_chemical_formula(), frame)
-        return list(found.values())[: self.settings.crystals]
+                structures.setdefault(frame.get_chemical_formula(), frame)
+        return list(structures.values())[: self.settings.crystals]
 
     @cached_property
     def given(self) -> list[Atoms]:
@@ -70,23 +70,23 @@ class Case:
         return self._kept("displaced", self._displaced)
 
     def _displaced(self) -> list[Atoms]:
-        seed, found = self.settings.seed, []
+        seed, structures = self.settings.seed, []
         if self.molecular is not None and self.given:
-            found += molecules.displaced(self.minima, self.molecular, seed)
+            structures += molecules.displaced(self.minima, self.molecular, seed)
         if self.periodic is not None:
-            found += molecules.displaced(self.crystals, self.periodic, seed)
-        return found
+            structures += molecules.displaced(self.crystals, self.periodic, seed)
+        return structures
 
     @cached_property
     def answers(self) -> list[Answer | None]:
         """What the potential says of `labelled`; stresses too where a label holds one."""
-        found: list[Answer | None] = [None] * len(self.labelled)
+        structures: list[Answer | None] = [None] * len(self.labelled)
         for pbc in (False, True):
             own = [k for k, frame in enumerate(self.labelled) if frame.pbc.all() == pbc]
             answers = self.method.evaluate([self.labelled[k] for k in own], stress=pbc) if own else []
             for k, answer in zip(own, answers, strict=True):
-                found[k] = answer
-        return found
+                structures[k] = answer
+        return structures
 
     @cached_property
     def elements(self) -> list[str]:

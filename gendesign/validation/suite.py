@@ -217,6 +217,6 @@ def _say(text: str) -> None:
     print(f"gendesign: {text}", file=sys.stderr)
 
 
-def rows_of(found: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
+def rows_of(results: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
     """The rows of every test that was made."""
-    return {name: TESTS[name].rows(result) for name, result in found.items()}
+    return {name: TESTS[name].rows(result) for name, result in results.items()}

@@ -1,6 +1,6 @@
 """Make the uncertainty of a checkpoint: rigidity.safetensors, rigidity.yaml and rigidity.png.
 
-    python scripts/organic/uncertainty.py [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
+    python -m scripts.organic.uncertainty [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
 Reads the labels under training/: the covariance of train, modes and visited-* (every `every`-th shard of each), half of
 the molecules of test for the calibration (at most `held` structures, `forces` of them with forces), the other half for
 the numbers that are printed. FOLDER is where the files go, by default the checkpoint's own.
@@ -17,8 +17,8 @@ import numpy as np  # noqa: E402
 from ase import Atoms  # noqa: E402
 
 from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential.batching import in_batches  # noqa: E402
 from gendesign.potential.calibration import calibration_plot, calibration_table  # noqa: E402
-from gendesign.potential.memory import in_batches  # noqa: E402
 from gendesign.potential.rigidity import MAX_ATOMS, Rigidity  # noqa: E402
 from gendesign.potential.uncertainty import save_rigidity  # noqa: E402
 from gendesign.structure.labels import labels_of  # noqa: E402

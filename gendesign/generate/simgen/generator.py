@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,15 +26,16 @@ from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.generate.simgen.trajectory import Track, prepare
 from gendesign.objective import Objective
 from gendesign.potential import Potential, fit_chemical_potentials
-from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.potential.batching import in_batches, is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
+from gendesign.structure.generator import Generator, ShardContext
 from gendesign.structure.types import Candidate, Score
 
 
 @dataclass(frozen=True)
-class SimGen:
+class SimGen(Generator):
     """Generator of molecules by similarity kernels; conditions combine.
 
     n_heavy_atoms: a number or a range such as "5-12", drawn evenly; new ones, where there are fragments; "auto" takes
@@ -84,7 +84,6 @@ class SimGen:
     max_atoms: int = 4000
     trajectory: str | None = None
     name: str = "simgen"
-    spreads: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         unknown = [e for e in self.elements if e not in VALENCE]
@@ -95,8 +94,10 @@ class SimGen:
         for key, least in (("steps", 2), ("particles", 1), ("swap_every", 1), ("max_atoms", 1)):
             if getattr(self, key) < least:
                 raise UserError(f"generator.{key}={getattr(self, key)} is too small; give {least} or more")
-        if self.objective is not None and self.objective.memory is not None:
-            raise UserError("objective: a memory would make a candidate depend on those before it; leave memory out")
+        if self.objective is not None and self.objective.diversity_filter is not None:
+            raise UserError(
+                "objective: a diversity filter makes a candidate depend on earlier ones; leave diversity_filter out"
+            )
         if self.reference_weights and not self.reference:
             raise UserError("generator.reference_weights are the shares of files; give generator.reference as well")
         if not self.likeness > 0:
@@ -223,6 +224,15 @@ class SimGen:
     def prepare(self) -> None:
         """Make what all calls of `generate` share, so that processes forked from this one need not."""
         self.score, self.judge, self.priors  # noqa: B018
+
+    @property
+    def own_references(self) -> Sequence[Atoms] | None:
+        """The molecules of `reference`, None for the bundled ones."""
+        return self.references.molecules if self.reference else None
+
+    def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
+        """`generate` with the workers of the run."""
+        return self.generate(indices, seed=seed, spread=context.spread)
 
     def generate(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential
-from gendesign.potential.memory import in_batches
+from gendesign.potential.batching import in_batches
 from gendesign.structure.graph import Batch, edges_within
 
 AT_ONCE = 4000  # reference atoms per model call
