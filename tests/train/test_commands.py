@@ -88,7 +88,7 @@ def test_train(tmp_path, capsys):
         ("label", [bulk("C")], ["teacher=pm6"], "(read from bad.extxyz) cannot be used: not for PM6: it is periodic"),
         ("label", [molecule("H2O")], ["teacher=emt"], "EMT does not know H, O; it knows Ag Al Au Cu Ni Pd Pt"),
         ("label", [molecule("H2O")], ["teacher=null"], "labels need a teacher"),
-        ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
+        ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: allowed are GFN2-xTB, GFN1-xTB"),
         ("label", [molecule("H2O")], ["workers=0"], "workers=0: give null, or a whole number of 1 or more"),
         ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
         ("train", [labelled("H2O"), labelled("H2O", 1)], [], "too few to hold one out"),
