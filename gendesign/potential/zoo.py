@@ -91,7 +91,8 @@ def load_potential(
         keep_freed_memory()
         # Fused kernels take over after a call or two and differ in the last bit, so that a run which was interrupted
         # would not end as one that was not; they save 3 % at most.
-        torch.jit.set_fusion_strategy([])
+        with silenced():
+            torch.jit.set_fusion_strategy([])
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Potential(
         net,
