@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gendesign.run.commands.quiet import quiet
 from gendesign.run.folder import Folder, check_folder, open_folder
 from gendesign.run.identity import identify
 from gendesign.run.values import literal
@@ -53,8 +52,7 @@ class FolderCommand:
         if self.loads:
             identity["weights"] = None  # not known before it is loaded
         check_folder(output, identity)
-        with quiet():
-            act = imported(self.action)
+        act = imported(self.action)
         potential = None
         if self.loads:
             potential = _loaded(config, identity.get("potential"))
@@ -74,8 +72,8 @@ def imported(name: str) -> Callable[..., Any]:
 
 def _loaded(config: DictConfig, name: str | None) -> "PotentialLike":
     """The potential of the settings, or the one called `name`."""
-    with quiet():
-        from gendesign.run.build import load
+    from gendesign.run.build import load  # torch takes seconds to import
+
     if name is not None:
         config = config.copy()
         OmegaConf.set_struct(config, False)
