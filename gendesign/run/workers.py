@@ -10,7 +10,7 @@ from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
 from gendesign.structure.memory import remembers
 
-PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
+PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.proposals")  # by workers that inherit nothing
 
 
 def pool_of(config: DictConfig, potential: Potential) -> Pool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,6 +11,7 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
 
@@ -25,19 +28,31 @@ def strength(sizes: Tensor) -> Tensor:
 
 
 def fade(sigma: float) -> float:
-    """The prior lets go as the noise vanishes, so that bonds and not the shape decide the last steps."""
+    """Share of its strength that a prior has left: it vanishes with the noise, so that bonds decide the last steps."""
     return float(torch.tanh(torch.tensor(20 * sigma * sigma)))
+
+
+class Prior(Protocol):
+    """A score that also says where atoms start."""
+
+    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
+        ...
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class GaussianPrior:
-    """-x Sigma^-1 with the determinant of Sigma normalised to 1.
+    """The score -x Sigma^-1, with the determinant of Sigma normalised to 1.
 
     `covariance` is None for the identity, (3, 3) for one shape, or (shapes, 3, 3) of which each molecule draws one. The
     pull is bounded for an integrator of `steps` noise levels.
     """
 
-    covariance: Tensor | None = None
+    covariance: Tensor | None = setting(
+        None, "3 x 3 covariance of the cloud, of which only the shape matters; null for a round one"
+    )
     steps: int = 50
 
     def __post_init__(self) -> None:
@@ -52,7 +67,7 @@ class GaussianPrior:
         return shapes[(uniform(swarm.molecule_key, 2, 1)[:, 0] * len(shapes)).long()]
 
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
-        """Starting positions (atoms, 3); the particles of a molecule share theirs."""
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
         root = torch.linalg.cholesky(self._of_molecules(swarm))[swarm.molecule]
         free = normal(swarm.slot_key, 3, 3)
         return scale * torch.einsum("aij,aj->ai", root, free)
@@ -66,11 +81,30 @@ class GaussianPrior:
         return -torch.einsum("aij,aj->ai", tensor, swarm.positions)
 
 
-def ellipsoid(axes: Sequence[float]) -> GaussianPrior:
-    """The Gaussian whose extents along x, y and z are as `axes`, three numbers of which only the ratios matter."""
-    if len(axes) != 3 or not all(isinstance(a, int | float) and a > 0 for a in axes):
-        raise UserError(f"prior.axes={list(axes)}; give three numbers above 0, such as [2.0,1.0,0.5]")
-    return GaussianPrior(torch.diag(torch.tensor([float(a) ** 2 for a in axes])))
+@dataclass(frozen=True)
+class EllipsoidPrior:
+    """A Gaussian prior given by its extents along x, y and z."""
+
+    axes: Sequence[float] = setting((2.0, 1.0, 0.5), "extents along x, y and z relative to each other", above=0)
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != 3:
+            raise UserError(
+                f"generator.prior.axes={list(self.axes)}: give three numbers above 0, such as [2.0,1.0,0.5]"
+            )
+        check_bounds(self, "generator.prior")
+
+    @cached_property
+    def gaussian(self) -> GaussianPrior:
+        """The same prior by its covariance."""
+        return GaussianPrior(torch.diag(torch.tensor([float(a) ** 2 for a in self.axes])))
+
+    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
+        return self.gaussian.sample(swarm, scale)
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        return self.gaussian(swarm, sigma)
 
 
 def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.03) -> Tensor:

@@ -9,10 +9,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.guidance import Guidance, guidances
+from gendesign.generate.simgen.guidance import Guidance, Guidances
+from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
-from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.run.settings import conf_folder, resolve
@@ -209,4 +209,4 @@ def test_keys_of_the_command_line(tmp_path):
     own = resolve("generate", [f"generator.guidance.function={tmp_path}/own.py:f", "generator.guidance.strength=2"])
     (made,) = instantiate(own.generator.guidance, _convert_="all")
     assert made.strength == 2 and made.name.endswith("own.py:f")
-    assert guidances() == () and len(guidances([Sphere(1.0), Wall((1, 0, 0))])) == 2
+    assert not len(Guidances()) and len(Guidances([Sphere(1.0), Wall((1, 0, 0))])) == 2
