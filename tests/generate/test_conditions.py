@@ -52,14 +52,14 @@ def test_all_conditions_together(reference):
         importance="N2",
     )
     sizes = torch.tensor([12, 13])
-    swarm, exploded, wanted = generator.sample(sizes, keys(3, torch.arange(2)))
+    swarm, exploded, wanted, _ = generator.sample(sizes, keys(3, torch.arange(2)))
     given = generator.problem.requirements.fixed
     assert len(generator.problem.priors) == 2 and len(generator.problem.walls) == 1 and not exploded.all()
     fixed = swarm.positions[~swarm.free].numpy().reshape(-1, len(given), 3)
     assert (fixed[~np.repeat(exploded.numpy(), 2)] == given.positions).all()
     counts = swarm.composition(torch.tensor(generator.problem.numbers))
     assert (
-        torch.equal(counts, wanted[:, None].expand_as(counts)) and (counts[..., 1] <= 2).all()
+        torch.equal(counts, wanted.repeat_interleave(2, 0)[:, None].expand_as(counts)) and (counts[..., 1] <= 2).all()
     )  # one N is the nitro's
     for candidate in generator.generate(range(2), seed=3):
         assert candidate.history and (candidate.failure is None or isinstance(candidate.failure, str))
@@ -67,7 +67,7 @@ def test_all_conditions_together(reference):
 
 def test_an_exact_formula_is_drawn_and_kept(reference):
     generator = simgen(reference, n_heavy_atoms="auto", formula="C2H5NO")
-    swarm, _, _ = generator.sample(torch.tensor([4, 4]), keys(5, torch.arange(2)))
+    swarm = generator.sample(torch.tensor([4, 4]), keys(5, torch.arange(2))).swarm
     assert generator.problem.sizes == (4, 4) and list(generator.problem.elements) == ["C", "N", "O"]
     counts = swarm.composition(torch.tensor([6, 7, 8]))
     assert (counts == torch.tensor([2.0, 1.0, 1.0])).all()
@@ -139,8 +139,8 @@ def test_what_makes_no_sense_is_refused(reference, wrong, said):
 def test_a_candidate_with_limits_depends_on_its_index_alone(reference):
     generator, index = simgen(reference, counts="N1-2"), torch.arange(3)
     sizes = torch.tensor([5, 20, 8])
-    together, exploded, _ = generator.sample(sizes, keys(7, index))
-    single, _, _ = generator.sample(sizes[:1], keys(7, index[:1]))
+    together, exploded, _, _ = generator.sample(sizes, keys(7, index))
+    single = generator.sample(sizes[:1], keys(7, index[:1])).swarm
     own = together.molecule // generator.families == 0
     assert not exploded.any() and torch.equal(together.numbers[own], single.numbers)
     assert torch.allclose(together.positions[own], single.positions, rtol=0, atol=1e-6)

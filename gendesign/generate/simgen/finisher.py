@@ -9,7 +9,6 @@ from torch import Tensor
 
 from gendesign.generate.simgen import composition
 from gendesign.generate.simgen.choice import Goal, choose, mismatch, unsaturation
-from gendesign.generate.simgen.elements import drawn_reference
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_roughly
@@ -20,6 +19,7 @@ from gendesign.generate.simgen.sweep import permutations, substitutions
 from gendesign.generate.simgen.trajectory import Recorder
 from gendesign.potential import Potential
 from gendesign.processes import SERIAL, Failure, Spread
+from gendesign.randomness import Purpose
 from gendesign.structure.types import Candidate
 
 
@@ -60,9 +60,9 @@ class Finisher:
         `recorder` holds the steps of the sampler and writes the trajectory of each molecule; `spread` helps with what
         needs no potential.
         """
-        goals = self._goals(sampled, sizes, key)
+        goals = self._goals(sampled, sizes)
         groups, reasons = self._proposals(sampled, sizes.tolist(), spread)
-        draws = uniform(key, 900_000, 1 + self.settings.sweeps).numpy()
+        draws = uniform(key, Purpose.CHOICE, 1 + self.settings.sweeps).numpy()
         chosen = [
             self._choose(group, goal, u) if group else None
             for group, goal, u in zip(self._relaxed(groups, spread), goals, draws[:, 0], strict=True)
@@ -89,16 +89,16 @@ class Finisher:
             .after("hydrogenated", failure=failure)
         )
 
-    def _goals(self, sampled: Sampled, sizes: Tensor, key: Tensor) -> list[Goal]:
+    def _goals(self, sampled: Sampled, sizes: Tensor) -> list[Goal]:
         """Compositions as drawn; unsaturation of the formula, or as in the same reference by number of heavy atoms."""
         problem, limits = self.problem, self.problem.limits
-        compositions = sampled.compositions[:: self.families].cpu().numpy()
+        compositions = sampled.compositions.cpu().numpy()
         if limits is not None and limits.hydrogens is not None:
             formula = dict(zip(problem.elements, limits.low.tolist(), strict=True)) | {"H": limits.hydrogens}
             rings = composition.unsaturation_of(formula)
             return [Goal(c, rings, True, limits.hydrogens) for c in compositions]
-        rows = drawn_reference(key, problem.references.weights).tolist()
         molecules, skeletons = problem.references.molecules, problem.skeletons
+        rows = sampled.references.tolist()
         per_atom = [unsaturation(molecules[row].numbers) / len(skeletons[row]) for row in rows]
         of_fragments = 0.0 if problem.fragments is None else problem.fragments.unsaturation
         return [

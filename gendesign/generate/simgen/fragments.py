@@ -14,6 +14,7 @@ from gendesign.generate.simgen.prior import fade, strength
 from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.skeleton import VALENCE, FixedAtoms
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 from gendesign.structure.bonds import perceive
 from gendesign.structure.files import read_structures
 from gendesign.structure.superposition import aligned_rmsd
@@ -238,8 +239,8 @@ class Joining:
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3); the particles of a molecule share theirs, fixed atoms stay."""
         goal, held = self.goals(swarm)
-        key = swarm.slot_key
-        blur = torch.where(held, 0.2, scale * (1.0 if self.linking else 1.6))[:, None] * normal(key, 3, 3)
+        width = torch.where(held, 0.2, scale * (1.0 if self.linking else 1.6))[:, None]
+        blur = width * swarm.of_slots(normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
         return torch.where(swarm.free[:, None], goal + blur, swarm.positions)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:

@@ -21,6 +21,7 @@ from gendesign.generate.simgen.trajectory import Recorder, make_folder
 from gendesign.potential import Potential
 from gendesign.potential.memory import is_out_of_memory
 from gendesign.processes import SERIAL, Spread
+from gendesign.randomness import Purpose
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
 from gendesign.structure.types import Candidate
@@ -99,7 +100,7 @@ class SimGen(SimGenSettings):
         key = keys(seed, index)
         low, high = self.problem.sizes
         n_fixed = self.problem.n_fixed
-        sizes = low + (uniform(key, 0, 1)[:, 0] * (high - low + 1)).long() + n_fixed
+        sizes = low + (uniform(key, Purpose.SIZE, 1)[:, 0] * (high - low + 1)).long() + n_fixed
         batch_size = max(1, self.max_atoms // ((high + n_fixed) * self.particles))
         for rows in torch.arange(len(index)).split(batch_size):
             batch = self._batch(index[rows].tolist(), sizes[rows], key[rows], seed, spread)

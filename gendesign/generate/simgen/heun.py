@@ -10,6 +10,7 @@ from torch import Tensor
 from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 from gendesign.structure.types import Score
 
 LOST = 2000.0  # Angstrom from the origin, where hosts may be far away: such a molecule has exploded
@@ -57,7 +58,7 @@ def integrate(
         if sigma > settings.churn_above and settings.churn > 0:
             sigma_hat = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
             width = max(settings.noise * (sigma_hat**2 - sigma**2) ** 0.5, settings.floor)
-            swarm = swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, step + 10, 3)))
+            swarm = swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, Purpose.CHURN, 3, step)))
         # scores point against dx/dsigma, and sigma falls, hence the sign of both steps
         d = _total(scores, swarm, sigma_hat)
         x_next = x_euler = swarm.at(swarm.positions + (sigma_hat - sigma_next) * d)

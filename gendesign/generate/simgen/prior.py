@@ -14,6 +14,7 @@ from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 
 # Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
 # often as in the references.
@@ -46,7 +47,7 @@ class Prior(Protocol):
 class GaussianPrior:
     """The score -x Sigma^-1, with the determinant of Sigma normalised to 1.
 
-    `covariance` is None for the identity, (3, 3) for one shape, or (shapes, 3, 3) of which each molecule draws one. The
+    `covariance` is None for the identity, (3, 3), or (molecules, 3, 3) for a shape of every molecule of a swarm. The
     pull is bounded for an integrator of `steps` noise levels.
     """
 
@@ -64,13 +65,13 @@ class GaussianPrior:
         shapes = torch.eye(3) if self.covariance is None else torch.as_tensor(self.covariance)
         shapes = shapes.to(swarm.positions).reshape(-1, 3, 3)
         shapes = shapes / torch.linalg.det(shapes)[:, None, None] ** (1 / 3)
-        return shapes[(uniform(swarm.molecule_key, 2, 1)[:, 0] * len(shapes)).long()]
+        return shapes.expand(swarm.n_molecules, 3, 3)
 
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
         root = torch.linalg.cholesky(self._of_molecules(swarm))[swarm.molecule]
-        free = normal(swarm.slot_key, 3, 3)
-        return scale * torch.einsum("aij,aj->ai", root, free)
+        z = swarm.of_slots(normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
+        return scale * torch.einsum("aij,aj->ai", root, z)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         pull = GAUSSIAN * strength(swarm.sizes) * fade(sigma)
@@ -105,6 +106,20 @@ class EllipsoidPrior:
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         return self.gaussian(swarm, sigma)
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """Gaussian priors with `covariances` (shapes, 3, 3), one of which a molecule draws; for `steps` noise levels."""
+
+    covariances: Tensor
+    steps: int = 50
+
+    def drawn(self, molecule_key: Tensor) -> GaussianPrior:
+        """The prior of molecules with these random keys (molecules,)."""
+        u = uniform(molecule_key, Purpose.PRIOR_SHAPE, 1)[:, 0]
+        covariances = self.covariances.to(molecule_key.device)
+        return GaussianPrior(covariances[(u * len(covariances)).long()], self.steps)
 
 
 def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.03) -> Tensor:

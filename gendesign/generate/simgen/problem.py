@@ -12,7 +12,7 @@ from rdkit import Chem
 from gendesign.errors import UserError
 from gendesign.generate.simgen import composition, kernel
 from gendesign.generate.simgen.fragments import Fragments, Joining
-from gendesign.generate.simgen.prior import GaussianPrior, Prior, shapes_of
+from gendesign.generate.simgen.prior import GaussianMixture, Prior, shapes_of
 from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.settings import SimGenSettings
@@ -72,7 +72,7 @@ class Problem:
     likeness: float
     importances: dict[int, float]
     shape: Shape | None
-    priors: tuple[Prior, ...]
+    priors: tuple[Prior | GaussianMixture, ...]
     walls: tuple[Score, ...]
     guidance: tuple[Score, ...]
     reward: Reward | None
@@ -244,14 +244,16 @@ def _skeletons(references: References, elements: Sequence[str]) -> list[Atoms]:
     return skeletons
 
 
-def _priors(settings: SimGenSettings, fragments: Fragments | None, skeletons: Sequence[Atoms]) -> tuple[Prior, ...]:
+def _priors(
+    settings: SimGenSettings, fragments: Fragments | None, skeletons: Sequence[Atoms]
+) -> tuple[Prior | GaussianMixture, ...]:
     """Of the fragments, then of the shape; without either, Gaussians with the shapes of the references."""
-    priors: list[Prior] = [] if fragments is None else [Joining.of(fragments)]
+    priors: list[Prior | GaussianMixture] = [] if fragments is None else [Joining.of(fragments)]
     if settings.prior is not None:
         priors.append(settings.prior)
     if not priors:
         large = [a for a in skeletons if len(a) >= WHOLE_SHAPE]
-        priors.append(GaussianPrior(shapes_of(large or skeletons), settings.steps))
+        priors.append(GaussianMixture(shapes_of(large or skeletons), settings.steps))
     return tuple(priors)
 
 

@@ -1,6 +1,6 @@
 """The sampler: from random keys to a swarm of skeletons, through all noise levels."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,26 +10,32 @@ from torch import Tensor
 
 from gendesign.generate.simgen import composition
 from gendesign.generate.simgen.cohesion import Cohesion
-from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, placed_elements
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, shuffled_elements
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.kernel import KernelScore
+from gendesign.generate.simgen.prior import GaussianMixture, Prior
 from gendesign.generate.simgen.problem import Problem
-from gendesign.generate.simgen.random import uniform
+from gendesign.generate.simgen.random import derived, uniform
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.state import Swarm, new_swarm
-from gendesign.structure.types import Score
+from gendesign.randomness import Purpose
 
 Callback = Callable[[Swarm, float], None]
 
 
 class Sampled(NamedTuple):
-    """A sampled batch: the final swarm, whose families of one molecule are neighbours; which of its geometries exploded
-    (families * molecules,); the composition drawn for each of them (families * molecules, elements)."""
+    """A sampled batch of molecules.
+
+    swarm: at the end, the families of a molecule one after the other. exploded (molecules * families,): which of these
+    geometries did. compositions (molecules, elements): numbers of atoms that were drawn, fixed ones included.
+    references (molecules,): from which reference they were drawn.
+    """
 
     swarm: Swarm
     exploded: Tensor
     compositions: Tensor
+    references: Tensor
 
 
 @dataclass(frozen=True)
@@ -70,49 +76,41 @@ class Sampler:
 
         `callback(swarm, sigma)` is called with the start and after every step.
         """
-        swarm = self.start(sizes, key)
-        problem, device = self.problem, swarm.positions.device
-        wanted = swarm.composition(torch.as_tensor(problem.numbers, device=device))[:, 0]
+        problem, families = self.problem, self.families
+        key, sizes = key.to(problem.potential.device), sizes.to(problem.potential.device)
+        references = drawn_reference(key, problem.references.weights)
+        numbers = self._elements(key, sizes - problem.n_fixed, references)
+        family_key = derived(key[:, None], Purpose.FAMILY_KEY, torch.arange(families, device=key.device)).flatten()
+        priors = [p.drawn(family_key) if isinstance(p, GaussianMixture) else p for p in problem.priors]
+        swarm = self._start(sizes.repeat_interleave(families), family_key, priors[0], numbers)
+        wanted = swarm.composition(torch.as_tensor(problem.numbers, device=key.device))[:, 0]
         swaps = ElementSwaps(
             self.score, problem.numbers, self.steps, wanted, self.swap_share, self.swap_every,
             exact=problem.limits is not None,
         )  # fmt: skip
+        scores = [self.score, *priors, self.cohesion, *problem.walls, *problem.guidance]
         sigmas = simgen_sigmas(self.steps)
-        swarm, exploded = integrate(swarm, self.scores, sigmas, self.integrator, swaps, callback)
-        return Sampled(swarm, exploded, wanted)
+        swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback)
+        return Sampled(swarm, exploded, wanted[::families], references)
 
-    @property
-    def scores(self) -> Sequence[Score]:
-        """Everything that moves the atoms."""
-        problem = self.problem
-        return [self.score, *problem.priors, self.cohesion, *problem.walls, *problem.guidance]
-
-    def start(self, sizes: Tensor, key: Tensor) -> Swarm:
-        """The swarm at the largest noise level: positions from the first prior, elements drawn."""
-        problem, families = self.problem, self.families
-        family_key = (key[:, None] + 15_485_863 * torch.arange(families)[None]).flatten()
-        device = problem.potential.device
+    def _start(self, sizes: Tensor, key: Tensor, prior: Prior, numbers: Tensor) -> Swarm:
+        """The swarm at the largest noise level; sizes and key (molecules * families,), numbers (molecules, largest)."""
         fixed = None
-        if problem.fragments is not None:
-            atoms = problem.fragments.fixed
+        if self.problem.fragments is not None:
+            atoms = self.problem.fragments.fixed
             fixed = torch.as_tensor(atoms.numbers), torch.as_tensor(atoms.positions)
-        swarm = new_swarm(
-            sizes.repeat_interleave(families).to(device), family_key.to(device), self.particles // families, fixed
-        )
-        swarm = swarm.at(torch.where(swarm.free[:, None], problem.priors[0].sample(swarm), swarm.positions))
-        return replace(swarm, numbers=self._elements(swarm, sizes, key))
+        swarm = new_swarm(sizes, key, self.particles // self.families, fixed)
+        swarm = swarm.at(torch.where(swarm.free[:, None], prior.sample(swarm), swarm.positions))
+        new = numbers[swarm.molecule // self.families, (swarm.slot - swarm.n_fixed).clamp_min(0)]
+        return replace(swarm, numbers=torch.where(swarm.free, new, swarm.numbers))
 
-    def _elements(self, swarm: Swarm, sizes: Tensor, key: Tensor) -> Tensor:
-        """An atomic number for every atom (atoms,), alike in all families and particles of a molecule."""
-        problem, skeletons = self.problem, self.problem.skeletons
-        own = key.repeat_interleave(self.families).to(swarm.numbers.device)
+    def _elements(self, key: Tensor, sizes: Tensor, references: Tensor) -> Tensor:
+        """Atomic numbers (molecules, largest) of the new atoms, near the shares of the references (molecules,)."""
+        problem = self.problem
+        counts = np.array([[int((a.numbers == z).sum()) for z in problem.numbers] for a in problem.skeletons])
+        shares = (counts / counts.sum(1, keepdims=True))[references.cpu().numpy()]
         if problem.limits is None:
-            return drawn_elements(swarm, own, skeletons, problem.numbers, problem.references.weights)
-        counts = np.array([[int((a.numbers == z).sum()) for z in problem.numbers] for a in skeletons])
-        rows, u = drawn_reference(key, problem.references.weights).tolist(), uniform(key, 6, 1)[:, 0].tolist()
-        drawn = [
-            problem.limits.drawn(counts[row] / counts[row].sum(), n - problem.n_fixed, v)
-            for row, n, v in zip(rows, sizes.tolist(), u, strict=True)
-        ]
-        numbers = [composition.numbers_of(c, problem.elements) for c in drawn for _ in range(self.families)]
-        return placed_elements(swarm, own, numbers)
+            return drawn_elements(key, sizes, torch.as_tensor(shares, device=key.device), problem.numbers)
+        u = uniform(key, Purpose.ROUNDING, 1)[:, 0].tolist()
+        drawn = [problem.limits.drawn(*row) for row in zip(shares, sizes.tolist(), u, strict=True)]
+        return shuffled_elements(key, [composition.numbers_of(row, problem.elements) for row in drawn])

@@ -12,6 +12,7 @@ from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.shape import Shape
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 from gendesign.structure.contacts import Host
 
 PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
@@ -63,7 +64,7 @@ class ShapePrior:
         points, real = self._points(swarm)
         count = real.sum(1)
         # systematic sampling: one random number a molecule, and atoms at equal steps along the list of points
-        shift = uniform(swarm.molecule_key, 1, 1)
+        shift = uniform(swarm.molecule_key, Purpose.SHAPE_OFFSET, 1)
         slot = torch.arange(swarm.largest, device=shift.device)[None]
         chosen = ((slot + shift) / swarm.sizes[:, None] * count[:, None]).long()
         x = torch.gather(points, 1, chosen.clamp(max=points.shape[1] - 1)[..., None].expand(-1, -1, 3))
@@ -73,8 +74,7 @@ class ShapePrior:
         neighbour = torch.cdist(x, x).masked_fill(~(present[:, :, None] & present[:, None, :]), torch.inf)
         neighbour.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         blur = (BLUR * neighbour.amin(-1)).clamp(min=0.1 * scale, max=scale)
-        key = swarm.slot_key
-        return x[swarm.molecule, swarm.slot] + blur[swarm.molecule, swarm.slot][:, None] * normal(key, 3, 3)
+        return swarm.of_slots(x + blur[..., None] * normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         points, real = (t.repeat_interleave(swarm.n_particles, 0) for t in self._points(swarm))

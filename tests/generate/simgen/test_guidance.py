@@ -15,6 +15,7 @@ from gendesign.generate.simgen.random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
+from gendesign.randomness import Purpose
 from gendesign.run.settings import conf_folder, resolve
 
 RESTRAINTS = [
@@ -31,7 +32,7 @@ RESTRAINTS = [
 
 def swarm_of(sizes=(3, 5, 4), particles=2, width=1.2) -> Swarm:
     swarm = new_swarm(torch.tensor(sizes), keys(3, torch.arange(len(sizes))), particles)
-    return swarm.at(width * normal(swarm.key, 1, 3))
+    return swarm.at(width * normal(swarm.key, Purpose.START_POSITIONS, 3))
 
 
 def each(swarm: Swarm) -> list[torch.Tensor]:
