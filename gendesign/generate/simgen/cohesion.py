@@ -1,4 +1,4 @@
-"""A pull between the pieces of a particle that has come apart, so that one molecule and not two is found."""
+"""A pull between the pieces of a particle that has come apart, so that it becomes one molecule."""
 
 from dataclasses import dataclass
 

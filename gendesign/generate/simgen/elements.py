@@ -69,11 +69,11 @@ class ElementSwaps:
         return replace(swarm, numbers=torch.where(change, other, swarm.numbers))
 
     def exchange(self, swarm: Swarm, atom_energy: Tensor, step: int) -> Swarm:
-        """Let sites of all particles but the first of each molecule change elements with unlike sites of the same."""
+        """In all particles but the first of each molecule, let sites of different elements exchange them."""
         logit = atom_energy.clamp(-50, 50)
         may = swarm.padded((swarm.free & (swarm.particle > 0)).long()) > 0
         numbers, row = swarm.padded(swarm.numbers), torch.arange(swarm.n_systems, device=swarm.numbers.device)
-        # as many exchanges as the molecule's own size asks for, whatever else is in the batch
+        # the number of exchanges follows from the molecule's size, whatever else is in the batch
         rounds = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed) / 2).clamp_min(1)
         rounds = rounds.repeat_interleave(swarm.n_particles)
         for k in range(int(rounds.max())):
@@ -127,6 +127,7 @@ def shuffled_elements(key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
     largest = max(map(len, numbers))
     order = uniform(key, Purpose.ELEMENT_ORDER, largest).cpu()
     table = torch.zeros(len(numbers), largest, dtype=torch.long)
-    for row, (own, u) in enumerate(zip(numbers, order, strict=True)):
-        table[row, : len(own)] = torch.as_tensor(own)[u[: len(own)].argsort()]
+    for row, (of_molecule, u) in enumerate(zip(numbers, order, strict=True)):
+        n = len(of_molecule)
+        table[row, :n] = torch.as_tensor(of_molecule)[u[:n].argsort()]
     return table.to(key.device)

@@ -24,7 +24,7 @@ WALL = {1: 1.95, 0: 2.15}  # Angstrom that new atoms keep from hydrogens and fro
 STIFFNESS = 20.0  # per Angstrom within the walls, as of the repulsion between free atoms
 HOLD = 4.0  # per Angstrom: the first new atom at each attachment
 STEP = 1.27  # Angstrom that one more atom carries a chain further
-OVERLAP = 1.0  # Angstrom: nearer atoms of two fragments are in each other's way
+OVERLAP = 1.0  # Angstrom: nearer atoms of two fragments overlap
 
 
 @dataclass(frozen=True)
@@ -222,19 +222,20 @@ class Joining:
         count = (swarm.sizes - swarm.n_fixed)[swarm.molecule]
         held = (rank >= 0) & (rank < len(anchors))
         centre = anchors.mean(0)
-        own = anchors[rank.clamp_min(0) % len(anchors)]
+        anchor = anchors[rank.clamp_min(0) % len(anchors)]
         if not self.linking:
             # a ball of that many atoms beyond the anchor, away from the fragments
-            outwards = own - self.walls.to(own)[torch.cdist(own, self.walls.to(own)).argmin(-1)]
+            walls = self.walls.to(anchor)
+            outwards = anchor - walls[torch.cdist(anchor, walls).argmin(-1)]
             outwards = outwards / outwards.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-            radius = 0.9 * (count / len(anchors)).to(own)[:, None].sqrt()
-            return torch.where(held[:, None], own, own + outwards * radius), held
-        # further atoms stand evenly on the way from their anchor to the middle
-        further = ((count - len(anchors)) / len(anchors)).clamp_min(0).to(own)
-        step = (rank // len(anchors)).to(own)
+            radius = 0.9 * (count / len(anchors)).to(anchor)[:, None].sqrt()
+            return torch.where(held[:, None], anchor, anchor + outwards * radius), held
+        # further atoms are spread evenly between their anchor and the middle
+        further = ((count - len(anchors)) / len(anchors)).clamp_min(0).to(anchor)
+        step = (rank // len(anchors)).to(anchor)
         along = (step / (further + 1.0)).clamp(0, 1)[:, None]
         few = (count < len(anchors))[:, None]  # one atom between two anchors stands in the middle
-        return torch.where(few, centre, own + along * (centre - own)), held
+        return torch.where(few, centre, anchor + along * (centre - anchor)), held
 
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
         """Starting positions (atoms, 3); the particles of a molecule share theirs, fixed atoms stay."""

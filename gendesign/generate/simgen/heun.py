@@ -13,7 +13,7 @@ from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
 from gendesign.structure.types import Score
 
-LOST = 2000.0  # Angstrom from the origin, where hosts may be far away: such a molecule has exploded
+LOST = 2000.0  # Angstrom from the origin, beyond which a molecule has exploded; hosts may be far away
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ __all__ = ["Saturated", "Unplaced", "bonds_of_skeleton", "components", "likely",
 
 RDLogger.DisableLog("rdApp.*")
 
-# Log-likelihood that geometry alone does not see: motifs that relaxation would not keep, or that nobody would make.
+# Log-likelihood beyond geometry: motifs that relaxation would not keep, or that are hardly ever made.
 ODD_MOTIFS = tuple(
     (Chem.MolFromSmarts(pattern), weight)
     for pattern, weight in (
@@ -52,7 +52,7 @@ ODD_MOTIFS = tuple(
 )
 CLASH = (1.30, 1.50)  # Angstrom: H...H and H...heavy distances below which an assignment is doubtful
 CLASH_PENALTY = -4.0
-WIDER = 12  # times as many assignments are weighed where the number of hydrogens is prescribed
+WIDER = 12  # times as many assignments are compared where the number of hydrogens is prescribed
 OVERLAP = 0.6  # Angstrom: nearer heavy atoms are not a skeleton
 
 
@@ -85,7 +85,7 @@ class Unplaced:
         """With hydrogens, which keep off `host`; hydrogens that clash and atoms that overlap it cost likelihood."""
         symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
         counts, known = self.assignment.hydrogens, {}
-        if self.fixed is not None:  # what is known counts, in S(H) of a sulfone too, which valences alone do not tell
+        if self.fixed is not None:  # their known hydrogens count: valences alone do not tell S(H) of a sulfone
             known = dict(enumerate(self.fixed.hydrogen_positions))
             counts = (*map(len, self.fixed.hydrogen_positions), *counts[len(self.fixed) :])
         hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known, host)

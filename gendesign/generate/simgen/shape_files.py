@@ -29,7 +29,7 @@ from gendesign.structure.clouds import (
 )
 
 WATER = ("HOH", "WAT", "DOD", "H2O")
-SAME = 0.8  # Angstrom within which an atom of the host is the ligand's own, left in the file
+SAME = 0.8  # Angstrom within which an atom of the host counts as an atom of the ligand
 NEARBY = 8.0  # Angstrom from a pocket's points to the farthest atoms of the host that matter to what is in it
 
 
@@ -162,19 +162,19 @@ class Pocket:
 
     @cached_property
     def _all_of_host(self) -> Atoms:
-        """The host with its hydrogens, where the file has them; those of what is left out are left out too."""
+        """The host with the hydrogens of the file, without water and without the ligand."""
         atoms = all_atoms(self.path)
-        own = np.zeros(len(atoms), dtype=bool)
+        left_out = np.zeros(len(atoms), dtype=bool)
         if "residuenames" in atoms.arrays:
-            own |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
+            left_out |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
         heavy, hydrogen = np.flatnonzero(atoms.numbers > 1), np.flatnonzero(atoms.numbers == 1)
         if self.ligand is not None:
-            own[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
+            left_out[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
         if len(hydrogen):
-            own[hydrogen] |= own[heavy[cKDTree(atoms.positions[heavy]).query(atoms.positions[hydrogen])[1]]]
-        if own[heavy].all():
-            raise UserError(f"{self.path}: without water and the ligand no atom is left; give the host of the pocket")
-        return atoms[~own]
+            left_out[hydrogen] |= left_out[heavy[cKDTree(atoms.positions[heavy]).query(atoms.positions[hydrogen])[1]]]
+        if left_out[heavy].all():
+            raise UserError(f"{self.path}: without water and the ligand it has no atoms; give the host of the pocket")
+        return atoms[~left_out]
 
     def _read(self) -> np.ndarray:
         """The largest connected room; points are sorted by the length of the path from its middle (`_path_length`)."""
@@ -207,7 +207,7 @@ class Pocket:
         return self._all_of_host[far <= NEARBY]
 
     def points(self, n: int) -> np.ndarray:
-        # The host's own contact distance has taken the outer half of the molecule's volume already.
+        # the contact distance to the host already excludes the outer half of the molecule's volume
         room = self._points[: max(1, round(n * VOLUME / 2 / FINEST**3))]
         return near_each_other(at_most(room))
 
