@@ -2,7 +2,6 @@
 
 import difflib
 import errno
-import hashlib
 import importlib
 import os
 import re
@@ -21,7 +20,9 @@ from gendesign import __version__
 from gendesign.errors import SettingsError
 from gendesign.run import sweep
 from gendesign.run.folder import SUMMARY, check_folder, open_folder, to_json
-from gendesign.run.settings import describe, flatten, resolve
+from gendesign.run.help import describe
+from gendesign.run.identity import identify
+from gendesign.run.settings import flatten, resolve
 from gendesign.run.values import literal
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -188,8 +189,6 @@ def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
     """label, train: a folder of labels, or of a checkpoint, from structure files."""
     output = Path(config.output)
     identity = {"verb": verb, **identify(files, config)}
-    for means in ("command", "cores", "device"):
-        (identity["settings"].get("teacher") or {}).pop(means, None)
     check_folder(output, identity)
     settings = OmegaConf.to_container(config, resolve=True)
     settings.pop("output")
@@ -227,8 +226,6 @@ def validate_verb(verb: str, words: list[str], config: DictConfig) -> None:
     """One potential measured: a folder with its card."""
     (potential, *files), output = words, Path(config.output)
     identity = {"verb": verb, "potential": potential, **identify(files, config), "weights": None}
-    for means in ("command", "cores", "device"):
-        (identity["settings"].get("teacher") or {}).pop(means, None)
     check_folder(output, identity)
     with quiet():
         from gendesign.benchmark.record import table
@@ -274,36 +271,6 @@ def quiet() -> Iterator[None]:
         os.close(nowhere)
 
 
-def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
-    """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
-    settings = OmegaConf.to_container(config, resolve=True)
-    for means in ("output", "workers", "threads"):  # which change no structure
-        settings.pop(means, None)
-    (settings.get("screening") or {}).pop("workers", None)
-    (settings.get("generator") or {}).pop("trajectory", None)  # a folder of its own, which changes no molecule
-    also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
-    also += [*settings.get("test", ()), *settings.get("replay", ())]
-    also += (settings.get("generator") or {}).get("reference") or []
-    also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
-    also = [Path(os.path.expanduser(str(file))) for file in also if file]
-    read = [*files, *(file for file in also if _is_file(file))]  # who reads them names missing ones
-    return {"settings": settings, "files": {str(file): _digest(Path(file)) for file in read}}
-
-
-def _digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}; give a file that you may read") from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # SMILES where a file may stand can be longer than any name
-        return False
-
-
 def print_table(summary: dict[str, Any], output: Path) -> None:
     """The run's table on stdout and where the results lie."""
     from gendesign.run.table import terminal_lines
@@ -331,12 +298,6 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
     return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
 
 
-# Settings that name a file whose content makes a run another one.
-FILE_KEYS = (
-    "generator.fragments", "generator.host", "generator.cation", "generator.a_site", "shape.path", "shape.ligand",
-    "shape_target",
-)  # fmt: skip
-OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
 AGENT, PRETRAINING = "generator=agent", "pretraining"

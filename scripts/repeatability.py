@@ -1,6 +1,6 @@
 """Do runs repeat to the same bytes, for any number of workers and threads, killed and resumed ones among them?
 
-    python scripts/repeatability.py [FOLDER] [RECORD]
+    python -m scripts.repeatability [FOLDER] [RECORD]
 
 For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL)
 and completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD

@@ -373,7 +373,7 @@ def test_keys_of_the_command_line():
 
 
 def test_another_text_of_an_own_score_is_another_run(tmp_path):
-    from gendesign.cli import identify
+    from gendesign.run.identity import identify
     from gendesign.run.settings import resolve
 
     def digests():

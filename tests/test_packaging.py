@@ -11,7 +11,8 @@ REPOSITORY = Path(__file__).parents[1]
 ASK = """
 from pathlib import Path
 import gendesign
-from gendesign.run.settings import conf_folder, describe
+from gendesign.run.conf import conf_folder
+from gendesign.run.help import describe
 from gendesign.potential.zoo import bundled, checkpoints_folder
 home = Path(gendesign.__file__).parent
 assert conf_folder() == home / "conf", conf_folder()

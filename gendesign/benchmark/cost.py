@@ -26,21 +26,21 @@ VARIED: dict[str, Sequence[int]] = {
 
 def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
     """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
-    found = {}
+    counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
     for name, values in tqdm(VARIED.items(), desc="cost", unit="series"):
-        found[name] = [_seconds({**USUAL, name: value}, config.seed, potential)[0] for value in values]
+        counts[name] = [_seconds({**USUAL, name: value}, config.seed, potential)[0] for value in values]
     usual = _seconds(USUAL, config.seed, potential)
     rows = [
         Row(f"sampling, {name} {value}", seconds, "s/molecule", USUAL["batch"] if name != "batch" else value)
         for name, values in VARIED.items()
-        for value, seconds in zip(values, found[name], strict=True)
+        for value, seconds in zip(values, counts[name], strict=True)
     ]
     beyond = usual[0] / usual[1] - 1
     rows.append(Row("a step beyond its model calls, share of them", beyond, "", STEPS, "<= 0.15"))
     figure = Figure(figsize=(12, 3), layout="constrained")
     for panel, (name, values) in zip(figure.subplots(1, len(VARIED)), VARIED.items(), strict=True):
-        panel.plot(values, found[name], marker="o")
+        panel.plot(values, counts[name], marker="o")
         panel.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds a molecule")
         panel.set_xticks(list(values), [str(v) for v in values])
         panel.minorticks_off()

@@ -89,8 +89,9 @@ def run(config: DictConfig) -> None:
     own_edges = statistics.mean(own.meter.edges)
     rows = []
     for l_max, correlation, target in SHAPES:
-        found = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
-        rows += shape_rows(f"l_max {l_max} correlation {correlation}", found, target, settings.molecules, own_edges)
+        measurement = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
+        name = f"l_max {l_max} correlation {correlation}"
+        rows += shape_rows(name, measurement, target, settings.molecules, own_edges)
     rows += shape_rows(trained.name, own, None, settings.molecules, None)
     write(rows, record / "speed.json", trained.device)
     print(table(rows))
@@ -138,10 +139,12 @@ def untrained(like: Potential, l_max: int, correlation: int) -> Potential:
     return Potential(net, f"untrained, l_max {l_max} correlation {correlation}", "", "none", "none")
 
 
-def shape_rows(name: str, found: Sampling, target: str | None, molecules: int, least_edges: float | None) -> list[Row]:
+def shape_rows(
+    name: str, measurement: Sampling, target: str | None, molecules: int, least_edges: float | None
+) -> list[Row]:
     """Rows of one network; its median counts, and it must see no fewer edges than the trained potential does."""
-    meter, runs = found.meter, len(found.seconds)
-    each, unit = [seconds / molecules for seconds in found.seconds], "s/molecule"
+    meter, runs = measurement.meter, len(measurement.seconds)
+    each, unit = [seconds / molecules for seconds in measurement.seconds], "s/molecule"
     model = meter.seconds / runs / molecules
     edges = statistics.mean(meter.edges)
     return [

@@ -18,8 +18,8 @@ from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.train.teachers.semiempirical import Pm6, Tblite
 from gendesign.train.units import ADVICE, check_units
 from gendesign.validation.card import write_card
-from gendesign.validation.case import Settings
 from gendesign.validation.molecules import default_molecules
+from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import read_frames, rows_of, validate
 from gendesign.validation.teachers import by_labels
 
@@ -35,12 +35,12 @@ def run_validation(
 ) -> dict[str, list[Row]]:
     """Make what is missing of the results in output/parts, write the card into `output`; the rows by test.
 
-    `config` holds the fields of `Settings` (others are left alone) and perhaps `teacher`, a section of conf/teacher;
-    `targets` gives rows their targets by name.
+    `config` holds the fields of `ValidationSettings` (others are ignored) and perhaps `teacher`, a section of
+    conf/teacher; `targets` gives rows their targets by name.
     """
-    known = {field.name for field in fields(Settings)}
+    known = {field.name for field in fields(ValidationSettings)}
     chosen = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in known}
-    settings = Settings(**chosen)
+    settings = ValidationSettings(**chosen)
     frames = read_frames(files, config.get("labels"))
     _warn_of_units(frames)
     shown = frames or default_molecules(potential.elements)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
     NOT_MEASURED,
@@ -54,52 +55,54 @@ POSEBUSTERS = ("mol", "mol_fast")
 class Screening:
     """Which checks run and how.
 
-    `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
-    pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
-    PM6 (0: none, hence no time limit); `time_limit` in seconds for these checks of one candidate together, and as many
-    for its strain under the potential; `zwitterions`: neutral molecules with formal charges anywhere (betaines,
-    mesoions, ylides) count as valid, see structure.bonds.perceive; `uncertainty`: folder of
-    the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
-    `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
-    whose shape candidates are compared with, in place, None for no such check; `shape_least`: the Tanimoto that passes,
-    see screening.shape. Raises UserError.
+    `time_limit` counts for the checks of one candidate in worker processes together, and again for its strain under
+    the potential. `zwitterions`: see structure.bonds.perceive; `shape_target` and `shape_least`: see screening.shape.
+    Raises UserError for values out of bounds and for a target that cannot be used.
     """
 
-    checks: tuple[str, ...] = CHECKS
-    posebusters: str = "mol"
-    strain_methods: tuple[str, ...] = STRAIN_METHODS
-    fmax: float = 0.02
-    max_steps: int = 200
-    workers: int = 1
-    time_limit: float = 120.0
-    zwitterions: bool = False
-    uncertainty: str | None = None
-    energy_deviation: float | None = None
-    atom_deviation: float | None = None
-    shape_target: str | None = None
-    shape_least: float | None = None
+    checks: tuple[str, ...] = setting(CHECKS, "checks to run", allowed=CHECKS)
+    posebusters: str = setting(
+        "mol", "configuration of PoseBusters: mol, or mol_fast without the energy ratio", allowed=POSEBUSTERS
+    )
+    strain_methods: tuple[str, ...] = setting(STRAIN_METHODS, "methods that measure strain", allowed=STRAIN_METHODS)
+    fmax: float = setting(0.02, "largest force after the relaxation that measures strain", unit="eV/Angstrom", above=0)
+    max_steps: int = setting(200, "steps of that relaxation", least=1)
+    workers: int = setting(
+        1, "processes for PoseBusters, GFN2-xTB and PM6; 0: none, and no time limit", least=0, identity=False
+    )
+    time_limit: float = setting(
+        120.0,
+        "time for PoseBusters, GFN2-xTB and PM6 of one candidate, and again for its strain under the potential",
+        unit="s",
+        above=0,
+    )
+    zwitterions: bool = setting(
+        False, "true: neutral molecules with formal charges anywhere (betaines, mesoions, ylides) count as valid"
+    )
+    uncertainty: str | None = setting(
+        None, "folder of the potential's rigidity.yaml; null: beside the bundled checkpoint, if it has one"
+    )
+    energy_deviation: float | None = setting(
+        None, "largest deviation of the energy that passes; null: 95 % of held-out structures pass",
+        unit="eV per atom", above=0,
+    )  # fmt: skip
+    atom_deviation: float | None = setting(
+        None, "largest deviation of one atom's energy that passes; null: 95 % of held-out structures pass",
+        unit="eV", above=0,
+    )  # fmt: skip
+    shape_target: str | None = setting(
+        None, "molecule, points or closed mesh whose shape candidates are compared with, in place", file=True
+    )
+    shape_least: float | None = setting(
+        None, "smallest shape Tanimoto that passes; null measures only", least=0, most=1
+    )
 
-    def __post_init__(self):
-        for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
+    def __post_init__(self) -> None:
+        for key in ("checks", "strain_methods"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-            unknown = [name for name in getattr(self, key) if name not in allowed]
-            if unknown:
-                raise UserError(f"{key} has '{unknown[0]}'; allowed are {', '.join(allowed)}: mend it or leave it out")
+        check_bounds(self, "screening")
         if self.shape_least is not None and self.shape_target is None:
             raise UserError(f"shape_least={self.shape_least} has nothing to compare with; give shape_target as well")
-        if self.posebusters not in POSEBUSTERS:
-            allowed = ", ".join(POSEBUSTERS)
-            raise UserError(f"posebusters is '{self.posebusters}'; allowed are {allowed}: give one of them")
-        for key, least in (("workers", 0), ("max_steps", 1)):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
-                raise UserError(f"{key} is {getattr(self, key)}; give a whole number of at least {least}")
-        for key in ("fmax", "time_limit"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"{key} is {getattr(self, key)}; give a number above 0")
-        for key in ("energy_deviation", "atom_deviation"):
-            value = getattr(self, key)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise UserError(f"{key} is {value}; give a number above 0, or null for the potential's own")
         self.shape  # noqa: B018  a target that cannot be used is named before anything runs
 
     @cached_property

@@ -96,7 +96,7 @@ class Row:
             return None
         if self.value is None or not math.isfinite(self.value):
             return False
-        relation, number = TARGET.fullmatch(self.target).groups()
+        relation, number = self.target.split()
         return self.value >= float(number) if relation == ">=" else self.value <= float(number)
 
 

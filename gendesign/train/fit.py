@@ -15,6 +15,7 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting, shown
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
 from gendesign.structure.journal import Journal
@@ -27,47 +28,40 @@ ENOUGH = 1e-3  # of the lowest error held out: a smaller gain does not prolong a
 
 @dataclass(frozen=True)
 class Fit:
-    """How to train. The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the
-    absolute energy error per atom and `stress_weight` times the error of the virial per atom (eV); all are damped for
-    violent structures beyond `damping` eV/Angstrom, whose few huge forces would otherwise lead. `energy_weight` goes
-    linearly from its first to its second value. Every `save_every` steps the state is saved and, where structures are
-    held out for it, the averaged weights are judged; with `patience` the fit ends after so many judgements without a
-    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data,
-    whose energies count unless `replay_energies` is false: all energies then weigh less in the mean, by that share.
+    """How to train.
+
+    The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the absolute energy error
+    per atom (eV) and `stress_weight` times the error of the virial per atom (eV). `energy_weight` goes linearly from
+    its first to its second value. All errors are damped for structures whose forces are beyond `damping`: their few
+    huge forces would otherwise dominate. With old data, `replay_energies=False` counts the energies of new data alone,
+    so that all energies weigh less in the mean, by `replay_share`. Raises UserError for values out of bounds.
     """
 
-    steps: int = 20_000
-    batch_size: int = 16
-    learning_rate: float = 0.004
-    warmup: int = 200
-    decay_from: float = 0.5
-    energy_weight: tuple[float, float] = (1.0, 4.0)
-    stress_weight: float = 1.0
-    damping: float = 5.0
-    gradient_clip: float = 10.0
-    average: float = 0.999
-    patience: int = 0
-    freeze: int = 0
-    replay_share: float = 0.5
-    replay_energies: bool = True
+    steps: int = setting(20_000, "batches to learn from", least=1)
+    batch_size: int = setting(16, "structures per batch", least=1)
+    learning_rate: float = setting(0.004, "learning rate after the warm-up", above=0)
+    warmup: int = setting(200, "steps over which the learning rate rises", least=0)
+    decay_from: float = setting(0.5, "share of the steps after which the learning rate falls to zero", least=0, below=1)
+    energy_weight: tuple[float, float] = setting(
+        (1.0, 4.0), "weight of the energy error at the start and at the end", least=0
+    )
+    stress_weight: float = setting(1.0, "weight of the error of the virial per atom, where there are stresses", least=0)
+    damping: float = setting(5.0, "forces from which a structure counts less", unit="eV/Angstrom", above=0)
+    gradient_clip: float = setting(10.0, "largest norm of the gradient", above=0)
+    average: float = setting(0.999, "decay of the moving average of the weights, per step", least=0, below=1)
+    patience: int = setting(0, "evaluations without improvement after which the fit ends; 0: never", least=0)
+    freeze: int = setting(0, "layers of `init` that stay as they are, from the first", least=0)
+    replay_share: float = setting(0.5, "share of every batch that is old data, where there is some", least=0, below=1)
+    replay_energies: bool = setting(
+        True, "false: forces and stresses alone of old data, whose energies are another method's"
+    )
     seed: int = 0
-    save_every: int = 500
+    save_every: int = setting(500, "steps between two saved states, and between two evaluations", least=1)
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "save_every"):
-            if getattr(self, key) < 1:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a whole number of 1 or more")
-        for key in ("learning_rate", "damping", "gradient_clip"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a number above 0")
-        for key in ("patience", "freeze", "warmup", "stress_weight"):
-            if not getattr(self, key) >= 0:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give 0 or more")
-        for key in ("decay_from", "average", "replay_share"):
-            if not 0 <= getattr(self, key) < 1:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a share of 0 or more and less than 1")
+        check_bounds(self, "fit")
         if len(self.energy_weight) != 2:
-            raise UserError(f"fit.energy_weight={list(self.energy_weight)}: give its first and its last value")
+            raise UserError(f"fit.energy_weight={shown(self.energy_weight)}: give its first and its last value")
 
 
 @dataclass

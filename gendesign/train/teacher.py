@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from ase.data import ground_state_magnetic_moments
 from hydra.utils import get_class
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, settings_of
 from gendesign.potential.reference import lowest_multiplicity
 
 ABSURD = 1e6  # eV per atom; no atom up to uranium has so much, all electrons counted
@@ -25,13 +26,17 @@ Attempt = tuple[Calculator, dict[str, Any]]
 class Teacher(ABC):
     """The settings of one method. Subclasses are the `_target_`s of conf/teacher.
 
-    `means` names the settings that say by what means a label is made; all others are part of the label.
+    Settings that do not belong to the identity of a run say by what means a label is made; all others, but those in
+    `noted`, which labels name by themselves, are part of what a label says of its teacher.
     """
 
     periodic: ClassVar[bool] = True
     molecules: ClassVar[bool] = True
-    means: ClassVar[tuple[str, ...]] = ()
+    noted: ClassVar[tuple[str, ...]] = ()
     most_per_shard: ClassVar[int | None] = None  # 1 where a single label is dear
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "teacher")
 
     @cached_property
     def title(self) -> str:
@@ -41,8 +46,9 @@ class Teacher(ABC):
     @cached_property
     def about(self) -> str:
         """Name and settings, as labels carry them."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.means, "method")}
-        return f"{self.title}({', '.join(f'{key}={value}' for key, value in kept.items())})"
+        part = [key for key, about in settings_of(type(self)).items() if about.identity and key not in self.noted]
+        values = ", ".join(f"{key}={getattr(self, key)}" for key in part if key != "method")
+        return f"{self.title}({values})"
 
     def elements(self) -> frozenset[str] | None:
         """Symbols of the elements the method knows; None means all, or that it cannot be told beforehand."""
@@ -87,12 +93,6 @@ def make_teacher(settings: Mapping[str, Any]) -> Teacher:
     """The teacher that a file of conf/teacher describes."""
     values = dict(settings)
     return get_class(values.pop("_target_"))(**values)
-
-
-def require(setting: str, value: Any, good: bool, needed: str) -> None:
-    """Raise UserError unless the value of a teacher's setting is good."""
-    if not good:
-        raise UserError(f"teacher.{setting}={value}: give {needed}")
 
 
 def bare(atoms: Atoms) -> Atoms:

@@ -24,6 +24,7 @@ from gendesign.structure.label_files import Labels, read_labelled
 from gendesign.structure.labels import has_forces, is_isolated, isolated_energies, labels_of
 from gendesign.structure.reading_notes import place
 from gendesign.train import curves
+from gendesign.train.architecture import Architecture
 from gendesign.train.card import card
 from gendesign.train.dataset import Dataset
 
@@ -79,14 +80,14 @@ def train_files(
     if init is None and cutoff is not None:
         raise UserError(f"cutoff={cutoff} is for a potential to begin from (init); a new one has architecture.cutoff")
     settings = Fit(seed=seed, **{key: tuple(v) if isinstance(v, list) else v for key, v in (fit or {}).items()})
-    shape, target = _checked(architecture or {}), target_device(None if device == "auto" else device)
+    shape, target = Architecture(**architecture or {}), target_device(None if device == "auto" else device)
     frames, skipped = labelled_frames(files, skip_unlabelled, labels=labels)
     old = labelled_frames(replay, False, labels=labels)[0] if replay else []
     tests = {Path(path).name: labelled_frames([path], False, need_forces=False, labels=labels)[0] for path in test}
     if not mixed_teachers:
         refuse_mixture(frames, tests, old, settings.replay_energies)
     begun = None if init is None else load_potential(init, device="cpu", trust_pickle=trust_pickle)
-    reach = shape.get("cutoff", CUTOFF) if begun is None else begun.cutoff
+    reach = shape.cutoff if begun is None else begun.cutoff
     reach = max(reach, cutoff) if isinstance(cutoff, int | float) else reach
     rest, held = divided(frames, test_share, split, "test_share", reach)
     # these only choose among weights, so other geometries of a trained molecule serve
@@ -101,9 +102,8 @@ def train_files(
     start = None
     if begun is None:
         isolated = atomic_energies(trained, elements, reach)
-        plain = mace.new_mace(
-            atomic_energies=isolated, average_neighbours=_neighbours(trained, shape.get("cutoff", CUTOFF)), **shape
-        )
+        neighbours = _neighbours(trained, shape.cutoff)
+        plain = mace.new_mace(atomic_energies=isolated, average_neighbours=neighbours, **shape.keywords())
     else:
         isolated = shifted_energies(begun, trained, elements, reach)
         plain, start = begin_from(begun, isolated)
@@ -244,17 +244,6 @@ def _potentials(frames: Sequence[Atoms], cutoff: float) -> dict[str, float]:
         return fit_chemical_potentials([frame for _, frame in lowest.values()], [e for e, _ in lowest.values()])
     except UserError:  # the potential works without them; only generation compares compositions, and says what it lacks
         return {}
-
-
-def _checked(architecture: dict[str, Any]) -> dict[str, Any]:
-    for key, least in (("channels", 1), ("max_ell", 1), ("max_l", 0), ("correlation", 1), ("layers", 1)):
-        if architecture.get(key, least) < least:
-            raise UserError(f"architecture.{key}={architecture[key]}: give a whole number of {least} or more")
-    if not architecture.get("cutoff", 1.0) > 0:
-        raise UserError(f"architecture.cutoff={architecture['cutoff']}: give a length above 0 Angstrom")
-    if architecture.get("max_l", 0) > architecture.get("max_ell", 2):
-        raise UserError(f"architecture.max_l={architecture['max_l']}: give no more than architecture.max_ell")
-    return architecture
 
 
 def _neighbours(frames: Sequence[Atoms], cutoff: float) -> float:

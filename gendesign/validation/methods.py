@@ -66,11 +66,11 @@ class Batched:
         """Structures of one periodicity, in order."""
         answers: list[Answer | None] = []
         for batch in in_batches(structures, self.max_atoms):
-            found = self.potential.evaluate(batch, stress=stress)
-            forces = found.forces.double().cpu().split([len(atoms) for atoms in batch])
+            prediction = self.potential.evaluate(batch, stress=stress)
+            forces = prediction.forces.double().cpu().split([len(atoms) for atoms in batch])
             for k, own in enumerate(forces):
-                tension = found.stress[k].double().cpu().numpy() if stress else None
-                answers.append(_sound(Answer(float(found.energy[k]), own.numpy(), tension)))
+                tension = prediction.stress[k].double().cpu().numpy() if stress else None
+                answers.append(_sound(Answer(float(prediction.energy[k]), own.numpy(), tension)))
         return answers
 
     def relax(
@@ -79,8 +79,8 @@ class Batched:
         """All structures together; FixAtoms are kept while they relax."""
         settings = Relaxation(fmax=fmax, max_steps=steps, cell=cell, max_stress=MAX_STRESS, max_atoms=self.max_atoms)
         candidates = [Candidate(bare(atoms, constraints=True), k) for k, atoms in enumerate(structures)]
-        found = relax(candidates, self.potential, settings)
-        return [None if c.failure else Relaxed(bare(c.atoms), bool(c.info["converged"])) for c in found]
+        prediction = relax(candidates, self.potential, settings)
+        return [None if c.failure else Relaxed(bare(c.atoms), bool(c.info["converged"])) for c in prediction]
 
 
 @dataclass(frozen=True)

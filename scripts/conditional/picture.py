@@ -1,6 +1,6 @@
 """Draw docs/conditional.png: for each condition the first of a few attempts that meets it, as relaxed.
 
-python scripts/conditional/picture.py [ATTEMPTS]
+python -m scripts.conditional.picture [ATTEMPTS]
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Make the reference crystals of `gendesign benchmark perovskites`: the best of long independent searches.
 
-    python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
+    python -m scripts.hoip.references potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched several times, with a seed of its own and at most
 480 candidates each time, until these are five times as many as perovskites.starts; the lowest intact crystal is the
 reference. Several that tie are relaxed on in double precision and come into the file in that order.

@@ -1,6 +1,6 @@
 """Which network learns most in the same time: one shape after the other, trained from nothing for equal CPU seconds.
 
-    python scripts/organic/architectures.py SECONDS [CORE/CORES]      # prints the table of docs/potential.md
+    python -m scripts.organic.architectures SECONDS [CORE/CORES]      # prints the table of docs/notebook/organic.md
 A hundred shards of `wide` to learn from and four others to judge by, one thread, Muon as for `organic`; the frozen test
 set plays no part, as a network is chosen here. CPU time is counted, so that other work matters little.
 Of CORES processes each does its share of the shapes; training/shapes/NAME.json keeps results for a later start.

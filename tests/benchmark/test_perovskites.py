@@ -1,6 +1,5 @@
 """gendesign benchmark perovskites: its pure parts on cases made by hand, and the whole command on a toy potential."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -39,8 +38,7 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.types import Candidate
-
-REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
+from scripts.hoip import references
 
 
 @pytest.fixture(scope="module")
@@ -235,15 +233,7 @@ def test_calls_are_counted():
     assert toy.calls >= 2 * 5 and meter.read(4) == []  # before, three steps, and for the report
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("references", REFERENCES)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker):
+def test_references_that_tie_come_in_the_order_of_exact_energies(crystals):
     first, second = crystals
 
     def ended(*pairs: tuple[Atoms, float]) -> Found:
@@ -255,7 +245,7 @@ def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker
 
     def made_of(searches: list[Found], *exact: float) -> list[Candidate]:
         seeds, text = range(1, 1 + len(searches)), "C[NH3+] Pb I"
-        return maker.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
+        return references.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
 
     searches = [ended((first, -7.0)), ended((disguised(second), -6.9996)), ended(), ended((second, -6.9997))]
     made, other = made_of(searches, -7.00001, -7.00002)
@@ -269,12 +259,12 @@ def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker
     assert made.info["energy_per_formula"] == made.info["exact"] == -7.0
 
 
-def test_exact_energies_are_those_of_a_potential_in_double_precision(maker, monkeypatch, crystals):
+def test_exact_energies_are_those_of_a_potential_in_double_precision(monkeypatch, crystals):
     asked = []
-    monkeypatch.setattr(maker, "load", lambda config: asked.append(config.dtype) or Ionic())
+    monkeypatch.setattr(references, "load", lambda config: asked.append(config.dtype) or Ionic())
     atoms = crystals[0]
     candidate = Candidate(atoms, 0, info={"formula_units": 2})
-    (energy,) = maker.exact_energies([candidate], resolve("benchmark", ["dtype=float32"]))
+    (energy,) = references.exact_energies([candidate], resolve("benchmark", ["dtype=float32"]))
     assert asked == ["float64"]
     assert energy < float(Ionic().evaluate([atoms], stress=False).energy[0]) / 2
 
@@ -299,10 +289,10 @@ def cubic_minimum(formula: str) -> float:
     return float(lengths[int(Ionic().evaluate(grid, stress=False).energy.argmin())])
 
 
-def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
+def test_the_whole_command(tmp_path, monkeypatch, capfd):
     known, record = tmp_path / "known.extxyz", tmp_path / "record"
     monkeypatch.setattr(perovskites, "load", lambda config: Ionic())
-    monkeypatch.setattr(maker, "load", lambda config: Ionic())
+    monkeypatch.setattr(references, "load", lambda config: Ionic())
     labelled(tmp_path / "test.extxyz")
     keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
     keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
@@ -311,8 +301,8 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
     words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
     words += ["seed=8", "perovskites.searches=2", "perovskites.timed_fmax=1e9", "perovskites.timed_stress=1e9"]
     assert cli.main(words) == 2
-    assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
-    maker.main(keys)
+    assert "does not exist; make it: python -m scripts.hoip.references" in capfd.readouterr().err
+    references.main(keys)
     ((kept, *_),) = read_references(str(known)).values()
     assert kept.info["starts"] == 40 and kept.info["weights_sha256"] == "0"
     assert cli.main(words) == 0

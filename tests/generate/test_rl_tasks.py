@@ -11,7 +11,7 @@ from episodes import OH, RNG, Pairs, batch, towards
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Scaffold, SeveralBags, SingleBag, Solvation, StochasticBag, has_closed_shell
-from gendesign.run.settings import conf_folder
+from gendesign.run.conf import conf_folder
 from gendesign.structure.lewis import VALENCES
 from gendesign.train.teacher import make_teacher  # it makes an object of any `_target_`
 

@@ -93,7 +93,7 @@ def test_an_element_that_the_potential_lacks_is_one_line(tiny, tmp_path, capfd):
 
 
 def test_relaxation_and_screening_come_with_the_generator():
-    from gendesign.run.settings import describe
+    from gendesign.run.help import describe
 
     config = resolve("generate", ["generator=perovskite"])
     assert config.relaxation.cell and config.screening._target_.endswith("PerovskiteScreening")

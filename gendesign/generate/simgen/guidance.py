@@ -25,14 +25,12 @@ class GuidanceStrength:
     start: float = setting(2.0, "noise level below which it acts", unit="Angstrom", above=0)
     stop: float = setting(0.0, "noise level down to which it acts", unit="Angstrom", least=0)
     ramp: float = setting(0.05, "noise over which it fades in and out", unit="Angstrom", least=0)
-    clip: float = setting(10.0, "longest force on an atom; .inf for no limit")
+    clip: float = setting(10.0, "longest force on an atom; inf for no limit", above=0, infinite=True)
 
     def __post_init__(self) -> None:
         check_bounds(self, SECTION)
         if not self.stop < self.start:
             raise UserError(f"{SECTION}: start={self.start} and stop={self.stop}; give 0 <= stop < start, in Angstrom")
-        if not self.clip > 0:
-            raise UserError(f"{SECTION}.clip={self.clip}: give a number above 0, or .inf for no limit")
 
 
 @dataclass(frozen=True)

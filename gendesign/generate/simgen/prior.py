@@ -51,7 +51,7 @@ class GaussianPrior:
     pull is bounded for an integrator of `steps` noise levels.
     """
 
-    covariance: Tensor | None = setting(
+    covariance: Tensor | Sequence[Sequence[float]] | None = setting(
         None, "3 x 3 covariance of the cloud, of which only the shape matters; null for a round one"
     )
     steps: int = 50

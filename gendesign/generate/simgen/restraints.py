@@ -47,7 +47,7 @@ class Distance:
     second: Place = setting(help="slot or point of the other")
     target: float | None = setting(None, "distance wanted; null for low to high", unit="Angstrom", least=0)
     low: float = setting(0.0, "least distance wanted", unit="Angstrom", least=0)
-    high: float = setting(math.inf, "largest distance wanted; .inf for any", unit="Angstrom")
+    high: float = setting(math.inf, "largest distance wanted; inf for any", unit="Angstrom", infinite=True)
 
     def __post_init__(self) -> None:
         check_bounds(self, SECTION)
@@ -129,9 +129,14 @@ class Box:
     """Half the square of how far each atom is outside a box."""
 
     low: Sequence[float] = setting(
-        (-4.0, -4.0, -4.0), "corner of the box that atoms shall not leave; -inf leaves a side open", unit="Angstrom"
+        (-4.0, -4.0, -4.0),
+        "corner of the box that atoms shall not leave; -inf leaves a side open",
+        unit="Angstrom",
+        infinite=True,
     )
-    high: Sequence[float] = setting((4.0, 4.0, 4.0), "the opposite corner; inf leaves a side open", unit="Angstrom")
+    high: Sequence[float] = setting(
+        (4.0, 4.0, 4.0), "the opposite corner; inf leaves a side open", unit="Angstrom", infinite=True
+    )
 
     def __post_init__(self) -> None:
         for key in ("low", "high"):

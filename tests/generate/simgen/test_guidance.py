@@ -16,7 +16,8 @@ from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusO
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.randomness import Purpose
-from gendesign.run.settings import conf_folder, resolve
+from gendesign.run.conf import conf_folder
+from gendesign.run.settings import resolve
 
 RESTRAINTS = [
     RadiusOfGyration(2.0),
