@@ -154,7 +154,7 @@ def plain(atoms: Atoms) -> Atoms:
 
 def fragments_broken(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
     """Fragments unchanged, joined, and within their RMSD after relaxation."""
-    return generator.conditions.broken_by(atoms, mol) or None
+    return generator.problem.requirements.broken_by(atoms, mol) or None
 
 
 @cache

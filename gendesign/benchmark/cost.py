@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from gendesign.benchmark.record import Row
-from gendesign.benchmark.speed import MeteredSimGen, clock, exactly
-from gendesign.generate.simgen import SimGen, kernel
+from gendesign.benchmark.speed import clock, metered
+from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.random import keys
 from gendesign.potential import Potential
 
@@ -50,12 +50,10 @@ def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Ro
 
 def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[float, float]:
     """Seconds a molecule in all, and in model calls."""
-    plain = SimGen(potential, particles=point["particles"], steps=STEPS)
-    known = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), point["references"])
-    generator = MeteredSimGen(potential, particles=plain.particles, steps=STEPS, environments=known)
+    sampler, meter = metered(SimGen(potential, particles=point["particles"], steps=STEPS), point["references"])
     sizes = torch.full((point["batch"],), point["heavy atoms"])
     key = keys(seed, torch.arange(point["batch"]))
     start = clock(potential.device)
-    generator.sample(sizes, key)
+    sampler(sizes, key)
     whole = clock(potential.device) - start
-    return whole / point["batch"], generator.meter.seconds / point["batch"]
+    return whole / point["batch"], meter.seconds / point["batch"]
