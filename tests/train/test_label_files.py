@@ -158,9 +158,5 @@ def test_one_atom_cells_are_divided_like_other_structures():
     for k in range(10):
         frames.append(Atoms("Cu", cell=np.eye(3) * (2.2 + 0.02 * k), pbc=True))
     frames.append(Atoms("Cu", cell=np.eye(3) * 12, pbc=True))
-<<<<<<< HEAD
     rest, held = split(frames, 0.5, "frame", "test_share", 4.0)
-=======
-    rest, held = divide(frames, 0.5, "frame", "test_share", 4.0)
->>>>>>> i31-a
     assert len(held) == 5 and frames[-1] in rest
