@@ -76,7 +76,7 @@ def test_references_hold_allowed_elements_only(simgen, reference):
         ({"elements": ()}, "generator.elements=.*give at least one of C"),
         ({"elements": ("C", "Xx")}, "generator.elements=.*allowed are C, N"),
         ({"elements": ("C", "S")}, "does not know S; it knows H C N O"),
-        ({"steps": 1}, "generator.steps=1: give a number of 2 or more"),
+        ({"steps": 1}, "generator.steps=1: give a whole number of 2 or more"),
         ({"particles": 0}, "generator.particles=0"),
         ({"particles": 4, "families": 3}, "generator.families=3 must divide generator.particles=4"),
         ({"swap_every": 0}, "generator.swap_every=0"),
