@@ -3,11 +3,10 @@
 >>> from gendesign import SimGen, load_potential, relax, screen
 """
 
-from importlib import import_module
-from typing import Any
+from gendesign.lazy import lazy_names
 
 # Loaded on first use: importing torch takes seconds, and a mistyped command must be answered at once.
-_HOMES = {
+_MODULES = {
     "load_potential": "gendesign.potential",
     "Potential": "gendesign.potential",
     "Committee": "gendesign.potential",
@@ -28,15 +27,5 @@ _HOMES = {
     "Verdict": "gendesign.structure.types",
     "UserError": "gendesign.errors",
 }
-__all__ = sorted(_HOMES)
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
 __version__ = "0.1.0"
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gendesign' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])

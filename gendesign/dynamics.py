@@ -1,7 +1,8 @@
 """Molecular dynamics of many structures at once by torch-sim's integrators."""
 
 from collections.abc import Sequence
-from typing import Any
+
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
 
 import torch
 import torch_sim as ts
@@ -12,13 +13,14 @@ from torch_sim.integrators.md import MDState
 from torch_sim.units import MetalUnits
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 
 INTEGRATORS = {"nvt": Integrator.nvt_langevin, "nve": Integrator.nve}
 
 
 def molecular_dynamics(
     structures: Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     *,
     temperature: float,
     timestep: float,

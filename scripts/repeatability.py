@@ -29,8 +29,8 @@ RUNS = {
     "relax": "relax {molecules} shard_size=8",
     "screen": "screen {molecules} shard_size=8 screening.strain_methods=[potential]",
     "agent": "generate generator=agent generator.formula=C3H8O n=12 screening=quick shard_size=4",
-    "perovskite search": "generate generator=perovskite generator.cation=C[NH3+] n=12 shard_size=12 "
-    "generator.max_atoms=150 screening.decomposition=1 screening.rivals=1",
+    "perovskite search": "generate generator=perovskite generator.composition.cation=C[NH3+] n=12 shard_size=12 "
+    "generator.halving.max_atoms=150 screening.decomposition=1 screening.competing_phases=1",
 }
 # (workers, OMP_NUM_THREADS): with the first all others are compared, the last is killed
 SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))

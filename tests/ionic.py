@@ -5,13 +5,14 @@ der Waals distance between all pairs. It knows no angles and no charges; searche
 milliseconds and find layered crystals of sensible size.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from ase.data import atomic_numbers, covalent_radii, vdw_radii
+from ase import Atoms
+from ase.data import covalent_radii, vdw_radii
 
-from gendesign.errors import UserError
-from gendesign.potential.faces import TorchSimModel
+from gendesign.potential.base import PotentialBase
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch, neighbours
 from gendesign.structure.types import Prediction
 
@@ -21,29 +22,19 @@ HEAVY = torch.tensor([*METALS, *HALIDES])
 WEAK, STRONG, SPRING = 0.02, 0.8, 15.0  # eV, eV, eV/Angstrom^2
 
 
-class Ionic:
-    """The face of gendesign.potential.Potential that relaxation and generators use."""
+class Ionic(PotentialBase):
+    """Pair terms of ions and molecules; it counts the structures it evaluates."""
 
-    name, weights_hash, licence, citation, cutoff = "ionic", "0", "none", "none", CUTOFF
-    device, dtype, domain = torch.device("cpu"), torch.float64, None
+    name, weights_hash, cutoff = "ionic", "0", CUTOFF
+    device, dtype = torch.device("cpu"), torch.float64
+    supports = frozenset({Capability.STRESS, Capability.ATOM_ENERGIES})
 
     def __init__(self, elements: Iterable[str] = ("H", "C", "N", "Cl", "Br", "I", "Sn", "Pb", "Cs")) -> None:
         self.elements = tuple(elements)
-        self.net = torch.nn.Module()
-        self.net.atomic_numbers = torch.tensor([atomic_numbers[symbol] for symbol in self.elements])
         self.calls = 0
 
-    def require_elements(self, symbols: Iterable[str]) -> None:
-        unknown = sorted(set(symbols) - set(self.elements))
-        if unknown:
-            raise UserError(f"potential ionic does not know {', '.join(unknown)}; it knows {' '.join(self.elements)}")
-
-    def as_torchsim(self, *, stress: bool = False) -> TorchSimModel:
-        return TorchSimModel(self, stress)
-
-    def evaluate(self, batch, *, stress: bool = False) -> Prediction:
-        if not isinstance(batch, Batch):
-            batch = Batch.from_atoms(batch, self.dtype, self.device)
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        batch = self.batch(structures)
         self.calls += batch.n_systems
         edges = neighbours(batch, CUTOFF)
         i, j = edges.index

@@ -47,7 +47,7 @@ def test_groups_and_experiments():
     [
         (["fly"], "unknown verb 'fly'"),
         (["generat"], "did you mean generate?"),
-        (["generate", "n=0"], "n=0: a whole number of 1 or more"),
+        (["generate", "n=0"], "n=0: give a whole number of 1 or more"),
         (["generate", "n=many"], "a whole number is needed"),
         (["generate", "bogus=1"], "unknown key 'bogus'"),
         (["generate", "generator.n_heavy_atom=9"], "did you mean generator.n_heavy_atoms"),

@@ -27,7 +27,7 @@ class Springs(ModelInterface):
 
 
 class SpringPotential(ToyPotential):
-    def as_torchsim(self, stress=False):
+    def as_torchsim(self, *, stress=False):
         return Springs()
 
 

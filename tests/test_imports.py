@@ -16,7 +16,7 @@ FLOORS = [
     {"potential"},
     {"structure"},
     {"processes"},
-    {"fields", "randomness"},
+    {"fields", "randomness", "lazy", "imports"},
     {"errors"},
 ]
 HEIGHT = {room: -level for level, floor in enumerate(FLOORS) for room in floor}

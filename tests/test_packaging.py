@@ -19,6 +19,7 @@ assert conf_folder() == home / "conf", conf_folder()
 assert checkpoints_folder() == home / "checkpoints", checkpoints_folder()
 assert "generator.n_heavy_atoms" in describe("generate")
 assert (home / "run" / "report.html.j2").is_file()
+assert (home / "run" / "explorer.html.j2").is_file()
 assert bundled() == ["hoip", "organic"]
 print(home, *sorted(path.parent.name for path in checkpoints_folder().glob("*/weights.safetensors")))
 """

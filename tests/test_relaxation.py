@@ -6,11 +6,12 @@ from ase.build import bulk
 from ase.constraints import FixAtoms, FixBondLength, FixCartesian, FixScaled
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
+from torch_sim.optimizers import Optimizer
 from toy import ToyPotential
 
 from gendesign.errors import UserError
 from gendesign.relaxation import Relaxation, relax
-from gendesign.relaxation.optimization import OPTIMIZERS
+from gendesign.relaxation.settings import OPTIMIZERS, PRECONDITIONED
 from gendesign.structure.types import Candidate
 
 
@@ -223,6 +224,10 @@ def test_progress_counts_every_structure():
     seen = []
     relax([cluster(3), Candidate(Atoms(), 1), argon()], ToyPotential("lj"), progress=lambda *n: seen.append(n))
     assert seen[-1] == (3, 3) and [n for n, _ in seen] == sorted(n for n, _ in seen)
+
+
+def test_the_optimizers_are_those_of_torch_sim_and_our_own():
+    assert set(OPTIMIZERS) == {PRECONDITIONED, *(optimizer.value for optimizer in Optimizer)}
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,18 @@
-"""Potentials that cost nothing, with the face of gendesign.potential.Potential."""
+"""Potentials that cost nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
-from ase.data import atomic_numbers
+import torch_sim as ts
+from ase import Atoms
 from torch_sim.models.interface import ModelInterface
 from torch_sim.models.lennard_jones import LennardJonesModel
 from torch_sim.models.morse import MorseModel
 
-from gendesign.errors import UserError
+from gendesign.potential.base import PotentialBase
+from gendesign.potential.protocol import Capability
+from gendesign.structure.graph import Batch
+from gendesign.structure.types import Prediction
 
 
 class Recorded(ModelInterface):
@@ -43,23 +47,24 @@ class Recorded(ModelInterface):
         return output
 
 
-class ToyPotential:
+class ToyPotential(PotentialBase):
     """A pair potential for all elements alike: Morse (epsilon 1 eV, 1.5 Angstrom) or argon-like Lennard-Jones."""
 
-    name = "toy"
+    name, device, dtype = "toy", torch.device("cpu"), torch.float64
+    supports = frozenset({Capability.STRESS})
 
     def __init__(self, kind: str = "morse", elements: Iterable[str] = ("H", "C", "N", "O", "Ar"), **broken) -> None:
         self.kind, self.elements, self.broken = kind, tuple(elements), broken
-        self.device, self.dtype = torch.device("cpu"), torch.float64
         self.cutoff = 8.5 if kind == "lj" else 6.0
         self.models: list[Recorded] = []
 
-    def require_elements(self, symbols: Iterable[str]) -> None:
-        unknown = sorted(set(symbols) - set(self.elements), key=lambda symbol: atomic_numbers[symbol])
-        if unknown:
-            raise UserError(f"{', '.join(unknown)}: not an element of {self.name}, which knows {self.elements}")
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        batch = self.batch(structures)
+        state = ts.io.atoms_to_state(batch.to_atoms(), self.device, self.dtype)
+        out = self.as_torchsim(stress=stress)(state)
+        return Prediction(out["energy"], out["forces"], stress=out.get("stress"))
 
-    def as_torchsim(self, stress: bool = False) -> ModelInterface:
+    def as_torchsim(self, *, stress: bool = False) -> ModelInterface:
         common = dict(device=self.device, dtype=self.dtype, compute_stress=stress, cutoff=self.cutoff)
         if self.kind == "lj":
             model: ModelInterface = LennardJonesModel(sigma=3.405, epsilon=0.0104, **common)

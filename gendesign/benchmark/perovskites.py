@@ -35,7 +35,7 @@ from gendesign.validation.suite import read_frames
 BEST = 5  # of the candidates one must be the reference
 TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
            "stress MAE, combined": ("GPa", None)}  # fmt: skip
-LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, "max_steps": 1,
+LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rounds": 0, "steps": 1, "max_steps": 1,
          "max_atoms": 1, "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def run(config: DictConfig) -> None:
     teacher = _teacher(config, recovered)
     potential = load(config)
     plans = [*recovered, *known.values()]
-    elements = {symbol for plan in plans for symbol in plan.material.composition.elements}
+    elements = {symbol for plan in plans for symbol in plan.material.compound.elements}
     potential.require_elements(elements.union(*map(parse_formula, settings.cubic)))
     for search in (one for plan in plans for one in plan.searches):
         search.check(potential)
@@ -88,7 +88,7 @@ def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
     for text in settings.compositions:
         material = Material.parse(text)
         given = recovery.references_for(material, known, config)
-        cell = fitting_cell(material, settings.cell, settings.most_atoms)
+        cell = fitting_cell(material, settings.cells, settings.most_atoms)
         chosen = {seed: settings_for(material, cell, config, seed) for seed in recovery.seeds_of(config)}
         relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", given)
         for seed, own in chosen.items():
@@ -142,8 +142,8 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
     """Lattices of the best structure found; of phases, found in their published cells and relaxed; the teacher's."""
     rows = []
     for name, plan in plans.items():
-        composition = plan.material.composition
-        true = {phase: lattices.Lattice.of(cell, composition) for phase, cell in lattices.PHASES[name].items()}
+        compound = plan.material.compound
+        true = {phase: lattices.Lattice.of(cell, compound) for phase, cell in lattices.PHASES[name].items()}
         found, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
         # one that has not converged has the lattice that it started from
         settled = [candidate for candidate in found.ranked if candidate.info["converged"]]
@@ -191,7 +191,7 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, pat
     limits = replace(make(search.settings.relaxation), optimizer="fire", **own)
     generator, starts = make(search.settings.generator, potential=potential), []
     for index in range(10 * settings.timed):
-        start = generator.start(index, seed=search.settings.seed)
+        start = generator.build_start(index, seed=search.settings.seed)
         if start.failure is None and len(starts) < settings.timed:
             starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
     identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
@@ -238,7 +238,7 @@ def _teacher(config: DictConfig, plans: Sequence[Plan]) -> Teacher | None:
     if config.get("teacher") is None:
         return None
     teacher = make_teacher(OmegaConf.to_container(config.teacher, resolve=True))
-    teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.composition.elements))
+    teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.compound.elements))
     references: list[Candidate] = [candidate for plan in plans for candidate in plan.reference.given]
     for reason in filter(None, (teacher.refuse(candidate.atoms) for candidate in references)):
         raise UserError(f"teacher={teacher.title}: a reference {reason}")
@@ -249,9 +249,9 @@ def _refuse(settings: DictConfig) -> None:
     for key, least in LEAST.items():
         if settings[key] is None or settings[key] < least:
             raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
-    for key in ("test", "compositions", "cell", "known", "cubic"):
+    for key in ("test", "compositions", "cells", "known", "cubic"):
         if settings[key] is None:
-            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cell" else ", [] for none"))
+            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cells" else ", [] for none"))
     for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
         if unknown := [name for name in settings[key] if name not in allowed]:
             raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -19,11 +19,12 @@ from gendesign.benchmark import record
 from gendesign.errors import UserError
 from gendesign.potential import Potential, load_potential
 from gendesign.structure.files import write_atomically
+from gendesign.train.data_sets import labelled_frames
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import Fit, fit
+from gendesign.train.isolated_atoms import atomic_energies, shifted_energies
 from gendesign.train.loss import errors
 from gendesign.train.start import begin_from
-from gendesign.train.training import atomic_energies, labelled_frames, shifted_energies
 from gendesign.validation.dynamics import explosions
 
 WAYS = {"scratch": "from nothing", "pretrained": "pre-trained"}

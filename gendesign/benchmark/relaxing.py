@@ -19,7 +19,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
 
 from gendesign.benchmark.record import SHARE, Row
-from gendesign.potential.faces import AseCalculator
+from gendesign.potential.adapters import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 
 FASTER = {"cpu": ">= 1", "cuda": ">= 10"}

@@ -68,13 +68,13 @@ class Perovskites:
     searches: int = setting(
         3, "searches of each composition, with the seeds seed, seed + 1 and so on; all of them count", least=1
     )
-    starts: int = setting(768, "candidates of each search, random starts and their children", least=1)
+    starts: int = setting(768, "candidates of each search, random starts and their mutants", least=1)
     shard_size: int = setting(768, "candidates that compete, the unit that is written", least=1)
-    cell: tuple[str, ...] = setting(
-        ("sqrt2", "1"), "in-plane cell of these searches: the first that holds no more than most_atoms"
+    cells: tuple[str, ...] = setting(
+        ("sqrt2", "1"), "in-plane cells of these searches: the first one that holds no more than most_atoms"
     )
     most_atoms: int = setting(60, "atoms per cell in these searches, at most", least=1)
-    rungs: int = setting(2, "rounds of successive halving", least=0)
+    rounds: int = setting(2, "rounds of successive halving", least=0)
     steps: int = setting(20, "optimizer steps in each round", least=1)
     max_steps: int = setting(1000, "steps of the final relaxation, which is otherwise relaxation=perovskites", least=0)
     fmax: float = setting(0.01, "largest force of a relaxed structure", unit="eV/Angstrom", above=0)

@@ -1,25 +1,19 @@
 """The machine-learned potential: load, evaluate, describe."""
 
-from importlib import import_module
-from typing import Any
+from gendesign.lazy import lazy_names
 
 # Loaded on first use: mace takes seconds to import, and the reference methods beside it do not need it.
-_HOMES = {
+_MODULES = {
     "Potential": "gendesign.potential.potential",
     "Committee": "gendesign.potential.committee",
     "Rigidity": "gendesign.potential.rigidity",
+    "PotentialLike": "gendesign.potential.protocol",
+    "PotentialBase": "gendesign.potential.base",
+    "PotentialWrapper": "gendesign.potential.base",
+    "Capability": "gendesign.potential.protocol",
+    "check_potential": "gendesign.potential.conformance",
     "fit_chemical_potentials": "gendesign.potential.potential",
     "load_potential": "gendesign.potential.zoo",
     "save_folder": "gendesign.potential.zoo",
 }
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'gendesign.potential' has no attribute '{name}'")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

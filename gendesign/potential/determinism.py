@@ -4,13 +4,14 @@ import torch
 
 
 def fix_order(device: torch.device) -> None:
-    """Let torch add in a fixed order where the model runs on the CPU; elsewhere it is not asked to.
+    """Let torch add in a fixed order if the model runs on the CPU, in any order otherwise.
 
-    `index_add` and the accumulation of gradients add in whatever order threads arrive, else. On a GPU the same switch
-    slows many sums and forbids others, so bits are not promised there.
+    Without it `index_add` and the accumulation of gradients add in the order in which threads arrive. On a GPU the
+    same switch slows many sums and forbids others, so equal bits are not promised there.
     """
-    on_cpu = device.type == "cpu"
-    # Where a GPU may be in use beside, what has no fixed order there must not be an error.
-    torch.use_deterministic_algorithms(on_cpu, warn_only=torch.cuda.is_available())
+    # Beside a GPU, sums that have no fixed order there give a warning instead of an error. This is the switch of
+    # torch.use_deterministic_algorithms, which imports PyTorch's compiler first: two seconds.
+    mode = "default" if device.type != "cpu" else "warn" if torch.cuda.is_available() else "error"
+    torch.set_deterministic_debug_mode(mode)
     # It would also fill every new tensor with NaN, which finds mistakes and changes no result.
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -7,6 +7,8 @@ of all final linear maps are the last layer.
 
 from dataclasses import dataclass
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import torch
 from mace.modules import MACE, ScaleShiftMACE
 from torch import Tensor, nn

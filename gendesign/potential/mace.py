@@ -4,7 +4,9 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
-import mace  # noqa: F401  before e3nn: it sets an environment variable that e3nn 0.4.4 needs
+import gendesign.imports.mace  # noqa: F401  quick and silent
+from gendesign.imports import silenced
+
 import numpy as np
 import torch
 from e3nn import o3
@@ -64,7 +66,8 @@ def from_plain(config: dict[str, Any], dtype: torch.dtype = torch.float32) -> nn
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)  # MACE allocates its constants in the default dtype of construction
     try:
-        return cls(**{key: live(key, value) for key, value in config.items()})
+        with silenced():
+            return cls(**{key: live(key, value) for key, value in config.items()})
     finally:
         torch.set_default_dtype(before)
 

@@ -1,24 +1,27 @@
-"""One loaded machine-learned potential: energies, forces, stress, descriptors, and its faces for torch-sim and ASE."""
+"""A loaded MACE potential: energies, forces, stress, descriptors and the last layer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.potential.base import PotentialBase
 from gendesign.potential.domain import Domain
 from gendesign.potential.lastlayer import LastLayer, last_layer
+from gendesign.potential.protocol import Capability
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Prediction
 
 
 @dataclass(frozen=True)
-class Potential:
+class Potential(PotentialBase):
     """A MACE network with what one must know to use it. Make one with `load_potential`.
 
     `cutoff` in Angstrom, `isolated_energies` and `chemical_potentials` in eV by element; a chemical potential is the
@@ -34,12 +37,11 @@ class Potential:
     head: int = 0
     chemical_potentials: dict[str, float] = field(default_factory=dict)
     domain: Domain | None = None
+    supports: ClassVar[frozenset[Capability]] = frozenset(Capability)
 
     @property
     def elements(self) -> tuple[str, ...]:
         """Symbols the network was made for."""
-        from ase.data import chemical_symbols
-
         return tuple(chemical_symbols[int(z)] for z in self.net.atomic_numbers)
 
     @property
@@ -56,43 +58,24 @@ class Potential:
         return next(self.net.parameters()).device
 
     @property
-    def isolated_energies(self) -> dict[str, float]:
+    def isolated_energies(self) -> dict[str, float]:  # type: ignore[override]  # read-only here
         """Energy of every isolated atom in eV."""
         table = torch.atleast_2d(self.net.atomic_energies_fn.atomic_energies)[self.head]
         return dict(zip(self.elements, table.tolist(), strict=True))
-
-    def require_elements(self, symbols: Iterable[str]) -> None:
-        """Raise UserError unless the potential knows every element in `symbols`."""
-        symbols = set(symbols)
-        unknown = sorted(symbols - set(self.elements))
-        if unknown:
-            from gendesign.potential.advice import knowing  # which reads what the bundled potentials know
-
-            fits = knowing(symbols)
-            few = " ".join(self.elements) if len(self.elements) < 20 else f"{len(self.elements)} others"
-            raise UserError(
-                f"potential {self.name} does not know {', '.join(unknown)}; it knows {few}; "
-                f"choose other elements or another potential{f', such as potential={fits}' if fits else ''}"
-            )
-
-    def batch(self, structures: Sequence[Atoms]) -> Batch:
-        """Tensors of `structures` in this potential's dtype and on its device."""
-        self.require_elements({s for a in structures for s in a.get_chemical_symbols()})
-        return Batch.from_atoms(structures, self.dtype, self.device)
 
     def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
         """Energy (systems,), forces (atoms, 3), per-atom energy (atoms,) and, on request, stress (systems, 3, 3).
 
         eV, Angstrom, eV/Angstrom^3 (positive under tension, as in ASE). All tensors are detached.
         """
-        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        batch = self.batch(structures)
         if stress and batch.cell is None:
             raise UserError("stress was asked for a structure without a cell; give one with periodic boundaries")
         return mace.predict(self.net, batch, neighbours(batch, self.cutoff), head=self.head, stress=stress)
 
     def energies(self, structures: Sequence[Atoms] | Batch) -> Tensor:
         """Energies (systems,) in eV, float64, without the forces that `evaluate` spends most of its time on."""
-        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        batch = self.batch(structures)
         return mace.energies(self.net, batch, neighbours(batch, self.cutoff), head=self.head)
 
     def descriptors(
@@ -107,7 +90,7 @@ class Potential:
 
         Runs no more than `layers` interactions; `shortest` clamps the lengths that the radial basis sees (Angstrom).
         """
-        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        batch = self.batch(structures)
         if not 1 <= layers <= len(self.net.interactions):
             most = len(self.net.interactions)
             raise UserError(f"layers={layers}: potential {self.name} has {most}; choose 1 to that")
@@ -116,29 +99,8 @@ class Potential:
 
     def last_layer(self, structures: Sequence[Atoms] | Batch, *, edges: Edges | None = None) -> LastLayer:
         """The features in which the energy is linear, differentiable with respect to the batch's positions."""
-        batch = structures if isinstance(structures, Batch) else self.batch(structures)
+        batch = self.batch(structures)
         return last_layer(self.net, batch, neighbours(batch, self.cutoff) if edges is None else edges, self.head)
-
-    def as_torchsim(self, *, stress: bool = False):
-        """A torch-sim model of this potential."""
-        from gendesign.potential.faces import TorchSimModel
-
-        return TorchSimModel(self, stress)
-
-    def as_ase(self):
-        """An ASE calculator: energy, forces, energies of atoms; stress where all three directions are periodic."""
-        from gendesign.potential.faces import AseCalculator
-
-        return AseCalculator(self)
-
-    def formation(self, structures: Sequence[Atoms], energies: Sequence[float]) -> np.ndarray:
-        """E - sum mu (systems,) in eV: comparable between compositions; UserError without chemical potentials."""
-        if not self.chemical_potentials:
-            raise UserError(f"potential {self.name} has no chemical potentials; fit them with fit_chemical_potentials")
-        table = np.full(120, np.nan)
-        for symbol, value in self.chemical_potentials.items():
-            table[atomic_numbers[symbol]] = value
-        return np.asarray(energies) - np.array([table[a.numbers].sum() for a in structures])
 
 
 def fit_chemical_potentials(structures: Sequence[Atoms], energies: Sequence[float]) -> dict[str, float]:

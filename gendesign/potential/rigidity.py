@@ -17,9 +17,10 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.potential.base import PotentialBase, copy_attributes
+from gendesign.potential.batching import in_batches
 from gendesign.potential.calibration import best_factor, likelihood_loss
 from gendesign.potential.lastlayer import LastLayer
-from gendesign.potential.memory import in_batches
 from gendesign.potential.potential import Potential
 from gendesign.structure.graph import Batch
 from gendesign.structure.types import Prediction
@@ -32,8 +33,8 @@ QUANTILE = 0.95  # of the held-out deviations, above which a structure counts as
 
 
 @dataclass(frozen=True)
-class Rigidity:
-    """The covariance of a training set in the last layer of `potential`, and what held-out labels made of it.
+class Rigidity(PotentialBase):
+    """A potential with the covariance of its training set in the last layer, calibrated by held-out labels.
 
     `covariance` (n, n) float64 sums g g^T over the training structures; `regulariser` is s as a share of the mean
     of its diagonal; `factor` is alpha for energies and atoms, `force_factor` for forces; `thresholds` are quantiles of
@@ -47,6 +48,17 @@ class Rigidity:
     force_factor: float = 1.0
     thresholds: dict[str, float] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        copy_attributes(self.potential, self)
+
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        """The potential's prediction alone; `predict` adds the deviations."""
+        return self.potential.evaluate(structures, stress=stress)
+
+    def descriptors(self, structures: Sequence[Atoms] | Batch, **options: Any) -> Tensor:
+        """The potential's descriptors."""
+        return self.potential.descriptors(structures, **options)
 
     @classmethod
     def fit(cls, potential: Potential, structures: Sequence[Atoms], *, force_weight: float = 0.0) -> "Rigidity":
@@ -138,7 +150,7 @@ class Rigidity:
 
         Both are differentiable with respect to the positions of a batch, for guidance towards or away from the unknown.
         """
-        batch = structures if isinstance(structures, Batch) else self.potential.batch(structures)
+        batch = self.batch(structures)
         features = self.potential.last_layer(batch).features.double() @ self.root
         return self._deviation(_per_system(features, batch)), self._deviation(features)
 
@@ -147,21 +159,21 @@ class Rigidity:
 
     def force_deviation(self, structures: Sequence[Atoms] | Batch) -> Tensor:
         """Standard deviation of every force component (atoms, 3) in eV/Angstrom, exact: n backward passes."""
-        batch = structures if isinstance(structures, Batch) else self.potential.batch(structures)
+        batch = self.batch(structures)
         slopes = _jacobian(self.potential, batch)[1]
         variance = torch.einsum("nk,nax->kax", self.root, slopes).square().sum(0)
         return self.force_factor * variance.sqrt()
 
     def local_rigidity(self, structures: Sequence[Atoms] | Batch) -> Tensor:
         """LPR of every atom's energy (atoms,): 1 / (g^T H^-1 g); infinite where the atom's features vanish."""
-        batch = structures if isinstance(structures, Batch) else self.potential.batch(structures)
+        batch = self.batch(structures)
         with torch.no_grad():
             features = self.potential.last_layer(batch).features.double()
             return 1 / (features @ self.root).square().sum(-1)
 
     def predict(self, structures: Sequence[Atoms] | Batch, *, forces: bool = False) -> Prediction:
         """The potential's prediction with its deviations; those of the forces, which cost most, with `forces`."""
-        batch = structures if isinstance(structures, Batch) else self.potential.batch(structures)
+        batch = self.batch(structures)
         with torch.no_grad():
             energy, atom = self.deviations(batch)
         return replace(

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from weakref import WeakKeyDictionary
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
+
 import torch
 from e3nn import o3
 from mace.modules import MACE, ScaleShiftMACE

@@ -5,10 +5,11 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
-from contextlib import redirect_stdout, suppress
-from io import StringIO
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from gendesign.imports import silenced
 
 import safetensors.torch
 import torch
@@ -17,9 +18,10 @@ from torch import nn
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.potential.batching import keep_freed_memory
+from gendesign.potential.bundled import bundled, checkpoints_folder
 from gendesign.potential.determinism import fix_order
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
-from gendesign.potential.memory import keep_freed_memory
 from gendesign.potential.potential import Potential
 
 ACADEMIC = "Academic Software License (no commercial use)"
@@ -51,19 +53,6 @@ DOMAINS = {
     "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not told apart"),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def checkpoints_folder() -> Path:
-    """Where the bundled checkpoints lie: inside an installed package, or at the top of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    inside = package / "checkpoints"
-    return inside if inside.is_dir() else package.parent / "checkpoints"
-
-
-def bundled() -> list[str]:
-    """Names of the bundled potentials; agents lie beside them."""
-    folders = [path.parent for path in checkpoints_folder().glob("*/weights.safetensors")]
-    return sorted(folder.name for folder in folders if _kind(folder / "config.yaml") != "agent")
 
 
 def load_potential(
@@ -102,7 +91,8 @@ def load_potential(
         keep_freed_memory()
         # Fused kernels take over after a call or two and differ in the last bit, so that a run which was interrupted
         # would not end as one that was not; they save 3 % at most.
-        torch.jit.set_fusion_strategy([])
+        with silenced():
+            torch.jit.set_fusion_strategy([])
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Potential(
         net,
@@ -150,11 +140,6 @@ def _domain(config: Mapping[str, Any], path: Path) -> Domain | None:
         return Domain.from_config(config["domain"]) if config.get("domain") is not None else None
     except ValueError as error:
         raise UserError(f"{path}: {error}; mend the section, or leave it out") from None
-
-
-def _kind(path: Path) -> str | None:
-    found = re.search(r"^kind: (\w+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return found[1] if found else None
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -232,7 +217,8 @@ def _head(potential: Potential, head: str | None) -> int:
 
 def _unpickle(path: Path) -> nn.Module:
     try:
-        net = torch.load(path, map_location="cpu", weights_only=False)
+        with silenced():
+            net = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:
         raise UserError(
             f"{path} could not be read as a MACE model ({type(error).__name__}); give a file that "
@@ -296,10 +282,10 @@ def _foundation(name: str) -> Potential:
             url = foundations_models.mace_off_urls[MACE_OFF[name]]
             path = Path(foundations_models.get_cache_dir()) / os.path.basename(url).split("?")[0]
             if not path.is_file():  # it unpickles what it finds, so it must not see a file that was not checked yet
-                with redirect_stdout(StringIO()):  # its notes on the licence; ours stand in summary.json and the docs
+                with silenced():  # its notes on the licence; ours stand in summary.json and the docs
                     foundations_models.mace_off(model=MACE_OFF[name], device="cpu", return_raw_model=True)
         else:
-            with redirect_stdout(StringIO()):
+            with silenced():
                 path = Path(foundations_models.download_mace_mp_checkpoint(MACE_MP[name]))
     except (RuntimeError, OSError) as error:
         raise UserError(

@@ -1,4 +1,4 @@
-"""Relaxation that keeps what the potential said of a crystal before, so that the two can be compared."""
+"""Relaxation that also keeps energy, forces, stress and symmetry from before, so that both can be compared."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
-from gendesign.potential.memory import in_batches, is_out_of_memory
+from gendesign.potential.batching import in_batches, is_out_of_memory
+from gendesign.potential.protocol import Capability, PotentialLike
 from gendesign.processes import SERIAL, Spread
-from gendesign.relaxation import relax
-from gendesign.relaxation.optimization import Relaxation, stress_deviation
+from gendesign.relaxation.batched import relax
+from gendesign.relaxation.optimization import stress_deviation
+from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.cells import CELL, pressure, space_group
 from gendesign.structure.types import Candidate
 
@@ -22,7 +25,7 @@ BEFORE = "initial_"
 
 def relax_and_compare(
     candidates: Sequence[Candidate],
-    potential: Any,
+    potential: PotentialLike,
     settings: Relaxation,
     progress: Callable[[int, int], None] | None = None,
     spread: Spread = SERIAL,
@@ -38,7 +41,7 @@ def relax_and_compare(
     return [_with_space_group(candidate) for candidate in relax(described, potential, settings, progress, spread)]
 
 
-def describe_inputs(candidates: Sequence[Candidate], potential: Any, settings: Relaxation) -> list[Candidate]:
+def describe_inputs(candidates: Sequence[Candidate], potential: PotentialLike, settings: Relaxation) -> list[Candidate]:
     """The candidates, periodic ones with the initial values in `info` that `relax_and_compare` names."""
     out = [_without_initial(candidate) for candidate in candidates]
     groups: dict[bool, list[int]] = {}
@@ -46,9 +49,10 @@ def describe_inputs(candidates: Sequence[Candidate], potential: Any, settings: R
         if _evaluable(candidate, potential):
             groups.setdefault(bool(all(candidate.atoms.pbc)), []).append(i)
     for whole, members in groups.items():
-        evaluated = _evaluate([out[i].atoms for i in members], potential, whole, settings.max_atoms)
+        stress = whole and Capability.STRESS in potential.supports
+        evaluated = _evaluate([out[i].atoms for i in members], potential, stress, settings.max_atoms)
         for i, atoms in zip(members, evaluated, strict=True):
-            out[i] = _described(out[i], atoms, whole, settings)
+            out[i] = _described(out[i], atoms, whole, stress, settings)
     return out
 
 
@@ -58,7 +62,7 @@ def _without_initial(candidate: Candidate) -> Candidate:
     return candidate if len(info) == len(candidate.info) else replace(candidate, info=info)
 
 
-def _evaluable(candidate: Candidate, potential: Any) -> bool:
+def _evaluable(candidate: Candidate, potential: PotentialLike) -> bool:
     atoms = candidate.atoms
     if candidate.failure is not None or not len(atoms) or not any(atoms.pbc):
         return False
@@ -68,10 +72,11 @@ def _evaluable(candidate: Candidate, potential: Any) -> bool:
     return np.linalg.matrix_rank(lattice) == len(lattice) and set(atoms.symbols) <= set(potential.elements)
 
 
-def _evaluate(structures: Sequence[Atoms], potential: Any, stress: bool, max_atoms: int) -> list[Atoms]:
+def _evaluate(structures: Sequence[Atoms], potential: PotentialLike, stress: bool, max_atoms: int) -> list[Atoms]:
     """Copies with a SinglePointCalculator; batches are halved for as long as they do not fit into memory."""
     try:
-        found = [(batch, potential.evaluate(batch, stress=stress)) for batch in in_batches(structures, max_atoms)]
+        batches = list(in_batches(structures, max_atoms))
+        predictions = [potential.evaluate(batch, stress=stress) for batch in batches]
     except RuntimeError as error:
         if not is_out_of_memory(error) or max_atoms <= 1:
             raise
@@ -79,30 +84,32 @@ def _evaluate(structures: Sequence[Atoms], potential: Any, stress: bool, max_ato
             torch.cuda.empty_cache()
         return _evaluate(structures, potential, stress, max_atoms // 2)
     out = []
-    for batch, prediction in found:
+    for batch, prediction in zip(batches, predictions, strict=True):
         forces = prediction.forces.cpu().double().split([len(atoms) for atoms in batch])
         for j, atoms in enumerate(batch):
             results = {"energy": float(prediction.energy[j]), "forces": forces[j].numpy()}
             if stress:
-                results["stress"] = prediction.stress[j].cpu().double().numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+                results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[j].cpu().double().numpy())
             copy = atoms.copy()
             copy.calc = SinglePointCalculator(copy, **results)
             out.append(copy)
     return out
 
 
-def _described(candidate: Candidate, atoms: Atoms, whole: bool, settings: Relaxation) -> Candidate:
+def _described(candidate: Candidate, atoms: Atoms, whole: bool, stress: bool, settings: Relaxation) -> Candidate:
     values: dict[str, Any] = {
         **dict(zip(CELL, atoms.cell.cellpar().tolist(), strict=True)),
         "energy": float(atoms.get_potential_energy()),
         "fmax": float(np.linalg.norm(atoms.get_forces(), axis=1).max()),
     }
     if whole:
-        stress = torch.from_numpy(atoms.get_stress(voigt=False))
-        target = settings.pressure if settings.cell else 0.0
         values["volume"] = float(atoms.get_volume())
-        values["stress_max"] = float(stress_deviation(stress[None], target)[0])
+    if stress:
+        tension = torch.from_numpy(atoms.get_stress(voigt=False))
+        target = settings.pressure if settings.cell else 0.0
+        values["stress_max"] = float(stress_deviation(tension[None], target)[0])
         values["pressure"] = pressure(atoms.get_stress())
+    if whole:
         values["space_group"] = space_group(atoms, SYMPREC, heavy=False)
     kept = {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
     info = {**candidate.info, **{BEFORE + key: value for key, value in kept.items()}}
@@ -112,5 +119,5 @@ def _described(candidate: Candidate, atoms: Atoms, whole: bool, settings: Relaxa
 def _with_space_group(candidate: Candidate) -> Candidate:
     if candidate.failure is not None or BEFORE + "space_group" not in candidate.info:
         return candidate
-    found = space_group(candidate.atoms, SYMPREC, heavy=False)
-    return replace(candidate, info={**candidate.info, "space_group": found})
+    group = space_group(candidate.atoms, SYMPREC, heavy=False)
+    return replace(candidate, info={**candidate.info, "space_group": group})

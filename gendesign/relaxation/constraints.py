@@ -3,6 +3,8 @@
 from itertools import product
 from typing import ClassVar
 
+import gendesign.imports.torch_sim  # noqa: F401  quick and silent
+
 import numpy as np
 import torch
 from torch_sim.constraints import AtomConstraint, Constraint, FixAtoms

@@ -6,19 +6,20 @@ potential and wall; the energies that are stored are the potential's own, the wa
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from torch import Tensor
-from torch_sim.models.interface import ModelInterface
 
-from gendesign.potential import Potential
-from gendesign.relaxation import Relaxation, relax
+from gendesign.potential.base import PotentialWrapper
+from gendesign.potential.protocol import PotentialLike
+from gendesign.relaxation.batched import relax
+from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.contacts import Host, polar_hydrogens
-from gendesign.structure.types import Candidate
+from gendesign.structure.graph import Batch
+from gendesign.structure.types import Candidate, Prediction
 
 MARGIN = 0.10  # of the sum of van der Waals radii
 STIFFNESS = 10.0  # eV/Angstrom^2; a third of a C-C bond's, so that molecules bend before they are pressed together
@@ -44,52 +45,37 @@ class Wall:
         return energy, forces.sum(1)
 
 
-class WalledModel(ModelInterface):
-    """A torch-sim model with the wall's energies and forces added."""
+class WalledPotential(PotentialWrapper):
+    """A potential with the energies and forces of a host's wall added."""
 
-    def __init__(self, model: ModelInterface, wall: Wall) -> None:
-        super().__init__()
-        self.model, self.wall = model, wall
-        self._device, self._dtype = model.device, model.dtype
-        self._compute_stress, self._compute_forces = model.compute_stress, True
+    def __init__(self, potential: PotentialLike, wall: Wall) -> None:
+        super().__init__(potential)
+        self.wall = wall
 
-    def forward(self, state, **_) -> dict[str, Tensor]:
-        out = self.model(state)
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        """Potential and wall together; per-atom energies and stress are the potential's own."""
+        batch = self.batch(structures)
+        prediction = self.potential.evaluate(batch, stress=stress)
         # NumPy in double precision: the same sums in the same order on every device and with every number of threads
-        numbers, system = state.atomic_numbers.cpu().numpy(), state.system_idx.cpu().numpy()
-        positions = state.positions.detach().cpu().double().numpy()
-        energies, forces = np.zeros(state.n_systems), np.zeros_like(positions)
-        for k in range(state.n_systems):
-            own = system == k
-            if np.isfinite(positions[own]).all():  # what exploded is left to the optimizer's own test
-                energy, forces[own] = self.wall(numbers[own], positions[own])
+        numbers, system = batch.numbers.cpu().numpy(), batch.system.cpu().numpy()
+        positions = batch.positions.detach().cpu().double().numpy()
+        energies, forces = np.zeros(batch.n_systems), np.zeros_like(positions)
+        for k in range(batch.n_systems):
+            members = system == k
+            if np.isfinite(positions[members]).all():  # the optimizer itself drops structures that exploded
+                energy, forces[members] = self.wall(numbers[members], positions[members])
                 energies[k] = energy.sum()
-        more = {"energy": torch.as_tensor(energies), "forces": torch.as_tensor(forces)}
-        return {**out, **{key: out[key] + value.to(out[key]) for key, value in more.items()}}
-
-
-@dataclass(frozen=True, eq=False)
-class WalledPotential:
-    """What `relax` asks of a potential, with the wall of a host."""
-
-    potential: Potential
-    wall: Wall
-
-    @property
-    def device(self) -> torch.device:
-        return self.potential.device
-
-    def require_elements(self, symbols) -> None:
-        self.potential.require_elements(symbols)
-
-    def as_torchsim(self, *, stress: bool = False) -> WalledModel:
-        return WalledModel(self.potential.as_torchsim(stress=stress), self.wall)
+        return replace(
+            prediction,
+            energy=prediction.energy + torch.as_tensor(energies).to(prediction.energy),
+            forces=prediction.forces + torch.as_tensor(forces).to(prediction.forces),
+        )
 
 
 def relax_beside(
     host: Host | None,
     structures: Sequence[Candidate] | Sequence[Atoms],
-    potential: Potential,
+    potential: PotentialLike,
     settings: Relaxation | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:

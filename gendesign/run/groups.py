@@ -17,8 +17,8 @@ from gendesign.run.schema import TARGET
 # Groups that a verb can do without, besides those that are null from the beginning.
 MATCHING = ("generator", "screening")
 LEFT_OUT = {
-    "generate": ("relaxation", "screening"),
-    "agent": ("relaxation", "screening", "practice", "expert_iteration"),
+    "generate": ("relaxation", "screening", "generator/halving", "generator/evolution"),
+    "agent": ("relaxation", "screening", "expert_iteration"),
     "train": ("architecture",),
     "validate": ("teacher",),
     "label": ("teacher",),  # refused by `label_files`, in words of its own

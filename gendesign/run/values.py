@@ -105,16 +105,13 @@ def _within(key: str, number: float, kind: str, field: Field) -> float:
 
 
 def _wanted(kind: str, field: Field, noun: str = "", example: bool = False) -> str:
-    """What to give instead: "a whole number of 1 or more is needed", or "give auto, or a whole number of 0 or more"."""
-    noun = noun or ("a whole number" if kind == "int" else "a number")
+    """What to give instead: "give auto, or a whole number of 0 or more", or "a number is needed, such as 1.5"."""
     about = replace(field.about, most=None) if (field.about.most or 0) > LARGEST else field.about
-    unit = f", in {about.unit}" if about.unit and not example else ""
-    if field.words and not (example and not field.about.bounded):
-        return f"give {' or '.join(field.words)}, or {' '.join(filter(None, [noun, about.range()]))}{unit}"
-    if example:
-        shown = field.default if _typical(field.default, kind) else EXAMPLES[kind]
-        return f"{noun} is needed, such as {shown}"
-    return f"{' '.join(filter(None, [noun, about.range()]))} is needed{unit}"
+    if not example or (field.words and about.bounded):
+        words = f"{' or '.join(field.words)}, or " if field.words else ""
+        return f"give {words}{about.wanted(kind == 'int')}"
+    shown = field.default if _typical(field.default, kind) else EXAMPLES[kind]
+    return f"{noun or ('a whole number' if kind == 'int' else 'a number')} is needed, such as {shown}"
 
 
 def _typical(default: Any, kind: str) -> bool:

@@ -193,9 +193,9 @@ class Agent(Run):
         "folder of the agent and its best molecules; the same command again continues",
         identity=False,
     )
-    init: str | None = setting(None, "agent to start from, a folder: the stage before")
+    init: str | None = setting(None, "agent to train further: bundled, or its folder; null starts a new one")
     energies: str = setting("potential", "method whose energies reward the agent", allowed=("potential", "gfn2", "pm6"))
-    kept: int = setting(200, "best molecules of every formula that are kept", least=1)
+    archive_size: int = setting(200, "best molecules of every formula that are written", least=1)
     generator: Mapping[str, Any] = section("gendesign.run.verbs.AgentComposition")
 
 
@@ -203,7 +203,7 @@ class Agent(Run):
 class AgentComposition:
     """generator.formula and generator.elements of the training of an agent."""
 
-    formula: str | None = setting(None, "formula of the task, in place of task.formula")
+    formula: str | None = setting(None, "formula of the task, replaces task.formula")
     elements: str | None = setting(
         None, "elements that the agent builds with, such as [C,H,N,O]; null: those of the task"
     )

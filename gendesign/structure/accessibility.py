@@ -18,6 +18,7 @@ def _scorer() -> ModuleType:
         raise UserError(f"this rdkit has no {path}; install rdkit from PyPI or leave synthetic accessibility out")
     loader = SourceFileLoader("gendesign_sascorer", str(path))
     module = ModuleType(loader.name)
+    module.__file__ = str(path)  # beside which the script looks for its data
     loader.exec_module(module)
     return module
 

@@ -51,6 +51,17 @@ class Batch:
         """The same structures with other positions (atoms, 3)."""
         return replace(self, positions=positions)
 
+    def to_atoms(self) -> list[Atoms]:
+        """The structures as ase.Atoms, for potentials that take these."""
+        counts = torch.bincount(self.system, minlength=self.n_systems).tolist()
+        numbers = self.numbers.cpu().split(counts)
+        positions = self.positions.detach().cpu().double().split(counts)
+        cells = [None] * self.n_systems if self.cell is None else self.cell.detach().cpu().double().numpy()
+        return [
+            Atoms(z.numpy(), r.numpy(), cell=cell, pbc=self.pbc)
+            for z, r, cell in zip(numbers, positions, cells, strict=True)
+        ]
+
     def to(self, device: torch.device | str) -> "Batch":
         """The same structures on `device`."""
         cell = None if self.cell is None else self.cell.to(device)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 from ase import Atoms
 
@@ -20,14 +20,14 @@ TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 class Prediction:
     """What a potential says of a batch; eV and Angstrom.
 
-    energy (systems,), forces (atoms, 3), atom_energy (atoms,), stress (systems, 3, 3) in eV/Angstrom^3 or None,
-    standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and atom_deviation (atoms,) of forces and
-    per-atom energies, each None where it was not estimated.
+    energy (systems,), forces (atoms, 3); atom_energy (atoms,) and stress (systems, 3, 3) in eV/Angstrom^3, None where
+    the potential has none or was not asked; standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and
+    atom_deviation (atoms,) of forces and per-atom energies, None where it was not estimated.
     """
 
     energy: Tensor
     forces: Tensor
-    atom_energy: Tensor
+    atom_energy: Tensor | None = None
     stress: Tensor | None = None
     standard_deviation: Tensor | None = None
     force_deviation: Tensor | None = None
@@ -100,16 +100,19 @@ class Row:
         return self.value >= float(number) if relation == ">=" else self.value <= float(number)
 
 
-class Generator(Protocol):
-    """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere.
+class TableRow(TypedDict):
+    """One row of the table of a run, as summary.json holds it.
 
-    One whose candidates of a call compete for minutes may set `remembers` and take `memory` (structure/memory.py) too;
-    one that sets `spreads` takes `spread`, which does independent parts of its work.
+    value None where nothing was measured, and reason then says why, or what was left out; n: the sample behind the
+    value; references: the same number for the molecules that candidates resemble.
     """
 
     name: str
-
-    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]: ...
+    value: float | str | None
+    unit: str
+    n: int
+    reason: NotRequired[str]
+    references: NotRequired[float | None]
 
 
 class Score(Protocol):

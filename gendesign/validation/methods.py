@@ -12,7 +12,7 @@ from ase.optimize import LBFGS
 from ase.stress import voigt_6_to_full_3x3_stress
 
 from gendesign.errors import UserError
-from gendesign.potential.memory import in_batches
+from gendesign.potential.batching import in_batches
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.types import Candidate
 

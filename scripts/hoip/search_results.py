@@ -8,8 +8,9 @@ import numpy as np
 from ase import Atoms
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.generator import Perovskite
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import network_fault
 from gendesign.structure.types import Candidate
@@ -71,7 +72,9 @@ def _search(k: int) -> "tuple[Potential, str, list[Candidate]]":
     metal, halide = rng.choice(["Pb", "Sn"], p=[0.7, 0.3]), rng.choice(["I", "Br", "Cl"], p=[0.5, 0.3, 0.2])
     potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
     try:
-        search = Perovskite(potential, one_isomer(smiles), str(metal), str(halide), cell="1")
+        search = Perovskite(
+            potential, Composition(one_isomer(smiles), str(metal), str(halide)), RandomStarts(cells="1")
+        )
     except UserError:  # a cation that fits no pocket
         return potential, smiles, []
     return potential, smiles, search.generate(range(CANDIDATES), seed=k)
@@ -89,7 +92,7 @@ def small_enough() -> list[str]:
     """Cations to learn from that fit into MOST atoms, in an order that mixes their families."""
     fitting = []
     for smiles in TRAINED + BROAD:
-        made = compose(one_isomer(smiles), conformers=1)
+        made = compose(Composition(one_isomer(smiles), conformers=1))
         if made.spacers * len(made.cation.numbers) + made.metals + made.sites <= MOST:
             fitting.append(smiles)
     return np.random.default_rng(35).permutation(fitting).tolist()

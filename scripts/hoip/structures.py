@@ -14,10 +14,12 @@ from rdkit import Chem
 from scipy.spatial.transform import Rotation
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
-from gendesign.generate.perovskite.composition import BOND, CAGE, compose
+from gendesign.generate.perovskite.abbreviations import smiles_of
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.cation import Cation, isomers, read_cation
+from gendesign.generate.perovskite.compound import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from scripts.hoip.cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
 from scripts.hoip.extra_cations import put_together
 from scripts.hoip.streams import STREAMS, Draw, stream
@@ -85,16 +87,16 @@ def _mixture(rng: Generator, layered: bool) -> str:
 
 def one_isomer(smiles: str) -> str:
     """The cation, one of its isomers where the SMILES leaves several open, which generators refuse."""
-    forms = isomers(Chem.MolFromSmiles(NAMED.get(smiles, smiles)))
+    forms = isomers(Chem.MolFromSmiles(smiles_of(smiles)))
     return smiles if len(forms) == 1 else Chem.MolToSmiles(forms[0])
 
 
-def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **composition) -> Atoms | None:
+def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **compound) -> Atoms | None:
     # A third of the starts are nearer to contact than the search's own, which are loose.
     contact = float(rng.choice([0.62, 0.7, 0.7]))
-    draws = Draws(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
-    made = compose(one_isomer(smiles), metal=_metal(rng), conformers=4, **composition)
-    start = build_start(made, draws, seed=int(rng.integers(1 << 30)), index=0)
+    options = RandomStarts(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
+    made = compose(Composition(one_isomer(smiles), metal=_metal(rng), conformers=4, **compound))
+    start = build_start(made, options, seed=int(rng.integers(1 << 30)), index=0)
     if start.failure:
         return None
     start.atoms.info = {"molecule": name}

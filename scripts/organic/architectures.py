@@ -19,9 +19,9 @@ import torch  # noqa: E402
 from gendesign.potential import mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
+from gendesign.train.isolated_atoms import atomic_energies  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
-from gendesign.train.training import atomic_energies  # noqa: E402
 
 ROOT = Path("training")
 OUT = ROOT / "shapes"

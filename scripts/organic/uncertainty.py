@@ -17,8 +17,8 @@ import numpy as np  # noqa: E402
 from ase import Atoms  # noqa: E402
 
 from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential.batching import in_batches  # noqa: E402
 from gendesign.potential.calibration import calibration_plot, calibration_table  # noqa: E402
-from gendesign.potential.memory import in_batches  # noqa: E402
 from gendesign.potential.rigidity import MAX_ATOMS, Rigidity  # noqa: E402
 from gendesign.potential.uncertainty import save_rigidity  # noqa: E402
 from gendesign.structure.labels import labels_of  # noqa: E402

@@ -31,9 +31,10 @@ from gendesign.benchmark.recovery import (
 )
 from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.composition import compose
-from gendesign.potential.faces import AseCalculator
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
+from gendesign.potential.adapters import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
@@ -44,8 +45,8 @@ from scripts.hoip import references
 @pytest.fixture(scope="module")
 def crystals() -> list[Atoms]:
     """Two different starts of (methylammonium)2PbI4."""
-    made = compose("C[NH3+]")
-    return [build_start(made, Draws(cells=("sqrt2",)), 0, index).atoms for index in (0, 1)]
+    made = compose(Composition("C[NH3+]"))
+    return [build_start(made, RandomStarts(cells=("sqrt2",)), 0, index).atoms for index in (0, 1)]
 
 
 def disguised(atoms: Atoms) -> Atoms:
@@ -138,7 +139,7 @@ def test_the_first_crystal_that_is_like_the_measured_one():
 
 
 def test_lattices_of_the_published_cells():
-    made = {name: material.composition for name, material in lattices.MATERIALS.items()}
+    made = {name: material.compound for name, material in lattices.MATERIALS.items()}
     warm, cold = (Lattice.of(cell, made["BA2PbI4"]) for cell in PHASES["BA2PbI4"].values())
     assert vars(warm) == pytest.approx({"spacing": 13.8, "area": 38.5836, "longer": 8.88, "shorter": 8.69})
     assert (cold.spacing, cold.longer, cold.shorter) == pytest.approx((13.1165, 8.986, 8.428))
@@ -172,7 +173,7 @@ def test_cells_of_the_teacher(tmp_path):
 
 def test_materials_and_their_cells():
     material = Material.parse("C[NH3+] Pb I")
-    assert material.composition.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
+    assert material.compound.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
     assert Material("C/C=C\\C[NH3+]", "Pb", "I").folder != Material("C/C=C/C[NH3+]", "Pb", "I").folder
     fitting = [fitting_cell(material, ["2x2", "sqrt2", 1], most) for most in (84, 83, 42, 41)]
     assert fitting == ["2x2", "sqrt2", "sqrt2", "1"] and fitting_cell(material, 1, 21) == "1"
@@ -273,7 +274,7 @@ def labelled(path: Path) -> None:
     """Two kinds of structures with forces 50 and energies 10 meV per atom off those of the toy."""
     frames = []
     for kind, index in (("layered", 0), ("layered", 1), ("cubic", 2)):
-        atoms = build_start(compose("C[NH3+]"), Draws(cells=("1",)), 5, index).atoms
+        atoms = build_start(compose(Composition("C[NH3+]")), RandomStarts(cells=("1",)), 5, index).atoms
         atoms.calc = AseCalculator(Ionic())
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={"kind": kind})
         frame.info.update(energy=atoms.get_potential_energy() + 0.01 * len(atoms), stress=atoms.get_stress())
@@ -295,7 +296,7 @@ def test_the_whole_command(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(references, "load", lambda config: Ionic())
     labelled(tmp_path / "test.extxyz")
     keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
-    keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
+    keys += ["perovskites.starts=8", "perovskites.rounds=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
     words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]

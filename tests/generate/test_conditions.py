@@ -127,7 +127,7 @@ def test_forbidden_and_reward_decide_the_choice():
         ({"likeness": 0.0}, "generator.likeness=0.0: give a number above 0"),
         ({"reference_weights": [1, 2]}, "one number above zero for each of the 1"),
         ({"reference": ["missing.smi"]}, "does not exist"),
-        ({"objective": Objective(["qed"], memory="scaffold")}, "leave memory out"),
+        ({"objective": Objective(["qed"], diversity_filter="scaffold")}, "leave diversity_filter out"),
         ({"host": Atoms("Si", cell=[5, 5, 5], pbc=True)}, "host=Si is periodic"),
     ],
 )

@@ -23,6 +23,7 @@ from gendesign.generate.simgen.shape import Circle, Heart, Line, Torus
 from gendesign.generate.simgen.shape_files import MoleculeShape
 from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.objective import Objective
+from gendesign.run.build import Structures
 from gendesign.run.conditions import MET, with_conditions
 from gendesign.run.stages import Stages
 from gendesign.structure.conditions import Subject
@@ -168,7 +169,7 @@ def test_rows_count_attempts(reference):
         "name": "median size of the largest ring", "value": 6.0, "unit": "atoms", "n": 3
     }  # fmt: skip
     assert rows[MET]["value"] == 0.25  # the chain is open, one has failed, one is not valid
-    plain = Stages(object())
+    plain = Stages(Structures([]))
     assert with_conditions(plain) is plain
 
 

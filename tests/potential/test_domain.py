@@ -12,7 +12,8 @@ from ase.lattice.hexagonal import Graphite
 
 from gendesign.errors import UserError
 from gendesign.potential import load_potential, save_folder
-from gendesign.potential.advice import concerns, fitting, knowing
+from gendesign.potential.advice import concerns
+from gendesign.potential.bundled import fitting, knowing
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain, departures, drawn, kind_of
 from gendesign.potential.zoo import bundled, checkpoints_folder
 

@@ -226,10 +226,10 @@ def test_what_is_no_matrix(text):
 @pytest.mark.parametrize(
     ("takes", "about", "text", "said"),
     [
-        ("int", {"least": 1}, "0", "key=0: a whole number of 1 or more is needed"),
+        ("int", {"least": 1}, "0", "key=0: give a whole number of 1 or more"),
         ("int", {"least": 1}, "one", "key=one: a whole number is needed, such as 4"),
-        ("float", {"above": 0, "unit": "eV"}, "-1", "key=-1.0: a number above 0 is needed, in eV"),
-        ("float", {"least": 0, "most": 1}, "2", "key=2.0: a number from 0 to 1 is needed"),
+        ("float", {"above": 0, "unit": "eV"}, "-1", "key=-1.0: give a number above 0, eV"),
+        ("float", {"least": 0, "most": 1}, "2", "key=2.0: give a number from 0 to 1"),
         ("float", {}, "inf", "key=inf: a finite number is needed"),
         ("float | null", {"above": 0}, "0", "key=0.0: give null, or a number above 0"),
         ("int | text", {"least": 1, "allowed": ("auto",)}, "two", "key=two: give auto, or a whole number of 1 or more"),

@@ -18,8 +18,8 @@ from gendesign.potential import save_folder
 from gendesign.structure.labels import teacher_of
 from gendesign.structure.types import Candidate
 from gendesign.train import label_files, training
+from gendesign.train.data_sets import labelled_frames
 from gendesign.train.mixture import refuse_mixture
-from gendesign.train.training import labelled_frames
 from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import read_frames, validate
 

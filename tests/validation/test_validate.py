@@ -68,7 +68,7 @@ def test_validate_goes_on_where_it_stopped(place, capsys):
         ([], "validate needs POTENTIAL [FILE ...]"),
         (["nothing"], "potential='nothing' is neither a file nor a known name"),
         (["MODEL", "missing.extxyz"], "missing.extxyz does not exist"),
-        (["MODEL", "LABELS", "tests=[magic]"], "tests=[magic]: allowed are errors"),
+        (["MODEL", "LABELS", "tests=[magic]"], "tests=magic: allowed are errors"),
         (["MODEL", "LABELS", "tests=[phonons]"], "tests=phonons needs what is missing"),
         (["MODEL", "LABELS", "molecules=0"], "molecules=0: give a whole number of 1 or more"),
         (["MODEL", "LABELS", "time=0"], "time=0.0: give a number above 0"),

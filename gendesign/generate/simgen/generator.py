@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
 
 import torch
+from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
@@ -18,17 +18,18 @@ from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.trajectory import Recorder, make_folder
-from gendesign.potential import Potential
-from gendesign.potential.memory import is_out_of_memory
+from gendesign.potential import PotentialLike
+from gendesign.potential.batching import is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
+from gendesign.structure.generator import Generator, ShardContext
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class SimGen(SimGenSettings):
+class SimGen(SimGenSettings, Generator):
     """Generator of molecules by similarity kernels.
 
         potential = load_potential("organic")
@@ -40,10 +41,9 @@ class SimGen(SimGenSettings):
     UserError, before anything is sampled, for settings that make no sense.
     """
 
-    potential: Potential
+    potential: PotentialLike
     name: str = "simgen"
     problem: Problem = field(init=False, repr=False, compare=False)
-    spreads: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,9 +76,18 @@ class SimGen(SimGenSettings):
         """The host that molecules must not overlap while they are sampled, finished and, by the run, relaxed."""
         return self.problem.host
 
-    def prepare(self) -> tuple[Sampler, Finisher]:
+    @property
+    def own_references(self) -> Sequence[Atoms] | None:
+        """The molecules of `reference`, None for the bundled ones."""
+        return self.references.molecules if self.problem.requested_references else None
+
+    def prepare(self) -> None:
         """Make what all calls of `generate` share, so that processes forked from this one have it."""
-        return self.sampler, self.finisher
+        _ = self.sampler, self.finisher
+
+    def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
+        """`generate` with the workers of the run."""
+        return self.generate(indices, seed=seed, spread=context.spread)
 
     def generate(
         self,

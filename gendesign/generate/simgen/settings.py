@@ -79,8 +79,10 @@ class SimGenSettings:
             raise UserError(f"generator.elements=[]: give at least one of {' '.join(VALENCE)}")
         if self.particles % self.families:
             raise UserError(f"generator.families={self.families} must divide generator.particles={self.particles}")
-        if self.objective is not None and self.objective.memory is not None:
-            raise UserError("objective: a memory would make a candidate depend on those before it; leave memory out")
+        if self.objective is not None and self.objective.diversity_filter is not None:
+            raise UserError(
+                "objective: a diversity filter makes a candidate depend on earlier ones; leave diversity_filter out"
+            )
         if self.reference_weights and not self.reference:
             raise UserError("generator.reference_weights are the shares of files; give generator.reference as well")
         if self.formula is not None and self.counts is not None:

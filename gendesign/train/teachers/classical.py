@@ -1,4 +1,4 @@
-"""Classical potentials as teachers: they cost nothing and check the way from structures to a fitted potential."""
+"""Classical potentials as teachers: fast, to test the workflow from structures to a fitted potential."""
 
 import warnings
 from collections.abc import Iterator

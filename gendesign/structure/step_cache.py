@@ -1,0 +1,65 @@
+"""Steps of a shard kept in files, so that an interrupted shard repeats one step instead of all."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.jsonio import decode, encode
+
+from gendesign.structure.files import write_atomically
+from gendesign.structure.types import Candidate
+
+
+@dataclass
+class StepCache:
+    """The finished steps of a shard, one JSON file each in `folder`; without a folder nothing is kept.
+
+    seconds_saved: the time that the steps read from the folder once took.
+    """
+
+    folder: Path | None = None
+    seconds_saved: float = 0.0
+
+    def get_or_make(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
+        """The candidates of `step`: read from the folder if they are there, otherwise made by `make` and written.
+
+        Both ways give the same candidates to the last bit. Steps may contain other steps.
+        """
+        if self.folder is None:
+            return list(make())
+        path = self.folder / f"{step}.json"
+        if path.is_file():
+            candidates, seconds = _read(path)
+            self.seconds_saved += seconds
+            return candidates
+        start, saved_before = time.perf_counter(), self.seconds_saved
+        rows = [_row(candidate) for candidate in make()]
+        seconds = time.perf_counter() - start + self.seconds_saved - saved_before
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, encode({"seconds": seconds, "candidates": rows}))
+        return _read(path)[0]  # read back, so that an uninterrupted run continues with the same numbers
+
+
+NO_CACHE = StepCache()
+
+
+def _row(candidate: Candidate) -> dict[str, Any]:
+    calc = candidate.atoms.calc
+    content = {field.name: getattr(candidate, field.name) for field in fields(candidate)}
+    return {**content, "atoms": candidate.atoms.todict(), "results": None if calc is None else calc.results}
+
+
+def _candidate(row: dict[str, Any]) -> Candidate:
+    atoms, results = Atoms.fromdict(row["atoms"]), row.pop("results")
+    if results is not None:
+        atoms.calc = SinglePointCalculator(atoms, **results)
+    return Candidate(**{**row, "atoms": atoms, "history": tuple(row["history"])})
+
+
+def _read(path: Path) -> tuple[list[Candidate], float]:
+    content = decode(path.read_text(), always_array=False)
+    return [_candidate(row) for row in content["candidates"]], content["seconds"]
