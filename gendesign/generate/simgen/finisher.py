@@ -17,7 +17,7 @@ from gendesign.generate.simgen.sampler import Sampled
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.sweep import permutations, substitutions
 from gendesign.generate.simgen.trajectory import Recorder
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.randomness import Purpose
 from gendesign.structure.types import Candidate
@@ -32,7 +32,7 @@ class Finisher:
     """
 
     problem: Problem
-    potential: Potential
+    potential: PotentialLike
     settings: Finish
     particles: int
     families: int

@@ -18,7 +18,7 @@ from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.trajectory import Recorder, make_folder
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.potential.batching import is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose
@@ -41,7 +41,7 @@ class SimGen(SimGenSettings, Generator):
     UserError, before anything is sampled, for settings that make no sense.
     """
 
-    potential: Potential
+    potential: PotentialLike
     name: str = "simgen"
     problem: Problem = field(init=False, repr=False, compare=False)
 
@@ -76,14 +76,14 @@ class SimGen(SimGenSettings, Generator):
         """The host that molecules must not overlap while they are sampled, finished and, by the run, relaxed."""
         return self.problem.host
 
-    def prepare(self) -> None:
-        """Make what all calls of `generate` share, so that processes forked from this one have it."""
-        self.sampler, self.finisher  # noqa: B018
-
     @property
     def own_references(self) -> Sequence[Atoms] | None:
         """The molecules of `reference`, None for the bundled ones."""
-        return self.references.molecules if self.reference else None
+        return self.references.molecules if self.problem.requested_references else None
+
+    def prepare(self) -> None:
+        """Make what all calls of `generate` share, so that processes forked from this one have it."""
+        _ = self.sampler, self.finisher
 
     def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
         """`generate` with the workers of the run."""

@@ -8,7 +8,7 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen.state import Swarm
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.potential.batching import in_batches
 from gendesign.structure.graph import Batch, edges_within
 
@@ -74,7 +74,7 @@ class Environments:
 
 
 def environments(
-    potential: Potential,
+    potential: PotentialLike,
     skeletons: Sequence[Atoms],
     *,
     channels: int = 24,
@@ -211,7 +211,7 @@ def _by_element(features: Tensor, numbers: Tensor, references: Environments, sig
 class KernelScore:
     """Gradient of the summed log-similarity, clipped per atom, plus a short-range repulsion; `Score` of the sampler."""
 
-    potential: Potential
+    potential: PotentialLike
     references: Environments
     importance: Mapping[int, float] = field(default_factory=dict)  # by atomic number, 1 for others
 

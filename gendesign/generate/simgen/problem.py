@@ -20,8 +20,9 @@ from gendesign.generate.simgen.shape import RingShape, Shape
 from gendesign.generate.simgen.shape_files import MoleculeShape, Pocket
 from gendesign.generate.simgen.shape_prior import HostRepulsion, ShapePrior
 from gendesign.objective import Objective
-from gendesign.potential import Potential, fit_chemical_potentials
+from gendesign.potential import Capability, Potential, PotentialLike, PotentialWrapper, fit_chemical_potentials
 from gendesign.potential.batching import in_batches
+from gendesign.potential.protocol import require
 from gendesign.structure.clouds import all_atoms
 from gendesign.structure.contacts import Host
 from gendesign.structure.formula import parse_range
@@ -57,7 +58,7 @@ class Problem:
     objective. `max_atoms`: per model call.
     """
 
-    potential: Potential
+    potential: PotentialLike
     elements: tuple[str, ...]
     sizes: tuple[int, int]
     size_requested: bool
@@ -102,14 +103,14 @@ class Problem:
         return kernel.KernelScore(self.potential, known, self.importances)
 
     @cached_property
-    def formation_potential(self) -> Potential:
+    def formation_potential(self) -> PotentialLike:
         """The potential with chemical potentials of the elements, fitted to the references where it has none."""
         if self.reward is not None:
             return self.reward.objective.potential
         return _with_chemical_potentials(self.potential, self.references, self.elements, self.fragments, self.max_atoms)
 
 
-def resolve(settings: SimGenSettings, potential: Potential) -> Problem:
+def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
     """The problem that `settings` state, under `potential`.
 
     Raises UserError for files that cannot be used, settings that contradict each other, and elements that the potential
@@ -123,6 +124,7 @@ def resolve(settings: SimGenSettings, potential: Potential) -> Problem:
     host = _host(settings.host, shape)
     fixed = None if fragments is None else fragments.fixed
     ring = shape.ring if isinstance(shape, RingShape) else None
+    require(potential, Capability.DESCRIPTORS)
     potential.require_elements(["H", *elements, *_symbols(fragments)])
     paths = [settings.reference] if isinstance(settings.reference, str) else settings.reference or []
     references = read_references(paths, settings.reference_weights, elements, potential)
@@ -258,12 +260,12 @@ def _priors(
 
 
 def _with_chemical_potentials(
-    potential: Potential,
+    potential: PotentialLike,
     references: References,
     elements: Sequence[str],
     fragments: Fragments | None,
     max_atoms: int,
-) -> Potential:
+) -> PotentialLike:
     """The potential with chemical potentials of all elements: its own, or else those fitted to the references."""
     fragment_symbols = set(_symbols(fragments))
     if {"H", *elements, *fragment_symbols} <= set(potential.chemical_potentials):
@@ -272,4 +274,8 @@ def _with_chemical_potentials(
     energies = [e for batch in in_batches(molecules, max_atoms) for e in potential.evaluate(batch).energy.tolist()]
     # all candidates hold the same fragments, so that the chemical potentials of their elements may have any value
     fitted = dict.fromkeys(fragment_symbols, 0.0) | fit_chemical_potentials(molecules, energies)
-    return replace(potential, chemical_potentials=fitted)
+    if isinstance(potential, Potential):
+        return replace(potential, chemical_potentials=fitted)
+    wrapped = PotentialWrapper(potential)
+    wrapped.chemical_potentials = fitted
+    return wrapped

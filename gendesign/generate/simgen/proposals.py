@@ -11,7 +11,7 @@ from rdkit import Chem
 
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
 from gendesign.generate.simgen.requirements import NO_RULES, Requirements
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.environment import relax_beside
@@ -110,7 +110,7 @@ def _piece(numbers: np.ndarray, positions: np.ndarray, requirements: Requirement
 
 def relaxed_roughly(
     proposals: Sequence[Sequence[Proposal]],
-    potential: Potential,
+    potential: PotentialLike,
     steps: int,
     requirements: Requirements = NO_RULES,
     spread: Spread = SERIAL,

@@ -10,7 +10,7 @@ from rdkit import Chem, RDLogger
 from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.files import read_structures
@@ -32,7 +32,7 @@ class References:
 
 
 def read_references(
-    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: Potential
+    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: PotentialLike
 ) -> References:
     """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
 
@@ -84,7 +84,7 @@ def _structures(path: Path) -> list[Atoms]:
     return [c.atoms for c in candidates if c.failure is None]
 
 
-def _conformers(path: Path, potential: Potential) -> list[Atoms]:
+def _conformers(path: Path, potential: PotentialLike) -> list[Atoms]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of a file with one SMILES per line")
     out, count = [], 0
