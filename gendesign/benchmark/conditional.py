@@ -28,7 +28,7 @@ from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
 from gendesign.generate.simgen.shape_prior import ShapePrior
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import relax
 from gendesign.run.build import load, make
 from gendesign.structure.bonds import perceive
@@ -94,7 +94,7 @@ def run(config: DictConfig) -> None:
     print(f"rows: {folder / 'conditional.json'}")
 
 
-def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> list[Try]:
+def tries(case: Case, count: int, config: DictConfig, potential: PotentialLike) -> list[Try]:
     """`count` attempts at a case, from its file in the output folder where they were made already."""
     path = Path(config.output) / "conditional" / f"{case.name}.json"
     identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed, "dtype": config.dtype,
@@ -129,7 +129,7 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def simgen(config: DictConfig, potential: Potential, **settings: Any) -> SimGen:
+def simgen(config: DictConfig, potential: PotentialLike, **settings: Any) -> SimGen:
     """The generator of the configuration with a case's settings in place of its own."""
     own = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
     return make(own, potential=potential, **settings)
@@ -256,7 +256,7 @@ def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
     return [Row(names[kind], share, record.SHARE, n, ">= 0.40")]
 
 
-def likeness(count: int, config: DictConfig, potential: Potential) -> list[Row]:
+def likeness(count: int, config: DictConfig, potential: PotentialLike) -> list[Row]:
     """The table of nearest-neighbour similarity between two sets of molecules and what each of them led to."""
     if not count:
         return []

@@ -12,7 +12,7 @@ from gendesign.benchmark.record import Row
 from gendesign.benchmark.speed import clock, metered
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.random import keys
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 
 STEPS = 50
 USUAL = {"heavy atoms": 9, "batch": 4, "particles": 10, "references": 2000}
@@ -24,7 +24,7 @@ VARIED: dict[str, Sequence[int]] = {
 }
 
 
-def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
+def measured(config: DictConfig, potential: PotentialLike, picture: Path) -> list[Row]:
     """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
     counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
@@ -48,7 +48,7 @@ def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Ro
     return rows
 
 
-def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[float, float]:
+def _seconds(point: dict[str, int], seed: int, potential: PotentialLike) -> tuple[float, float]:
     """Seconds a molecule in all, and in model calls."""
     sampler, meter = metered(SimGen(potential, particles=point["particles"], steps=STEPS), point["references"])
     sizes = torch.full((point["batch"],), point["heavy atoms"])

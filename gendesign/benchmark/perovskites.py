@@ -18,6 +18,7 @@ from gendesign.benchmark.potentials import test_files
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.benchmark.search import Material, Search, digest, fitting_cell, in_known_cell, settings_for
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import hash_of
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
@@ -111,7 +112,7 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     return plans
 
 
-def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output: Path) -> list[Row]:
+def error_rows(files: Sequence[str], config: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
     """Errors on the labelled files, of all together and by kind; rows without a value where there are none."""
     if not files:
         return [Row(name, None, unit, 0, target) for name, (unit, target) in TARGETS.items()]
@@ -125,7 +126,7 @@ def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output:
     return [row for row in found["errors"] if not row.name.endswith(ALL)]  # these are the combined ones once more
 
 
-def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None, output: Path) -> list[Row]:
+def recovery_rows(plans: Sequence[Plan], potential: PotentialLike, teacher: Teacher | None, output: Path) -> list[Row]:
     """Whether each search found its reference again, and the shares over all of them."""
     rows, outcomes = [], {}
     for plan in plans:
@@ -138,7 +139,7 @@ def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None
     return [*recovery.share_rows(outcomes), *rows]
 
 
-def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+def known_rows(plans: dict[str, Plan], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
     """Lattices of the best structure found; of phases, found in their published cells and relaxed; the teacher's."""
     rows = []
     for name, plan in plans.items():
@@ -167,13 +168,13 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
     return rows
 
 
-def _released(crystal: Candidate | None, potential: Any, limits: Relaxation) -> Candidate | None:
+def _released(crystal: Candidate | None, potential: PotentialLike, limits: Relaxation) -> Candidate | None:
     """The crystal relaxed, its cell too; None where there is none or it does not converge."""
     (own,) = relax([crystal], potential, limits) if crystal else (None,)
     return own if own and own.failure is None and own.info["converged"] else None
 
 
-def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+def cubic_rows(formulas: Sequence[str], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
     """Lattice constants of cubic perovskites."""
     if not formulas:
         return []
@@ -182,7 +183,7 @@ def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candid
     return [row for name, one in zip(formulas, done, strict=True) for row in lattices.cubic_rows(name, one, own[name])]
 
 
-def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, path: Path) -> list[Row]:
+def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: PotentialLike, path: Path) -> list[Row]:
     """Structures per second of the first material's starts, batched and by ASE."""
     if not plans or not settings.timed:
         return relaxing.pace_rows(None, 0, potential.device)

@@ -23,6 +23,7 @@ from gendesign.generate.perovskite.compound import Compound, compose
 from gendesign.generate.perovskite.known_cell import KnownCell
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.potential.adapters import TorchSimModel
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
 from gendesign.run.build import Structures, build_stages, make
@@ -43,7 +44,7 @@ NO_FAILURE = (STOPPED, COPY)  # how the reasons of candidates begin that are who
 class Metered:
     """A potential that counts how often it was called, and for how many structures."""
 
-    def __init__(self, potential: Any) -> None:
+    def __init__(self, potential: PotentialLike) -> None:
         self.potential, self.calls, self.structures = potential, 0, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -124,18 +125,18 @@ class Search:
         chosen = {key: settings[key] for key in keys}
         return {"verb": "benchmark perovskites", "settings": chosen, "files": files, "weights": weights}
 
-    def check(self, potential: Any) -> None:
+    def check(self, potential: PotentialLike) -> None:
         """Raise, before hours are spent on others, for settings and folders that this search cannot use."""
         check_folder(self.path, self.identity(potential.weights_hash))
         if self.given is None:
             make(self.settings.generator, potential=potential)
 
-    def stages(self, potential: Any) -> tuple[Stages, int]:
+    def stages(self, potential: PotentialLike) -> tuple[Stages, int]:
         """What is done, and to how many candidates."""
         given = None if self.given is None else Structures(self.given, "given")
         return build_stages(self.settings, [], potential, given)
 
-    def run(self, potential: Any) -> "Found":
+    def run(self, potential: PotentialLike) -> "Found":
         """Make what is missing in the folder and read it."""
         settings, meter = self.settings, Metered(potential)
         stages, n = self.stages(meter)

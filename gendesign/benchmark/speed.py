@@ -22,6 +22,7 @@ from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.sampler import Sampler
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace
+from gendesign.potential.protocol import PotentialLike
 from gendesign.run.build import load, make
 from gendesign.structure.graph import edges_within
 
@@ -98,7 +99,7 @@ def run(config: DictConfig) -> None:
     print(f"rows: {record / 'speed.json'}")
 
 
-def measured(config: DictConfig, potential: Potential, repeats: int) -> Sampling:
+def measured(config: DictConfig, potential: PotentialLike, repeats: int) -> Sampling:
     """Sample `speed.molecules` of nine heavy atoms `repeats` times after a short run that warms up."""
     fixed = {"n_heavy_atoms": str(HEAVY_ATOMS), "steps": config.speed.steps, "particles": config.speed.particles}
     generator = make(OmegaConf.merge(config.generator, fixed), potential=potential)

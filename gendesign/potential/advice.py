@@ -21,7 +21,8 @@ def sentence(potential: PotentialLike, what: str, excluded: bool, kind: str, sym
     """One line: what the potential was made for, what was given, which potential fits."""
     verdict = "its card excludes that" if excluded else "its energies and forces may mean nothing there"
     instead = advise(symbols, kind, but=potential.name)
-    return f"potential {potential.name} was made for {potential.domain.about}; {what}: {verdict}; {instead}"
+    about = "other structures" if potential.domain is None else potential.domain.about
+    return f"potential {potential.name} was made for {about}; {what}: {verdict}; {instead}"
 
 
 def concerns(

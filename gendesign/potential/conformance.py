@@ -92,8 +92,8 @@ def _run(name: str, test: Test, potential: PotentialLike, structures: list[Atoms
         error, allowed = test(potential, structures)
     except _NotApplicable as reason:
         return Check(name, None, note=str(reason))
-    except Exception as error:
-        return Check(name, False, note=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    except Exception as failure:
+        return Check(name, False, note=f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}")
     return Check(name, bool(error <= allowed), error, allowed)
 
 

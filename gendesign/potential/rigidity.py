@@ -8,7 +8,7 @@ rigidity of its energy (Chong, Grasselli, Ben Mahmoud, Morrow, Deringer and Ceri
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,9 @@ class Rigidity(PotentialBase):
         """
         if not structures:
             raise UserError("no training structures were given; give those that the potential was fitted to")
-        covariance, counts = None, {"structures": len(structures), "atoms": sum(map(len, structures))}
-        for batch in _batches(potential, structures):
-            if force_weight:
-                rows, slopes = _jacobian(potential, batch)
-                slopes = slopes.flatten(1)
-                found = rows.T @ rows + force_weight * slopes @ slopes.T
-            else:
-                with torch.no_grad():
-                    rows = _summed(potential.last_layer(batch), batch)
-                found = rows.T @ rows
-            covariance = found if covariance is None else covariance + found
+        counts = {"structures": len(structures), "atoms": sum(map(len, structures))}
+        parts: Iterator[Tensor] = (_outer(potential, batch, force_weight) for batch in _batches(potential, structures))
+        covariance = reduce(torch.add, parts)
         return cls(potential, covariance, about={"training": {**counts, "force_weight": force_weight}})
 
     @cached_property
@@ -197,6 +189,17 @@ def largest(values: Tensor, batch: Batch) -> Tensor:
 
 def _batches(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Batch]:
     return (potential.batch(part) for part in in_batches(structures, MAX_ATOMS))
+
+
+def _outer(potential: Potential, batch: Batch, force_weight: float) -> Tensor:
+    """Sum of g g^T (n, n) over the systems of a batch, and `force_weight` times that of the forces' features."""
+    if not force_weight:
+        with torch.no_grad():
+            rows = _summed(potential.last_layer(batch), batch)
+        return rows.T @ rows
+    rows, slopes = _jacobian(potential, batch)
+    slopes = slopes.flatten(1)
+    return rows.T @ rows + force_weight * slopes @ slopes.T
 
 
 def _finite(labels: Sequence[float] | np.ndarray) -> Tensor:

@@ -1,6 +1,7 @@
 """The uncertainty of a checkpoint as two files beside its weights, and where to find them."""
 
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -69,7 +70,7 @@ def stored_rigidity(potential: Potential, folder: str | Path | None = None) -> R
     return None
 
 
-def _settings(folder: Path) -> dict:
+def _settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     if not path.is_file():
         raise UserError(f"{folder} holds no {SETTINGS}; give a folder that has one, or {AGAIN}")

@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
 from gendesign.imports import silenced
 
 import safetensors.torch
 import torch
 import yaml
+from mace.modules import MACE
 from torch import nn
 
 from gendesign.errors import UserError
@@ -157,7 +159,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def save_folder(
-    net: nn.Module,
+    net: MACE,
     folder: Path,
     *,
     name: str,
@@ -215,7 +217,7 @@ def _head(potential: Potential, head: str | None) -> int:
     return heads.index(head)
 
 
-def _unpickle(path: Path) -> nn.Module:
+def _unpickle(path: Path) -> MACE:
     try:
         with silenced():
             net = torch.load(path, map_location="cpu", weights_only=False)
@@ -250,7 +252,7 @@ def _compiled(path: Path) -> str:
     return f"{path} is compiled (TorchScript), which cannot be batched or trained; give {named}, from which it was made"
 
 
-def _state(path: Path, content: dict) -> str:
+def _state(path: Path, content: dict[str, Any]) -> str:
     """What is wrong with a file that holds a dictionary and no network."""
     if "model" in content and {"optimizer", "lr_scheduler", "epoch"} & set(content):
         source = re.sub(r"_run-\d+|_epoch-\d+|_swa$|_stagetwo$", "", path.stem)

@@ -1,8 +1,8 @@
 """Preconditioned L-BFGS of atoms and cells, many structures at once.
 
 The first guess of the Hessian is a model of springs between atoms (springs.py), the updates are those of L-BFGS
-(Nocedal, Math. Comput. 35, 773, 1980). The potential evaluates all structures in one batch; the linear algebra is done structure
-by structure on the CPU, a tenth of the time of a search (12 cells of 54 atoms, one thread).
+(Nocedal, Math. Comput. 35, 773, 1980). The potential evaluates all structures in one batch; the linear algebra is done
+structure by structure on the CPU, a tenth of the time of a search (12 cells of 54 atoms, one thread).
 """
 
 from collections.abc import Callable

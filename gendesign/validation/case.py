@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import ase.io
 from ase import Atoms
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.labels import has_label
 from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
@@ -26,7 +26,7 @@ class Case:
     folder for what is slow to make, or None.
     """
 
-    potential: Any
+    potential: PotentialLike
     frames: Sequence[Atoms]
     settings: ValidationSettings
     molecular: Method | None = None

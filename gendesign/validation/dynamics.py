@@ -8,6 +8,7 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from gendesign.dynamics import molecular_dynamics
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import Row
 from gendesign.validation.methods import bare
@@ -23,7 +24,7 @@ def exploded(temperature: float, time: float) -> str:
 
 def drift(
     structures: Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     *,
     temperature: float = 300.0,
     timestep: float = 0.5,
@@ -61,7 +62,7 @@ def drift(
 
 def explosions(
     structures: Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     *,
     temperature: float = 1000.0,
     timestep: float = 0.5,
@@ -91,7 +92,13 @@ def _end(run: Sequence[Atoms], bonds: np.ndarray) -> float | None:
 
 
 def stability(
-    structures: Sequence[Atoms], potential: Any, *, temperature: float, timestep: float, time: float, seed: int
+    structures: Sequence[Atoms],
+    potential: PotentialLike,
+    *,
+    temperature: float,
+    timestep: float,
+    time: float,
+    seed: int,
 ) -> dict[str, Any]:
     """`explosions` with what it was measured at."""
     ends = explosions(structures, potential, temperature=temperature, timestep=timestep, time=time, seed=seed)

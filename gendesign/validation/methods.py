@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from gendesign.errors import UserError
 from gendesign.potential.batching import in_batches
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.types import Candidate
 
@@ -53,9 +54,9 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Batched:
-    """A `Potential`, asked about many structures at once; at most `max_atoms` atoms per call."""
+    """A potential, asked about many structures at once; at most `max_atoms` atoms per call."""
 
-    potential: Any
+    potential: PotentialLike
     max_atoms: int = 1000
 
     @property

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.files import write_atomically
 from gendesign.structure.label_files import Labels, read_labelled
 from gendesign.structure.label_keys import LabelSettings, with_labels
@@ -149,7 +150,7 @@ def read_frames(files: Sequence[str | Path], labels: Labels = None) -> list[Atom
 
 
 def validate(
-    potential: Any,
+    potential: PotentialLike,
     frames: Sequence[Atoms] = (),
     settings: ValidationSettings | None = None,
     *,

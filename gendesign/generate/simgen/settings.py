@@ -64,7 +64,7 @@ class SimGenSettings:
     max_atoms: int = setting(
         4000, "atoms per model call, which bounds the memory; halved when it does not fit", least=1
     )
-    trajectory: str | None = setting(None, "folder for the trajectory of every molecule, extended XYZ")
+    trajectory: str | None = setting(None, "folder for the trajectory of every molecule, extended XYZ", identity=False)
 
     prior: Prior | None = None
     guidance: Sequence[Score] = ()
