@@ -2,31 +2,32 @@
 
 import difflib
 import errno
-import hashlib
-import importlib
 import os
 import re
 import shlex
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
-from gendesign.errors import SettingsError
+from gendesign.benchmark.command import run_benchmark
+from gendesign.errors import SettingsError, UserError
 from gendesign.run import sweep
-from gendesign.run.folder import SUMMARY, check_folder, open_folder, to_json
-from gendesign.run.settings import describe, flatten, resolve
+from gendesign.run.commands.runner import FolderCommand
+from gendesign.run.help import describe
+from gendesign.run.settings import flatten, resolve
 from gendesign.run.values import literal
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # A full or read-only disk, a folder that became unwritable half-way.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
+KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
+STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
+AGENT = "generator=agent"
+STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME = "FILE ...", "POTENTIAL [FILE ...]", "NAME"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,44 @@ class Verb:
     act: Callable[[str, list[str], DictConfig], None]
     files: str = ""
 
+    @property
+    def reads_structures(self) -> bool:
+        """Whether words between the verb and its keys are structure files."""
+        return self.files in (STRUCTURE_FILES, POTENTIAL_AND_FILES)
+
+    def structure_files(self, files: Sequence[str]) -> Sequence[str]:
+        """Those of `files` that hold structures."""
+        return files[self.files == POTENTIAL_AND_FILES :] if self.reads_structures else ()
+
+
+COMMANDS = "gendesign.run.commands"
+STRUCTURES = FolderCommand(f"{COMMANDS}.structures:run_structures", loads=True)
+VERBS = {
+    "generate": Verb("generate structures, relax them with the potential and screen them", STRUCTURES),
+    "relax": Verb("relax structures from files (any format ASE reads, periodic ones too)", STRUCTURES, STRUCTURE_FILES),
+    "screen": Verb("screen structures from files as they are", STRUCTURES, STRUCTURE_FILES),
+    "label": Verb(
+        "label structures from files by a teacher (xTB, DFT, ...), to train on",
+        FolderCommand(f"{COMMANDS}.training:run_label"),
+        STRUCTURE_FILES,
+    ),
+    "train": Verb(
+        "fit a potential to labelled extxyz files",
+        FolderCommand(f"{COMMANDS}.training:run_train", kept="state.pt"),
+        STRUCTURE_FILES,
+    ),
+    "agent": Verb(
+        "train an agent that builds molecules: gendesign train generator=agent ...",
+        FolderCommand(f"{COMMANDS}.structures:run_agent", kept="state.pt", loads=True),
+    ),
+    "validate": Verb(
+        "measure a potential: errors, physical tests, a card",
+        FolderCommand(f"{COMMANDS}.validation:run_validate", kept="parts/*.json", loads=True, named=True),
+        POTENTIAL_AND_FILES,
+    ),
+    "benchmark": Verb("measure a capability against its targets and references", run_benchmark, NAME),
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status.
@@ -46,8 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return dispatch(arguments)
-    except SettingsError as error:
-        print(f"gendesign: {' '.join(str(error).split())}", file=sys.stderr)
+    except UserError as error:
+        _print_error(error)
         return BAD_INPUT
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -64,14 +103,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _print_error(error: UserError, place: str = "") -> None:
+    print(f"gendesign: {place}{' '.join(str(error).split())}", file=sys.stderr)
+
+
 def stopped(why: str, arguments: Sequence[str]) -> int:
-    """Say in one line that a run ended early and how to continue it; the exit status for one that cannot write."""
+    """Print why a run ended early and how to continue it; the exit status of one that cannot write."""
     command = shlex.join(["gendesign", *arguments])
     print(f"gendesign: {why}; finished shards are kept; to continue, give the same command: {command}", file=sys.stderr)
     return CANNOT_WRITE
 
 
-def dispatch(arguments: list[str]) -> int:
+def dispatch(arguments: Sequence[str]) -> int:
     """Find the verb, separate files from keys, and act."""
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(usage())
@@ -79,18 +122,8 @@ def dispatch(arguments: list[str]) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
-    name, rest = arguments[0], arguments[1:]
-    if name == "train" and AGENT in rest:  # one verb for all training; an agent's settings are its own
-        name, rest = "agent", [word for word in rest if word != AGENT]
-    if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
-        raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
-    verb = VERBS[name]
-    reads_files = verb.files in (STRUCTURE_FILES, POTENTIAL_AND_FILES)
-    overrides = [word for word in rest if KEY_AND_VALUE.match(word) and not (reads_files and Path(word).is_file())]
-    flags = [word for word in rest if word.startswith("-")]
-    files = [word for word in rest if word not in overrides and word not in flags]
+    name, words = verb_of(arguments)
+    files, overrides, flags = separated(name, words)
     if "--help" in flags or "-h" in flags:
         print(verb_usage(name, overrides), flush=True)
         return 0
@@ -98,218 +131,74 @@ def dispatch(arguments: list[str]) -> int:
         raise SettingsError(
             f"unknown option '{unknown[0]}': allowed are --help and --sweep; see gendesign {name} --help"
         )
-    if reads_files:
-        missing = [word for word in overrides if is_missing_file(name, word)]
-        files, overrides = [*files, *missing], [word for word in overrides if word not in missing]
-    check_files(name, verb, files)
-    runs = sweep.plan(name, overrides, "--sweep" in flags)
-    configs = [resolve(name, run.overrides) for run in runs]  # all of them, before hours are spent on the first
-    failed = []
-    for run, config in zip(runs, configs, strict=True):
-        above = Path(config.output)
-        config.output = literal(str(above / run.folder))
-        try:
-            verb.act(name, files, config)
-        except SettingsError as error:
-            if len(runs) == 1:
-                raise
-            failed.append(run.folder)  # the others need not wait for one that cannot be
-            print(f"gendesign: {run.folder}: {' '.join(str(error).split())}", file=sys.stderr)
-        if len(runs) > 1 and (table := sweep.write_table(above, runs)):
-            print(f"runs so far: {table}")
-    if failed:
-        raise SettingsError(f"{len(failed)} of {len(runs)} runs ended with an error, said above: {'; '.join(failed)}")
+    missing = [word for word in overrides if VERBS[name].reads_structures and is_missing_file(name, word)]
+    files, overrides = [*files, *missing], [word for word in overrides if word not in missing]
+    check_files(name, files)
+    run_all(name, files, sweep.plan(name, overrides, "--sweep" in flags))
     return 0
 
 
-def is_missing_file(verb: str, word: str) -> bool:
+def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The verb and the words after it; raises SettingsError for an unknown verb."""
+    name, words = arguments[0], list(arguments[1:])
+    if name == "train" and AGENT in words:  # one verb for all training; an agent's settings are its own
+        name, words = "agent", [word for word in words if word != AGENT]
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
+        raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
+    return name, words
+
+
+def separated(name: str, words: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """The words as files, key=value and options; a file that exists may have a = in its name."""
+    reads_files = VERBS[name].reads_structures
+    overrides = [word for word in words if KEY_AND_VALUE.match(word) and not (reads_files and Path(word).is_file())]
+    flags = [word for word in words if word.startswith("-")]
+    return [word for word in words if word not in overrides and word not in flags], overrides, flags
+
+
+def is_missing_file(name: str, word: str) -> bool:
     """Whether key=value is meant as a file: its end is a structure file's, and the verb has no such key."""
     key = word.partition("=")[0]
     if Path(word).suffix.lower() not in STRUCTURE_SUFFIXES:
         return False
-    known = flatten(OmegaConf.to_container(resolve(verb), resolve=True))
-    return not any(name == key or name.startswith(f"{key}.") for name in known) and "." not in key
+    known = flatten(OmegaConf.to_container(resolve(name), resolve=True))
+    return not any(other == key or other.startswith(f"{key}.") for other in known) and "." not in key
 
 
-def check_files(name: str, verb: Verb, files: Sequence[str]) -> None:
-    """The words that are not key=value, checked before anything is done."""
+def check_files(name: str, files: Sequence[str]) -> None:
+    """Raise SettingsError for words that are not key=value, before anything is done."""
+    verb = VERBS[name]
     if verb.files and not files:
         raise SettingsError(f"{name} needs {verb.files}: gendesign {name} {verb.files} [key=value ...]")
     if files and not verb.files:
         raise SettingsError(f"'{files[0]}' is not key=value, and {name} reads no files; see gendesign {name} --help")
-    for file in files if verb.files == STRUCTURE_FILES else files[1:] if verb.files == POTENTIAL_AND_FILES else ():
+    for file in verb.structure_files(files):
         if not Path(file).is_file():
             kind = "is a folder" if Path(file).is_dir() else "is no regular file"
             kind = kind if Path(file).exists() else "does not exist"
             raise SettingsError(f"{file} {kind}; give structure files that ASE can read, such as extxyz, SDF or CIF")
 
 
-def run_verb(verb: str, files: list[str], config: DictConfig) -> None:
-    """generate, relax, screen, and the training of an agent: one run into a results folder."""
-    output = Path(config.output)
-    identity = {"verb": verb, **identify(files, config), "weights": None}
-    check_folder(output, identity)
-    with quiet():
-        from gendesign.errors import UserError
-        from gendesign.run.agents import train_agent
-        from gendesign.run.build import load, make_run
-
-    act, kept = (train_agent, "state.pt") if verb == "agent" else (make_run, "shards/[0-9]*")
-    try:
-        potential = load(config)
-        identity["weights"] = potential.weights_hash
-        check_folder(output, identity)
-        with open_folder(output, identity, kept) as folder:
-            summary = act(config, files, potential, folder)
-    except UserError as error:
-        raise SettingsError(str(error)) from error
-    print_table(summary, output)
-
-
-def benchmark_verb(verb: str, names: list[str], config: DictConfig) -> None:
-    """One table against references; a benchmark is a module of gendesign.benchmark with `run(config)`."""
-    from gendesign import benchmark
-
-    if len(names) != 1 or names[0] not in benchmark.NAMES:
-        raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(benchmark.NAMES)}")
-    if PRETRAINING in config and names != [PRETRAINING]:
-        raise SettingsError(f"experiment={PRETRAINING} is for benchmark {PRETRAINING}, not {names[0]}; leave it out")
-    with quiet():
-        from gendesign.errors import UserError
-
-        module = importlib.import_module(f"gendesign.benchmark.{names[0]}")
-    try:
-        module.run(config)
-    except UserError as error:
-        raise SettingsError(str(error)) from error
-
-
-def train_verb(verb: str, files: list[str], config: DictConfig) -> None:
-    """label, train: a folder of labels, or of a checkpoint, from structure files."""
-    output = Path(config.output)
-    identity = {"verb": verb, **identify(files, config)}
-    for means in ("command", "cores", "device"):
-        (identity["settings"].get("teacher") or {}).pop(means, None)
-    check_folder(output, identity)
-    settings = OmegaConf.to_container(config, resolve=True)
-    settings.pop("output")
-    threads = settings.pop("threads", None)
-    with quiet():
-        from gendesign.errors import UserError
-        from gendesign.train import label_files, train_files
-
-        if verb == "train":
-            importlib.import_module("gendesign.train.fit")
-            set_threads = importlib.import_module("gendesign.run.workers").set_threads
-    warned: list[str] = []
-
-    def warn(line: str) -> None:
-        warned.append(line)
-        print(f"gendesign: warning: {line}", file=sys.stderr)
-
-    act, kept = {"label": (label_files, "shards/[0-9]*"), "train": (train_files, "state.pt")}[verb]
-    try:
-        if verb == "train":
-            set_threads(threads)
-        with open_folder(output, identity, kept) as folder:
-            rows = flatten(act(files, output, **settings, **({"warn": warn} if verb == "label" else {})))
-            if warned:
-                text = to_json({"identity": identity, "warnings": warned})
-                folder.replace(SUMMARY, lambda path: path.write_text(text))
-    except UserError as error:
-        raise SettingsError(str(error)) from error
-    width = max(map(len, rows))
-    print("\n".join(f"{name:<{width}}  {value:.6g}" for name, value in rows.items()))
-    print(f"results in {output}")
-
-
-def validate_verb(verb: str, words: list[str], config: DictConfig) -> None:
-    """One potential measured: a folder with its card."""
-    (potential, *files), output = words, Path(config.output)
-    identity = {"verb": verb, "potential": potential, **identify(files, config), "weights": None}
-    for means in ("command", "cores", "device"):
-        (identity["settings"].get("teacher") or {}).pop(means, None)
-    check_folder(output, identity)
-    with quiet():
-        from gendesign.benchmark.record import table
-        from gendesign.errors import UserError
-        from gendesign.run.build import load
-        from gendesign.run.validation import run_validation
-
-    settings = OmegaConf.to_container(config, resolve=True)
-    try:
-        asked = config.copy()
-        OmegaConf.set_struct(asked, False)
-        asked.potential = literal(potential)
-        loaded = load(asked)
-        identity["weights"] = loaded.weights_hash
-        check_folder(output, identity)
-        with open_folder(output, identity, "parts/*.json"):
-            rows = run_validation(loaded, files, settings, output)
-    except UserError as error:
-        raise SettingsError(str(error)) from error
-    print(table([row for group in rows.values() for row in group]))
-    print(f"results in {output}: open {output / 'card.html'}")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Import heavy libraries without their greetings, some of which come from C and pass by sys.stderr."""
-    warnings.simplefilter("ignore", DeprecationWarning)
-    warnings.simplefilter("ignore", FutureWarning)
-    for message in (".*TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.*", "The TorchScript type system"):
-        warnings.filterwarnings("ignore", message=message)
-    sys.stdout.flush()
-    kept = {stream: os.dup(stream) for stream in (1, 2)}
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for stream in kept:
-            os.dup2(nowhere, stream)
-        yield
-    finally:
-        sys.stdout.flush()
-        for stream, copy in kept.items():
-            os.dup2(copy, stream)
-            os.close(copy)
-        os.close(nowhere)
-
-
-def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
-    """What makes two runs the same: the resolved settings but for the folder's name, and the content of the files."""
-    settings = OmegaConf.to_container(config, resolve=True)
-    for means in ("output", "workers", "threads"):  # which change no structure
-        settings.pop(means, None)
-    (settings.get("screening") or {}).pop("workers", None)
-    (settings.get("generator") or {}).pop("trajectory", None)  # a folder of its own, which changes no molecule
-    also = [value for key, value in flatten(settings).items() if key.endswith(FILE_KEYS) and isinstance(value, str)]
-    also += [*settings.get("test", ()), *settings.get("replay", ())]
-    also += (settings.get("generator") or {}).get("reference") or []
-    also += [file for value in flatten(settings).values() for file in OWN_CODE.findall(str(value))]
-    also = [Path(os.path.expanduser(str(file))) for file in also if file]
-    read = [*files, *(file for file in also if _is_file(file))]  # who reads them names missing ones
-    return {"settings": settings, "files": {str(file): _digest(Path(file)) for file in read}}
-
-
-def _digest(file: Path) -> str:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError as error:
-        raise SettingsError(f"{file} cannot be read: {error.strerror}; give a file that you may read") from error
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # SMILES where a file may stand can be longer than any name
-        return False
-
-
-def print_table(summary: dict[str, Any], output: Path) -> None:
-    """The run's table on stdout and where the results lie."""
-    from gendesign.run.table import terminal_lines
-
-    print("\n".join(terminal_lines(summary)))
-    print(f"results in {output}: open {output / 'report.html'}")
+def run_all(name: str, files: list[str], runs: Sequence[sweep.Run]) -> None:
+    """Run one command, or all runs of a sweep; one that ends with an error does not stop the others."""
+    configs = [resolve(name, run.overrides) for run in runs]  # all of them, before hours are spent on the first
+    failed = []
+    for run, config in zip(runs, configs, strict=True):
+        above = Path(config.output)
+        config.output = literal(str(above / run.folder))
+        try:
+            VERBS[name].act(name, files, config)
+        except UserError as error:
+            if len(runs) == 1:
+                raise
+            failed.append(run.folder)
+            _print_error(error, f"{run.folder}: ")
+        if len(runs) > 1 and (table := sweep.write_table(above, runs)):
+            print(f"runs so far: {table}")
+    if failed:
+        raise SettingsError(f"{len(failed)} of {len(runs)} runs ended with an error, said above: {'; '.join(failed)}")
 
 
 def usage() -> str:
@@ -329,28 +218,6 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
     verb = VERBS[name]
     words = f"{name} {verb.files}".strip()
     return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
-
-
-# Settings that name a file whose content makes a run another one.
-FILE_KEYS = (
-    "generator.fragments", "generator.host", "generator.cation", "generator.a_site", "shape.path", "shape.ligand",
-    "shape_target",
-)  # fmt: skip
-OWN_CODE = re.compile(r"([^'\"\[,]+\.py):[A-Za-z_]")  # path/to/file.py:function, wherever it is given
-KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
-STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
-AGENT, PRETRAINING = "generator=agent", "pretraining"
-STRUCTURE_FILES, POTENTIAL_AND_FILES = "FILE ...", "POTENTIAL [FILE ...]"
-VERBS = {
-    "generate": Verb("generate structures, relax them with the potential and screen them", run_verb),
-    "relax": Verb("relax structures from files (any format ASE reads, periodic ones too)", run_verb, STRUCTURE_FILES),
-    "screen": Verb("screen structures from files as they are", run_verb, STRUCTURE_FILES),
-    "label": Verb("label structures from files by a teacher (xTB, DFT, ...), to train on", train_verb, STRUCTURE_FILES),
-    "train": Verb("fit a potential to labelled extxyz files", train_verb, STRUCTURE_FILES),
-    "agent": Verb("train an agent that builds molecules: gendesign train generator=agent ...", run_verb),
-    "validate": Verb("measure a potential: errors, physical tests, a card", validate_verb, POTENTIAL_AND_FILES),
-    "benchmark": Verb("measure a capability against its targets and references", benchmark_verb, "NAME"),
-}
 
 
 def entry() -> None:

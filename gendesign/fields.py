@@ -12,14 +12,15 @@ The command line, its help and the resolved settings of a run are made from thes
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from gendesign.errors import UserError
 
-KEY = "setting"  # of the metadata of a dataclass field
+KEY, SECTION = "setting", "section"  # of the metadata of a dataclass field
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,10 @@ class Setting:
     """What a field says of itself beside its default.
 
     help: one line without a full stop. unit: such as Angstrom, for numbers. least, most: smallest and largest value
-    that is allowed; above, below: the same where the bound itself is not. allowed: the words that may be given, if
-    these are all. file: the value names a file (or several), whose content belongs to the identity of a run.
-    identity: whether another value makes another run; False for the number of workers, say.
+    that is allowed; above, below: the same where the bound itself is not; infinite: whether -inf and inf are allowed.
+    allowed: the words that may be given, if these are all; `cuda:N` stands for cuda:0, cuda:1 and so on. file: the
+    value names a file (or several), whose content belongs to the identity of a run. identity: whether another value
+    makes another run; False for the number of workers, say.
     """
 
     help: str
@@ -38,6 +40,7 @@ class Setting:
     most: float | None = None
     above: float | None = None
     below: float | None = None
+    infinite: bool = False
     allowed: tuple[str, ...] = ()
     file: bool = False
     identity: bool = True
@@ -55,15 +58,32 @@ class Setting:
                  "below {:g}": self.below}  # fmt: skip
         return " and ".join(text.format(bound) for text, bound in words.items() if bound is not None)
 
+    def wanted(self, whole: bool = False) -> str:
+        """What number is needed, such as "a number above 0, eV/Angstrom"."""
+        words = "a whole number" if whole else "a number" if self.bounded or self.infinite else "a finite number"
+        return " ".join(filter(None, [words, self.range()])) + (f", {self.unit}" if self.unit else "")
+
     def holds(self, value: float) -> bool:
-        """Whether a number is finite and within the bounds."""
+        """Whether a number is within the bounds, and finite unless infinite ones are allowed."""
         return (
-            math.isfinite(value)
+            (math.isfinite(value) or (self.infinite and not math.isnan(value)))
             and (self.least is None or value >= self.least)
             and (self.most is None or value <= self.most)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
         )
+
+    def fits(self, word: str) -> bool:
+        """Whether a word is one of the allowed ones, if not all are allowed."""
+        return not self.allowed or re.sub(r":\d+$", ":N", word) in self.allowed
+
+
+@dataclass(frozen=True)
+class Section:
+    """The class of a section of settings by its dotted name, so that naming it imports nothing."""
+
+    target: str
+    optional: bool = False
 
 
 def setting(
@@ -76,15 +96,24 @@ def setting(
     most: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    infinite: bool = False,
     allowed: tuple[str, ...] = (),
     file: bool = False,
     identity: bool = True,
 ) -> Any:
     """A dataclass field with what `Setting` holds; `factory` makes the default of a mutable value."""
-    about = Setting(help, unit, least, most, above, below, tuple(allowed), file, identity)
+    about = Setting(help, unit, least, most, above, below, infinite, tuple(allowed), file, identity)
     if factory is not MISSING:
         return dataclasses.field(default_factory=factory, metadata={KEY: about})
     return dataclasses.field(default=default, metadata={KEY: about})
+
+
+def section(target: str, *, optional: bool = False) -> Any:
+    """A dataclass field that stands for a section of settings: the fields of the class `target` names.
+
+    An optional section is there only where the settings have it.
+    """
+    return dataclasses.field(default=None, metadata={SECTION: Section(target, optional)})
 
 
 def settings_of(cls: type) -> dict[str, Setting]:
@@ -96,17 +125,20 @@ def check_bounds(instance: Any, section: str) -> None:
     """Raise UserError of one line for a field of `instance` outside its bounds or its allowed words.
 
     `section` is where the field stands in the settings, such as "generator.start". None is left to the field's type,
-    and so is a word (auto, 5-12) where numbers have bounds; a sequence is checked value by value.
+    and so is a word (auto, 5-12) where numbers have bounds; a sequence is checked value by value. A field of type int
+    takes whole numbers only.
     """
-    for name, about in settings_of(type(instance)).items():
-        value = getattr(instance, name)
-        key = f"{section}.{name}" if section else name
+    for field in dataclasses.fields(instance):
+        about: Setting | None = field.metadata.get(KEY)
+        if about is None:
+            continue
+        value, whole = getattr(instance, field.name), field.type in (int, "int")
+        key = f"{section}.{field.name}" if section else field.name
         for part in _parts(value):
             if isinstance(part, Real) and not isinstance(part, bool):
-                if about.bounded and not about.holds(part):
-                    unit = f", {about.unit}" if about.unit else ""
-                    raise UserError(f"{key}={shown(value)}: give a number {about.range()}{unit}")
-            elif about.allowed and part is not None and str(part) not in about.allowed:
+                if not about.holds(float(part)) or (whole and not isinstance(part, Integral)):
+                    raise UserError(f"{key}={shown(value)}: give {about.wanted(whole)}")
+            elif part is not None and not about.fits(str(part)):
                 raise UserError(f"{key}={shown(value)}: allowed are {', '.join(about.allowed)}")
 
 

@@ -1,6 +1,6 @@
 """The acetylacetone benchmark: fit to 500 geometries at 300 K, test at 300, 600 K, on a torsion and a proton transfer.
 
-    python scripts/acac.py DATA_FOLDER OUTPUT [key=value of gendesign train ...]
+    python -m scripts.acac DATA_FOLDER OUTPUT [key=value of gendesign train ...]
 DATA_FOLDER holds the published files (arXiv 2205.06643). Prints RMSEs beside MACE's (arXiv 2206.07697).
 """
 

@@ -1,6 +1,6 @@
 """Draw the first molecules of an SDF as docs/molecules.png.
 
-python scripts/picture.py results/benchmark/generated/molecules.sdf
+python -m scripts.picture results/benchmark/generated/molecules.sdf
 """
 
 import sys

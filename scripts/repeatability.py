@@ -1,6 +1,6 @@
 """Do runs repeat to the same bytes, for any number of workers and threads, killed and resumed ones among them?
 
-    python scripts/repeatability.py [FOLDER] [RECORD]
+    python -m scripts.repeatability [FOLDER] [RECORD]
 
 For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL)
 and completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD
@@ -29,8 +29,8 @@ RUNS = {
     "relax": "relax {molecules} shard_size=8",
     "screen": "screen {molecules} shard_size=8 screening.strain_methods=[potential]",
     "agent": "generate generator=agent generator.formula=C3H8O n=12 screening=quick shard_size=4",
-    "perovskite search": "generate generator=perovskite generator.cation=C[NH3+] n=12 shard_size=12 "
-    "generator.max_atoms=150 screening.decomposition=1 screening.rivals=1",
+    "perovskite search": "generate generator=perovskite generator.composition.cation=C[NH3+] n=12 shard_size=12 "
+    "generator.halving.max_atoms=150 screening.decomposition=1 screening.competing_phases=1",
 }
 # (workers, OMP_NUM_THREADS): with the first all others are compared, the last is killed
 SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))

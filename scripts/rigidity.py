@@ -1,6 +1,6 @@
 """How rigid local energies are, by what the training set is made of; after Chong et al., arXiv 2306.15638.
 
-    python scripts/rigidity.py [CHECKPOINT] [shards=15]
+    python -m scripts.rigidity [CHECKPOINT] [shards=15]
 A toy first: environments of two kinds, A and B, whose local energies a linear model learns from totals alone. Then the
 last layer of CHECKPOINT with training sets of equal size from training/train. Writes docs/rigidity.png.
 """

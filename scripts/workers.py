@@ -1,6 +1,6 @@
 """What a second worker process is worth: seconds for the same molecules, on an idle machine and on a busy one.
 
-    python scripts/workers.py [N] [N_BESIDE_OTHERS] [RECORD]
+    python -m scripts.workers [N] [N_BESIDE_OTHERS] [RECORD]
 
 Runs `gendesign generate` with all checks, nine heavy atoms a molecule, with one and with two workers: N molecules on
 the idle machine, N_BESIDE_OTHERS beside two processes that compute all the time. Rows go to RECORD

@@ -8,8 +8,10 @@ from omegaconf import OmegaConf
 
 from gendesign import cli
 from gendesign.errors import SettingsError
-from gendesign.run import settings
-from gendesign.run.settings import conf_folder, describe, expand, flatten, resolve
+from gendesign.run import conf
+from gendesign.run.conf import conf_folder
+from gendesign.run.help import describe
+from gendesign.run.settings import expand, flatten, resolve
 
 ALL_VERBS = sorted(cli.VERBS)
 
@@ -45,7 +47,7 @@ def test_groups_and_experiments():
     [
         (["fly"], "unknown verb 'fly'"),
         (["generat"], "did you mean generate?"),
-        (["generate", "n=0"], "n=0: a whole number of 1 or more"),
+        (["generate", "n=0"], "n=0: give a whole number of 1 or more"),
         (["generate", "n=many"], "a whole number is needed"),
         (["generate", "bogus=1"], "unknown key 'bogus'"),
         (["generate", "generator.n_heavy_atom=9"], "did you mean generator.n_heavy_atoms"),
@@ -124,7 +126,7 @@ def test_sweep_splits_outside_brackets():
 
 
 def test_missing_settings_tree(monkeypatch, tmp_path):
-    monkeypatch.setattr(settings, "__file__", str(tmp_path / "gendesign" / "run" / "settings.py"))
+    monkeypatch.setattr(conf, "__file__", str(tmp_path / "gendesign" / "run" / "conf.py"))
     with pytest.raises(SettingsError, match="conf/ is missing"):
         conf_folder()
 

@@ -16,6 +16,10 @@ class Example:
     fmax: float = setting(0.05, "largest force", unit="eV/Angstrom", above=0)
     kind: str = setting("a", "kind", allowed=("a", "b"))
     cell: tuple[float, ...] = setting((1.0, 2.0), "cell", unit="Angstrom", least=0)
+    count: int = setting(1, "whole number", least=1)
+    shift: float = setting(0.0, "any number")
+    wall: float = setting(math.inf, "any number or none", infinite=True)
+    device: str = setting("cuda:0", "device", allowed=("cpu", "cuda:N"))
     other: int = 3
 
     def __post_init__(self) -> None:
@@ -23,7 +27,7 @@ class Example:
 
 
 def test_fields_keep_what_they_are_given():
-    assert list(settings_of(Example)) == ["size", "fmax", "kind", "cell"]
+    assert list(settings_of(Example))[:4] == ["size", "fmax", "kind", "cell"]
     assert settings_of(Example)["fmax"].unit == "eV/Angstrom"
     assert Example(size=9, cell=(0,), kind="b", other=-1).size == 9 and Example(size="5-12").size == "5-12"
     assert Example(fmax=None).fmax is None  # whether it may be null is a matter of the type
@@ -37,6 +41,9 @@ def test_fields_keep_what_they_are_given():
         ({"fmax": math.nan}, "part.fmax=nan: give a number above 0, eV/Angstrom"),
         ({"kind": "c"}, "part.kind=c: allowed are a, b"),
         ({"cell": [1, -2]}, "part.cell=[1,-2]: give a number of 0 or more, Angstrom"),
+        ({"count": 1.5}, "part.count=1.5: give a whole number of 1 or more"),
+        ({"shift": math.inf}, "part.shift=inf: give a finite number"),
+        ({"device": "cuda:x"}, "part.device=cuda:x: allowed are cpu, cuda:N"),
     ],
 )
 def test_what_is_out_of_bounds_is_one_line(given, words):

@@ -1,4 +1,4 @@
-"""Objectives: shapes by hand, properties by RDKit itself, means by hand, failures, memory, errors of one line."""
+"""Objectives: transforms and means by hand, properties by RDKit itself, failures, diversity filters, messages."""
 
 import logging
 import math
@@ -13,7 +13,7 @@ from rdkit import Chem, DataStructs
 from rdkit.Chem import QED, AllChem, Crippen, Descriptors, rdMolDescriptors
 
 from gendesign.errors import UserError
-from gendesign.objective import NAMED, Component, Memory, Objective, Transform, build_objective
+from gendesign.objective import NAMED, Component, DiversityFilter, Objective, Transform, build_objective
 from gendesign.relaxation import Relaxation, relax
 
 TEXTS = ["CC(=O)O", "c1ccccc1O", "CC(C)CCO", "C1CC1N"]
@@ -210,7 +210,7 @@ def own_file(tmp_path, text):
         ("qedd", "score 'qedd' is unknown; allowed are qed, sa_score"),
         ("logp", "add a transform, such as 'logp gaussian 2 1'"),
         ("logp rising 2 1", "low must be less"),
-        ("qed weight", "'weight' is not followed as it should"),
+        ("qed weight", "'weight' is followed by a wrong number of words"),
         ("qed weight 0", "must be above zero"),
         ("qed weight x", "'x' is not a number"),
         ("qed CCO", "takes no argument"),
@@ -252,32 +252,36 @@ def test_more_mistakes(tmp_path):
     assert build_objective([]) is None and build_objective(["qed"]).components[0].score == "qed"
 
 
-def test_memory_of_scaffolds(structures):
+def test_diversity_filter_of_scaffolds(structures):
     phenol, toluene, chain, ring = (embedded(t) for t in ("c1ccccc1O", "Cc1ccccc1", "CCO", "C1CC1N"))
-    made = Objective([lambda atoms, mol: 0.8], memory=Memory(bucket=2))
+    made = Objective([lambda atoms, mol: 0.8], diversity_filter=DiversityFilter(bucket_size=2))
     found = made([phenol, toluene, phenol, chain, ring]).total
     assert found.tolist() == [0.8, 0.8, 0, 0.8, 0.8]  # benzene's bucket was full
-    assert made.memory.hits == {"c1ccccc1": 3, "CCO": 1, "C1CC1": 1}
+    assert made.diversity_filter.hits == {"c1ccccc1": 3, "CCO": 1, "C1CC1": 1}
     assert made([chain], remember=False).total[0] == made([chain]).total[0] == 0.8 and made([chain]).total[0] == 0
-    linear = Objective([lambda atoms, mol: 0.8], memory=Memory(bucket=4, fall="linear"))
+    linear = Objective([lambda atoms, mol: 0.8], diversity_filter=DiversityFilter(bucket_size=4, penalty="linear"))
     assert linear([phenol] * 6).total == pytest.approx([0.8, 0.6, 0.4, 0.2, 0, 0])
-    low = Objective([lambda atoms, mol: 0.3], memory=Memory(bucket=1))
-    assert low([phenol] * 3).total.tolist() == [0.3] * 3 and not low.memory.hits
+    low = Objective([lambda atoms, mol: 0.3], diversity_filter=DiversityFilter(bucket_size=1))
+    assert low([phenol] * 3).total.tolist() == [0.3] * 3 and not low.diversity_filter.hits
 
 
-def test_memory_of_clusters(structures):
+def test_diversity_filter_of_clusters(structures):
     near = [embedded(t) for t in ("CCCCCCO", "CCCCCCCO", "c1ccncc1")]
-    made = Objective([lambda atoms, mol: 1.0], memory=Memory("cluster", bucket=1, similarity=0.6))
-    assert made(near).total.tolist() == [1, 0, 1] and made.memory.hits == {"CCCCCCO": 2, "c1ccncc1": 1}
+    made = Objective(
+        [lambda atoms, mol: 1.0], diversity_filter=DiversityFilter("cluster", bucket_size=1, min_similarity=0.6)
+    )
+    assert made(near).total.tolist() == [1, 0, 1] and made.diversity_filter.hits == {"CCCCCCO": 2, "c1ccncc1": 1}
 
 
 @pytest.mark.parametrize("kind", ["scaffold", "cluster"])
-def test_a_resumed_memory_goes_on_exactly(kind, structures):
+def test_a_resumed_diversity_filter_goes_on_exactly(kind, structures):
     import json
 
     def fresh():
         return Objective(
-            ["qed", nan_on_rings], combine="arithmetic", memory=Memory(kind, bucket=3, fall="linear", least=0)
+            ["qed", nan_on_rings],
+            combine="arithmetic",
+            diversity_filter=DiversityFilter(kind, bucket_size=3, penalty="linear", min_score=0),
         )
 
     stream = [structures[i] for i in np.random.default_rng(0).integers(4, size=24)]
@@ -294,19 +298,19 @@ def test_a_resumed_memory_goes_on_exactly(kind, structures):
     )
     with pytest.raises(UserError, match="another objective"):
         Objective(["qed"]).load_state_dict(whole.state_dict())
-    other = Objective(["qed", nan_on_rings], memory="cluster" if kind == "scaffold" else "scaffold")
-    with pytest.raises(UserError, match="was kept with kind"):
+    other = Objective(["qed", nan_on_rings], diversity_filter="cluster" if kind == "scaffold" else "scaffold")
+    with pytest.raises(UserError, match="saved diversity filter has kind="):
         other.load_state_dict(whole.state_dict())
 
 
 def test_wrong_memories():
     for wrong, said in (
         ({"kind": "ring"}, "scaffold, cluster"),
-        ({"bucket": 0}, "too small"),
-        ({"least": 2}, "0 to 1"),
+        ({"bucket_size": 0}, "1 or more"),
+        ({"min_score": 2}, "from 0 to 1"),
     ):
         with pytest.raises(UserError, match=said):
-            Memory(**wrong)
+            DiversityFilter(**wrong)
 
 
 def test_scores_under_a_potential():
@@ -345,8 +349,8 @@ def test_a_potential_that_fails_on_one_molecule():
     assert found.values["energy"].tolist()[::2] == [1, 1] and found.failed.tolist() == [False, True, False]
 
 
-def test_a_memory_of_molecules_counts_each_by_itself():
-    objective = Objective(["valid"], memory=Memory("molecule", bucket=2))
+def test_a_diversity_filter_of_molecules_counts_each_by_itself():
+    objective = Objective(["valid"], diversity_filter=DiversityFilter("molecule", bucket_size=2))
     ethanol, ether, broken = molecule("CH3CH2OH"), molecule("CH3OCH3"), Atoms("CH", [[0, 0, 0], [0, 0, 1.1]])
     assert objective([ethanol, ether, ethanol, broken, ethanol]).total.tolist() == [1, 1, 1, 0, 0]
 
@@ -373,7 +377,7 @@ def test_keys_of_the_command_line():
 
 
 def test_another_text_of_an_own_score_is_another_run(tmp_path):
-    from gendesign.cli import identify
+    from gendesign.run.identity import identify
     from gendesign.run.settings import resolve
 
     def digests():

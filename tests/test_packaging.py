@@ -11,13 +11,15 @@ REPOSITORY = Path(__file__).parents[1]
 ASK = """
 from pathlib import Path
 import gendesign
-from gendesign.run.settings import conf_folder, describe
+from gendesign.run.conf import conf_folder
+from gendesign.run.help import describe
 from gendesign.potential.zoo import bundled, checkpoints_folder
 home = Path(gendesign.__file__).parent
 assert conf_folder() == home / "conf", conf_folder()
 assert checkpoints_folder() == home / "checkpoints", checkpoints_folder()
 assert "generator.n_heavy_atoms" in describe("generate")
 assert (home / "run" / "report.html.j2").is_file()
+assert (home / "run" / "explorer.html.j2").is_file()
 assert bundled() == ["hoip", "organic"]
 print(home, *sorted(path.parent.name for path in checkpoints_folder().glob("*/weights.safetensors")))
 """

@@ -9,8 +9,9 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 from toy import ToyPotential
 
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.potential import load_potential
 from gendesign.relaxation import Relaxation, relax
 from gendesign.relaxation.preconditioned import PreconditionedLBFGS
@@ -130,8 +131,8 @@ def test_out_of_steps_the_lower_place_is_the_end():
 
 def test_a_molecular_crystal_takes_a_fraction_of_the_steps():
     """Ethylammonium lead iodide from random starts, under the bundled potential, to the same forces and stress."""
-    potential, made = load_potential("hoip"), compose("CC[NH3+]", metal="Pb", halide="I")
-    starts = [build_start(made, Draws(cells=("1",)), seed=5, index=i).atoms for i in range(3)]
+    potential, made = load_potential("hoip"), compose(Composition("CC[NH3+]", metal="Pb", halide="I"))
+    starts = [build_start(made, RandomStarts(cells=("1",)), seed=5, index=i).atoms for i in range(3)]
     steps = {}
     for optimizer in ("precon_lbfgs", "lbfgs"):
         limits = Relaxation(optimizer, 0.03, 400, cell=True, pressure=0.5)

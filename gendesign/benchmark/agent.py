@@ -1,6 +1,6 @@
-"""`gendesign benchmark agent`: what agents learn to build, under the potential and under its teacher, per placement.
+"""`gendesign benchmark agent`: molecules that agents learn to build, measured by the potential and by its teacher.
 
-Every agent is trained into the output folder by its usual settings, whatever the bag; the same command goes on.
+Every agent is trained into the output folder with the default settings; the same command resumes.
 """
 
 import json
@@ -22,17 +22,19 @@ from gendesign.generate.rl.archive import Archive
 from gendesign.generate.rl.checkpoint import load_agent, read_config
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
+from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag, Solvation
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
+from gendesign.randomness import Purpose, seed_of, stream
 from gendesign.run.build import load
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.formula import parse_formula
 
 ISOMERS = Path(__file__).parent / "cases" / "isomers.json"
 UNSEEN = ("C2H4O2", "C3H7N", "C4H8O", "C3H7NO", "C4H6O", "C2H6N2O", "C5H8", "C4H9N", "C3H6O2", "C5H10O")
-LONGEST, SHARPER = 2.0, 4  # Angstrom of S-F, degree that tells an octahedron
-SOLVENT_REACH = 2.8  # Angstrom
-BEST = 10  # molecules of highest return that the teacher relaxes
+MAX_DISTANCE, MAX_L = 2.0, 4  # Angstrom, for S-F bonds; degree that resolves an octahedron
+SOLVENT_DISTANCE = 2.8  # Angstrom
+BEST = 10  # molecules of highest return that are relaxed by the teacher
 STEPS = 400  # placements on which rewards are compared
 TIMED = 30  # updates that are timed
 CLOSE = 0.3  # kcal/mol per atom
@@ -42,13 +44,10 @@ HYDROGEN_BOND = 2.3  # Angstrom between a hydrogen and the oxygen it is not bond
 def run(config: DictConfig) -> None:
     """Train what is missing, print the table, write agent.json and agent.png to `record`."""
     settings, folder = config.building, record.check_record(config.record)
-    for key, least in (("seeds", 1), ("symmetric_steps", 1), ("bag_steps", 1), ("episodes", 1), ("unseen", 0)):
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"building.{key}={settings[key]}: give {least} or more")
     references = json.loads(ISOMERS.read_text())
     for key, known in (("symmetric", building.KNOWN), ("bags", references)):
         if unknown := [name for name in settings[key] if name not in known]:
-            raise UserError(f"building.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(known)}")
+            raise UserError(f"building.{key}: {unknown[0]} has no reference; allowed are {', '.join(known)}")
     potential, output = load(config), Path(config.output) / "agent"
     curves: dict[str, list[list[tuple[int, float]]]] = {}
     rows = []
@@ -69,20 +68,20 @@ def run(config: DictConfig) -> None:
     print(f"rows: {folder / 'agent.json'}; learning curves: {folder / 'agent.png'}")
 
 
-def symmetric(formula: str, settings: DictConfig, potential: Potential, output: Path, curves: dict) -> list[Row]:
-    """Returns of structures whose optimum is known, over several seeds."""
+def symmetric(formula: str, settings: DictConfig, potential: PotentialLike, output: Path, curves: dict) -> list[Row]:
+    """Returns of agents whose best structure is known, over several seeds."""
     task, reward, best = SingleBag(formula), building.reward_of(potential), building.optimum(formula, potential)
     shares: dict[str, list[float]] = {"potential": [], "teacher": [], "sampled": []}
     for seed in range(settings.seeds):
         agent = building.trained(output / f"{formula}-{seed}", task, potential, settings.symmetric_steps, seed,
-                                 longest=LONGEST, max_l=SHARPER)  # fmt: skip
+                                 max_distance=MAX_DISTANCE, max_l=MAX_L)  # fmt: skip
         curves.setdefault(formula, []).append(agent.curve)
-        made = building.played(agent.policy, task, reward, 1, deterministic=True)
-        own, judged = building.both_returns(made.finished, potential) if made.finished else (np.zeros(1),) * 2
-        shares["potential"].append(float(own[0]) / best["potential"])
-        shares["teacher"].append(float(judged[0]) / best["teacher"])
-        drawn = building.played(agent.policy, task, reward, settings.episodes)
-        shares["sampled"].append(sum(drawn.returns) / drawn.episodes / best["potential"])
+        built = building.run_episodes(agent.policy, task, reward, 1, deterministic=True).finished
+        by_potential, by_teacher = building.both_returns(built, potential) if built else (np.zeros(1),) * 2
+        shares["potential"].append(float(by_potential[0]) / best["potential"])
+        shares["teacher"].append(float(by_teacher[0]) / best["teacher"])
+        drawn = building.run_episodes(agent.policy, task, reward, settings.episodes)
+        shares["sampled"].append(sum(drawn.returns) / drawn.count / best["potential"])
     n = settings.seeds
     return [
         Row(f"{formula}: most probable molecule, return over the optimum, potential",
@@ -97,67 +96,71 @@ def symmetric(formula: str, settings: DictConfig, potential: Potential, output: 
 
 
 def bag(
-    formula: str, reference: dict[str, Any], settings: DictConfig, potential: Potential, output: Path, curves: dict
+    formula: str, reference: dict[str, Any], settings: DictConfig, potential: PotentialLike, output: Path, curves: dict
 ) -> list[Row]:
-    """What an agent of one organic bag finds."""
+    """Molecules of an agent of one organic bag."""
     task, reward = SingleBag(formula), building.reward_of(potential)
     agent = building.trained(output / formula, task, potential, settings.bag_steps, diverse=True)
     curves.setdefault(formula, []).append(agent.curve)
-    drawn = building.played(agent.policy, task, reward, settings.episodes)
-    found = sum(len(own) for own in building.valid(drawn.finished).values())
-    isomers = agent.archive.kept.get(next(iter(agent.archive.kept), ""), {})
-    known = set(reference["smiles"])
+    drawn = building.run_episodes(agent.policy, task, reward, settings.episodes)
+    n_valid = sum(map(len, building.valid(drawn.finished).values()))
+    isomers = agent.archive.best.get(next(iter(agent.archive.best), ""), {})
+    references = set(reference["smiles"])
     lowest = min((building.teacher_minimum(atoms)[1] for atoms in best_of(agent.archive)), default=float("nan"))
     gap = building.kcal_per_atom(lowest - reference["lowest_energy_eV"], sum(parse_formula(formula).values()))
-    own, judged = building.both_returns(best_of(agent.archive)[:1], potential) if isomers else ([np.nan], [np.nan])
+    best = best_of(agent.archive)[:1]
+    by_potential, by_teacher = building.both_returns(best, potential) if isomers else ([np.nan], [np.nan])
     kind = "all isomers" if reference["complete"] else "a fixed sample of isomers"
     return [
         Row(f"{formula}: best, relaxed by the teacher, above the lowest isomer", gap, "kcal/mol per atom",
             reference["count"], f"<= {CLOSE}"),
-        Row(f"{formula}: distinct valid isomers in training", len(isomers), "molecules", agent.archive.seen),
-        Row(f"{formula}: share of {kind} found", len(known & set(isomers)) / len(known), record.SHARE, len(known)),
+        Row(f"{formula}: distinct valid isomers in training", len(isomers), "molecules", agent.archive.n_finished),
+        Row(f"{formula}: share of {kind} found", len(references & set(isomers)) / len(references), record.SHARE,
+            len(references)),
         Row(f"{formula}: isomers that keep their graph when relaxed",
-            agent.archive.stable / agent.archive.relaxed if agent.archive.relaxed else None, record.SHARE,
-            agent.archive.relaxed),
-        Row(f"{formula}: valid, of molecules drawn afterwards", found / drawn.episodes, record.SHARE, drawn.episodes),
-        Row(f"{formula}: best return, potential", float(own[0]), "Hartree", 1),
-        Row(f"{formula}: the same, teacher", float(judged[0]), "Hartree", 1),
+            agent.archive.n_stable / agent.archive.n_relaxed if agent.archive.n_relaxed else None, record.SHARE,
+            agent.archive.n_relaxed),
+        Row(f"{formula}: valid, of molecules drawn afterwards", n_valid / drawn.count, record.SHARE, drawn.count),
+        Row(f"{formula}: best return, potential", float(by_potential[0]), "Hartree", 1),
+        Row(f"{formula}: the same, teacher", float(by_teacher[0]), "Hartree", 1),
     ]  # fmt: skip
 
 
 def best_of(archive: Archive) -> list[Atoms]:
-    """The molecules of highest return, relaxed ones where there are some."""
-    rows = [row for own in (archive.lessons or archive.kept).values() for row in own.values()]
-    return [Atoms(row[1], row[2]) for row in sorted(rows, key=lambda row: -row[0])[:BEST]]
+    """The molecules of highest return: relaxed ones, or as built if none was relaxed."""
+    entries = [entry for group in (archive.demonstrations or archive.best).values() for entry in group.values()]
+    return [entry.atoms for entry in sorted(entries, key=lambda entry: -entry.total_return)[:BEST]]
 
 
-def several(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
-    """An agent of several bags on formulas it never saw, beside agents of these alone that share as many placements."""
+def several(settings: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
+    """An agent of several bags on unseen formulas, beside agents of one formula that share as many placements."""
     policy = load_agent(settings.agent, potential)
-    reward, rows, steps, moved = building.reward_of(potential), [], [], 0.0
+    reward, rows, steps, asymmetry = building.reward_of(potential), [], [], 0.0
     spent = read_config(settings.agent)["steps"] // max(1, settings.unseen)
     totals = {"several": [0, 0], "single": [0, 0]}
     for formula in tqdm(UNSEEN[: settings.unseen], desc="formulas"):
         task = SingleBag(formula)
         alone = building.trained(output / f"single-{formula}", task, potential, spent, diverse=True).policy
-        for name, one in (("several", policy), ("single", alone)):
-            drawn = building.played(one, task, reward, settings.episodes)
-            names = building.valid(drawn.finished)
-            found = sum(map(len, names.values()))
-            totals[name][0] += found
-            totals[name][1] += len(names)
+        for name, agent in (("several", policy), ("single", alone)):
+            drawn = building.run_episodes(agent, task, reward, settings.episodes)
+            isomers = building.valid(drawn.finished)
+            n_valid = sum(map(len, isomers.values()))
+            totals[name][0] += n_valid
+            totals[name][1] += len(isomers)
             rows += [
-                Row(f"{formula}: valid, agent of {name}", found / drawn.episodes, record.SHARE, drawn.episodes),
-                Row(f"{formula}: distinct isomers, agent of {name}", len(names), "molecules", drawn.episodes),
+                Row(f"{formula}: valid, agent of {name}", n_valid / drawn.count, record.SHARE, drawn.count),
+                Row(f"{formula}: distinct isomers, agent of {name}", len(isomers), "molecules", drawn.count),
             ]
             steps += drawn.steps if name == "several" else []
-        moved = max(moved, symmetry(policy, task, reward))
+        asymmetry = max(asymmetry, largest_asymmetry(policy, task, reward))
     if not steps:
         return []
     n = settings.unseen * settings.episodes
-    chosen = [steps[k] for k in np.random.default_rng(0).choice(len(steps), min(STEPS, len(steps)), replace=False)]
+    chosen = [
+        steps[k] for k in stream(Purpose.AGENT_BENCHMARK, 0).choice(len(steps), min(STEPS, len(steps)), replace=False)
+    ]
     errors = building.reward_errors(chosen, potential)
-    known = errors[np.isfinite(errors)]
+    finite = errors[np.isfinite(errors)]
     return [
         *rows,
         Row("unseen formulas: valid, agent of several bags", totals["several"][0] / n, record.SHARE, n),
@@ -165,17 +168,18 @@ def several(settings: DictConfig, potential: Potential, output: Path) -> list[Ro
             record.SHARE, n),
         Row("unseen formulas: distinct isomers, agent of several bags", totals["several"][1], "molecules", n),
         Row("unseen formulas: distinct isomers, agents of one bag", totals["single"][1], "molecules", n),
-        Row("reward, potential against teacher, MAE", float(np.abs(known).mean()), "Hartree", len(known), "<= 0.02"),
-        Row("reward, potential against teacher, median", float(np.median(np.abs(known))), "Hartree", len(known)),
-        Row("log-probabilities under rotation, shift, renumbering: largest change", moved, "", settings.unseen,
+        Row("reward, potential against teacher, MAE", float(np.abs(finite).mean()), "Hartree", len(finite), "<= 0.02"),
+        Row("reward, potential against teacher, median", float(np.median(np.abs(finite))), "Hartree", len(finite)),
+        Row("log-probabilities under rotation, shift, renumbering: largest change", asymmetry, "", settings.unseen,
             "<= 0.0001"),
     ]  # fmt: skip
 
 
-def symmetry(policy: Policy, task: SingleBag, reward: Any) -> float:
-    """Largest change of a log-probability along one round of episodes."""
-    vectors, rng, worst = VectorBuilding(task, reward, 8, 0, elements=policy.elements), torch.Generator(), 0.0
-    rng.manual_seed(0)
+def largest_asymmetry(policy: Policy, task: SingleBag, reward: Reward) -> float:
+    """Largest change of a log-probability under symmetry operations, along one round of episodes."""
+    purpose = Purpose.AGENT_BENCHMARK_ENVIRONMENT
+    vectors = VectorBuilding(task, reward, 8, elements=policy.elements, purpose=purpose)
+    rng, worst = torch.Generator().manual_seed(seed_of(Purpose.AGENT_BENCHMARK, 1)), 0.0
     policy = policy.double()
     for _ in range(task.sizes[0]):
         canvas = vectors.canvas.to(torch.float64)
@@ -186,48 +190,50 @@ def symmetry(policy: Policy, task: SingleBag, reward: Any) -> float:
     return worst
 
 
-def solvation(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
-    """Formaldehyde among five waters: hydrogen bonds and energies of the best clusters."""
+def solvation(settings: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
+    """Formaldehyde with five waters: hydrogen bonds and energies of the best clusters."""
     task = Solvation("H2CO", "H2O", 5)
-    agent = building.trained(output / "solvation", task, potential, settings.solvation_steps, longest=SOLVENT_REACH)
-    drawn = building.played(agent.policy, task, building.reward_of(potential), settings.episodes)
-    whole = building.valid(drawn.finished, task.molecules)
-    clusters = [atoms for own in whole.values() for atoms in own]
-    made = len(clusters) / drawn.episodes
+    agent = building.trained(
+        output / "solvation", task, potential, settings.solvation_steps, max_distance=SOLVENT_DISTANCE
+    )
+    drawn = building.run_episodes(agent.policy, task, building.reward_of(potential), settings.episodes)
+    clusters = [atoms for group in building.valid(drawn.finished, task.n_molecules).values() for atoms in group]
+    share = len(clusters) / drawn.count
     clusters += best_of(agent.archive)
-    rows = [Row("solvation: six whole molecules, of clusters drawn", made, record.SHARE, drawn.episodes)]
+    rows = [Row("solvation: six whole molecules, of clusters drawn", share, record.SHARE, drawn.count)]
     if not clusters:
         return rows
     minima = building.relaxed(clusters, potential)
-    own, judged = building.binding(minima, task, potential)
-    best = int(np.argmin(own))
+    by_potential, by_teacher = building.binding(minima, task, potential)
+    best = int(np.argmin(by_potential))
     return [
         *rows,
         Row("solvation: hydrogen bonds of the best cluster", hydrogen_bonds(minima[best]), "", 1, ">= 4"),
         Row("solvation: mean hydrogen bonds of relaxed clusters", float(np.mean([*map(hydrogen_bonds, minima)])), "",
             len(minima)),
-        Row("solvation: binding energy per water, best cluster, potential", float(own[best]) / task.n, "kcal/mol", 1),
-        Row("solvation: the same, GFN2-xTB", float(judged[best]) / task.n, "kcal/mol", 1),
+        Row("solvation: binding energy per water, best cluster, potential", float(by_potential[best]) / task.n,
+            "kcal/mol", 1),
+        Row("solvation: the same, GFN2-xTB", float(by_teacher[best]) / task.n, "kcal/mol", 1),
     ]  # fmt: skip
 
 
 def hydrogen_bonds(atoms: Atoms) -> int:
     """Pairs of a hydrogen and an oxygen of another molecule nearer than 2.3 Angstrom."""
     bonded = connectivity(atoms)
-    apart = atoms.get_all_distances()
+    distances = atoms.get_all_distances()
     pairs = [(h, o) for h in np.flatnonzero(atoms.numbers == 1) for o in np.flatnonzero(atoms.numbers == 8)]
-    return sum(bool(apart[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded) for h, o in pairs)
+    return sum(bool(distances[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded) for h, o in pairs)
 
 
-def speed(potential: Potential) -> list[Row]:
-    """Placements per second at ten atoms, all included, and the shares of the time."""
-    found = building.speed(SingleBag("C3H6O"), potential, TIMED)
-    rows = [Row("placements of ten atoms, update included", found.pop("steps_per_second"), "1/s", TIMED, ">= 100")]
-    return rows + [Row(f"share of the time: {name}", share, "", TIMED) for name, share in found.items()]
+def speed(potential: PotentialLike) -> list[Row]:
+    """Placements per second at ten atoms, updates included, and the share of time of every phase."""
+    measured = building.speed(SingleBag("C3H6O"), potential, TIMED)
+    rows = [Row("placements of ten atoms, update included", measured.pop("steps_per_second"), "1/s", TIMED, ">= 100")]
+    return rows + [Row(f"share of the time: {name}", share, "", TIMED) for name, share in measured.items()]
 
 
 def picture(curves: dict[str, Sequence[Sequence[tuple[int, float]]]], best: dict[str, float], path: Path) -> None:
-    """Mean returns of episodes in training, against placements; dashed the `best` that there can be, where known."""
+    """Mean returns of training episodes against placements; a dashed line at the `best` return, where it is known."""
     columns = min(3, max(1, len(curves)))
     lines = -(-len(curves) // columns) or 1
     figure = Figure(figsize=(3.4 * columns, 2.5 * lines), layout="constrained")

@@ -28,7 +28,7 @@ from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
 from gendesign.generate.simgen.shape_prior import ShapePrior
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import relax
 from gendesign.run.build import load, make
 from gendesign.structure.bonds import perceive
@@ -78,14 +78,14 @@ def run(config: DictConfig) -> None:
         "shape": shapes(settings.shapes, Path(config.output) / "conditional"),
     }
     counts = dict.fromkeys(cases, settings.tries) | {"macrocycle": settings.macrocycles}
-    found: dict[str, list[list[Try]]] = {}
+    tried: dict[str, list[list[Try]]] = {}
     with tqdm(total=sum(counts[kind] * len(own) for kind, own in cases.items()), desc="tries", unit="try") as bar:
         for kind, own in cases.items():
-            found[kind] = []
+            tried[kind] = []
             for case in own:
-                found[kind].append(tries(case, counts[kind], config, potential))
+                tried[kind].append(tries(case, counts[kind], config, potential))
                 bar.update(counts[kind])
-    rows = [row for kind, own in found.items() if own for row in rows_of(kind, own)]
+    rows = [row for kind, own in tried.items() if own for row in rows_of(kind, own)]
     rows += likeness(settings.likeness, config, potential)
     if settings.cost:
         rows += cost.measured(config, potential, folder / "cost.png")
@@ -94,7 +94,7 @@ def run(config: DictConfig) -> None:
     print(f"rows: {folder / 'conditional.json'}")
 
 
-def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> list[Try]:
+def tries(case: Case, count: int, config: DictConfig, potential: PotentialLike) -> list[Try]:
     """`count` attempts at a case, from its file in the output folder where they were made already."""
     path = Path(config.output) / "conditional" / f"{case.name}.json"
     identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed, "dtype": config.dtype,
@@ -106,11 +106,13 @@ def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> l
     generator = simgen(config, potential, **case.settings)
     relaxation = make(config.relaxation)
     done = relax(list(generator.generate(range(count), seed=config.seed)), potential, relaxation)
-    found = [judged(candidate, case, generator) for candidate in done]
+    attempts = [judged(candidate, case, generator) for candidate in done]
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"identity": identity, "tries": [vars(one) for one in found]}, indent=1) + "\n")
+    write_atomically(
+        path, json.dumps({"identity": identity, "tries": [vars(one) for one in attempts]}, indent=1) + "\n"
+    )
     write_extxyz(done, path.with_suffix(".extxyz"))
-    return found
+    return attempts
 
 
 def _digest(settings: Mapping[str, Any]) -> str:
@@ -127,7 +129,7 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def simgen(config: DictConfig, potential: Potential, **settings: Any) -> SimGen:
+def simgen(config: DictConfig, potential: PotentialLike, **settings: Any) -> SimGen:
     """The generator of the configuration with a case's settings in place of its own."""
     own = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
     return make(own, potential=potential, **settings)
@@ -152,7 +154,7 @@ def plain(atoms: Atoms) -> Atoms:
 
 def fragments_broken(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
     """Fragments unchanged, joined, and within their RMSD after relaxation."""
-    return generator.conditions.broken_by(atoms, mol) or None
+    return generator.problem.requirements.broken_by(atoms, mol) or None
 
 
 @cache
@@ -228,17 +230,17 @@ def shapes(count: int, folder: Path) -> list[Case]:
     return cases
 
 
-def rows_of(kind: str, found: Sequence[Sequence[Try]]) -> list[Row]:
+def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
     """The rows of one condition, with its targets."""
-    flat = [one for own in found for one in own]
+    flat = [one for case in cases for one in case]
     share = float(np.mean([one.reason is None for one in flat]))
-    hit = float(np.mean([any(one.reason is None for one in own) for own in found]))
+    hit = float(np.mean([any(one.reason is None for one in case) for case in cases]))
     valid = float(np.mean([one.smiles is not None for one in flat]))
     n = len(flat)
     if kind in ("linker", "scaffold"):
-        cases, target = ("pairs joined", ">= 0.80") if kind == "linker" else ("scaffolds grown", ">= 0.90")
+        what, target = ("pairs joined", ">= 0.80") if kind == "linker" else ("scaffolds grown", ">= 0.90")
         return [
-            Row(f"{cases} in {len(found[0])} tries", hit, record.SHARE, len(found), target),
+            Row(f"{what} in {len(cases[0])} tries", hit, record.SHARE, len(cases), target),
             Row(f"{kind}: intact and valid, per try", share, record.SHARE, n),
             Row(f"{kind}: valid after relaxation, moved or not, per try", valid, record.SHARE, n),
         ]
@@ -254,7 +256,7 @@ def rows_of(kind: str, found: Sequence[Sequence[Try]]) -> list[Row]:
     return [Row(names[kind], share, record.SHARE, n, ">= 0.40")]
 
 
-def likeness(count: int, config: DictConfig, potential: Potential) -> list[Row]:
+def likeness(count: int, config: DictConfig, potential: PotentialLike) -> list[Row]:
     """The table of nearest-neighbour similarity between two sets of molecules and what each of them led to."""
     if not count:
         return []

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from gendesign.benchmark.record import Row
-from gendesign.benchmark.speed import MeteredSimGen, clock, exactly
-from gendesign.generate.simgen import SimGen, kernel
+from gendesign.benchmark.speed import clock, metered
+from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.random import keys
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 
 STEPS = 50
 USUAL = {"heavy atoms": 9, "batch": 4, "particles": 10, "references": 2000}
@@ -24,23 +24,23 @@ VARIED: dict[str, Sequence[int]] = {
 }
 
 
-def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
+def measured(config: DictConfig, potential: PotentialLike, picture: Path) -> list[Row]:
     """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
-    found = {}
+    counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
     for name, values in tqdm(VARIED.items(), desc="cost", unit="series"):
-        found[name] = [_seconds({**USUAL, name: value}, config.seed, potential)[0] for value in values]
+        counts[name] = [_seconds({**USUAL, name: value}, config.seed, potential)[0] for value in values]
     usual = _seconds(USUAL, config.seed, potential)
     rows = [
         Row(f"sampling, {name} {value}", seconds, "s/molecule", USUAL["batch"] if name != "batch" else value)
         for name, values in VARIED.items()
-        for value, seconds in zip(values, found[name], strict=True)
+        for value, seconds in zip(values, counts[name], strict=True)
     ]
     beyond = usual[0] / usual[1] - 1
     rows.append(Row("a step beyond its model calls, share of them", beyond, "", STEPS, "<= 0.15"))
     figure = Figure(figsize=(12, 3), layout="constrained")
     for panel, (name, values) in zip(figure.subplots(1, len(VARIED)), VARIED.items(), strict=True):
-        panel.plot(values, found[name], marker="o")
+        panel.plot(values, counts[name], marker="o")
         panel.set(xscale="log", yscale="log", xlabel=name, ylabel="seconds a molecule")
         panel.set_xticks(list(values), [str(v) for v in values])
         panel.minorticks_off()
@@ -48,14 +48,12 @@ def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Ro
     return rows
 
 
-def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[float, float]:
+def _seconds(point: dict[str, int], seed: int, potential: PotentialLike) -> tuple[float, float]:
     """Seconds a molecule in all, and in model calls."""
-    plain = SimGen(potential, particles=point["particles"], steps=STEPS)
-    known = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), point["references"])
-    generator = MeteredSimGen(potential, particles=plain.particles, steps=STEPS, environments=known)
+    sampler, meter = metered(SimGen(potential, particles=point["particles"], steps=STEPS), point["references"])
     sizes = torch.full((point["batch"],), point["heavy atoms"])
     key = keys(seed, torch.arange(point["batch"]))
     start = clock(potential.device)
-    generator.sample(sizes, key)
+    sampler(sizes, key)
     whole = clock(potential.device) - start
-    return whole / point["batch"], generator.meter.seconds / point["batch"]
+    return whole / point["batch"], meter.seconds / point["batch"]

@@ -12,8 +12,8 @@ from ase.geometry import minkowski_reduce
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.search import Material
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.composition import BOND, Composition
-from gendesign.generate.perovskite.prototype import KnownCell, possible_settings
+from gendesign.generate.perovskite.compound import BOND, Compound
+from gendesign.generate.perovskite.known_cell import KnownCell, possible_settings
 from gendesign.relaxation import Relaxation
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula
@@ -34,9 +34,9 @@ class Lattice:
     shorter: float
 
     @classmethod
-    def of(cls, known: KnownCell, composition: Composition) -> "Lattice":
+    def of(cls, known: KnownCell, compound: Compound) -> "Lattice":
         """That of a published cell."""
-        setting = possible_settings(composition, known)[0]
+        setting = possible_settings(compound, known)[0]
         area, longer, shorter = in_plane(setting.cell[:2], 2)
         return cls(float(setting.cell[2, 2]) / setting.layers, area, longer, shorter)
 

@@ -18,6 +18,7 @@ from gendesign.benchmark.potentials import test_files
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.benchmark.search import Material, Search, digest, fitting_cell, in_known_cell, settings_for
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import hash_of
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load, make
@@ -35,7 +36,7 @@ from gendesign.validation.suite import read_frames
 BEST = 5  # of the candidates one must be the reference
 TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
            "stress MAE, combined": ("GPa", None)}  # fmt: skip
-LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rungs": 0, "steps": 1, "max_steps": 1,
+LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rounds": 0, "steps": 1, "max_steps": 1,
          "max_atoms": 1, "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def run(config: DictConfig) -> None:
     teacher = _teacher(config, recovered)
     potential = load(config)
     plans = [*recovered, *known.values()]
-    elements = {symbol for plan in plans for symbol in plan.material.composition.elements}
+    elements = {symbol for plan in plans for symbol in plan.material.compound.elements}
     potential.require_elements(elements.union(*map(parse_formula, settings.cubic)))
     for search in (one for plan in plans for one in plan.searches):
         search.check(potential)
@@ -88,7 +89,7 @@ def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
     for text in settings.compositions:
         material = Material.parse(text)
         given = recovery.references_for(material, known, config)
-        cell = fitting_cell(material, settings.cell, settings.most_atoms)
+        cell = fitting_cell(material, settings.cells, settings.most_atoms)
         chosen = {seed: settings_for(material, cell, config, seed) for seed in recovery.seeds_of(config)}
         relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", given)
         for seed, own in chosen.items():
@@ -111,7 +112,7 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
     return plans
 
 
-def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output: Path) -> list[Row]:
+def error_rows(files: Sequence[str], config: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
     """Errors on the labelled files, of all together and by kind; rows without a value where there are none."""
     if not files:
         return [Row(name, None, unit, 0, target) for name, (unit, target) in TARGETS.items()]
@@ -125,7 +126,7 @@ def error_rows(files: Sequence[str], config: DictConfig, potential: Any, output:
     return [row for row in found["errors"] if not row.name.endswith(ALL)]  # these are the combined ones once more
 
 
-def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None, output: Path) -> list[Row]:
+def recovery_rows(plans: Sequence[Plan], potential: PotentialLike, teacher: Teacher | None, output: Path) -> list[Row]:
     """Whether each search found its reference again, and the shares over all of them."""
     rows, outcomes = [], {}
     for plan in plans:
@@ -138,12 +139,12 @@ def recovery_rows(plans: Sequence[Plan], potential: Any, teacher: Teacher | None
     return [*recovery.share_rows(outcomes), *rows]
 
 
-def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+def known_rows(plans: dict[str, Plan], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
     """Lattices of the best structure found; of phases, found in their published cells and relaxed; the teacher's."""
     rows = []
     for name, plan in plans.items():
-        composition = plan.material.composition
-        true = {phase: lattices.Lattice.of(cell, composition) for phase, cell in lattices.PHASES[name].items()}
+        compound = plan.material.compound
+        true = {phase: lattices.Lattice.of(cell, compound) for phase, cell in lattices.PHASES[name].items()}
         found, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
         # one that has not converged has the lattice that it started from
         settled = [candidate for candidate in found.ranked if candidate.info["converged"]]
@@ -167,13 +168,13 @@ def known_rows(plans: dict[str, Plan], potential: Any, taught: dict[str, Candida
     return rows
 
 
-def _released(crystal: Candidate | None, potential: Any, limits: Relaxation) -> Candidate | None:
+def _released(crystal: Candidate | None, potential: PotentialLike, limits: Relaxation) -> Candidate | None:
     """The crystal relaxed, its cell too; None where there is none or it does not converge."""
     (own,) = relax([crystal], potential, limits) if crystal else (None,)
     return own if own and own.failure is None and own.info["converged"] else None
 
 
-def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candidate]) -> list[Row]:
+def cubic_rows(formulas: Sequence[str], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
     """Lattice constants of cubic perovskites."""
     if not formulas:
         return []
@@ -182,7 +183,7 @@ def cubic_rows(formulas: Sequence[str], potential: Any, taught: dict[str, Candid
     return [row for name, one in zip(formulas, done, strict=True) for row in lattices.cubic_rows(name, one, own[name])]
 
 
-def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, path: Path) -> list[Row]:
+def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: PotentialLike, path: Path) -> list[Row]:
     """Structures per second of the first material's starts, batched and by ASE."""
     if not plans or not settings.timed:
         return relaxing.pace_rows(None, 0, potential.device)
@@ -191,7 +192,7 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Any, pat
     limits = replace(make(search.settings.relaxation), optimizer="fire", **own)
     generator, starts = make(search.settings.generator, potential=potential), []
     for index in range(10 * settings.timed):
-        start = generator.start(index, seed=search.settings.seed)
+        start = generator.build_start(index, seed=search.settings.seed)
         if start.failure is None and len(starts) < settings.timed:
             starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
     identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
@@ -238,7 +239,7 @@ def _teacher(config: DictConfig, plans: Sequence[Plan]) -> Teacher | None:
     if config.get("teacher") is None:
         return None
     teacher = make_teacher(OmegaConf.to_container(config.teacher, resolve=True))
-    teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.composition.elements))
+    teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.compound.elements))
     references: list[Candidate] = [candidate for plan in plans for candidate in plan.reference.given]
     for reason in filter(None, (teacher.refuse(candidate.atoms) for candidate in references)):
         raise UserError(f"teacher={teacher.title}: a reference {reason}")
@@ -249,9 +250,9 @@ def _refuse(settings: DictConfig) -> None:
     for key, least in LEAST.items():
         if settings[key] is None or settings[key] < least:
             raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
-    for key in ("test", "compositions", "cell", "known", "cubic"):
+    for key in ("test", "compositions", "cells", "known", "cubic"):
         if settings[key] is None:
-            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cell" else ", [] for none"))
+            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cells" else ", [] for none"))
     for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
         if unknown := [name for name in settings[key] if name not in allowed]:
             raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -58,8 +58,8 @@ def run(config: DictConfig) -> None:
     identity["weights"] = potential.weights_hash
     with open_folder(output, identity, "parts/*.json"):
         aims = {name: target for name, (_, target) in TARGETS.items()}
-        found = run_validation(potential, files, settings, output, aims)
-    rows = in_order([row for group in found.values() for row in group])
+        results = run_validation(potential, files, settings, output, aims)
+    rows = in_order([row for group in results.values() for row in group])
     write(rows, record / "potentials.json", potential.device)
     print(table(rows))
     print(f"card: {output / 'card.html'}; rows: {record / 'potentials.json'}")
@@ -76,10 +76,10 @@ def test_files(
     patterns: list[str], key: str = "potentials.test", maker: str = "scripts/organic/structures.py test 0 8"
 ) -> list[str]:
     """The files that the setting `key` names, patterns resolved; UserError for one that matches none."""
-    found = []
+    results = []
     for pattern in patterns:
         matches = sorted(name for name in glob(pattern) if Path(name).is_file())
         if not matches:
             raise UserError(f"{key}={pattern} matches no file; give labelled files, such as those of {maker}")
-        found += matches
-    return found
+        results += matches
+    return results

@@ -19,11 +19,12 @@ from gendesign.benchmark import record
 from gendesign.errors import UserError
 from gendesign.potential import Potential, load_potential
 from gendesign.structure.files import write_atomically
+from gendesign.train.data_sets import labelled_frames
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import Fit, fit
+from gendesign.train.isolated_atoms import atomic_energies, shifted_energies
 from gendesign.train.loss import errors
 from gendesign.train.start import begin_from
-from gendesign.train.training import atomic_energies, labelled_frames, shifted_energies
 from gendesign.validation.dynamics import explosions
 
 WAYS = {"scratch": "from nothing", "pretrained": "pre-trained"}
@@ -42,16 +43,17 @@ def run(config: DictConfig) -> None:
         raise UserError(f"pretraining.sizes={list(settings.sizes)}: give numbers from {LEAST} to {len(frames)}")
     order = np.random.default_rng(config.seed).permutation(len(frames))
     init = load_potential(settings.init, device="cpu")
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for size in settings.sizes:
         chosen = [frames[k] for k in order[:size]]
         for way in WAYS:
             out = Path(config.output) / "pretraining" / f"{way}-{size}"
-            found.append({"way": way, "size": size, **_measured(way, chosen, tests, init, out, settings, config.seed)})
-            print(_line(found[-1]), flush=True)
-    rows = [row for one in found for row in _rows(one, len(tests), settings)]
+            measured = _measured(way, chosen, tests, init, out, settings, config.seed)
+            results.append({"way": way, "size": size, **measured})
+            print(_line(results[-1]), flush=True)
+    rows = [row for one in results for row in _rows(one, len(tests), settings)]
     record.write(rows, folder / "pretraining.json", init.device)
-    _picture(found, folder / "pretraining.png")
+    _picture(results, folder / "pretraining.png")
     print(record.table(rows))
 
 
@@ -83,9 +85,9 @@ def _measured(
     fitted = Potential(net.eval().requires_grad_(False), way, "", "", "")
     starts = next(iter(tests.values()))[: settings.molecules]
     ends = explosions(starts, fitted, temperature=settings.temperature, time=settings.time, seed=seed)
-    found = {"errors": table, "apart_after": ends, "made_by": made_by}
-    write_atomically(done, json.dumps(found, indent=1) + "\n")
-    return found
+    results = {"errors": table, "apart_after": ends, "made_by": made_by}
+    write_atomically(done, json.dumps(results, indent=1) + "\n")
+    return results
 
 
 def _frames(patterns: Sequence[str], key: str) -> list[Atoms]:
@@ -118,14 +120,14 @@ def _line(one: dict[str, Any]) -> str:
     return f"{one['size']} labels, {WAYS[one['way']]}: force RMSE, meV/Angstrom: {forces}"
 
 
-def _picture(found: Sequence[dict[str, Any]], path: Path) -> None:
-    tests = list(found[0]["errors"])
+def _picture(results: Sequence[dict[str, Any]], path: Path) -> None:
+    tests = list(results[0]["errors"])
     figure = Figure(figsize=(3.6 * len(tests), 3.2), layout="constrained")
     panels = figure.subplots(1, len(tests), squeeze=False)
     for panel, test in zip(panels[0], tests, strict=True):
-        key = "force_rmse_mev_a" if "force_rmse_mev_a" in found[0]["errors"][test] else "energy_rmse_mev_atom"
+        key = "force_rmse_mev_a" if "force_rmse_mev_a" in results[0]["errors"][test] else "energy_rmse_mev_atom"
         for way, label in WAYS.items():
-            points = [(one["size"], one["errors"][test][key]) for one in found if one["way"] == way]
+            points = [(one["size"], one["errors"][test][key]) for one in results if one["way"] == way]
             panel.plot(*zip(*points, strict=True), marker="o", label=label)
         unit = "force RMSE, meV/Angstrom" if "force" in key else "energy RMSE, meV/atom"
         panel.set(xscale="log", yscale="log", xlabel="accurate labels", ylabel=unit, title=test)

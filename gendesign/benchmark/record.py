@@ -1,7 +1,6 @@
 """The form all benchmarks share: rows with targets, printed as a table and written to docs/benchmarks/NAME.json."""
 
 import json
-import math
 import os
 import platform
 import re
@@ -11,6 +10,8 @@ from pathlib import Path
 import torch
 
 from gendesign.errors import UserError
+from gendesign.run.table import measured_table as table  # noqa: F401  for the benchmarks
+from gendesign.run.table import six_digits
 from gendesign.structure.types import Row
 
 SHARE = "fraction"  # the unit of a count divided by n
@@ -32,20 +33,22 @@ def write(rows: Sequence[Row], path: Path, device: torch.device) -> None:
     """A JSON list of rows: name, value, unit, target, n, hardware. Numbers that JSON lacks become null."""
     measured_on = hardware(device)
     lines = [
-        json.dumps({"name": row.name, "value": _number(row.value), "unit": row.unit, "target": row.target, "n": row.n,
-                    "hardware": measured_on}, ensure_ascii=False)
+        json.dumps(
+            {
+                "name": row.name,
+                "value": six_digits(row.value),
+                "unit": row.unit,
+                "target": row.target,
+                "n": row.n,
+                "hardware": measured_on,
+            },
+            ensure_ascii=False,
+        )
         for row in rows
-    ]  # fmt: skip
+    ]
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text("[\n  " + ",\n  ".join(lines) + "\n]\n")
     partial.replace(path)
-
-
-def table(rows: Sequence[Row]) -> str:
-    """The rows as aligned text: name, value with its count, target, met or not met."""
-    cells = [(row.name, _value(row), f"n={row.n}", *_verdict(row)) for row in rows]
-    widths = [max(len(cell[column]) for cell in cells) for column in range(5)]
-    return "\n".join("  ".join(f"{text:<{w}}" for text, w in zip(cell, widths, strict=True)).rstrip() for cell in cells)
 
 
 def hardware(device: torch.device | str = "cpu") -> str:
@@ -67,23 +70,3 @@ def _processor() -> str:
     if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
         return found[1].strip()
     return platform.processor() or platform.machine()
-
-
-def _number(value: float | None) -> float | int | None:
-    """Six digits are more than any sample here justifies, and keep the files readable."""
-    if value is None or not math.isfinite(value):
-        return None
-    return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def _value(row: Row) -> str:
-    value = _number(row.value)
-    if value is None:
-        return "not measured"
-    number = f"{value:.3f}" if abs(value) < 10 and isinstance(value, float) else f"{value:g}"
-    count = f" ({round(value * row.n)} of {row.n})" if row.unit == SHARE else ""
-    return f"{number} {'' if count else row.unit}".strip() + count
-
-
-def _verdict(row: Row) -> tuple[str, str]:
-    return (row.target or "", {None: "", True: "met", False: "not met"}[row.met])

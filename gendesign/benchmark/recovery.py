@@ -19,7 +19,7 @@ from gendesign.structure.perovskite import energy_of, metals_of
 from gendesign.structure.types import Candidate
 
 SHIPPED = Path(__file__).parent / "cases" / "perovskites.extxyz"
-MAKER = "python scripts/hoip/references.py potential=NAME"
+MAKER = "python -m scripts.hoip.references potential=NAME"
 LONGER = 5  # times as many starts stand behind a reference
 MATCHED, LOWER, MISSED, UNKNOWN = "matched", "lower", "missed", "not judged"
 TIE = "tied"  # another crystal that is as low as the reference: told, and not counted

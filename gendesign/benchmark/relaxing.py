@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from ase.optimize import FIRE
 
 from gendesign.benchmark.record import SHARE, Row
 from gendesign.potential.adapters import AseCalculator
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, relax
 
 FASTER = {"cpu": ">= 1", "cuda": ">= 10"}
@@ -40,7 +40,7 @@ class Pace:
     steps: float
 
 
-def batched(structures: Sequence[Atoms], potential: Any, settings: Relaxation) -> Pace:
+def batched(structures: Sequence[Atoms], potential: PotentialLike, settings: Relaxation) -> Pace:
     """All structures by gendesign.relaxation."""
     begin = time.perf_counter()
     done = relax(structures, potential, settings)
@@ -49,7 +49,7 @@ def batched(structures: Sequence[Atoms], potential: Any, settings: Relaxation) -
     return Pace(seconds, sum(bool(c.info["converged"]) for c in done), float(np.mean(steps)))
 
 
-def one_by_one(structures: Sequence[Atoms], potential: Any, settings: Relaxation) -> Pace:
+def one_by_one(structures: Sequence[Atoms], potential: PotentialLike, settings: Relaxation) -> Pace:
     """Each structure by ASE's FIRE on its Frechet cell filter, with gendesign's criterion of convergence."""
     begin = time.perf_counter()
     with warnings.catch_warnings():
@@ -59,7 +59,7 @@ def one_by_one(structures: Sequence[Atoms], potential: Any, settings: Relaxation
     return Pace(seconds, sum(done for done, _ in ends), float(np.mean([steps for _, steps in ends])))
 
 
-def _by_ase(atoms: Atoms, potential: Any, settings: Relaxation) -> tuple[bool, int]:
+def _by_ase(atoms: Atoms, potential: PotentialLike, settings: Relaxation) -> tuple[bool, int]:
     """Whether the structure converged, and the steps it took."""
     work = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
     work.calc = AseCalculator(potential)
@@ -80,7 +80,9 @@ def _relaxed(atoms: Atoms, settings: Relaxation) -> bool:
     return bool(force < settings.fmax and np.abs(stress).max() < settings.max_stress)
 
 
-def measured(structures: Sequence[Atoms], potential: Any, settings: Relaxation) -> dict[str, dict[str, float]]:
+def measured(
+    structures: Sequence[Atoms], potential: PotentialLike, settings: Relaxation
+) -> dict[str, dict[str, float]]:
     """Paces of WAYS as plain values, after a few steps of each that warm up.
 
     Both sides of the comparison run FIRE, which ASE has too; the third is the optimizer that searches use.

@@ -18,10 +18,12 @@ from ase import Atoms
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, units
-from gendesign.generate.perovskite.composition import Composition, compose
-from gendesign.generate.perovskite.prototype import KnownCell
+from gendesign.generate.perovskite.build import units
+from gendesign.generate.perovskite.compound import Compound, compose
+from gendesign.generate.perovskite.known_cell import KnownCell
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.potential.adapters import TorchSimModel
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import hash_of
 from gendesign.run import pipeline
 from gendesign.run.build import Structures, build_stages, make
@@ -42,7 +44,7 @@ NO_FAILURE = (STOPPED, COPY)  # how the reasons of candidates begin that are who
 class Metered:
     """A potential that counts how often it was called, and for how many structures."""
 
-    def __init__(self, potential: Any) -> None:
+    def __init__(self, potential: PotentialLike) -> None:
         self.potential, self.calls, self.structures = potential, 0, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -88,14 +90,14 @@ class Material:
         return f"{self.cation} {self.metal} {self.halide}"
 
     @property
-    def composition(self) -> Composition:
-        return compose(self.cation, self.metal, self.halide)
+    def compound(self) -> Compound:
+        return compose(Composition(self.cation, self.metal, self.halide))
 
     @property
     def atoms(self) -> int:
         """Atoms per formula unit."""
-        composition = self.composition
-        return composition.spacers * len(composition.cation.numbers) + composition.metals + composition.sites
+        compound = self.compound
+        return compound.spacers * len(compound.cation.numbers) + compound.metals + compound.sites
 
     @property
     def folder(self) -> str:
@@ -118,23 +120,23 @@ class Search:
         keys += ["n", "seed", "shard_size"] if self.given is None else []  # of what is given nothing is drawn
         settings = OmegaConf.to_container(self.settings, resolve=True)
         files = {} if self.given is None else {"structures": digest([c.atoms for c in self.given])}
-        cation = Path(os.path.expanduser(str(settings["generator"]["cation"])))
+        cation = Path(os.path.expanduser(str(settings["generator"]["composition"]["cation"])))
         files |= {"cation": hash_of(cation)} if cation.is_file() else {}
         chosen = {key: settings[key] for key in keys}
         return {"verb": "benchmark perovskites", "settings": chosen, "files": files, "weights": weights}
 
-    def check(self, potential: Any) -> None:
+    def check(self, potential: PotentialLike) -> None:
         """Raise, before hours are spent on others, for settings and folders that this search cannot use."""
         check_folder(self.path, self.identity(potential.weights_hash))
         if self.given is None:
             make(self.settings.generator, potential=potential)
 
-    def stages(self, potential: Any) -> tuple[Stages, int]:
+    def stages(self, potential: PotentialLike) -> tuple[Stages, int]:
         """What is done, and to how many candidates."""
         given = None if self.given is None else Structures(self.given, "given")
         return build_stages(self.settings, [], potential, given)
 
-    def run(self, potential: Any) -> "Found":
+    def run(self, potential: PotentialLike) -> "Found":
         """Make what is missing in the folder and read it."""
         settings, meter = self.settings, Metered(potential)
         stages, n = self.stages(meter)
@@ -201,10 +203,13 @@ def settings_for(material: Material, cell: str, config: DictConfig, seed: int | 
     changed = {
         "n": own.starts, "shard_size": own.shard_size, "dtype": config.dtype,
         "seed": config.seed if seed is None else seed,
-        "generator": {"cation": material.cation, "metal": material.metal, "halide": material.halide,
-                      "cell": [cell], "rungs": own.rungs, "steps": own.steps, "max_atoms": own.max_atoms},
+        "generator": {
+            "composition": {"cation": material.cation, "metal": material.metal, "halide": material.halide},
+            "start": {"cells": [cell]},
+            "halving": {key: own[key] for key in ("rounds", "steps", "max_atoms")},
+        },
         "relaxation": {key: own[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
-        "screening": {"decomposition": 0, "rivals": 0},  # they cost minutes and change no rank
+        "screening": {"decomposition": 0, "competing_phases": 0},  # they cost minutes and change no rank
     }  # fmt: skip
     return OmegaConf.merge(settings, changed)
 
@@ -213,16 +218,16 @@ def in_known_cell(search: Search, known: KnownCell, place: str, starts: int) -> 
     """The same material searched in a published cell, which is held, with so many starts; `place` names its folder."""
     changed = {
         "n": starts, "shard_size": starts, "relaxation": {"cell": False},
-        "generator": {"known_cell": list(known.parameters), "space_group": known.group},
+        "generator": {"start": {"known_cell": list(known.parameters), "space_group": known.group}},
     }  # fmt: skip
     return Search(OmegaConf.merge(search.settings, changed), search.path.with_name(place))
 
 
 def fitting_cell(material: Material, allowed: Sequence[str | int] | str | int, most: int) -> str:
     """The first of the cells that holds at most so many atoms; raises UserError where none does."""
-    composition, atoms = material.composition, material.atoms
-    names = Draws(cells=(allowed,) if isinstance(allowed, str | int) else tuple(allowed)).cells  # or says what exists
-    fitting = next((cell for cell in names if units(composition, cell) * atoms <= most), None)
+    compound, atoms = material.compound, material.atoms
+    names = RandomStarts(cells=allowed).cells  # which refuses unknown ones
+    fitting = next((cell for cell in names if units(compound, cell) * atoms <= most), None)
     if fitting is None:
         raise UserError(
             f"perovskites.most_atoms={most}: {material.text} has {atoms} atoms per formula unit, which fit into none "

@@ -8,8 +8,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from ase.data import atomic_numbers
@@ -20,8 +19,10 @@ from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen, kernel
 from gendesign.generate.simgen.random import keys
+from gendesign.generate.simgen.sampler import Sampler
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace
+from gendesign.potential.protocol import PotentialLike
 from gendesign.run.build import load, make
 from gendesign.structure.graph import edges_within
 
@@ -69,18 +70,6 @@ class MeteredScore(kernel.KernelScore):
             return super().__call__(swarm, sigma)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeteredSimGen(SimGen):
-    """SimGen with given reference environments and a meter."""
-
-    environments: kernel.Environments
-    meter: Meter = field(default_factory=Meter)
-
-    @cached_property
-    def score(self) -> MeteredScore:
-        return MeteredScore(self.potential, self.environments, meter=self.meter)
-
-
 @dataclass(frozen=True)
 class Sampling:
     """Seconds of each timed run, and the meter of all of them."""
@@ -101,29 +90,37 @@ def run(config: DictConfig) -> None:
     own_edges = statistics.mean(own.meter.edges)
     rows = []
     for l_max, correlation, target in SHAPES:
-        found = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
-        rows += shape_rows(f"l_max {l_max} correlation {correlation}", found, target, settings.molecules, own_edges)
+        measurement = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
+        name = f"l_max {l_max} correlation {correlation}"
+        rows += shape_rows(name, measurement, target, settings.molecules, own_edges)
     rows += shape_rows(trained.name, own, None, settings.molecules, None)
     write(rows, record / "speed.json", trained.device)
     print(table(rows))
     print(f"rows: {record / 'speed.json'}")
 
 
-def measured(config: DictConfig, potential: Potential, repeats: int) -> Sampling:
+def measured(config: DictConfig, potential: PotentialLike, repeats: int) -> Sampling:
     """Sample `speed.molecules` of nine heavy atoms `repeats` times after a short run that warms up."""
     fixed = {"n_heavy_atoms": str(HEAVY_ATOMS), "steps": config.speed.steps, "particles": config.speed.particles}
-    plain = make(OmegaConf.merge(config.generator, fixed), potential=potential)
-    environments = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), config.speed.references)
-    generator = MeteredSimGen(**{f.name: getattr(plain, f.name) for f in fields(plain)}, environments=environments)
+    generator = make(OmegaConf.merge(config.generator, fixed), potential=potential)
+    sampler, meter = metered(generator, config.speed.references)
     sizes = torch.full((config.speed.molecules,), HEAVY_ATOMS)
     key = keys(config.seed, torch.arange(config.speed.molecules))
-    replace(generator, steps=WARM_UP, meter=Meter()).sample(sizes, key)
+    warm_up, _ = metered(generator, config.speed.references)
+    replace(warm_up, steps=WARM_UP)(sizes, key)
     seconds = []
     for _ in range(repeats):
         start = clock(potential.device)
-        generator.sample(sizes, key)
+        sampler(sizes, key)
         seconds.append(clock(potential.device) - start)
-    return Sampling(seconds, generator.meter)
+    return Sampling(seconds, meter)
+
+
+def metered(generator: SimGen, references: int) -> tuple[Sampler, Meter]:
+    """The generator's sampler with exactly that many reference environments, and the meter of its score."""
+    problem, meter = generator.problem, Meter()
+    environments = exactly(kernel.environments(problem.potential, problem.skeletons, merge=0.0), references)
+    return Sampler.of(problem, generator, MeteredScore(problem.potential, environments, meter=meter)), meter
 
 
 def exactly(environments: kernel.Environments, count: int) -> kernel.Environments:
@@ -143,10 +140,12 @@ def untrained(like: Potential, l_max: int, correlation: int) -> Potential:
     return Potential(net, f"untrained, l_max {l_max} correlation {correlation}", "", "none", "none")
 
 
-def shape_rows(name: str, found: Sampling, target: str | None, molecules: int, least_edges: float | None) -> list[Row]:
+def shape_rows(
+    name: str, measurement: Sampling, target: str | None, molecules: int, least_edges: float | None
+) -> list[Row]:
     """Rows of one network; its median counts, and it must see no fewer edges than the trained potential does."""
-    meter, runs = found.meter, len(found.seconds)
-    each, unit = [seconds / molecules for seconds in found.seconds], "s/molecule"
+    meter, runs = measurement.meter, len(measurement.seconds)
+    each, unit = [seconds / molecules for seconds in measurement.seconds], "s/molecule"
     model = meter.seconds / runs / molecules
     edges = statistics.mean(meter.edges)
     return [

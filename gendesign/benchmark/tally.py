@@ -22,10 +22,10 @@ class Tally:
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict], n: int) -> "Tally":
-        found: dict[str, dict[int, Verdict]] = {}
+        by_check: dict[str, dict[int, Verdict]] = {}
         for verdict in verdicts:
-            found.setdefault(verdict.check, {})[verdict.candidate] = verdict
-        return cls(found, n)
+            by_check.setdefault(verdict.check, {})[verdict.candidate] = verdict
+        return cls(by_check, n)
 
     @property
     def valid(self) -> list[int]:
@@ -41,16 +41,17 @@ class Tally:
 
     def values(self, check: str) -> list[float | str | None]:
         """What `check` measured on the valid candidates; None where it has no answer."""
-        found = self.verdicts.get(check, {})
-        return [found[i].value if i in found else None for i in self.valid]
+        verdicts = self.verdicts.get(check, {})
+        return [verdicts[i].value if i in verdicts else None for i in self.valid]
 
 
 def per_attempt(check: str) -> Callable[[Tally], Measured]:
     """Share of all attempts that passed."""
 
     def measure(tally: Tally) -> Measured:
-        found = tally.verdicts.get(check)
-        return (_ratio(sum(v.passed is True for v in found.values()), tally.n), tally.n) if found else (None, tally.n)
+        verdicts = tally.verdicts.get(check)
+        passed = sum(v.passed is True for v in (verdicts or {}).values())
+        return (_ratio(passed, tally.n) if verdicts else None), tally.n
 
     return measure
 
@@ -60,10 +61,10 @@ def per_valid(check: str, smallest: int = 0, largest: int = 10**6) -> Callable[[
 
     def measure(tally: Tally) -> Measured:
         asked = [i for i in tally.valid if smallest <= tally.heavy(i).total() <= largest]
-        found = [tally.verdicts.get(check, {}).get(i) for i in asked]
-        if all(verdict is None or verdict.passed is None for verdict in found):
+        verdicts = [tally.verdicts.get(check, {}).get(i) for i in asked]
+        if all(verdict is None or verdict.passed is None for verdict in verdicts):
             return None, len(asked)
-        return _ratio(sum(v is not None and v.passed is True for v in found), len(asked)), len(asked)
+        return _ratio(sum(v is not None and v.passed is True for v in verdicts), len(asked)), len(asked)
 
     return measure
 
@@ -83,8 +84,8 @@ def mean_over_attempts(check: str) -> Callable[[Tally], Measured]:
     """Mean over all attempts; one without a number counts as zero."""
 
     def measure(tally: Tally) -> Measured:
-        found = tally.verdicts.get(check)
-        return (_ratio(sum(v.value or 0.0 for v in found.values()), tally.n) if found else None), tally.n
+        verdicts = tally.verdicts.get(check)
+        return (_ratio(sum(v.value or 0.0 for v in verdicts.values()), tally.n) if verdicts else None), tally.n
 
     return measure
 

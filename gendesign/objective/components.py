@@ -1,4 +1,4 @@
-"""One part of an objective: a score, the shape that makes it a desirability, and its weight."""
+"""Component of an objective: a score, the transform that makes it a desirability, and its weight."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,12 @@ USAGE = "SCORE [ARGUMENT ...] [TRANSFORM NUMBERS] [weight W] [penalty] [named NA
 
 @dataclass(frozen=True)
 class Component:
-    """`score`: a name in NAMED, a function `(atoms, mol) -> float`, or the name of one as path/to/file.py:function.
+    """A score with its transform and weight.
 
-    `arguments`: words that some named scores need (SMILES, SMARTS); `transform`: a Transform or its words, such as
-    "falling 2 6"; None for the score's own or `as_is`; `weight` in the mean; a `penalty` multiplies the mean instead;
-    `name`: under which it is reported. Raises UserError for what does not exist or makes no sense.
+    score: a name in NAMED, a function `(atoms, mol) -> float`, or the place of one as path/to/file.py:function.
+    arguments: words that some named scores need (SMILES, SMARTS). transform: a Transform or its words, such as
+    "falling 2 6"; None for the default of the score or `as_is`. weight: in the mean. penalty: multiply the mean by the
+    desirability instead. name: in reports. Raises UserError for unknown scores and unusable arguments.
     """
 
     score: str | Callable[..., float]
@@ -34,7 +35,9 @@ class Component:
         words = (self.arguments,) if isinstance(self.arguments, str) else tuple(map(str, self.arguments))
         object.__setattr__(self, "arguments", words)
         if not self.is_own and self.score not in NAMED:
-            raise UserError(f"score '{self.score}' is unknown; allowed are {', '.join(NAMED)}, or your own as {FORMS}")
+            raise UserError(
+                f"score '{self.score}' is unknown; allowed are {', '.join(NAMED)}, or a function of yours as {FORMS}"
+            )
         if self.is_own and words:
             raise UserError(f"score '{self.label}' takes no arguments, but '{' '.join(words)}' was given; leave it out")
         if self.name is None:
@@ -51,17 +54,17 @@ class Component:
             return Transform(**self.transform)
         if self.transform is not None:
             return Transform.read(str(self.transform))
-        own = Transform() if self.is_own else NAMED[self.score].transform
-        if own is None:
+        default = Transform() if self.is_own else NAMED[self.score].transform
+        if default is None:
             raise UserError(
                 f"score '{self.label}' is not between 0 and 1; add a transform, such as '{self.name} gaussian 2 1'; "
                 f"there are {', '.join(SHAPES)}"
             )
-        return own
+        return default
 
     @property
     def is_own(self) -> bool:
-        """Whether the score is the user's own function."""
+        """Whether the score is a function of the user."""
         return not isinstance(self.score, str) or ":" in self.score
 
     @property
@@ -71,11 +74,11 @@ class Component:
 
     @property
     def label(self) -> str:
-        """What the score is called without its arguments."""
+        """Name of the score without its arguments."""
         return self.score if isinstance(self.score, str) else getattr(self.score, "__name__", type(self.score).__name__)
 
     def function(self) -> Callable[..., Any]:
-        """The function itself: of (atoms, mol) for the user's own, otherwise as `Named` says."""
+        """The function: of (atoms, mol) for one of the user, else of the arguments that `Named` states."""
         if not self.is_own:
             return NAMED[self.score].make(self.arguments)
         if isinstance(self.score, str):
@@ -84,20 +87,20 @@ class Component:
         return self.score
 
     @classmethod
-    def read(cls, given: Any) -> "Component":
+    def read(cls, source: "Component | Mapping[str, Any] | str | Callable[..., float]") -> "Component":
         """From a component, its settings, a function, or words such as `similarity CCO rising 0.2 0.8 weight 2`."""
-        if isinstance(given, cls):
-            return given
-        if isinstance(given, Mapping):
+        if isinstance(source, cls):
+            return source
+        if isinstance(source, Mapping):
             try:
-                return cls(**given)
+                return cls(**source)
             except TypeError as error:
-                raise UserError(f"component {dict(given)}: {error}; write it as '{USAGE}'") from None
-        if callable(given):
-            return cls(given)
-        if not isinstance(given, str) or not given.split():
-            raise UserError(f"component {given!r} names no score; write it as '{USAGE}'")
-        return cls(**_settings(given))
+                raise UserError(f"component {dict(source)}: {error}; write it as '{USAGE}'") from None
+        if callable(source):
+            return cls(source)
+        if not isinstance(source, str) or not source.split():
+            raise UserError(f"component {source!r} names no score; write it as '{USAGE}'")
+        return cls(**_settings(source))
 
 
 def _settings(text: str) -> dict[str, Any]:
@@ -108,18 +111,20 @@ def _settings(text: str) -> dict[str, Any]:
         if word in SHAPES or word in ("weight", "penalty", "named"):
             clauses.append([])
         clauses[-1].append(word)
-    found: dict[str, Any] = {"score": score, "arguments": clauses[0]}
+    settings: dict[str, Any] = {"score": score, "arguments": clauses[0]}
     for keyword, *rest in clauses[1:]:
         key = {"named": "name"}.get(keyword, "transform" if keyword in SHAPES else keyword)
-        if key in found:
+        if key in settings:
             raise UserError(f"component '{text}' has two of '{key}'; write it as '{USAGE}'")
         if keyword in SHAPES:
-            found[key] = " ".join([keyword, *rest])
+            settings[key] = " ".join([keyword, *rest])
         elif len(rest) != (keyword != "penalty"):
-            raise UserError(f"component '{text}': '{keyword}' is not followed as it should; write it as '{USAGE}'")
+            raise UserError(
+                f"component '{text}': '{keyword}' is followed by a wrong number of words; write it as '{USAGE}'"
+            )
         else:
-            found[key] = True if keyword == "penalty" else rest[0] if key == "name" else _number(rest[0], text)
-    return found
+            settings[key] = True if keyword == "penalty" else rest[0] if key == "name" else _number(rest[0], text)
+    return settings
 
 
 def _number(word: str, text: str) -> float:

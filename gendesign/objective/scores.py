@@ -1,4 +1,4 @@
-"""Scores with names: properties of the molecular graph, and of the geometry under a potential."""
+"""Named scores: properties of the molecular graph, and of the geometry under a potential."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -32,16 +32,16 @@ class Molecule:
 
     @cached_property
     def graph(self) -> Chem.Mol:
-        """The molecule as read from its SMILES, hydrogens implicit: what descriptors are defined on."""
+        """The molecule read from its SMILES, hydrogens implicit, for which descriptors are defined."""
         return Chem.MolFromSmiles(self.smiles)
 
 
 @dataclass(frozen=True)
 class Named:
-    """A score with a name.
+    """A named score.
 
-    `make(arguments)` gives a function of one Molecule or, for a score of `geometry`, of all structures and the
-    potential: (structures, potential) -> (n,). `transform` is None where no shape suggests itself: one must be given.
+    make: returns the function for a list of arguments. It takes one Molecule or, if `geometry`, all structures and the
+    potential: (structures, potential) -> (n,). transform: the default; None if the user must choose one.
     """
 
     make: Callable[[Sequence[str]], Callable]
@@ -59,7 +59,7 @@ def _without_arguments(
     function: Callable[[Chem.Mol], float], name: str, words: Sequence[str]
 ) -> Callable[[Molecule], float]:
     if words:
-        raise UserError(f"score '{name}' takes no argument, but '{' '.join(words)}' was given; leave it out")
+        raise UserError(f"score '{name}' takes no argument, not '{' '.join(words)}'; leave it out")
     return lambda molecule: function(molecule.graph)
 
 
@@ -72,17 +72,17 @@ def _similarity(words: Sequence[str]) -> Callable[[Molecule], float]:
 
 
 def _substructure(words: Sequence[str]) -> Callable[[Molecule], float]:
-    """How often the pattern occurs, each set of atoms counted once."""
+    """Number of matches of the pattern with different sets of atoms."""
     pattern = Chem.MolFromSmarts(words[0]) if len(words) == 1 else None
     if pattern is None:
-        said = " ".join(words)
-        raise UserError(f"score 'substructure': '{said}' is not one SMARTS that RDKit reads; give one such as [OX2H]")
+        text = " ".join(words)
+        raise UserError(f"score 'substructure': '{text}' is not one SMARTS that RDKit reads; give one such as [OX2H]")
     return lambda molecule: len(molecule.graph.GetSubstructMatches(pattern, uniquify=True))
 
 
 def _physical(make: Callable[[], Callable], name: str, words: Sequence[str]) -> Callable:
     if words:
-        raise UserError(f"score '{name}' takes no argument, but '{' '.join(words)}' was given; leave it out")
+        raise UserError(f"score '{name}' takes no argument, not '{' '.join(words)}'; leave it out")
     return make()
 
 
@@ -110,13 +110,15 @@ NAMED = {
     "energy": Named(partial(_physical, lambda: physics.energy, "energy"), geometry=True),
     "strain": Named(_strain, None, "STEPS", geometry=True),
     "uncertainty": Named(partial(_physical, physics.Uncertainty, "uncertainty"), geometry=True),
-    "valid": _of_graph("valid", lambda graph: 1.0, Transform()),  # whatever is no molecule scores 0 in any objective
+    "valid": _of_graph(
+        "valid", lambda graph: 1.0, Transform()
+    ),  # structures that are no molecule score 0 in any objective
 }
 
 
 def number(value: object) -> float:
-    """A score's answer as a float; TypeError for what is no single number, NaN for infinity."""
+    """The result of a score as a float; NaN for infinity. Raises TypeError unless it is a single number."""
     if isinstance(value, str | bytes) or np.size(value) != 1:
         raise TypeError(f"gave a {type(value).__name__} instead of a number")
-    found = float(np.asarray(value).reshape(()))
-    return found if math.isfinite(found) else math.nan
+    scalar = float(np.asarray(value).reshape(()))
+    return scalar if math.isfinite(scalar) else math.nan

@@ -1,4 +1,4 @@
-"""Shapes that turn a score's value into a desirability between 0 and 1."""
+"""Transforms from the value of a score to a desirability between 0 and 1."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ def _sigmoid(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Shape:
-    """A function of values (n,) and of its numbers; for `ordered` ones the first must be below the second."""
+    """A function of values (n,) and of its numbers; if `ordered`, the first number must be below the second."""
 
     numbers: tuple[str, ...]
     function: Callable[..., np.ndarray]
@@ -47,7 +47,7 @@ class Transform:
 
     as_is (clipped to 0..1), rising and falling ramps between low and high, sigmoid (0.05 at low, 0.95 at high) and
     reverse_sigmoid, gaussian around a target (width: the standard deviation), range (1 from low to high, else 0),
-    above and below (1 from a bound on). Raises UserError for unknown shapes and bounds that make no sense.
+    above and below (1 from a bound on). Raises UserError for unknown shapes and unusable bounds.
     """
 
     shape: str = "as_is"
@@ -56,27 +56,27 @@ class Transform:
     def __post_init__(self) -> None:
         if self.shape not in SHAPES:
             raise UserError(f"transform '{self.shape}' is unknown; allowed are {', '.join(SHAPES)}: give one of them")
-        known = SHAPES[self.shape]
-        usage = " ".join([self.shape, *(name.upper() for name in known.numbers)])
+        shape = SHAPES[self.shape]
+        usage = " ".join([self.shape, *(name.upper() for name in shape.numbers)])
         try:
             numbers = tuple(float(number) for number in self.numbers)
         except (TypeError, ValueError):
             numbers = (math.nan,)
         object.__setattr__(self, "numbers", numbers)
-        given = " ".join([self.shape, *map(str, self.numbers)])
-        if len(numbers) != len(known.numbers) or not all(map(math.isfinite, numbers)):
-            raise UserError(f"transform '{given}' needs {len(known.numbers)} finite numbers; write it as {usage}")
-        if known.ordered and not numbers[0] < numbers[1]:
-            raise UserError(f"transform '{given}': low must be less than high; write it as {usage}")
+        text = " ".join([self.shape, *map(str, self.numbers)])
+        if len(numbers) != len(shape.numbers) or not all(map(math.isfinite, numbers)):
+            raise UserError(f"transform '{text}' needs {len(shape.numbers)} finite numbers; write it as {usage}")
+        if shape.ordered and not numbers[0] < numbers[1]:
+            raise UserError(f"transform '{text}': low must be less than high; write it as {usage}")
         if self.shape == "gaussian" and not numbers[1] > 0:
-            raise UserError(f"transform '{given}': the width must be above zero; write it as {usage}")
+            raise UserError(f"transform '{text}': the width must be above zero; write it as {usage}")
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Desirabilities (n,) in 0..1 of `values` (n,); NaN stays NaN."""
         values = np.asarray(values, dtype=float)
         with np.errstate(over="ignore", invalid="ignore"):
-            found = SHAPES[self.shape].function(values, *self.numbers)
-        return np.where(np.isnan(values), np.nan, found)
+            desirabilities = SHAPES[self.shape].function(values, *self.numbers)
+        return np.where(np.isnan(values), np.nan, desirabilities)
 
     @classmethod
     def read(cls, text: str) -> "Transform":

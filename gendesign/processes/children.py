@@ -195,10 +195,10 @@ def run_server(descriptor: int, serve: str, preload: Sequence[str], parent: int 
     for name in preload:
         importlib.import_module(name)
     module, _, function = serve.partition(":")
-    found = getattr(importlib.import_module(module), function)
+    run = getattr(importlib.import_module(module), function)
     gc.freeze()
     control.sendall(b"!")
-    _tend(control, found)
+    _tend(control, run)
 
 
 def _tend(control: socket.socket, serve: Serve) -> None:

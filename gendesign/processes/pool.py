@@ -209,18 +209,18 @@ class _Worker:
 
     def messages(self) -> list[tuple[str, Any]]:
         """What has come since; ends with one of ANSWERED, RAISED, DIED, LATE once the task is over."""
-        found: list[tuple[str, Any]] = []
+        answers: list[tuple[str, Any]] = []
         try:
             while self.child.pipe.poll():
-                found.append(self.child.pipe.recv())
-                if found[-1][0] != TOLD:
-                    return found
+                answers.append(self.child.pipe.recv())
+                if answers[-1][0] != TOLD:
+                    return answers
         except (EOFError, OSError):
-            return [*found, (DIED, self.child.end())]
+            return [*answers, (DIED, self.child.end())]
         if _now() >= self.deadline:
             self.child.end()
-            return [*found, (LATE, None)]
-        return found
+            return [*answers, (LATE, None)]
+        return answers
 
 
 def _death(status: int, times: int) -> str:

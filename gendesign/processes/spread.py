@@ -18,7 +18,9 @@ TELL = Resident("tell")  # in a worker: a function that sends one value to whoev
 
 
 class Spread(Protocol):
-    """Does tasks; the answers do not depend on who does them."""
+    """Does tasks; the answers do not depend on who does them. count: worker processes, 0 for none."""
+
+    count: int
 
     def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]: ...
 
@@ -27,6 +29,8 @@ class Spread(Protocol):
 
 class Serial:
     """Tasks one after the other in the calling process."""
+
+    count = 0
 
     def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
         """The answers in order; `told(task, value)` hears what tasks say through TELL."""

@@ -1,4 +1,4 @@
-"""Train an agent into a folder: its checkpoint, its log, and its best molecules relaxed, screened and reported."""
+"""Train an agent into a folder: checkpoint, log, and its best molecules relaxed, screened and reported."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,28 +11,28 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign.errors import UserError
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
-from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
+from gendesign.generate.rl.energies import potential_energies, returns_of, teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Task
 from gendesign.generate.rl.training import train
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import Structures, make, make_run
 from gendesign.run.domain import judge_generator
 from gendesign.run.folder import Folder
 from gendesign.structure.types import Candidate
 
-ROUGH = Relaxation(fmax=0.1, max_steps=100)  # far enough to fall off saddle points, not down to the minimum
+ROUGH = Relaxation(fmax=0.1, max_steps=100)  # enough to leave saddle points, without converging to the minimum
 
 
-def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:
-    """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`, return the summary of the latter."""
+def train_agent(config: DictConfig, files: Sequence[str], potential: PotentialLike, folder: Folder) -> dict[str, Any]:
+    """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`; returns the summary of the run."""
     judge_generator(Structures((), "agent"), potential, config)  # before hours of training; `make_run` warns
     task = _task(config)
     ppo, settings = make(config.ppo), make(config.training)
-    practice = make(config.practice) if config.get("practice") else None
+    expert_iteration = make(config.expert_iteration) if config.get("expert_iteration") else None
     energies = potential_energies(potential) if config.energies == "potential" else teacher_energies(config.energies)
     reward = make(config.reward, energies=energies)
     if reward.objective is not None:
@@ -42,32 +42,34 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
     def building(n: int, seed: int) -> VectorBuilding:
         return VectorBuilding(task, reward, n, seed, elements=policy.elements)
 
-    # given atoms have to stay where they are
-    relaxing = None if len(task.given) else partial(roughly_relaxed, reward, potential)
+    # initial atoms keep their positions, so molecules built on them are not relaxed
+    relaxing = None if len(task.initial_atoms) else partial(roughly_relaxed, reward, potential)
+    environments = building(settings.n_envs, settings.seed)
+    eval_environments = building(settings.n_eval_episodes, settings.seed)
     state = train(
-        policy, building(settings.environments, settings.seed), building(settings.judged, settings.seed), folder.path,
-        settings, ppo, practice, config.kept, relaxing,
+        policy, environments, eval_environments, folder.path, settings, ppo, expert_iteration, config.archive_size,
+        relaxing,
     )  # fmt: skip
-    given = OmegaConf.to_container(config.task, resolve=True)
+    task_settings = OmegaConf.to_container(config.task, resolve=True)
     if config.generator.formula is not None:
-        given["formula"] = str(config.generator.formula)
+        task_settings["formula"] = str(config.generator.formula)
     save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,
-               energies=config.energies, task=given,
+               energies=config.energies, task=task_settings,
                steps=state.step)  # fmt: skip
-    found = state.archive.candidates("agent")
-    if not found:
+    candidates = state.archive.candidates("agent")
+    if not candidates:
         raise UserError(
-            f"{state.archive.seen} molecules were finished in {state.step} placements and none is valid; train longer "
-            "(training.steps)"
+            f"{state.archive.n_finished} molecules were finished in {state.step} placements and none is valid; train "
+            "longer (training.steps)"
         )
-    return make_run(config, files, potential, folder, Structures(found, "agent"))
+    return make_run(config, files, potential, folder, Structures(candidates, "agent"))
 
 
-def roughly_relaxed(reward: Reward, potential: Potential, structures: Sequence[Atoms]) -> list[tuple[Atoms, float]]:
-    """`structures` after a rough relaxation, and the returns (Hartree) that they would have had like this."""
+def roughly_relaxed(reward: Reward, potential: PotentialLike, structures: Sequence[Atoms]) -> list[tuple[Atoms, float]]:
+    """`structures` after a rough relaxation, with the returns (Hartree) of building them in that geometry."""
     candidates = [Candidate(atoms, k, "agent") for k, atoms in enumerate(structures)]
-    done = [Atoms(c.atoms.numbers, c.atoms.positions) for c in relax(candidates, potential, ROUGH)]
-    return list(zip(done, returned(done, reward.energies).tolist(), strict=True))
+    relaxed = [Atoms(c.atoms.numbers, c.atoms.positions) for c in relax(candidates, potential, ROUGH)]
+    return list(zip(relaxed, returns_of(relaxed, reward.energies).tolist(), strict=True))
 
 
 def _task(config: DictConfig) -> Task:
@@ -79,13 +81,13 @@ def _task(config: DictConfig) -> Task:
     return make(config.task, formula=str(formula))
 
 
-def _policy(config: DictConfig, task: Task, potential: Potential, seed: int) -> Policy:
+def _policy(config: DictConfig, task: Task, potential: PotentialLike, seed: int) -> Policy:
     wanted: Sequence[int] = task.elements
     if config.generator.elements is not None:
         text = str(config.generator.elements).strip("[]").replace(",", " ").split()
         unknown = [symbol for symbol in text if symbol not in atomic_numbers]
         if unknown:
-            raise UserError(f"generator.elements: {unknown[0]} is no element; write symbols such as [C,H,N,O]")
+            raise UserError(f"generator.elements: {unknown[0]} is not an element; give symbols such as [C,H,N,O]")
         wanted = sorted({*wanted, *(atomic_numbers[symbol] for symbol in text)})
     if config.init is None:
         potential.require_elements([chemical_symbols[z] for z in wanted])
@@ -93,5 +95,7 @@ def _policy(config: DictConfig, task: Task, potential: Potential, seed: int) -> 
     policy = load_agent(config.init, potential, moved=True).train()
     if not set(wanted) <= set(policy.elements):
         known = " ".join(chemical_symbols[z] for z in policy.elements)
-        raise UserError(f"init={config.init} builds with {known} only; begin a new agent, or choose another task")
+        raise UserError(
+            f"init={config.init} builds with {known} only; train a new agent (init=null), or choose another task"
+        )
     return policy

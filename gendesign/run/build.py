@@ -1,50 +1,41 @@
 """From resolved settings to the objects of a run; heavy imports start here, after the arguments were checked."""
 
-import atexit
-import json
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
-import ase.io
 from hydra.errors import InstantiationException
-from hydra.utils import get_object, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential, load_potential
-from gendesign.potential.zoo import checkpoints_folder
-from gendesign.processes import SERIAL, Spread, compute_with_one_thread
+from gendesign.potential import load_potential
+from gendesign.potential.protocol import PotentialLike
+from gendesign.processes import SERIAL, Pool, Spread, compute_with_one_thread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
 from gendesign.run.conditions import relaxing, with_conditions
 from gendesign.run.domain import judge_files, judge_generator, left_out, say
-from gendesign.run.folder import Folder, to_json
+from gendesign.run.folder import Folder
 from gendesign.run.pipeline import run
 from gendesign.run.progress import Bar
-from gendesign.run.stages import Row, Stages
+from gendesign.run.stages import Stages
 from gendesign.run.usable import read_usable
-from gendesign.run.workers import competes, pool_of, set_threads
-from gendesign.screening import Reference, Workers, screen_each, screen_set, summarise
-from gendesign.screening.perovskite import PerovskiteScreening
+from gendesign.run.workers import pool_of, set_threads, shares_shards
+from gendesign.screening import ScreeningContext, ScreeningMethod
 from gendesign.screening.validity import convergence
-from gendesign.structure.bonds import perceive
-from gendesign.structure.identity import smiles
+from gendesign.structure.generator import Generator
 from gendesign.structure.reading_notes import print_reading_notes
-from gendesign.structure.types import Candidate, Generator, Verdict
-
-COMPARED = ".compared.json"  # in a results folder: energies that candidates are compared with
+from gendesign.structure.types import Candidate, Verdict
 
 
 @dataclass(frozen=True)
-class Structures:
-    """A generator of what was read from files: candidate i is structure i."""
+class Structures(Generator):
+    """A generator of structures that exist already: candidate i is structure i."""
 
     candidates: Sequence[Candidate]
     name: str = "file"
@@ -54,8 +45,32 @@ class Structures:
         yield from (self.candidates[index] for index in indices)
 
 
-def load(config: DictConfig) -> Potential:
-    """The potential of the top-level keys, in a process of as many torch threads as these say, else one."""
+@dataclass(frozen=True)
+class Source:
+    """Where the `n` candidates of a run come from, what to warn of before it begins, and what was read from files."""
+
+    generator: Generator
+    n: int
+    warnings: Sequence[str]
+    read: Sequence[Candidate] = ()
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The relaxation and the screening that the settings name; None for what the verb leaves out."""
+
+    relaxation: Relaxation | None
+    screening: ScreeningMethod | None
+
+    @classmethod
+    def of(cls, config: DictConfig) -> "Methods":
+        """From the sections of the same names."""
+        sections = (config.get("relaxation"), config.get("screening"))
+        return cls(*(None if section is None else make(section) for section in sections))
+
+
+def load(config: DictConfig) -> PotentialLike:
+    """The potential that the top-level keys name. Torch then has `threads` threads, or one without that key."""
     set_threads(1)
     potential = load_potential(
         config.potential,
@@ -69,86 +84,123 @@ def load(config: DictConfig) -> Potential:
 
 
 def build_stages(
-    config: DictConfig,
-    files: Sequence[str],
-    potential: Potential,
-    found: Structures | None = None,
-    spread: Spread = SERIAL,
+    config: DictConfig, files: Sequence[str], potential: PotentialLike, structures: Structures | None = None
 ) -> tuple[Stages, int]:
-    """The stages that `config` names, and how many candidates there are to be; `found` ones need no generator.
-
-    `spread` does independent parts of a stage.
-    """
-    warnings: list[str] = []
-    if found is not None:
-        judged = judge_files(found.candidates, potential, config)
-        generator, warnings = replace(found, candidates=judged.candidates), judged.warnings
-        n = len(found.candidates)
-    elif files:
-        methods = {key: make(config[key]) for key in ("relaxation", "screening") if config.get(key) is not None}
-        judged = judge_files(read_usable(config, files, potential, **methods), potential, config)
-        generator, warnings = Structures(judged.candidates), judged.warnings
-        n = len(generator.candidates)
-    else:
-        generator, n = make(config.generator, potential=potential), config.n
-        warnings = judge_generator(generator, potential, config)
-    stages = Stages(generator, about={**about(potential), "warnings": warnings})
-    host = getattr(generator, "environment", None)
-    if config.get("relaxation") is not None:
-        settings = make(config.relaxation)
-        stages = replace(
-            stages,
-            relax=relaxing(host, potential, settings, spread),
-            screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
-        )
-        if files:  # structures of the user, which are of interest before too
-            stages = _comparing(stages, config, potential, settings, spread)
-    if config.get("screening") is not None:
-        stages = _with_screening(stages, config, potential, spread)
-    return with_conditions(stages), n
+    """The stages that `config` names, and the number of candidates; `structures` replace a generator or `files`."""
+    methods = Methods.of(config)
+    source = source_of(config, files, potential, methods, structures)
+    return stages_of(source, methods, config, potential), source.n
 
 
-def _comparing(
-    stages: Stages, config: DictConfig, potential: Potential, settings: Relaxation, spread: Spread
+def source_of(
+    config: DictConfig, files: Sequence[str], potential: PotentialLike, methods: Methods, structures: Structures | None
+) -> Source:
+    """The given structures, those of the files, or else the generator; compared with the domain of the potential."""
+    if structures is None and not files:
+        generator = make(config.generator, potential=potential)
+        return Source(generator, config.n, judge_generator(generator, potential, config))
+    if structures is None:
+        structures = Structures(read_usable(config, files, potential, methods.relaxation, methods.screening))
+    judged = judge_files(structures.candidates, potential, config)
+    generator = replace(structures, candidates=judged.candidates)
+    return Source(generator, len(judged.candidates), judged.warnings, judged.candidates if files else ())
+
+
+def stages_of(
+    source: Source, methods: Methods, config: DictConfig, potential: PotentialLike, spread: Spread = SERIAL
 ) -> Stages:
-    """Relaxation of files: crystals are described before and after."""
-    means = crystals.converged_means(config.relaxation)
+    """What is done to every candidate; `spread` does independent parts of a stage."""
+    generator = source.generator
+    stages = Stages(generator, about={**about(potential), "warnings": list(source.warnings)})
+    if methods.relaxation is not None and source.read:
+        stages = _with_comparing_relaxation(stages, config, potential, methods.relaxation, spread)
+    elif methods.relaxation is not None:
+        stages = _with_relaxation(stages, potential, methods.relaxation, spread)
+    if methods.screening is not None:
+        context = ScreeningContext(generator, potential, Path(config.output), spread)
+        stages = _with_screening(stages, methods.screening, context)
+    return with_conditions(stages)
+
+
+def _with_relaxation(stages: Stages, potential: PotentialLike, settings: Relaxation, spread: Spread) -> Stages:
+    return replace(
+        stages,
+        relax=relaxing(stages.generator.environment, potential, settings, spread),
+        screen=lambda candidates: [verdict for c in candidates for verdict in convergence(c)],
+    )
+
+
+def _with_comparing_relaxation(
+    stages: Stages, config: DictConfig, potential: PotentialLike, settings: Relaxation, spread: Spread
+) -> Stages:
+    """Relaxation of the user's structures: crystals are described before and after."""
     return replace(
         stages,
         relax=lambda candidates, report: relax_and_compare(candidates, potential, settings, report, spread),
         screen=lambda candidates: [v for c in candidates for v in (*convergence(c), *crystals.verdicts_of(c))],
         files=crystals.files,
-        remarks=partial(crystals.terminal, means=means),
+        remarks=partial(crystals.terminal, means=crystals.converged_means(config.relaxation)),
+    )
+
+
+def _with_screening(stages: Stages, method: ScreeningMethod, context: ScreeningContext) -> Stages:
+    session, of_relaxation = method.open(context), stages.files
+
+    def files(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
+        relaxed = of_relaxation(candidates, verdicts) if of_relaxation else {}
+        return relaxed | session.files(candidates, verdicts)
+
+    return replace(
+        stages,
+        screen=session.screen_each,
+        screen_set=session.screen_set,
+        summarise=session.summarise,
+        files=files,
+        headlines=session.headlines,
+        close=session.close,
     )
 
 
 def make_run(
-    config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder, found: Structures | None = None
+    config: DictConfig,
+    files: Sequence[str],
+    potential: PotentialLike,
+    folder: Folder,
+    structures: Structures | None = None,
 ) -> dict[str, Any]:
     """Run the stages of `config` into `folder`; the content of summary.json."""
     compute_with_one_thread()
-    with pool_of(config, potential) as pool:
-        together = potential.device.type != "cpu" or competes(config)
-        stages, n = build_stages(config, files, potential, found, pool if together else SERIAL)
-        say(stages.about["warnings"])
-        if files:
-            print_reading_notes([c for c in stages.generator.candidates if not left_out(c)])  # which were said above
-        if potential.device.type == "cpu" and pool.count:
-            if not together and hasattr(stages.generator, "prepare"):
-                stages.generator.prepare()  # once, for all workers to inherit
-            pool.residents |= {"potential": potential, "generator": stages.generator, "stages": stages}
-            pool.start()  # before the bar, whose thread must not be forked
-        with Bar(n, config.shard_size, stages.names) as bar, ExitStack() as ending:
-            ending.callback(stages.close or (lambda: None))  # a sweep makes many runs in one process
+    with pool_of(config, potential) as pool, ExitStack() as ending:
+        methods = Methods.of(config)
+        source = source_of(config, files, potential, methods, structures)
+        say(source.warnings)
+        print_reading_notes([c for c in source.read if not left_out(c)])  # which were said above
+        together = shares_shards(source.generator, potential)
+        stages = stages_of(source, methods, config, potential, pool if together else SERIAL)
+        ending.callback(stages.close or (lambda: None))  # a sweep makes many runs in one process
+        _start_workers(pool, stages, potential, together)
+        with Bar(source.n, config.shard_size, stages.names) as bar:
             return run(
-                stages, folder, n=n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
+                stages, folder, n=source.n, seed=config.seed, shard_size=config.shard_size, progress=bar, pool=pool,
                 together=together,
             )  # fmt: skip
 
 
+def _start_workers(pool: Pool, stages: Stages, potential: PotentialLike, together: bool) -> None:
+    """Start the process that workers are forked from, before the bar, whose thread must not be forked.
+
+    On a CPU workers inherit the stages; a GPU stays with this process.
+    """
+    if potential.device.type != "cpu" or not pool.count:
+        return
+    if not together:
+        stages.generator.prepare()  # once, for all workers to inherit
+    pool.residents |= {"potential": potential, "generator": stages.generator, "stages": stages}
+    pool.start()
+
+
 def make(section: DictConfig, **arguments: Any) -> Any:
     """The object a section's `_target_` names; settings that its class refuses become a UserError of one line."""
-    _refuse_null(section)
     try:
         # Arguments go past Hydra, which would turn a dataclass such as Potential into settings.
         return instantiate(section, _partial_=True, _convert_="all")(**arguments)
@@ -174,88 +226,7 @@ def _place(section: DictConfig) -> str:
     return section._get_full_key("") or "settings"
 
 
-def _refuse_null(section: DictConfig) -> None:
-    """Raise UserError for a null where the class wants a value."""
-    target = get_object(section._target_)
-    hints = get_type_hints(target) if is_dataclass(target) else {}
-    for field in fields(target) if hints else ():
-        wants = get_args(hints[field.name]) or (hints[field.name],)
-        if field.name in section and section[field.name] is None and not {NoneType, Any} & set(wants):
-            raise UserError(f"{section._get_full_key(field.name)}=null: give a value, or leave it out")
-
-
-def _with_screening(stages: Stages, config: DictConfig, potential: Potential, spread: Spread) -> Stages:
-    settings = make(config.screening)
-    if isinstance(settings, PerovskiteScreening):
-        each = partial(settings.screen_each, potential=potential)
-        found = getattr(stages.generator, "comparisons", {})
-        memory = Path(config.output) / COMPARED
-        known = {key: partial(remembered, memory, key, partial(energy, spread=spread)) for key, energy in found.items()}
-        own = partial(settings.screen_set, comparisons=known)
-        return replace(stages, screen=each, screen_set=own, summarise=settings.summarise, files=settings.files)
-    # One set of processes for all checks; beside a GPU all workers are there for them.
-    count = max(settings.workers, getattr(spread, "count", 0)) if potential.device.type != "cpu" else settings.workers
-    workers = Workers(count, settings.time_limit)
-    atexit.register(workers.close)
-    return replace(
-        stages,
-        screen=partial(screen_each, potential=potential, settings=settings, workers=workers),
-        screen_set=partial(screen_set, settings=settings, reference=known_molecules(stages.generator)),
-        close=workers.close,
-        summarise=partial(table_rows, scores={} if uses_own_references(stages.generator) else reference_scores()),
-    )
-
-
-def remembered(memory: Path, key: str, energy: Callable[[int], float | None], starts: int) -> float | None:
-    """`energy(starts)`, which costs minutes, once a run: it is kept in the file `memory` of the run's folder."""
-    kept = json.loads(memory.read_text()) if memory.is_file() else {}
-    name = f"{key} {starts}"
-    if name not in kept:
-        kept[name] = energy(starts)
-        Folder(memory.parent, {}).replace(memory.name, lambda path: path.write_text(to_json(kept)))
-    return kept[name]
-
-
-def table_rows(verdicts: Sequence[Verdict], n: int, scores: Mapping[str, float]) -> list[Row]:
-    """The screening's table, each row with the reference molecules' own score where that was measured.
-
-    A median that most candidates have no number for is None, as JSON knows no infinity.
-    """
-    rows = [{k: v for k, v in row._asdict().items() if k != "reason" or v} for row in summarise(verdicts, n)]
-    return [
-        row
-        | {"references": scores.get(row["name"])}
-        | ({"value": None} if row["value"] is not None and math.isinf(row["value"]) else {})
-        for row in rows
-    ]
-
-
-@cache
-def reference_scores() -> dict[str, float]:
-    """Scores of the bundled references, relaxed and screened like candidates, by row (scripts/organic/scores.py)."""
-    path = checkpoints_folder() / "organic" / "reference_scores.json"
-    return {row["name"]: row["value"] for row in json.loads(path.read_text())} if path.is_file() else {}
-
-
-def uses_own_references(generator: Generator) -> bool:
-    """Whether the generator resembles the user's molecules and not the bundled ones."""
-    return bool(getattr(generator, "reference", None))
-
-
-def known_molecules(generator: Generator) -> Reference | None:
-    """Against what a molecule counts as novel: the training molecules of the bundled checkpoint and the references, the
-    generator's own or else the bundled ones; None where the former are absent."""
-    folder = checkpoints_folder() / "organic"
-    skeletons, training = folder / "reference.extxyz", folder / "training.smi"
-    if not (skeletons.is_file() and training.is_file()):
-        return None
-    if uses_own_references(generator):
-        found = [perceive(atoms).mol for atoms in generator.references.molecules]
-        return Reference.read(training, [smiles(mol) for mol in found if mol is not None])
-    return Reference.read(training, [str(atoms.info["smiles"]) for atoms in ase.io.read(skeletons, index=":")])
-
-
-def about(potential: Potential) -> dict[str, Any]:
+def about(potential: PotentialLike) -> dict[str, Any]:
     """What summary.json says of the model."""
     return {
         "model": {

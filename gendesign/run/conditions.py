@@ -2,56 +2,57 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.relaxation.environment import relax_beside
 from gendesign.run.records import FINISHED
-from gendesign.run.stages import Row, Stages
+from gendesign.run.stages import Stages
 from gendesign.run.table import VALID
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host, refuse_overlapping
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.types import Candidate, TableRow, Verdict
 
 Report = Callable[[int, int], None]
 MET = "valid and every condition met"
 
 
 def relaxing(
-    host: Host | None, potential: Any, settings: Relaxation, spread: Spread
+    host: Host | None, potential: PotentialLike, settings: Relaxation, spread: Spread
 ) -> Callable[[Sequence[Candidate], Report], list[Candidate]]:
-    """The stage that relaxes: beside the host, where a candidate that overlaps it in the end has failed."""
+    """The stage that relaxes, beside the `host` if there is one; a candidate that overlaps it in the end has failed."""
 
     def stage(candidates: Sequence[Candidate], report: Report) -> list[Candidate]:
         if host is None:
             return relax(candidates, potential, settings, report, spread)
-        done = relax_beside(host, candidates, potential, settings, report)
-        return refuse_overlapping(done, host)
+        relaxed = relax_beside(host, candidates, potential, settings, report)
+        return refuse_overlapping(relaxed, host)
 
     return stage
 
 
 def with_conditions(stages: Stages) -> Stages:
-    """The stages with the checks of what their generator was asked for, its `requested` conditions."""
-    conditions: tuple[Condition, ...] = getattr(stages.generator, "requested", ())
+    """The stages with the `requested` conditions of their generator as further checks and rows of the table."""
+    conditions = stages.generator.requested
     if not conditions:
         return stages
     screen, summarise = stages.screen, stages.summarise
 
     def judge(candidates: Sequence[Candidate]) -> list[Verdict]:
-        own = [verdict for condition in conditions for verdict in condition(candidates)]
-        return [*(screen(candidates) if screen else ()), *own]
+        of_conditions = [verdict for condition in conditions for verdict in condition(candidates)]
+        return [*(screen(candidates) if screen else ()), *of_conditions]
 
-    def table(verdicts: Sequence[Verdict], n: int) -> list[Row]:
+    def table(verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         rows = [condition.row(verdicts, n) for condition in conditions]
-        return [*summarise(verdicts, n), met_by(verdicts, conditions, n), *rows]
+        return [*(summarise(verdicts, n) if summarise else ()), met_by(verdicts, conditions, n), *rows]
 
     about = stages.about | {"conditions": [condition.name for condition in conditions]}
-    return replace(stages, screen=judge, summarise=table if summarise else None, about=about)
+    headlines = (*stages.headlines, MET, *(condition.title for condition in conditions)) if summarise else ()
+    return replace(stages, screen=judge, summarise=table if summarise else None, about=about, headlines=headlines)
 
 
-def met_by(verdicts: Sequence[Verdict], conditions: Sequence[Condition], n: int) -> Row:
+def met_by(verdicts: Sequence[Verdict], conditions: Sequence[Condition], n: int) -> TableRow:
     """The row of the attempts that are valid and meet every condition."""
     counted = {FINISHED, VALID, *(condition.name for condition in conditions if condition.passes)}
     missed = {verdict.candidate for verdict in verdicts if verdict.check in counted and verdict.passed is False}

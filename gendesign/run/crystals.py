@@ -1,4 +1,4 @@
-"""Crystals before and after a relaxation: table, crystals.csv, relaxed.cif, and what to look at twice."""
+"""Crystals before and after a relaxation: table, crystals.csv, relaxed.cif, and remarks on unusual results."""
 
 import csv
 import io
@@ -12,14 +12,14 @@ from gendesign.structure.cells import CELL, cif, density, pressure
 from gendesign.structure.types import Candidate, Verdict
 
 TABLE, STRUCTURES = "crystals.csv", "relaxed.cif"
-FEW, MANY = 4, 20  # crystals with a whole table each on the terminal and in the report; crystals with a line each
-LARGE = 20.0  # percent of volume; thermal expansion and errors of good potentials stay far below
-READ = re.compile(r"read from (.+)")
+FEW, MANY = 4, 20  # up to FEW crystals get a table each on the terminal and in the report; up to MANY a line each
+LARGE = 20.0  # percent of volume, far above thermal expansion and the errors of good potentials
+READ_FROM = re.compile(r"read from (.+)")
 PERCENT, DIFFERENCE = "%", "difference"
 
 
 class Quantity(NamedTuple):
-    """A row of the table; `change` is PERCENT, DIFFERENCE, or empty where a change says nothing."""
+    """A row of the table; `change` is PERCENT, DIFFERENCE, or empty where a change has no meaning."""
 
     key: str
     name: str
@@ -44,12 +44,12 @@ VOLUME_CHANGE = "volume_change"
 
 
 def crystals_of(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The periodic candidates, those whose relaxation failed among them."""
+    """The periodic candidates, also those whose relaxation failed."""
     return [candidate for candidate in candidates if len(candidate.atoms) and any(candidate.atoms.pbc)]
 
 
 def before(candidate: Candidate) -> dict[str, float]:
-    """Quantities of a crystal before its relaxation, by key; what was not measured is left out."""
+    """Quantities of a crystal before its relaxation, by key, as far as they were measured."""
     info = candidate.info
     values = {q.key: float(info[BEFORE + q.key]) for q in QUANTITIES if BEFORE + q.key in info}
     if "energy" in values:
@@ -60,7 +60,7 @@ def before(candidate: Candidate) -> dict[str, float]:
 
 
 def after(candidate: Candidate) -> dict[str, float]:
-    """Quantities of a relaxed crystal, by key; none of one whose relaxation failed."""
+    """Quantities of a relaxed crystal, by key; empty where the relaxation failed."""
     if candidate.failure is not None:
         return {}
     atoms, info = candidate.atoms, candidate.info
@@ -76,7 +76,7 @@ def after(candidate: Candidate) -> dict[str, float]:
 
 
 def _without_vacuum(candidate: Candidate, values: Mapping[str, float]) -> dict[str, float]:
-    """Lengths of periodic directions and angles between them only: the others are room around a slab or a chain."""
+    """Without lengths and angles of directions that are not periodic, which are the vacuum of a slab or a chain."""
     periodic = dict(zip(CELL, candidate.atoms.pbc.tolist(), strict=False))
     for angle, sides in zip(CELL[3:], (("b", "c"), ("a", "c"), ("a", "b")), strict=True):
         periodic[angle] = all(periodic[side] for side in sides)
@@ -84,18 +84,18 @@ def _without_vacuum(candidate: Candidate, values: Mapping[str, float]) -> dict[s
 
 
 def changes(candidate: Candidate) -> dict[str, float]:
-    """What relaxation changed, by key: percent or a difference in the quantity's unit."""
+    """The changes by relaxation, by key: percent or a difference in the quantity's unit."""
     first, last = before(candidate), after(candidate)
-    found = {}
+    by_key = {}
     for q in QUANTITIES:
         if not q.change or q.key not in first or q.key not in last:
             continue
         difference = last[q.key] - first[q.key]
         if q.change == DIFFERENCE:
-            found[q.key] = difference
+            by_key[q.key] = difference
         elif first[q.key]:
-            found[q.key] = 100 * difference / first[q.key]
-    return found
+            by_key[q.key] = 100 * difference / first[q.key]
+    return by_key
 
 
 def large_change(candidate: Candidate) -> str:
@@ -118,25 +118,28 @@ def verdicts_of(candidate: Candidate) -> list[Verdict]:
 
 def source(candidate: Candidate) -> str:
     """The name of the file that a candidate was last read from; empty if there is none."""
-    found = [match[1] for match in map(READ.fullmatch, candidate.history) if match]
-    return found[-1] if found else ""
+    names = [match[1] for match in map(READ_FROM.fullmatch, candidate.history) if match]
+    return names[-1] if names else ""
 
 
 def status(candidate: Candidate) -> str:
     """In a word how the relaxation ended."""
     if candidate.failure is not None:
         return "failed"
-    return {True: "converged", False: "not converged"}.get(candidate.info.get("converged"), "not relaxed")
+    converged = candidate.info.get("converged")
+    if converged is None:
+        return "not relaxed"
+    return "converged" if converged else "not converged"
 
 
 def overlap(candidate: Candidate) -> str:
-    """What atoms that fell into each other mean, else nothing."""
+    """A remark where atoms overlap, else nothing."""
     ratio = shortest_distance(candidate.atoms)
     return "" if ratio >= CLOSE else f"atoms overlap ({ratio:.2f} of the sum of their covalent radii): it collapsed"
 
 
 def remark(candidate: Candidate) -> str:
-    """Why the relaxation of a crystal failed, or what is odd about its result; mostly empty."""
+    """Why the relaxation of a crystal failed, or what is unusual about its result; mostly empty."""
     return candidate.failure or "; ".join(filter(None, [overlap(candidate), large_change(candidate)]))
 
 
@@ -147,24 +150,24 @@ def title(candidate: Candidate) -> str:
 
 
 def rows(candidate: Candidate) -> list[tuple[str, str, str, str]]:
-    """(quantity with its unit, before, after, change) for the eye; space groups last."""
+    """(quantity with its unit, before, after, change) as text; space groups last."""
     first, last, change = before(candidate), after(candidate), changes(candidate)
     out = []
     for q in QUANTITIES:
         if q.key not in first and q.key not in last:
             continue
         texts = [_text(values[q.key], q.decimals) if q.key in values else "" for values in (first, last)]
-        moved = ""
+        text = ""
         if q.key in change:
             percent = q.change == PERCENT
-            moved = _text(change[q.key], 2 if percent else q.decimals, "+") + (" %" if percent else "")
-        out.append((f"{q.name} ({q.unit})", *texts, moved))
-    groups = [candidate.info.get(BEFORE + "space_group", ""), candidate.info.get("space_group", "")]
-    return [*out, ("space group", *groups, "")] if any(groups) else out
+            text = _text(change[q.key], 2 if percent else q.decimals, "+") + (" %" if percent else "")
+        out.append((f"{q.name} ({q.unit})", texts[0], texts[1], text))
+    groups = [str(candidate.info.get(key, "")) for key in (BEFORE + "space_group", "space_group")]
+    return [*out, ("space group", groups[0], groups[1], "")] if any(groups) else out
 
 
 def _text(value: float, decimals: int, sign: str = "") -> str:
-    """With so many decimals, no minus before a zero, and numbers without sense short."""
+    """The number with so many decimals, without a minus before zero; very large ones with three digits."""
     if abs(value) >= 1e6:
         return f"{value:{sign}.3g}"
     return f"{round(value, decimals) + 0.0:{sign}.{decimals}f}"
@@ -200,25 +203,25 @@ HEADINGS = (
 
 
 def terminal(candidates: Sequence[Candidate], verdicts: Sequence[Verdict] = (), *, means: str = "") -> list[str]:
-    """Lines for the terminal: a table for each of FEW crystals, a line for each of MANY, what is odd about any of them,
-    and what converged `means`; none without crystals."""
+    """Lines for the terminal: a table for each of FEW crystals or a line for each of MANY, their remarks, and what
+    converged `means`; empty without crystals."""
     crystals = crystals_of(candidates)
     lines: list[str] = []
     if len(crystals) <= FEW:
         for candidate in crystals:
             heading = (f"{title(candidate)}: {status(candidate)}", "before", "after", "change")
-            lines += ["", *_aligned([heading, *rows(candidate)], left=1)]
+            table: list[Sequence[str]] = [heading, *rows(candidate)]
+            lines += ["", *_columns(table, left=1)]
     elif len(crystals) <= MANY:
-        lines += ["", *_aligned([HEADINGS, *map(line, crystals)], left=3)]
-    told = [(c, remark(c)) for c in crystals]
-    told = [(c, text) for c, text in told if text]
-    lines += [f"{title(c)}: {text}" for c, text in told[:MANY]]
-    if len(told) > MANY:
-        lines.append(f"and {len(told) - MANY} more such crystals, in {TABLE}")
+        lines += ["", *_columns([HEADINGS, *map(line, crystals)], left=3)]
+    remarks = [f"{title(c)}: {text}" for c in crystals if (text := remark(c))]
+    lines += remarks[:MANY]
+    if len(remarks) > MANY:
+        lines.append(f"and {len(remarks) - MANY} more such crystals, in {TABLE}")
     return [*lines, *filter(None, [means if crystals else ""]), *([""] if crystals else [])]
 
 
-def _aligned(table: Sequence[Sequence[str]], left: int) -> list[str]:
+def _columns(table: Sequence[Sequence[str]], left: int) -> list[str]:
     """Columns of equal width, the first `left` of them left-aligned."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     sides = ["<" if i < left else ">" for i in range(len(widths))]
@@ -255,14 +258,14 @@ def _csv(crystals: Sequence[Candidate]) -> str:
             for values in (first, last, *([change] if q.change else [])):
                 numbers.append(f"{values[q.key]:.{q.decimals + 2}f}" if q.key in values else "")
         along = "".join(axis for axis, periodic in zip("abc", c.atoms.pbc, strict=True) if periodic)
-        found = [c.info.get(BEFORE + "space_group", ""), c.info.get("space_group", "")]
+        space_groups = [c.info.get(BEFORE + "space_group", ""), c.info.get("space_group", "")]
         formula, steps = c.atoms.get_chemical_formula("hill"), c.info.get("steps", "")
-        writer.writerow([c.index, source(c), formula, along, status(c), steps, *numbers, *found, remark(c)])
+        writer.writerow([c.index, source(c), formula, along, status(c), steps, *numbers, *space_groups, remark(c)])
     return text.getvalue()
 
 
 def converged_means(relaxation: Mapping[str, Any] | None) -> str:
-    """What counts as converged by the settings of a relaxation; empty where nothing was relaxed."""
+    """The meaning of converged under the settings of a relaxation; empty without a relaxation."""
     if not relaxation or "fmax" not in relaxation:
         return ""
     text = f"converged: the largest force is below {relaxation['fmax']:g} eV/Angstrom"

@@ -1,4 +1,4 @@
-"""Structures of a run and the domain of its potential: refused, warned of, or ignored, as `outside_domain` says."""
+"""Structures outside the domain of the potential: refused, warned of, or ignored, as `outside_domain` says."""
 
 import sys
 from collections.abc import Sequence
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
 from gendesign.potential.advice import concerns, sentence
-from gendesign.potential.domain import MOLECULES, RELAXED_CELLS, outside
-from gendesign.structure.types import Candidate, Generator
+from gendesign.potential.domain import RELAXED_CELLS, outside
+from gendesign.potential.protocol import PotentialLike
+from gendesign.structure.generator import Generator
+from gendesign.structure.types import Candidate
 
 REFUSE, WARN, IGNORE = "refuse", "warn", "ignore"
 
@@ -19,13 +20,13 @@ OUTSIDE = "outside the domain of potential"  # how reasons begin
 
 @dataclass(frozen=True)
 class Judged:
-    """Candidates of files, those that the potential's card excludes as failures, and what there is to warn of."""
+    """Candidates of files, with a failure for those that the potential's card excludes, and the warnings of a run."""
 
     candidates: list[Candidate]
     warnings: list[str]
 
 
-def judge_files(candidates: Sequence[Candidate], potential: Potential, config: DictConfig) -> Judged:
+def judge_files(candidates: Sequence[Candidate], potential: PotentialLike, config: DictConfig) -> Judged:
     """Compare structures with the domain of the potential.
 
     Raises UserError where its card excludes all of them; where it excludes some these become failures.
@@ -34,37 +35,38 @@ def judge_files(candidates: Sequence[Candidate], potential: Potential, config: D
     if mode == IGNORE:
         return Judged(list(candidates), [])
     usable = [number for number, candidate in enumerate(candidates) if candidate.failure is None]
-    found = concerns([candidates[number].atoms for number in usable], potential, cell=cell)
-    found.sort(key=lambda pair: not pair[0].excluded)
-    excluded = [number for departure, _ in found if departure.excluded for number in departure.structures]
+    departures = concerns([candidates[number].atoms for number in usable], potential, cell=cell)
+    departures.sort(key=lambda pair: not pair[0].excluded)
+    excluded = [number for departure, _ in departures if departure.excluded for number in departure.structures]
     if mode == REFUSE and excluded and len(excluded) == len(usable):
-        raise UserError(f"{found[0][1]}; {_way_on(found[0][0].what)}")
+        departure, text = departures[0]
+        raise UserError(f"{text}; {_remedy(departure.what)}")
     judged, warnings = list(candidates), []
-    for departure, said in found:
+    for departure, text in departures:
         refused = departure.excluded and mode == REFUSE
         for number in departure.structures if refused else ():
-            at = usable[number]
+            position = usable[number]
             reason = f"{OUTSIDE} {potential.name}: {departure.what}"
-            judged[at] = judged[at].after("compared with the potential's domain", failure=reason)
-        warnings.append(f"{said}; they are left out ({_way_on(departure.what)})" if refused else said)
+            judged[position] = judged[position].after("compared with the potential's domain", failure=reason)
+        warnings.append(f"{text}; they are left out ({_remedy(departure.what)})" if refused else text)
     return Judged(judged, warnings)
 
 
-def judge_generator(generator: Generator, potential: Potential, config: DictConfig) -> list[str]:
-    """What there is to warn of before a generator makes anything; raises UserError for what the card excludes."""
-    mode, kind = _mode(config), getattr(generator, "kind", MOLECULES)
+def judge_generator(generator: Generator, potential: PotentialLike, config: DictConfig) -> list[str]:
+    """Warnings before a generator begins; raises UserError for what the potential's card excludes."""
+    mode, kind = _mode(config), generator.kind
     if mode == IGNORE or potential.domain is None:
         return []
-    symbols = getattr(getattr(generator, "composition", None), "elements", ())
-    # a generator's elements are checked against the potential's by itself; molecules lack none that a domain asks for
-    found = outside(potential.domain, kind, symbols or potential.domain.contains, cell=_relaxes_cells(config))
-    if found is None:
+    symbols = generator.required_elements
+    # a generator checks by itself that the potential knows its elements
+    departure = outside(potential.domain, kind, symbols or potential.domain.contains, cell=_relaxes_cells(config))
+    if departure is None:
         return []
-    what, excluded = found
-    said = sentence(potential, f"generator {generator.name} makes {what}", excluded, kind, symbols)
+    what, excluded = departure
+    text = sentence(potential, f"generator {generator.name} makes {what}", excluded, kind, symbols)
     if excluded and mode == REFUSE:
-        raise UserError(f"{said}; {_way_on(what)}")
-    return [said]
+        raise UserError(f"{text}; {_remedy(what)}")
+    return [text]
 
 
 def left_out(candidate: Candidate) -> bool:
@@ -79,13 +81,13 @@ def say(warnings: Sequence[str]) -> None:
 
 
 def _mode(config: DictConfig) -> str:
-    return config.get("outside_domain", REFUSE)
+    return str(config.get("outside_domain", REFUSE))
 
 
 def _relaxes_cells(config: DictConfig) -> bool:
     return bool((config.get("relaxation") or {}).get("cell"))
 
 
-def _way_on(what: str) -> str:
-    held = "relaxation.cell=false holds the cells; " if what == RELAXED_CELLS else ""
-    return f"{held}outside_domain=warn uses it anyway"
+def _remedy(what: str) -> str:
+    hold_cells = "relaxation.cell=false holds the cells; " if what == RELAXED_CELLS else ""
+    return f"{hold_cells}outside_domain=warn uses it anyway"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gendesign.errors import SettingsError
+from gendesign.errors import SettingsError, UserError
 from gendesign.processes.children import PRIVATE
 from gendesign.run.settings import flatten
 
@@ -22,9 +22,9 @@ BEGUN = "shards/.*.begun/*.json"  # steps that shards under way have kept
 
 @dataclass(frozen=True)
 class Folder:
-    """An opened results folder that holds this identity (resolved settings, input files, weights).
+    """An opened results folder of the run with this identity (resolved settings, input files, weights).
 
-    grown: numbers of candidates that the run was asked for before it was asked for more.
+    grown: the smaller numbers of candidates that the run was asked for earlier.
     """
 
     path: Path
@@ -32,17 +32,19 @@ class Folder:
     grown: tuple[int, ...] = ()
 
     def shard(self, number: int) -> Path:
+        """The folder of a finished shard."""
         return self.path / "shards" / f"{number:05d}"
 
     def finished(self, number: int) -> bool:
+        """Whether a shard is finished."""
         return self.shard(number).is_dir()
 
     def begun(self, number: int) -> Path:
-        """Where the steps of a shard that is under way are kept."""
+        """The folder with the steps of an unfinished shard."""
         return self.path / "shards" / f".{number:05d}.begun"
 
-    def write_shard(self, number: int, write: Callable[[Path], None]) -> None:
-        """`write(folder)` fills a temporary folder that is fsynced and then renamed: all of the shard or nothing."""
+    def write_shard(self, number: int, write: Callable[[Path], object]) -> None:
+        """`write(folder)` fills a temporary folder, which is fsynced and renamed: the shard is complete or absent."""
         final = self.shard(number)
         temporary = final.with_name(f".{final.name}.partial")
         shutil.rmtree(temporary, ignore_errors=True)
@@ -55,8 +57,8 @@ class Folder:
         _sync(final.parent)
         shutil.rmtree(self.begun(number), ignore_errors=True)
 
-    def replace(self, name: str, write: Callable[[Path], None]) -> None:
-        """Rebuild one file at the top; a reader sees the old one or the new one."""
+    def replace(self, name: str, write: Callable[[Path], object]) -> None:
+        """`write(path)` makes a file at the top anew; a reader finds the old content or the new, never a part."""
         temporary = self.path / f".{name}.partial"
         write(temporary)
         _sync(temporary)
@@ -64,7 +66,7 @@ class Folder:
 
 
 def check_folder(path: Path, identity: dict[str, Any]) -> None:
-    """Refuse a folder that cannot be written, is not ours, or holds another configuration; creates nothing."""
+    """Raise SettingsError for a folder that cannot be written, has other files, or holds another run."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise SettingsError(f"output={path}: {existing} is a file; give the name of a folder")
@@ -83,8 +85,8 @@ def check_folder(path: Path, identity: dict[str, Any]) -> None:
 def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*") -> Iterator[Folder]:
     """Create or reopen a results folder and hold its lock; raises SettingsError as `check_folder` does.
 
-    An error before there is anything that matches `kept` takes the folder back; but steps of a shard that is under way
-    stay unless the error asks for other settings, with which they would be of no use.
+    An error removes the folder if it holds nothing that matches the glob `kept`. Steps of an unfinished shard keep it
+    as well, unless the error asks for other settings, for which these steps are useless.
     """
     check_folder(path, identity)
     before = {entry.name for entry in path.iterdir()} if path.exists() else None
@@ -108,9 +110,9 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
                 folder.replace(SUMMARY, lambda file: file.write_text(to_json(content)))
             yield folder
         except Exception as error:
-            useful = [kept] if _asks_for_other_settings(error) else [kept, BEGUN]
-            if not any(found for pattern in useful for found in path.glob(pattern)):
-                with suppress(OSError):  # nor can it be removed from a disk that is read-only by now
+            patterns = [kept] if _asks_for_other_settings(error) else [kept, BEGUN]
+            if not any(match for pattern in patterns for match in path.glob(pattern)):
+                with suppress(OSError):  # a disk that is read-only by now
                     _empty(path, before)
             raise
         finally:
@@ -118,10 +120,8 @@ def open_folder(path: Path, identity: dict[str, Any], kept: str = "shards/[0-9]*
 
 
 def _asks_for_other_settings(error: Exception) -> bool:
-    """True for what the user can mend in the settings; a full disk, which is said likewise, is no such thing."""
-    from gendesign.errors import UserError  # which imports ase: the command line starts without
-
-    return isinstance(error, (UserError, SettingsError)) and not isinstance(error.__cause__, OSError)
+    """Whether other settings would mend the error; a full disk is a UserError that they would not mend."""
+    return isinstance(error, UserError) and not isinstance(error.__cause__, OSError)
 
 
 def to_json(content: Any) -> str:
@@ -138,16 +138,17 @@ def _read_summary(path: Path) -> dict[str, Any]:
 
 
 def _growth(path: Path, identity: dict[str, Any]) -> tuple[int, ...]:
-    """Numbers of candidates that a folder was asked for before; shards that were begun for them stay as they are."""
+    """The smaller numbers of candidates that a folder was asked for earlier, whose shards stay as they are."""
     if not (path / SUMMARY).is_file():
         return ()
     before = _read_summary(path)
-    n, now = (one.get("settings", {}).get("n") for one in (before["identity"], identity))
+    n, wanted = (content.get("settings", {}).get("n") for content in (before["identity"], identity))
     begun = any(path.glob("shards/[0-9]*")) or any(path.glob(BEGUN))
-    return (*before["grown"], n) if n is not None and now != n and begun else before["grown"]
+    return (*before["grown"], n) if n is not None and wanted != n and begun else before["grown"]
 
 
 def _compare(path: Path, identity: dict[str, Any]) -> None:
+    """Raise SettingsError where the run in the folder has another identity; a larger `n` is a run that grows."""
     before = flatten(_read_summary(path)["identity"])
     now = flatten(json.loads(json.dumps(identity)))
     if identity.get("weights") is None:  # the first check runs before the model is loaded
@@ -169,9 +170,9 @@ def _compare(path: Path, identity: dict[str, Any]) -> None:
 
 
 def _empty(path: Path, before: set[str] | None) -> None:
-    """Take back what was written before the first shard met an error, so that mended settings are welcome.
+    """Remove what a run without a finished shard has written, so that the same folder takes other settings.
 
-    What the folder held `before` stays, but for an earlier run's own beginnings; None: there was no folder.
+    Entries that the folder had `before` stay, except those of an earlier run; None: there was no folder before.
     """
     for entry in path.iterdir():
         if entry.name in (before or ()) and entry.name not in ("shards", SUMMARY, LOCK):
@@ -194,8 +195,8 @@ def _difference(key: str, before: Any, now: Any) -> str:
 
 
 def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from rdkit.Chem.Draw import rdMolDraw2D
 from gendesign.run.unit_cell import BONDED, cell_edges, folded, no_bond, view, with_images
 
 WIDTH, HEIGHT = 190, 140
+SIZE = (3.1, 2.1)  # inches of a chart, so that its text stays readable beside the table
 MOST_ATOMS = 400  # a projection of more atoms is a blot
 UPRIGHT = 2.0  # a crystal higher than this many widths is drawn lying down
 
@@ -26,7 +26,7 @@ def draw_smiles(smiles: str) -> str:
     if molecule is None:
         return ""
     drawer = rdMolDraw2D.MolDraw2DSVG(WIDTH, HEIGHT)
-    options = drawer.drawOptions()
+    options: Any = drawer.drawOptions()
     options.clearBackground = False
     options.fixedBondLength = 24
     options.bondLineWidth = 1.4
@@ -99,43 +99,45 @@ def _box(x: np.ndarray, y: np.ndarray, depth: np.ndarray) -> list[str]:
 
 
 def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = False) -> str:
-    """A histogram as an SVG element, one bar per number when `whole`; a line of words when there is nothing to show."""
+    """A histogram as an SVG element, one bar per number when `whole`; empty where it would be a single bar."""
     finite = np.array([value for value in values if value is not None and np.isfinite(value)])
-    if not len(finite):
-        return f"<p class='empty'>{escape(title)}: nothing to show</p>"
+    if len(finite) < 2 or np.ptp(finite) <= 1e-9 * np.abs(finite).max():
+        return ""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     with rc_context({"svg.hashsalt": "gendesign", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         # Few outliers would squeeze all others into one bar: they are gathered in the last one.
         top = finite.max() if whole else min(finite.max(), 4 * np.quantile(finite, 0.9) + 1e-9)
-        bins = np.arange(finite.min() - 0.5, finite.max() + 1.5) if whole else min(24, 6 + len(finite) // 4)
+        bins = np.arange(finite.min() - 0.5, finite.max() + 1.5).tolist() if whole else min(24, 6 + len(finite) // 4)
         axes.hist(np.minimum(finite, top), bins=bins, color="#3b6ea5", edgecolor="white", linewidth=0.5)
         beyond = int((finite > top).sum())
         axes.set_xlabel(f"{title} ({unit})" if unit else title)
         axes.set_ylabel("candidates")
         if beyond:
             axes.set_title(f"{beyond} larger, up to {finite.max():.3g}, in the last bar", fontsize=8)
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if whole:
-            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)  # even for a single size
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
 
 
 def scatter(points: Sequence[tuple[float, float]], across: str, up: str) -> str:
-    """Points (x, y) as an SVG element; a line of words when there is nothing to show."""
-    if not points:
-        return f"<p class='empty'>{escape(up)} against {escape(across)}: nothing to show</p>"
+    """Points (x, y) as an SVG element; empty for fewer than two."""
+    if len(points) < 2:
+        return ""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "gendesign", "font.size": 9, "svg.fonttype": "none"}):
-        figure = Figure(figsize=(4.4, 2.5), layout="constrained")
+        figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
-        axes.scatter(*zip(*points, strict=True), s=14, color="#3b6ea5")
+        across_values, up_values = zip(*points, strict=True)
+        axes.scatter(across_values, up_values, s=14, color="#3b6ea5")
         axes.set_xlabel(across)
         axes.set_ylabel(up)
         axes.spines[["top", "right"]].set_visible(False)

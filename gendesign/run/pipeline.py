@@ -13,7 +13,7 @@ from gendesign.processes import SERIAL, TELL, Failure, Pool
 from gendesign.run.folder import Folder
 from gendesign.run.merge import rebuild
 from gendesign.run.shard import finish_verdict, make_alone, make_shard, write_shard
-from gendesign.run.stages import Progress, Stages
+from gendesign.run.stages import Advance, Phase, Progress, Stages
 from gendesign.structure.types import Candidate, Verdict
 
 PATIENCE = 10  # between shards the merged files are rebuilt only when that costs less than a tenth of the time
@@ -30,10 +30,11 @@ def run(
     pool: Pool | None = None,
     together: bool = False,
 ) -> dict[str, Any]:
-    """Make the shards that are missing, rebuild the merged files, and return the content of summary.json.
+    """Make the missing shards, rebuild the merged files, and return the content of summary.json.
 
-    `pool` holds `stages` among its residents. Its workers make whole shards; with `together` they do parts of one shard
-    after the other, as candidates that compete need. The bytes are the same for every number of workers.
+    pool: holds `stages` among its residents. Its workers make whole shards.
+    together: one shard after the other, of which the workers do parts, because its candidates compete.
+    The bytes are the same for every number of workers.
     """
     ranges = shard_ranges([*folder.grown, n], shard_size)
     missing = [number for number in range(len(ranges)) if not folder.finished(number)]
@@ -43,18 +44,18 @@ def run(
             make_shard(stages, folder, number, ranges[number], seed, partial(board.tell, number), pool or SERIAL)
             board.finished()
     elif missing:
-        own = pool.resident(stages)
-        tasks = [(make_shard, (own, folder, number, ranges[number], seed, TELL)) for number in missing]
+        resident = pool.resident(stages)
+        tasks = [(make_shard, (resident, folder, number, ranges[number], seed, TELL)) for number in missing]
         for task, answer in pool.unordered(tasks, partial(_told, board, missing)):
             if isinstance(answer, Failure):
                 number = missing[task]
                 write_shard(folder, number, *one_by_one(stages, ranges[number], seed, pool, answer))
             board.finished()
-    return rebuild(stages, folder, len(ranges))
+    return rebuild(stages, folder, len(ranges), progress.phase)
 
 
 def shard_ranges(sizes: Sequence[int], shard_size: int) -> list[range]:
-    """Candidates of each shard; a run that grew, `sizes` in order, keeps its shards and goes on after them."""
+    """Candidates of each shard; a run that grew (`sizes` in order) keeps its shards, and new ones follow."""
     bounds = [0]
     for n in sizes:
         bounds += [*range(bounds[-1] + shard_size, n, shard_size), n] if n > bounds[-1] else []
@@ -65,11 +66,12 @@ def one_by_one(
     stages: Stages, indices: Sequence[int], seed: int, pool: Pool, death: Failure
 ) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
     """A shard whose worker died each time, candidate by candidate; those that still end their worker are set aside."""
-    own = pool.resident(stages)
+    resident = pool.resident(stages)
     candidates: list[Candidate] = []
     verdicts: list[Verdict] = []
     timings: dict[str, float] = {}
-    for index, answer in zip(indices, pool.map([(make_alone, (own, index, seed)) for index in indices]), strict=True):
+    answers = pool.map([(make_alone, (resident, index, seed)) for index in indices])
+    for index, answer in zip(indices, answers, strict=True):
         if isinstance(answer, Failure):
             lost = Candidate(Atoms(), index, stages.generator.name, seed, failure=answer.reason)
             candidates.append(lost)
@@ -81,11 +83,11 @@ def one_by_one(
     return candidates, verdicts, timings
 
 
-def _told(board: "_Board", missing: Sequence[int], task: int, value: tuple[str, int] | None) -> None:
-    if value is None:
+def _told(board: "_Board", missing: Sequence[int], task: int, message: Advance | Phase | None) -> None:
+    if message is None:
         board.again(missing[task])
     else:
-        board.tell(missing[task], value)
+        board.tell(missing[task], message)
 
 
 class _Board:
@@ -93,26 +95,30 @@ class _Board:
 
     def __init__(self, stages: Stages, folder: Folder, progress: Progress, total: int, done: int) -> None:
         self.stages, self.folder, self.progress, self.total, self.done = stages, folder, progress, total, done
-        self.built, self.cost = time.monotonic(), 0.0
+        self.rebuilt_at, self.rebuild_seconds = time.monotonic(), 0.0
         self.counts: dict[int, Counter[str]] = {}
         progress.shard(done, total)
 
-    def tell(self, number: int, value: tuple[str, int]) -> None:
-        """Told that so many more candidates of a shard are done with a stage."""
-        counts = self.counts.setdefault(number, Counter())
-        counts[value[0]] += value[1]
-        self.progress.stage(*value)
+    def tell(self, number: int, message: Advance | Phase) -> None:
+        """A message from shard `number`."""
+        if isinstance(message, Phase):
+            self.progress.phase(*message)
+        else:
+            counts = self.counts.setdefault(number, Counter())
+            counts[message.stage] += message.candidates
+            self.progress.stage(*message)
 
     def again(self, number: int) -> None:
-        """A shard begins anew: what was told of it no longer counts."""
+        """Shard `number` begins anew: its candidates so far no longer count."""
         for name, count in self.counts.pop(number, Counter()).items():
             self.progress.stage(name, -count)
 
     def finished(self) -> None:
-        """One more shard is there."""
+        """One more shard is finished."""
         self.done += 1
         self.progress.shard(self.done, self.total)
-        if self.done < self.total and time.monotonic() - self.built >= PATIENCE * self.cost:
+        if self.done < self.total and time.monotonic() - self.rebuilt_at >= PATIENCE * self.rebuild_seconds:
             start = time.monotonic()
-            rebuild(self.stages, self.folder, self.total)
-            self.built, self.cost = time.monotonic(), time.monotonic() - start
+            rebuild(self.stages, self.folder, self.total, self.progress.phase)
+            self.progress.phase("")
+            self.rebuilt_at, self.rebuild_seconds = time.monotonic(), time.monotonic() - start

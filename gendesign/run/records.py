@@ -1,4 +1,4 @@
-"""Verdicts as Parquet, byte for byte the same for the same content, and candidates read back from extended XYZ."""
+"""Verdicts as Parquet, the same bytes for the same content, and candidates read back from extended XYZ."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,18 +27,18 @@ SCHEMA = pa.schema(
 
 
 def read_candidates(path: Path, verdicts: Sequence[Verdict]) -> list[Candidate]:
-    """What `write_extxyz` wrote for these verdicts, as it was in memory, in the order of the attempts.
+    """The candidates that `write_extxyz` wrote, in the order of the attempts.
 
-    A failed attempt without an atom has no frame in the file; its verdict alone remembers it.
+    A failed attempt without atoms has no frame in the file; its verdict alone says that it was made.
     """
     frames = read(path, index=":", format="extxyz") if path.stat().st_size else []
-    found = {candidate.index: candidate for candidate in map(_restore, frames)}
-    finished = {verdict.candidate: verdict.reason for verdict in verdicts if verdict.check == FINISHED}
-    return [found.get(index) or Candidate(Atoms(), index, failure=reason) for index, reason in finished.items()]
+    by_index = {candidate.index: candidate for candidate in map(_restore, frames)}
+    reasons = {verdict.candidate: verdict.reason for verdict in verdicts if verdict.check == FINISHED}
+    return [by_index.get(index) or Candidate(Atoms(), index, failure=reason) for index, reason in reasons.items()]
 
 
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
-    """Parquet, a row per candidate and check; numbers in `value`, words in `text`."""
+    """Write a row per candidate and check; numbers are in `value`, words in `text`."""
     rows = [
         {
             "candidate": verdict.candidate,
@@ -55,7 +55,7 @@ def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
 
 
 def read_verdicts(path: Path) -> list[Verdict]:
-    """What `write_verdicts` wrote."""
+    """The verdicts that `write_verdicts` wrote."""
     return [
         Verdict(
             row["candidate"],
@@ -74,9 +74,10 @@ def _restore(atoms: Atoms) -> Candidate:
     info = {
         key: value.item() if hasattr(value, "item") else value for key, value in atoms.info.items() if key not in lists
     }
-    own = {key: info.pop(key) for key in PROVENANCE if key in info}
-    own["history"] = tuple(own["history"].split(STEP_SEPARATOR)) if own.get("history") else ()
+    provenance = {key: info.pop(key) for key in PROVENANCE if key in info}
+    history = provenance.get("history")
+    provenance["history"] = tuple(history.split(STEP_SEPARATOR)) if history else ()
     if atoms.calc is not None and "energy" in atoms.calc.results:
         info["energy"] = float(atoms.calc.results["energy"])
     atoms.info = lists
-    return Candidate(atoms, info=info, **own)
+    return Candidate(atoms, info=info, **provenance)

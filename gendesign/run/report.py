@@ -1,5 +1,6 @@
-"""report.html: one page without outside references, with every candidate's picture, the distributions and the table."""
+"""report.html: one page without outside references, with every candidate's picture, the distributions and tables."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,24 +8,33 @@ from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup, escape
 
+from gendesign.relaxation.change import BEFORE
 from gendesign.run import crystals
+from gendesign.run.explorer import INSTALL, explorable, installed
 from gendesign.run.pictures import draw_atoms, draw_smiles, histogram, scatter
+from gendesign.run.properties import FORMULA, SMILES, Property, check_name, number_text, properties_of, typeset
 from gendesign.run.sections import RANK, UNIQUE, Section, by_candidate, sections
 from gendesign.run.table import VALID, condition_name, readable
 from gendesign.structure.types import Candidate, Verdict
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MOST_PICTURES = 600  # of one gallery, and rows of the table of crystals; the page stays within a few megabytes
+MOST_PICTURES = 600  # of one gallery, and rows of a table; the page stays within a few megabytes
+NOT_BROKEN = 32  # characters of a text in the table of candidates
 MOST_REASONS, LONGEST_REASON = 3, 160  # on one card; characters
-SMILES = "smiles"
 UNITS = {"kcal/mol"}
 VOLUME = "volume_per_formula"
-# What is said of ranked crystals.
-BEST = {"energy_above_best": "{:+.3f} eV", "energy_above_rivals": "{:+.3f} eV to rivals", "space_group": "{}"}
-# Checks whose reasons stand elsewhere on the card, or say nothing of a single molecule.
+# Notes on ranked crystals.
+BEST = {
+    "energy_above_best": "{:+.3f} eV",
+    "energy_above_competing_phases": "{:+.3f} eV to competing phases",
+    "space_group": "{}",
+}
+# Checks whose reasons are elsewhere on the card or mean nothing for a single molecule.
 SILENT = ("edm_molecule", "converged", UNIQUE)
 BARE = ("finished", VALID)  # checks whose name adds nothing to their reason
+PASSED = {True: ("yes", "good"), False: ("no", "bad"), None: ("not measured", "soft")}  # text, class on the page
 EXPLAINED = {
     "EDM atoms stable": "EDM: valences by the published table of bond lengths (E(3) diffusion). It knows no aromatic "
     "bonds, so the atoms of sound aromatic molecules can fail.",
@@ -41,32 +51,83 @@ def write_report(
     """Write the page of the candidates so far.
 
     Of `summary` it shows the table, `warnings` (texts, at the top) and `conditions` (names of checks, on every card).
+    Cards and rows lead to their structures in explorer.html where chemiscope is installed.
     """
     conditions = list(summary.get("conditions", ()))
-    cards = _Cards(by_candidate(verdicts), conditions, _relaxation(summary))
+    relaxation = _relaxation(summary)
+    placed = sections(candidates, verdicts, conditions)
+    library = installed()
+    cards = _Cards(by_candidate(verdicts), conditions, relaxation)
     ranked = any(verdict.check == RANK for verdict in verdicts)
     changed = crystals.crystals_of(candidates) if summary["identity"].get("verb") == "relax" else []
-    model = summary.get("model", {})
+    few, many = (changed, []) if len(changed) <= crystals.FEW else ([], changed)
     rows = readable(summary["table"], timings)
-    notes = [crystals.converged_means(_relaxation(summary))]
+    notes = [crystals.converged_means(relaxation)]
     notes += [text for name, text in EXPLAINED.items() if name in dict(rows)]
-    template = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = template.from_string(TEMPLATE.read_text()).render(
+    page = _template().render(
         verb=summary["identity"].get("verb", ""),
         shards=summary["shards"],
-        model=", ".join(filter(None, [model.get("name", "none"), model.get("licence")])),
+        model=_model(summary.get("model", {})),
         warnings=list(summary.get("warnings", ())),
         rows=rows,
         notes=[note for note in notes if note],
         figures=_figures(candidates, verdicts, ranked),
-        tables=_tables(changed) if len(changed) <= crystals.FEW else [],
+        tables=_tables(few),
         headings=crystals.HEADINGS,
-        lines=[crystals.line(c) for c in changed[:MOST_PICTURES]] if len(changed) > crystals.FEW else [],
-        unlisted=max(0, len(changed) - MOST_PICTURES),
-        galleries=[cards.gallery(section) for section in sections(candidates, verdicts, conditions)],
+        lines=[(c.index, crystals.line(c)) for c in many[:MOST_PICTURES]],
+        unlisted=max(0, len(many) - MOST_PICTURES),
+        overview=None if changed else _overview(placed, verdicts),
+        galleries=[cards.gallery(section) for section in placed],
         details=yaml.safe_dump({key: summary[key] for key in summary if key != "table"}, sort_keys=False),
+        library=library,
+        install=INSTALL,
+        explorable={c.index for c in explorable(placed)[0]} if library else set(),
     )
-    path.write_text(page)
+    path.write_text(page, "utf-8")
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"typeset": typeset, "subscripts": _subscripts}
+    return environment.from_string(TEMPLATE.read_text("utf-8"))
+
+
+def _subscripts(formula: str) -> Markup:
+    """A chemical formula with its numbers as subscripts."""
+    return Markup(re.sub(r"(\d+)", r"<sub>\1</sub>", str(escape(formula))))
+
+
+def _model(model: Mapping[str, Any]) -> str:
+    """The potential and its licence."""
+    licence = f" (licence {model['licence']})" if model.get("licence") else ""
+    return f"{model.get('name', 'none')}{licence}"
+
+
+def _overview(placed: Sequence[Section], verdicts: Sequence[Verdict]) -> dict[str, Any] | None:
+    """A table with a row per candidate, in the order of the page; its columns are what differs between candidates."""
+    candidates = [candidate for section in placed for candidate in section.candidates]
+    if len(candidates) < 2:
+        return None
+    results = {c.index: section.heading for section in placed for c in section.candidates}
+    properties = properties_of(candidates, by_candidate(verdicts), results)
+    columns = [one for one in properties if one.varies and not one.name.startswith("SMILES ")]
+    shown = candidates[:MOST_PICTURES]
+    cells = [
+        [value if isinstance(value, str) else number_text(value, one.unit) for value in one.values[: len(shown)]]
+        for one in columns
+    ]
+    return {
+        "columns": [{"title": one.title, "formula": one.name == FORMULA, "kind": _kind(one, shown)} for one in columns],
+        "rows": [(c.index, row) for c, row in zip(shown, zip(*cells, strict=True), strict=True)],
+        "hidden": len(candidates) - len(shown),
+    }
+
+
+def _kind(column: Property, shown: Sequence[Candidate]) -> str:
+    """The class of a column's cells: numbers stand to the right, long texts may break."""
+    if column.is_number:
+        return "number"
+    return "long" if any(len(str(value)) > NOT_BROKEN for value in column.values[: len(shown)]) else ""
 
 
 def _relaxation(summary: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -75,17 +136,17 @@ def _relaxation(summary: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _figures(candidates: Sequence[Candidate], verdicts: Sequence[Verdict], ranked: bool) -> list[str]:
-    """Distributions as SVG elements; a single structure has none."""
+    """Distributions as SVG elements; a quantity with a single value has none."""
     if len(candidates) < 2:
         return []
-    # crystals of one composition are of few sizes: what differs is how densely they are packed
+    # Crystals of one composition have few sizes: they differ in how densely they are packed.
     figures = [_distribution(VOLUME, verdicts)] if ranked else []
     if not ranked and any(len(c.atoms) and not c.atoms.pbc.any() for c in candidates):
         figures.append(_sizes(candidates))
     if sum(bool(v.value) for v in verdicts if v.check == crystals.VOLUME_CHANGE) > crystals.FEW:
         figures.append(_distribution(crystals.VOLUME_CHANGE, verdicts))
     figures += [_distribution(check, verdicts) for check in _strains(verdicts)]
-    return [*figures, *([_landscape(verdicts)] if ranked else [])]
+    return [figure for figure in (*figures, _landscape(verdicts) if ranked else "") if figure]
 
 
 def _tables(changed: Sequence[Candidate]) -> list[tuple[str, str, list[tuple[str, str, str, str]]]]:
@@ -105,15 +166,17 @@ def _sizes(candidates: Sequence[Candidate]) -> str:
 
 def _distribution(check: str, verdicts: Sequence[Verdict]) -> str:
     values = [v.value for v in verdicts if v.check == check and isinstance(v.value, float)]
-    return histogram(values, check.replace("_", " "), next((v.unit for v in verdicts if v.check == check), ""))
+    unit = next((v.unit for v in verdicts if v.check == check), "")
+    return histogram(values, check_name(check), typeset(unit))
 
 
 def _landscape(verdicts: Sequence[Verdict]) -> str:
     """Energy against density of the ranked crystals."""
-    found = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
-    ranked = [index for index, check in found if check == RANK]
-    points = [(found.get((i, "density")), found.get((i, "energy_above_best"))) for i in ranked]
-    return scatter([p for p in points if None not in p], "density (g/cm3)", "above the best (eV/formula)")
+    values = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, float)}
+    ranked = [index for index, check in values if check == RANK]
+    points = [(values.get((i, "density")), values.get((i, "energy_above_best"))) for i in ranked]
+    known = [(density, energy) for density, energy in points if density is not None and energy is not None]
+    return scatter(known, "density (g/cm³)", "energy above best\n(eV per formula unit)")
 
 
 @dataclass(frozen=True)
@@ -136,7 +199,8 @@ class _Cards:
 
     def card(self, candidate: Candidate) -> dict[str, Any]:
         checks = self.of.get(candidate.index, {})
-        smiles = checks[SMILES].value if SMILES in checks and isinstance(checks[SMILES].value, str) else ""
+        written = checks[SMILES].value if SMILES in checks else None
+        smiles = written if isinstance(written, str) else ""
         return {
             "index": candidate.index,
             "formula": candidate.atoms.get_chemical_formula(),
@@ -165,16 +229,16 @@ class _Cards:
         return out
 
     def odd(self, candidate: Candidate) -> list[str]:
-        """What to look at twice in a structure that is none the less whole."""
+        """Remarks on a structure that finished: a large change, a relaxation that did not converge."""
         if candidate.failure is not None:
             return []
-        out = [crystals.remark(candidate)] if crystals.BEFORE + "volume" in candidate.info else []
+        out = [crystals.remark(candidate)] if BEFORE + "volume" in candidate.info else []
         if candidate.info.get("converged") is False:
             out.append(_not_converged(candidate.info, self.relaxation))
         return list(filter(None, out))
 
     def reasons(self, checks: Mapping[str, Verdict]) -> list[str]:
-        """What was wrong, each reason once and under the first check that gave it."""
+        """Reasons of failed checks, each once and under the first check that gave it."""
         first: dict[str, str] = {}
         for check, verdict in checks.items():
             if verdict.passed is False and verdict.reason and check not in (*SILENT, *self.conditions):
@@ -183,7 +247,7 @@ class _Cards:
 
 
 def _not_converged(info: Mapping[str, Any], relaxation: Mapping[str, Any]) -> str:
-    """Which of force and stress was still too large when the relaxation stopped."""
+    """The force or stress that was too large when the relaxation stopped."""
     parts = []
     if "fmax" in info and info["fmax"] >= relaxation.get("fmax", 0.0):
         parts.append(f"largest force {info['fmax']:.3g} eV/Angstrom")
@@ -195,13 +259,12 @@ def _not_converged(info: Mapping[str, Any], relaxation: Mapping[str, Any]) -> st
 
 def _condition(verdict: Verdict) -> tuple[str, str]:
     """A line such as "ring size: 24 atoms", and the class that colours it."""
-    value = f"{verdict.value:.3g}" if isinstance(verdict.value, float) else verdict.value
-    if value is None:
-        value = {True: "yes", False: "no"}.get(verdict.passed, "not measured")
+    answer, tone = PASSED[verdict.passed]
+    value = f"{verdict.value:.3g}" if isinstance(verdict.value, float) else verdict.value or answer
     text = f"{condition_name(verdict.check)}: {value} {verdict.unit}".rstrip()
     if verdict.passed is not True and verdict.reason:
         text = f"{text} ({verdict.reason})"
-    return _shortened(text), {True: "good", False: "bad"}.get(verdict.passed, "soft")
+    return _shortened(text), tone
 
 
 def _shortened(text: str) -> str:

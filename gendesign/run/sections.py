@@ -1,4 +1,4 @@
-"""Which candidates of a run stand together on the page, under which heading, and why those failed that did."""
+"""Sections of the report: candidates grouped by their result, with headings and counts of the reasons of failures."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,119 +14,119 @@ MOST_REASONS = 5  # kinds of reasons that a section counts
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a line below it, and the candidates in the order of the page.
+    """A heading, a note below it, and the candidates in the order of the page.
 
-    kept: it is shown without any candidate too; expected: its candidates are none of the results, but nothing is wrong.
+    always_shown: also shown without candidates; expected: the candidates are no results, but nothing is wrong.
     """
 
     heading: str
     note: str
     candidates: tuple[Candidate, ...]
-    kept: bool = False
+    always_shown: bool = False
     expected: bool = False
 
 
 def by_candidate(verdicts: Sequence[Verdict]) -> dict[int, dict[str, Verdict]]:
     """Verdicts by candidate and check."""
-    found: dict[int, dict[str, Verdict]] = {}
+    checks: dict[int, dict[str, Verdict]] = {}
     for verdict in verdicts:
-        found.setdefault(verdict.candidate, {})[verdict.check] = verdict
-    return found
+        checks.setdefault(verdict.candidate, {})[verdict.check] = verdict
+    return checks
 
 
 def sections(
     candidates: Sequence[Candidate], verdicts: Sequence[Verdict], conditions: Sequence[str] = ()
 ) -> list[Section]:
-    """Every candidate in one section; the good ones first, and sections that would be empty left out.
+    """Every candidate in one section; results come first, and empty sections are left out.
 
-    Candidates stand in the order of their numbers, ranked ones in that of their ranks, and valid molecules that meet
-    all `conditions` (names of checks) before those that miss one.
+    Candidates are ordered by number, ranked ones by rank. Valid molecules that meet all `conditions` (names of checks)
+    come before those that miss one.
     """
-    of = by_candidate(verdicts)
-    if any(RANK in checks or NETWORK in checks for checks in of.values()) or any(_ended(c) for c in candidates):
-        found = _ranked(candidates, of)
-    elif any(VALID in checks and checks[VALID].passed is not None for checks in of.values()):
-        found = _judged(candidates, of, conditions)
+    checks = by_candidate(verdicts)
+    if any(RANK in row or NETWORK in row for row in checks.values()) or any(map(_ended_early, candidates)):
+        grouped = _search(candidates, checks)
+    elif any(VALID in row and row[VALID].passed is not None for row in checks.values()):
+        grouped = _molecules(candidates, checks, conditions)
     else:
-        found = _unjudged(candidates)
-    return [section for section in found if section.candidates or section.kept]
+        grouped = _relaxed(candidates)
+    return [section for section in grouped if section.candidates or section.always_shown]
 
 
-def _ended(candidate: Candidate) -> bool:
+def _ended_early(candidate: Candidate) -> bool:
     return (candidate.failure or "").startswith((STOPPED, COPY, BROKEN))
 
 
-def _ranked(candidates: Sequence[Candidate], of: Mapping[int, dict[str, Verdict]]) -> list[Section]:
-    """Of a search: ranked crystals, copies, what the search did not go on with, and what broke."""
-    ranked = [c for c in candidates if RANK in of.get(c.index, {})]
-    ranked.sort(key=lambda c: of[c.index][RANK].value)
-    copies = [c for c in candidates if _passed(of, c, UNIQUE) is False]
+def _search(candidates: Sequence[Candidate], checks: Mapping[int, dict[str, Verdict]]) -> list[Section]:
+    """Sections of a search: ranked crystals, copies, candidates that were not continued, broken ones."""
+    ranked = [c for c in candidates if RANK in checks.get(c.index, {})]
+    ranked.sort(key=lambda c: float(checks[c.index][RANK].value or 0))
+    copies = [c for c in candidates if _passed(checks, c, UNIQUE) is False]
     stopped = [c for c in candidates if (c.failure or "").startswith(STOPPED)]
     merged = [c for c in candidates if (c.failure or "").startswith(COPY)]
     placed = {c.index for c in (*ranked, *copies, *stopped, *merged)}
     rest = [c for c in candidates if c.index not in placed]
-    intact = [c for c in rest if c.failure is None and _passed(of, c, VALID) is not False]
+    intact = [c for c in rest if c.failure is None and _passed(checks, c, VALID) is not False]
     broken = [c for c in rest if c not in intact]
-    left = sorted((*stopped, *merged), key=lambda c: c.index)
+    ended = sorted((*stopped, *merged), key=lambda c: c.index)
     counts = [
         f"{len(stopped)} stopped early, because others were lower in energy" if stopped else "",
         f"{len(merged)} merged with a copy" if merged else "",
     ]
     return [
-        Section("Ranked structures", "the lowest energy first", tuple(ranked), kept=True),
+        Section("Ranked structures", "the lowest energy first", tuple(ranked), always_shown=True),
         Section("Copies of ranked structures", "relaxed to a structure that is ranked above", tuple(copies)),
         Section("Structures without an energy to rank", "", tuple(intact)),
-        Section("Not continued by the search", "; ".join(filter(None, counts)), tuple(left), expected=True),
-        Section("Broken", reason_counts([reason(c, of) for c in broken]), tuple(broken)),
+        Section("Not continued by the search", "; ".join(filter(None, counts)), tuple(ended), expected=True),
+        Section("Broken", reason_counts([reason(c, checks) for c in broken]), tuple(broken)),
     ]
 
 
-def _judged(
-    candidates: Sequence[Candidate], of: Mapping[int, dict[str, Verdict]], conditions: Sequence[str]
+def _molecules(
+    candidates: Sequence[Candidate], checks: Mapping[int, dict[str, Verdict]], conditions: Sequence[str]
 ) -> list[Section]:
-    """Of molecules: valid ones, copies, invalid ones, failed attempts."""
+    """Sections of molecules: valid ones, copies, invalid ones, failed attempts."""
     failed = [c for c in candidates if c.failure is not None]
     whole = [c for c in candidates if c.failure is None]
-    invalid = [c for c in whole if _passed(of, c, VALID) is False]
-    unknown = [c for c in whole if _passed(of, c, VALID) is None]
-    valid = [c for c in whole if _passed(of, c, VALID)]
-    copies = [c for c in valid if _passed(of, c, UNIQUE) is False]
-    first = [c for c in valid if _passed(of, c, UNIQUE) is not False]
-    first.sort(key=lambda c: sum(_passed(of, c, check) is False for check in conditions))
-    met = sum(all(_passed(of, c, check) is not False for check in conditions) for c in first)
-    # where every attempt failed, nobody knows what it would have been
+    invalid = [c for c in whole if _passed(checks, c, VALID) is False]
+    unknown = [c for c in whole if _passed(checks, c, VALID) is None]
+    valid = [c for c in whole if _passed(checks, c, VALID)]
+    copies = [c for c in valid if _passed(checks, c, UNIQUE) is False]
+    first = [c for c in valid if _passed(checks, c, UNIQUE) is not False]
+    first.sort(key=lambda c: sum(_passed(checks, c, check) is False for check in conditions))
+    met = sum(all(_passed(checks, c, check) is not False for check in conditions) for c in first)
+    # Without any structure it is unknown whether molecules were meant.
     noun = "molecules" if any(len(c.atoms) and not any(c.atoms.pbc) for c in candidates) else "structures"
     note = f"{met} of them meet every condition, and come first" if conditions and first else ""
     return [
-        Section(f"Valid {noun}", note, tuple(first), kept=True),
+        Section(f"Valid {noun}", note, tuple(first), always_shown=True),
         Section(f"Copies of valid {noun}", "the same as one above", tuple(copies)),
         Section("Structures that are not judged as molecules", "they are periodic", tuple(unknown)),
-        Section(f"Invalid {noun}", reason_counts([reason(c, of) for c in invalid]), tuple(invalid)),
-        Section("Failed attempts", reason_counts([reason(c, of) for c in failed]), tuple(failed)),
+        Section(f"Invalid {noun}", reason_counts([reason(c, checks) for c in invalid]), tuple(invalid)),
+        Section("Failed attempts", reason_counts([reason(c, checks) for c in failed]), tuple(failed)),
     ]
 
 
-def _unjudged(candidates: Sequence[Candidate]) -> list[Section]:
-    """Of a relaxation: crystals, molecules, failures."""
+def _relaxed(candidates: Sequence[Candidate]) -> list[Section]:
+    """Sections of a relaxation: crystals, molecules, failures."""
     failed = [c for c in candidates if c.failure is not None]
     whole = [c for c in candidates if c.failure is None]
     crystals = [c for c in whole if any(c.atoms.pbc)]
     molecules = [c for c in whole if not any(c.atoms.pbc)]
     return [
         Section("Crystals", "", tuple(crystals)),
-        Section("Molecules", "", tuple(molecules), kept=not crystals),
+        Section("Molecules", "", tuple(molecules), always_shown=not crystals),
         Section("Failed", reason_counts([c.failure or "" for c in failed]), tuple(failed)),
     ]
 
 
-def _passed(of: Mapping[int, dict[str, Verdict]], candidate: Candidate, check: str) -> bool | None:
-    verdict = of.get(candidate.index, {}).get(check)
+def _passed(checks: Mapping[int, dict[str, Verdict]], candidate: Candidate, check: str) -> bool | None:
+    verdict = checks.get(candidate.index, {}).get(check)
     return None if verdict is None else verdict.passed
 
 
-def reason(candidate: Candidate, of: Mapping[int, dict[str, Verdict]]) -> str:
+def reason(candidate: Candidate, checks: Mapping[int, dict[str, Verdict]]) -> str:
     """Why a candidate is not valid: its failure, or what the check of validity says."""
-    verdict = of.get(candidate.index, {}).get(VALID)
+    verdict = checks.get(candidate.index, {}).get(VALID)
     return candidate.failure or (verdict.reason if verdict is not None else "")
 
 

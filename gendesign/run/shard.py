@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 
@@ -11,23 +10,23 @@ from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.run.folder import Folder, to_json
 from gendesign.run.merge import CANDIDATES, TIMINGS, VERDICTS
 from gendesign.run.records import FINISHED, write_verdicts
-from gendesign.run.stages import Stages
+from gendesign.run.stages import GENERATE, RELAX, SCREEN, Advance, Phase, Stages, Tell
 from gendesign.structure.files import write_extxyz
-from gendesign.structure.step_cache import NO_CACHE, StepCache, caches_steps
-from gendesign.structure.types import Candidate, Generator, Verdict
+from gendesign.structure.generator import Generator, ShardContext
+from gendesign.structure.step_cache import NO_CACHE, StepCache
+from gendesign.structure.types import Candidate, Verdict
 
-Tell = Callable[[tuple[str, int]], None]  # told (stage, how many more candidates are done with it)
 AT_ONCE = 5  # candidates per call of the screening: enough for its workers, few enough for a bar that moves
 
 
 def make_shard(
     stages: Stages, folder: Folder, number: int, indices: Sequence[int], seed: int, tell: Tell, spread: Spread = SERIAL
 ) -> None:
-    """Make the shard, going on from the steps that an interrupted attempt has kept, and write it."""
+    """Make and write a shard, from the steps that an interrupted attempt has kept."""
     if folder.finished(number):  # by a worker that died before it could say so
         return
-    cache = StepCache(folder.begun(number), spread=spread)
-    write_shard(folder, number, *judged(stages, indices, seed, cache, tell))
+    cache = StepCache(folder.begun(number))
+    write_shard(folder, number, *judged(stages, indices, seed, cache, tell, spread))
 
 
 def make_alone(stages: Stages, index: int, seed: int) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
@@ -36,32 +35,34 @@ def make_alone(stages: Stages, index: int, seed: int) -> tuple[list[Candidate], 
 
 
 def judged(
-    stages: Stages, indices: Sequence[int], seed: int, cache: StepCache, tell: Tell
+    stages: Stages, indices: Sequence[int], seed: int, cache: StepCache, tell: Tell, spread: Spread = SERIAL
 ) -> tuple[list[Candidate], list[Verdict], dict[str, float]]:
     """The candidates of a shard, their verdicts, and the seconds that each stage took."""
     timings: dict[str, float] = {}
+    context = ShardContext(cache, spread, lambda name, done=0, total=0: tell(Phase(name, done, total)))
 
     def stage(name: str, make: Callable[[Callable[[int], None]], list[Candidate]]) -> list[Candidate]:
-        start, before, done = time.perf_counter(), cache.seconds_saved, 0
+        start, saved_before, done = time.perf_counter(), cache.seconds_saved, 0
 
-        def progress(more: int) -> None:
+        def advance(count: int) -> None:
             nonlocal done
-            done += more
-            tell((name, more))
+            done += count
+            tell(Advance(name, count))
 
-        candidates = cache.get_or_make(name, lambda: make(progress))
-        tell((name, len(candidates) - done))  # all of them where the stage was over before an interruption
-        timings[name] = time.perf_counter() - start + cache.seconds_saved - before
+        candidates = cache.get_or_make(name, lambda: make(advance))
+        tell(Advance(name, len(candidates) - done))  # all of them where the stage was over before an interruption
+        timings[name] = time.perf_counter() - start + cache.seconds_saved - saved_before
         return candidates
 
-    candidates = stage("generate", lambda progress: generated(stages.generator, indices, seed, cache, progress))
+    candidates = stage(GENERATE, lambda advance: generated(stages.generator, indices, seed, context, advance))
     if stages.relax is not None:
-        candidates = stage("relax", lambda progress: relax_usable(stages.relax, candidates, progress))
+        relax = stages.relax
+        candidates = stage(RELAX, lambda advance: relax_usable(relax, candidates, advance))
     verdicts = [finish_verdict(candidate) for candidate in candidates]
     if stages.screen is not None:
         start = time.perf_counter()
-        verdicts += screened(stages, candidates, cache.spread, tell)
-        timings["screen"] = time.perf_counter() - start
+        verdicts += screened(stages, candidates, spread, tell)
+        timings[SCREEN] = time.perf_counter() - start
     verdicts.sort(key=lambda verdict: verdict.candidate)
     return candidates, verdicts, timings
 
@@ -69,23 +70,22 @@ def judged(
 def screened(stages: Stages, candidates: Sequence[Candidate], spread: Spread, tell: Tell) -> list[Verdict]:
     """Verdicts on each candidate, a few candidates at a time."""
     parts = [candidates[first : first + AT_ONCE] for first in range(0, len(candidates), AT_ONCE)]
-    own = spread.resident(stages)
-    if own is stages:
-        verdicts = []
+    resident = spread.resident(stages)
+    verdicts: list[Verdict] = []
+    if resident is stages:  # no worker holds the stages: screen here
         for part in parts:
-            verdicts += stages.screen(part)
-            tell(("screen", len(part)))
+            verdicts += _screen(stages, part)
+            tell(Advance(SCREEN, len(part)))
         return verdicts
-    answers = spread.map([(_screen, (own, part)) for part in parts])
-    tell(("screen", len(candidates)))
-    verdicts = []
+    answers = spread.map([(_screen, (resident, part)) for part in parts])
+    tell(Advance(SCREEN, len(candidates)))
     for part, answer in zip(parts, answers, strict=True):
         verdicts += died_screening(part, answer) if isinstance(answer, Failure) else answer
     return verdicts
 
 
 def _screen(stages: Stages, candidates: Sequence[Candidate]) -> list[Verdict]:
-    return stages.screen(candidates)
+    return [] if stages.screen is None else stages.screen(candidates)
 
 
 def died_screening(candidates: Sequence[Candidate], failure: Failure) -> list[Verdict]:
@@ -111,21 +111,18 @@ def write_shard(
 
 
 def generated(
-    generator: Generator, indices: Sequence[int], seed: int, cache: StepCache, progress: Callable[[int], None]
+    generator: Generator, indices: Sequence[int], seed: int, context: ShardContext, advance: Callable[[int], None]
 ) -> list[Candidate]:
-    """One candidate per attempt, in their order; generators that remember are given the shard's cache."""
-    own: dict[str, Any] = {"cache": cache} if caches_steps(generator) else {}
-    if getattr(generator, "spreads", False):
-        own["spread"] = cache.spread
+    """One candidate per attempt, in the order of `indices`."""
     candidates = []
-    for candidate in generator.generate(indices, seed=seed, **own):
+    for candidate in generator.generate_in_run(indices, seed=seed, context=context):
         candidates.append(candidate)
-        progress(1)
+        advance(1)
     return in_order(candidates, indices, seed, generator.name)
 
 
 def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int, generator: str) -> list[Candidate]:
-    """One candidate per attempt, in the order of the attempts; an attempt that gave nothing becomes a failure."""
+    """One candidate per attempt, in the order of the attempts; an attempt without a result is a failure."""
     by_index = {candidate.index: candidate for candidate in candidates}
     return [
         by_index.get(index)
@@ -134,15 +131,19 @@ def in_order(candidates: Sequence[Candidate], indices: Sequence[int], seed: int,
     ]
 
 
-def relax_usable(relax: Callable, candidates: Sequence[Candidate], progress: Callable[[int], None]) -> list[Candidate]:
+def relax_usable(
+    relax: Callable[[Sequence[Candidate], Callable[[int, int], None]], list[Candidate]],
+    candidates: Sequence[Candidate],
+    advance: Callable[[int], None],
+) -> list[Candidate]:
     """Relax the candidates that did not fail before; the failed ones keep their places."""
     usable = [candidate for candidate in candidates if candidate.failure is None]
-    progress(len(candidates) - len(usable))
+    advance(len(candidates) - len(usable))
     done = 0
 
     def report(finished: int, total: int) -> None:
         nonlocal done
-        progress(finished - done)
+        advance(finished - done)
         done = finished
 
     relaxed = iter(relax(usable, report) if usable else [])

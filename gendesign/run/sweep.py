@@ -1,4 +1,4 @@
-"""Sweeps: one command, a run for every combination of values, one table of them all.
+"""Sweeps: one command that makes a run for every combination of values, and one table of all runs.
 
 Values come from comma lists on the command line (key=a,b) and from the section `sweep` of an experiment's file.
 """
@@ -30,7 +30,7 @@ class Run:
 
 
 def plan(verb: str, overrides: Sequence[str], sweeping: bool) -> list[Run]:
-    """The runs of a command; raises SettingsError for an experiment that is a sweep where none was asked for."""
+    """The runs of a command; raises SettingsError for an experiment with a sweep without --sweep."""
     lists = {key: values for key, values in swept(verb, overrides).items() if key not in _keys(overrides)}
     if not sweeping:
         if lists:
@@ -38,14 +38,15 @@ def plan(verb: str, overrides: Sequence[str], sweeping: bool) -> list[Run]:
         return [Run(list(overrides))]
     words = [*overrides, *(f"{key}={','.join(values)}" for key, values in lists.items())]
     several = {word.partition("=")[0] for word in words if len(split_outside(word.partition("=")[2])) > 1}
-    runs, names = [], set()
+    runs: list[Run] = []
+    names: set[str] = set()
     for chosen in expand(words):
         varied = {key: value for key, _, value in (word.partition("=") for word in chosen) if key in several}
         name = re.sub(r"[^\w.=,+-]", "_", ",".join(f"{key}={value}" for key, value in varied.items()))
         if len(name.encode()) > LONGEST:  # a long SMILES
             digest = hashlib.sha256(name.encode()).hexdigest()[:12]
             name = f"{name.encode()[: LONGEST - 20].decode(errors='ignore')}-{digest}"
-        while name in names:  # SMILES may differ in signs alone that no folder can have
+        while name in names:  # SMILES may differ only in characters that folders cannot have
             name += "+"
         names.add(name)
         runs.append(Run(chosen, varied, name))
@@ -59,7 +60,7 @@ def _keys(overrides: Sequence[str]) -> set[str]:
 def write_table(output: Path, runs: Sequence[Run]) -> Path | None:
     """sweep.csv in `output`: a line for each run that has results, its varied values and the rows of its table.
 
-    None where no run has any, as those of verbs that write no summary.
+    None where no run has results in a summary.
     """
     lines = []
     for run in runs:

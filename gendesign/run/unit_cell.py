@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 BONDED = 1.25  # sums of covalent radii
 IONS = (19, 37, 55, 56)  # K, Rb, Cs, Ba: lines to all of their neighbours would hide the rest
 CATIONS = (3, 4, 11, 12, 20, 38)  # Li, Be, Na, Mg, Ca, Sr, which are not bonded to each other
+NONMETALS = (1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53)
 TURN, TILT = 18.0, 12.0  # degrees, which show three faces of a cell
 EDGE = 1e-3  # of a lattice vector: an atom so little outside of the cell stays at its face
 
@@ -48,7 +49,7 @@ def folded(atoms: Atoms) -> Atoms:
             moves[members] -= np.floor(places.mean(axis=0) + EDGE).astype(int)
         else:
             moves[members] = -np.floor(atoms.positions[members] @ inverse + EDGE).astype(int)
-    out = atoms.copy()
+    out: Atoms = atoms.copy()
     out.set_positions(atoms.positions + (moves * atoms.pbc) @ atoms.cell.array, apply_constraint=False)
     return out
 
@@ -71,6 +72,25 @@ def with_images(atoms: Atoms) -> Atoms:
     )
 
 
+def bonds_across_cells(atoms: Atoms) -> tuple[Atoms, np.ndarray, np.ndarray]:
+    """Images that are bonded to a heavier atom of the cell, and the bonds of atoms in the cell that need a drawing.
+
+    Returns the images, the starts of the bonds (bonds, 3) and their vectors (bonds, 3) in Angstrom. Bonds between
+    nonmetals of one cell are left out: every viewer finds them from distances.
+    """
+    i, j, shift = bonds_of(atoms)
+    outer = shift.any(axis=1)
+    heavier = atoms.numbers[i] > atoms.numbers[j]
+    plain = np.isin(atoms.numbers[i], NONMETALS) & np.isin(atoms.numbers[j], NONMETALS)
+    drawn = (outer & heavier) | (~outer & ~plain & (i < j))
+    i, j, shift, outer = i[drawn], j[drawn], shift[drawn], outer[drawn]
+    starts, ends = atoms.positions[i], atoms.positions[j] + shift @ atoms.cell.array
+    copies = sorted({(int(k), *map(int, s)) for k, s in zip(j[outer], shift[outer], strict=True)})
+    names, shifts = np.array(copies, dtype=int).reshape(-1, 4)[:, 0], np.array(copies, dtype=int).reshape(-1, 4)[:, 1:]
+    images = Atoms(atoms.numbers[names], atoms.positions[names] + shifts @ atoms.cell.array)
+    return images, starts, ends - starts
+
+
 def cell_edges(atoms: Atoms) -> np.ndarray:
     """Edges (edges, 2, 3) of the cell, in Angstrom, of the lattice translation that lies best around the atoms.
 
@@ -87,7 +107,8 @@ def cell_edges(atoms: Atoms) -> np.ndarray:
     origin = np.round(middle @ inside - 0.5) @ lattice + across
     corners = np.array(list(product((0, 1), repeat=len(periodic))))
     pairs = [(i, j) for i, j in combinations(corners, 2) if np.abs(i - j).sum() == 1]
-    return origin + np.array(pairs) @ lattice
+    edges: np.ndarray = origin + np.array(pairs) @ lattice
+    return edges
 
 
 def view(atoms: Atoms) -> np.ndarray:

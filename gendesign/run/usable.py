@@ -1,4 +1,4 @@
-"""The structures of the user's files, and which of them the methods of a run can use."""
+"""The structures of the user's files, with a failure for those that the methods of a run cannot use."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -8,31 +8,31 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, check_relaxable
-from gendesign.screening import Screening
+from gendesign.screening import ScreeningMethod
 from gendesign.structure.files import read_structures
 from gendesign.structure.reading_notes import refuse_unusable
 from gendesign.structure.types import Candidate
 
 LABEL = re.compile(r"(?:^|_)(?:energy|forces?|stress|virials?|dipole)(?:$|_)", re.IGNORECASE)
 
-OWN_VALUES = {"energy", "stress_max"}  # which relaxation computes again
-EARLIER = {"initial_energy", "initial_stress_max"}  # of an earlier relaxation of ours, no label of anyone
+COMPUTED_AGAIN = {"energy", "stress_max"}  # by the relaxation
+EARLIER = {"initial_energy", "initial_stress_max"}  # of an earlier relaxation by this package, hence no labels
 
 
 def read_usable(
     config: DictConfig,
     files: Sequence[str],
-    potential: Potential,
+    potential: PotentialLike,
     relaxation: Relaxation | None = None,
-    screening: object | None = None,
+    screening: ScreeningMethod | None = None,
 ) -> list[Candidate]:
-    """The structures of `files`; those that this run's methods cannot use are failed candidates with the reason.
+    """The structures of `files`; those that the methods of this run cannot use carry the reason as `failure`.
 
     Raises UserError when none can be used or, with strict=true, when one cannot.
     """
-    needed = relaxation is not None or needs_potential(screening)
+    needed = relaxation is not None or (screening is not None and screening.needs_potential)
     candidates = read_structures(
         [Path(name) for name in files],
         strict=config.strict,
@@ -48,16 +48,8 @@ def read_usable(
     return candidates
 
 
-def needs_potential(screening: object | None) -> bool:
-    """Whether these checks ask the potential anything."""
-    if not isinstance(screening, Screening):
-        return screening is not None
-    strain = "strain" in screening.checks and "potential" in screening.strain_methods
-    return strain or "uncertainty" in screening.checks
-
-
 def without_elements(candidate: Candidate, known: Collection[str], method: str) -> Candidate:
-    """The candidate, failed if it holds elements that the method does not know."""
+    """The candidate, with a failure if it holds elements that the method does not know."""
     unknown = sorted(set(candidate.atoms.get_chemical_symbols()) - set(known))
     if candidate.failure or not unknown:
         return candidate
@@ -66,21 +58,21 @@ def without_elements(candidate: Candidate, known: Collection[str], method: str) 
 
 
 def without_labels(candidate: Candidate) -> Candidate:
-    """The candidate without the labels that came with it, which belong to the geometry before relaxation."""
+    """The candidate without labels from its file, which belong to the geometry before relaxation."""
     atoms, info = candidate.atoms, candidate.info
-    foreign = [key for key in {**atoms.info, **info, **atoms.arrays} if LABEL.search(key) and key not in OWN_VALUES]
-    if not foreign or candidate.generator != "file":
+    labels = [key for key in {**atoms.info, **info, **atoms.arrays} if LABEL.search(key) and key not in COMPUTED_AGAIN]
+    if not labels or candidate.generator != "file":
         return candidate
     atoms = atoms.copy()
-    for key in foreign:
+    for key in labels:
         atoms.info.pop(key, None)
         atoms.arrays.pop(key, None)
-    said = [key for key in foreign if key not in EARLIER]
-    step = (f"left out labels of another geometry: {', '.join(said)}",) if said else ()
+    left_out = [key for key in labels if key not in EARLIER]
+    step = (f"left out labels of another geometry: {', '.join(left_out)}",) if left_out else ()
     return replace(
         candidate,
         atoms=atoms,
-        info={key: value for key, value in info.items() if key not in foreign},
+        info={key: value for key, value in info.items() if key not in labels},
         history=(*candidate.history, *step),
     )
 

@@ -1,27 +1,34 @@
-"""How many processes a run uses, how many threads a fit uses, and what workers hold."""
+"""Numbers of worker processes and of threads, and which work the workers of a run share."""
 
 import torch
-from hydra.utils import get_object
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
-from gendesign.structure.step_cache import caches_steps
+from gendesign.structure.generator import Generator
 
-PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
+PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.proposals")  # by workers that inherit nothing
 
 
-def pool_of(config: DictConfig, potential: Potential) -> Pool:
-    """The run's worker processes. On a CPU they inherit model and generator; a GPU stays with this process alone."""
+def pool_of(config: DictConfig, potential: PotentialLike) -> Pool:
+    """The run's worker processes. On a CPU they inherit model and generator; a GPU is used by this process alone."""
     if potential.device.type != "cpu":
         return Pool(count_of(config.workers), preload=PRELOADED)
     return Pool(count_of(config.workers))
 
 
-def threads_of(threads: int | str | None) -> int:
-    """Torch threads that are asked for: a number, or `auto` for the cores that are there for us."""
+def shares_shards(generator: Generator, potential: PotentialLike) -> bool:
+    """Whether workers do parts of one shard after the other, and not whole shards at once.
+
+    So it is where candidates of a shard compete, and on a GPU, which this process keeps to itself.
+    """
+    return potential.device.type != "cpu" or generator.competes
+
+
+def threads_of(threads: int | str) -> int:
+    """Number of torch threads; `auto` means the cores that this process may use. Raises UserError."""
     if str(threads) == "auto":
         return available_cores()
     if not str(threads).isdecimal() or int(threads) < 1:
@@ -29,21 +36,15 @@ def threads_of(threads: int | str | None) -> int:
     return int(threads)
 
 
-def set_threads(threads: int | str | None) -> None:
-    """Let torch use as many threads in this process as `threads_of` says."""
+def set_threads(threads: int | str) -> None:
+    """Let torch use `threads_of(threads)` threads in this process."""
     torch.set_num_threads(threads_of(threads))
 
 
-def competes(config: DictConfig) -> bool:
-    """Whether the candidates of a shard compete, so that shards are made one after the other."""
-    section = config.get("generator") or {}
-    return "_target_" in section and caches_steps(get_object(section._target_))
-
-
 def count_of(workers: int | str) -> int:
-    """Worker processes that are asked for: a number, or `auto` for the cores that are there for us."""
+    """Number of worker processes; `auto` means the cores that this process may use. Raises UserError."""
     if str(workers) == "auto":
         return available_cores()
     if not str(workers).isdecimal():
-        raise UserError(f"workers={workers}: give auto, or a number; with 0 all is done in one process")
+        raise UserError(f"workers={workers}: give auto, or a number; 0 does everything in one process")
     return int(workers)

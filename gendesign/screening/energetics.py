@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import batched
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms, units
@@ -17,12 +17,15 @@ from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
 from gendesign.structure.types import Candidate
 
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential.protocol import PotentialLike
+
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
-NOT_MEASURED = "not measured: "  # begins the reason of a check that had no chance to be passed or failed
+NOT_MEASURED = "not measured: "  # begins the reason of a check that could not be made
 STRAIN_METHODS = ("potential", "gfn2", "pm6")
 MAX_STEP = 0.15  # Angstrom
 BATCH = 64  # molecules evaluated at once
-LARGE = 64  # atoms; molecules that are larger relax by themselves, so that time runs out for one alone
+LARGE = 64  # atoms; larger molecules relax one at a time, so that none uses the time of others
 
 
 @dataclass(frozen=True)
@@ -35,9 +38,9 @@ class Strain:
 
 
 def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: int = 200) -> Strain:
-    """Relax a neutral molecule under `gfn2` (GFN2-xTB) or `pm6` to `fmax` (eV/Angstrom) and measure the way.
+    """Relax a neutral molecule under `gfn2` (GFN2-xTB) or `pm6` to `fmax` (eV/Angstrom) and measure what changed.
 
-    A relaxation that does not converge or changes the bond graph gives its numbers and a reason.
+    A relaxation that does not converge, or changes the bond graph, has its numbers and a reason.
     """
     from gendesign.potential.reference import gfn2_calculator, pm6_calculator
 
@@ -52,62 +55,45 @@ def reference_strain(atoms: Atoms, method: str, fmax: float = 0.02, max_steps: i
     return measure(atoms, work, start, end, bool(converged), max_steps)
 
 
-class _OutOfTime(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class _Timed:
-    """A potential whose relaxations raise `_OutOfTime` after `deadline` (time.monotonic)."""
-
-    potential: Any
-    deadline: float
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.potential, name)
-
-    def as_torchsim(self, *, stress: bool = False):
-        model = self.potential.as_torchsim(stress=stress)
-        model.register_forward_pre_hook(self._look)
-        return model
-
-    def _look(self, *_: Any) -> None:
-        if time.monotonic() > self.deadline:
-            raise _OutOfTime
-
-
 def potential_strain(
-    candidates: Sequence[Candidate], potential, fmax: float, max_steps: int, time_limit: float = math.inf
+    candidates: Sequence[Candidate],
+    potential: "PotentialLike",
+    fmax: float,
+    max_steps: int,
+    time_limit: float = math.inf,
 ) -> list[Strain]:
     """`reference_strain` under the potential, small candidates together; they must be valid molecules.
 
-    `time_limit` in seconds for each candidate; candidates that relax together share what they have.
+    time_limit: seconds for each candidate; candidates that relax together share their time.
     """
+    from gendesign.screening.time_limit import OutOfTimeError, TimedPotential
+
     small = [i for i, c in enumerate(candidates) if len(c.atoms) <= LARGE]
     groups = [small, *([i] for i in range(len(candidates)) if len(candidates[i].atoms) > LARGE)]
-    found: dict[int, Strain] = {}
+    by_position: dict[int, Strain] = {}
     for group in filter(None, groups):
         members = [candidates[i] for i in group]
         try:
-            strains = _strains_together(
-                members, _Timed(potential, time.monotonic() + time_limit * len(group)), fmax, max_steps
-            )
-        except _OutOfTime:
+            timed = TimedPotential(potential, time.monotonic() + time_limit * len(group))
+            strains = _strains_together(members, timed, fmax, max_steps)
+        except OutOfTimeError:
             strains = [unmeasured(late(time_limit))] * len(group)
-        found |= dict(zip(group, strains, strict=True))
-    return [found[i] for i in range(len(candidates))]
+        by_position |= dict(zip(group, strains, strict=True))
+    return [by_position[i] for i in range(len(candidates))]
 
 
 def unmeasured(failure: Failure) -> Strain:
-    """No strain: what ran out of time was not measured, all else failed."""
+    """No strain, because time ran out or the process failed."""
     return Strain(None, None, NOT_MEASURED + failure.reason if failure.timed_out else failure.reason)
 
 
-def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, max_steps: int) -> list[Strain]:
+def _strains_together(
+    candidates: Sequence[Candidate], potential: "PotentialLike", fmax: float, max_steps: int
+) -> list[Strain]:
     from gendesign.relaxation import Relaxation, relax
 
     known = [c for c in candidates if set(c.atoms.symbols) <= set(potential.elements)]
-    found: dict[int, Strain] = {}
+    by_id: dict[int, Strain] = {}
     if known:
         plain = [Candidate(Atoms(c.atoms.numbers, c.atoms.positions), i) for i, c in enumerate(known)]
         start: list[float] = []
@@ -116,12 +102,12 @@ def _strains_together(candidates: Sequence[Candidate], potential, fmax: float, m
         ends = relax(plain, potential, Relaxation(fmax=fmax, max_steps=max_steps))
         for candidate, before, energy, after in zip(known, plain, start, ends, strict=True):
             if after.failure is not None:
-                found[id(candidate)] = Strain(None, None, f"relaxation failed: {after.failure}")
+                by_id[id(candidate)] = Strain(None, None, f"relaxation failed: {after.failure}")
             else:
                 end, converged = float(after.info["energy"]), bool(after.info["converged"])
-                found[id(candidate)] = measure(before.atoms, after.atoms, energy, end, converged, max_steps)
+                by_id[id(candidate)] = measure(before.atoms, after.atoms, energy, end, converged, max_steps)
     missing = Strain(None, None, f"elements unknown to the potential, which knows {' '.join(potential.elements)}")
-    return [found.get(id(candidate), missing) for candidate in candidates]
+    return [by_id.get(id(candidate), missing) for candidate in candidates]
 
 
 def measure(before: Atoms, after: Atoms, start: float, end: float, converged: bool, max_steps: int) -> Strain:

@@ -4,16 +4,18 @@ import csv
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
+from gendesign.screening.method import ScreeningContext, ScreeningSession
 from gendesign.screening.validity import convergence, distances, unusable
 from gendesign.structure.cells import CELL, cif, density, space_group
 from gendesign.structure.crystals import duplicates
+from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, layer_spacing, network_fault, octahedra
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.types import Candidate, TableRow, Verdict
 
 NEEDED = ("thickness", "cations", "formula_units")  # what a candidate must state of itself
 MEASURES = {
@@ -28,7 +30,7 @@ MEASURES = {
     "space_group": "",
 }
 # Energies relative to other crystals, by the setting that says how many random starts these are sought with.
-COMPARED = {"decomposition": "decomposition_energy", "rivals": "energy_above_rivals"}
+COMPARED = {"decomposition": "decomposition_energy", "competing_phases": "energy_above_competing_phases"}
 RELATIVE = ("energy_above_best", *COMPARED.values())
 PER_FORMULA = "eV per formula unit"
 # How the generator's reasons begin, and what the table calls them.
@@ -42,33 +44,41 @@ ENDED = {
 
 @dataclass(frozen=True)
 class PerovskiteScreening:
-    """Checks and measurements of hybrid perovskites.
+    """Checks and measurements of hybrid perovskites; raises UserError for settings out of their bounds."""
 
-    symprec: how far atoms may be from their symmetric places, Angstrom (spglib); heavy_symmetry: the space group is
-    that of the heavy atoms, as hydrogens turn freely; decomposition: random crystals tried for each salt among the
-    precursors, 0 for no decomposition energy; rivals: random starts of chains and single units with the same
-    composition, 0 for no energy above them; kept: best structures that are written as CIF; window: eV per formula unit
-    above the best that the ranked table reaches, None for all. Raises UserError.
-    """
-
-    symprec: float = 0.2
-    heavy_symmetry: bool = True
-    decomposition: int = 0
-    rivals: int = 0
-    kept: int = 10
-    window: float | None = None
+    symprec: float = setting(
+        0.2, "distance within which atoms count as symmetric (spglib)", unit="Angstrom", above=0, most=2
+    )
+    heavy_symmetry: bool = setting(
+        True, "space group of the heavy atoms; false counts the hydrogens, which rotate freely"
+    )
+    decomposition: int = setting(
+        4,
+        "random crystals tried for each salt of the precursors (2 AX + MX2 of A2MX4); 0 leaves the decomposition "
+        "energy out",
+        least=0,
+    )
+    competing_phases: int = setting(
+        4, "random starts of competing phases, chains and single units; 0 leaves the energy above them out", least=0
+    )
+    kept: int = setting(10, "lowest structures that are written as CIF", least=0)
+    window: float | None = setting(
+        None, "energy per formula unit above the lowest that the ranked table reaches; null for all", unit="eV", least=0
+    )
 
     def __post_init__(self) -> None:
-        if not 0 < self.symprec <= 2:
-            raise UserError(f"screening.symprec={self.symprec}: give a distance above 0 and up to 2 Angstrom")
-        counts = {"kept": "structures to write", "decomposition": "starts for each precursor", "rivals": "starts"}
-        for key, what in counts.items():
-            if getattr(self, key) < 0:
-                raise UserError(f"screening.{key}={getattr(self, key)}: give 0 or more {what}")
-        if self.window is not None and not self.window >= 0:
-            raise UserError(f"screening.window={self.window}: give 0 or more eV per formula unit, or null for all")
+        check_bounds(self, "screening")
 
-    def screen_each(self, candidates: Sequence[Candidate], *, potential: Any = None) -> list[Verdict]:
+    @property
+    def needs_potential(self) -> bool:
+        """True: energies decide."""
+        return True
+
+    def open(self, context: ScreeningContext) -> "PerovskiteSession":
+        """The screening of one run (screening/method.py)."""
+        return PerovskiteSession(self, context)
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """`network`, `cations`, `valid` (both, and finished), and measurements of the valid ones (MEASURES)."""
         return [verdict for candidate in candidates for verdict in self._judge(candidate)]
 
@@ -80,18 +90,18 @@ class PerovskiteScreening:
         comparisons: Mapping[str, Callable[[int], float | None]] | None = None,
     ) -> list[Verdict]:
         """`unique`: no copy of one that is lower in energy (heavy atoms, pymatgen's StructureMatcher), `rank` among the
-        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_rivals` (eV per
-        formula unit).
+        unique valid ones, 1 the lowest, `energy_above_best`, `decomposition_energy` and `energy_above_competing_phases`
+        (eV per formula unit).
 
         comparisons: by the name of the setting that holds `starts`, what gives the energy of a formula unit of other
         crystals (COMPARED) from so many starts, or None where there are none. Negative: the perovskite is lower.
         """
-        found = _table(verdicts)
+        table = _table(verdicts)
         sound = [
             c for c in candidates
-            if _passed(found, c, "valid") and isinstance(_value(found, c, "energy_per_formula"), float)
+            if _passed(table, c, "valid") and isinstance(_value(table, c, "energy_per_formula"), float)
         ]  # fmt: skip
-        energies = [float(_value(found, c, "energy_per_formula")) for c in sound]
+        energies = [float(_value(table, c, "energy_per_formula")) for c in sound]
         first = duplicates([c.atoms for c in sound], energies, [int(c.info["formula_units"]) for c in sound])
         out = [
             Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
@@ -108,12 +118,12 @@ class PerovskiteScreening:
     def _others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
         """Energies (eV per formula unit) to compare with, by check: those asked for that could be found."""
         asked = {check: (comparisons[key], getattr(self, key)) for key, check in COMPARED.items() if key in comparisons}
-        found = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
-        return {check: energy for check, energy in found.items() if energy is not None}
+        energies = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
+        return {check: energy for check, energy in energies.items() if energy is not None}
 
-    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[dict[str, Any]]:
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """Rows of the run's table: shares of all starts, then the best one's measurements."""
-        found = _table(verdicts)
+        table = _table(verdicts)
         ended = [v.reason for v in verdicts if v.check == "finished" and v.passed is False]
         counted = {"relaxed to the end": sum(v.check == "finished" and v.passed is True for v in verdicts)}
         for start, name in ENDED.items():
@@ -124,17 +134,17 @@ class PerovskiteScreening:
         rows = [{"name": k, "value": v / n if n else None, "unit": "fraction", "n": n} for k, v in counted.items()]
         best = next((v.candidate for v in verdicts if v.check == "rank" and v.value == 1.0), None)
         for check, unit in {**MEASURES, **dict.fromkeys(COMPARED.values(), PER_FORMULA)}.items():
-            verdict = found.get(best, {}).get(check)
+            verdict = table.get(best, {}).get(check)
             if verdict is not None and verdict.value is not None:
                 rows.append({"name": f"best: {check.replace('_', ' ')}", "value": verdict.value, "unit": unit, "n": 1})
         return rows
 
     def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
         """ranked.csv, a line for each unique intact structure from the lowest up, and CIFs of the `kept` best."""
-        found, of = _table(verdicts), {candidate.index: candidate for candidate in candidates}
+        table, by_index = _table(verdicts), {candidate.index: candidate for candidate in candidates}
         order = sorted(
             (float(rows["rank"].value), index)
-            for index, rows in found.items()
+            for index, rows in table.items()
             if "rank" in rows and (self.window is None or rows["energy_above_best"].value <= self.window)
         )
         text = io.StringIO()
@@ -145,15 +155,15 @@ class PerovskiteScreening:
         for rank, index in order:
             name = f"rank{int(rank):03d}.cif" if rank <= self.kept else ""
             row = {
-                check: _plain(found[index][check].value) for check in (*RELATIVE, *MEASURES) if check in found[index]
+                check: _plain(table[index][check].value) for check in (*RELATIVE, *MEASURES) if check in table[index]
             }
-            lengths = dict(zip(CELL, (f"{x:.3f}" for x in of[index].atoms.cell.cellpar()), strict=True))
-            converged = of[index].info.get("converged", "")
+            lengths = dict(zip(CELL, (f"{x:.3f}" for x in by_index[index].atoms.cell.cellpar()), strict=True))
+            converged = by_index[index].info.get("converged", "")
             writer.writerow(
                 {"rank": int(rank), "candidate": index, "converged": converged, "cif": name, **lengths, **row}
             )
             if name:
-                made[name] = cif(of[index].atoms)
+                made[name] = cif(by_index[index].atoms)
         return {"ranked.csv": text.getvalue(), **made}
 
     def _judge(self, candidate: Candidate) -> list[Verdict]:
@@ -193,6 +203,56 @@ class PerovskiteScreening:
             "space_group": space_group(atoms, self.symprec, self.heavy_symmetry),
         }
         return [Verdict(candidate.index, check, None, values[check], unit) for check, unit in MEASURES.items()]
+
+
+HEADLINES = (
+    "relaxed to the end",
+    ENDED[STOPPED],
+    "valid",
+    "unique",
+    *(f"best: {check.replace('_', ' ')}" for check in ("energy_per_formula", "space_group", *COMPARED.values())),
+)
+COMPARISON_PHASES = {"decomposition": "precursors", "competing_phases": "competing phases"}
+
+
+@dataclass(frozen=True)
+class PerovskiteSession(ScreeningSession):
+    """The screening of one run: what crystals are compared with is searched once and kept in the results folder."""
+
+    settings: PerovskiteScreening
+    context: ScreeningContext
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """See PerovskiteScreening."""
+        return self.settings.screen_each(candidates)
+
+    def screen_set(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
+    ) -> list[Verdict]:
+        """See PerovskiteScreening; searches the comparisons that the settings ask for."""
+
+        def search(key: str, starts: int) -> float | None:
+            phase(COMPARISON_PHASES[key])
+            return self.context.generator.comparisons[key](starts, self.context.spread)
+
+        comparisons = {
+            key: lambda starts, key=key: self.context.once(f"{key} {starts}", partial(search, key, starts))
+            for key in self.context.generator.comparisons
+        }
+        return self.settings.screen_set(candidates, verdicts, comparisons=comparisons)
+
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
+        """See PerovskiteScreening."""
+        return self.settings.summarise(verdicts, n)
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """How the candidates ended, and the energies and the symmetry of the best."""
+        return HEADLINES
+
+    def files(self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> dict[str, str]:
+        """See PerovskiteScreening."""
+        return self.settings.files(candidates, verdicts)
 
 
 def _table(verdicts: Sequence[Verdict]) -> dict[int | None, dict[str, Verdict]]:

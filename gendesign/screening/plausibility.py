@@ -1,15 +1,19 @@
 """PoseBusters: are bond lengths, angles, flatness, clashes and internal energy those of a real molecule?"""
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 from rdkit import rdBase
 
 from gendesign.structure.bonds import perceive
 
+if TYPE_CHECKING:  # seconds to import
+    from posebusters import PoseBusters
+
 
 @cache
-def _busters(config: str):
+def _busters(config: str) -> "PoseBusters":
     from posebusters import PoseBusters
 
     return PoseBusters(config)

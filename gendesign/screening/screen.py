@@ -1,11 +1,17 @@
-"""Judge candidates: what each one is by itself (`screen_each`), then what it is in its set (`screen_set`)."""
+"""Checks of candidates: of each one by itself (`screen_each`), then of all of them together (`screen_set`)."""
 
+import atexit
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
+from gendesign.processes.spread import Task
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
     NOT_MEASURED,
@@ -15,7 +21,9 @@ from gendesign.screening.energetics import (
     reference_strain,
     unmeasured,
 )
+from gendesign.screening.method import ScreeningContext, ScreeningSession
 from gendesign.screening.plausibility import failed_checks
+from gendesign.screening.references import known_molecules, reference_scores, table_rows
 from gendesign.screening.rings import rings
 from gendesign.screening.shape import ShapeCheck
 from gendesign.screening.uncertainty import uncertainty
@@ -31,7 +39,12 @@ from gendesign.screening.validity import (
     validity,
 )
 from gendesign.screening.workers import Failure, Workers
-from gendesign.structure.types import Candidate, Verdict
+from gendesign.structure.bonds import Perceived
+from gendesign.structure.generator import PhaseReport, no_report
+from gendesign.structure.types import Candidate, TableRow, Verdict
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential.protocol import PotentialLike
 
 CHECKS = (
     "distances",
@@ -47,6 +60,7 @@ CHECKS = (
     "novelty",
     "diversity",
 )
+HEADLINES = ("valid", "PoseBusters", "unique among valid", "novel among valid", "diversity")
 POSEBUSTERS = ("mol", "mol_fast")
 
 
@@ -54,58 +68,79 @@ POSEBUSTERS = ("mol", "mol_fast")
 class Screening:
     """Which checks run and how.
 
-    `posebusters`: PoseBusters' config, mol or mol_fast (without the energy ratio); `strain_methods`: potential, gfn2,
-    pm6; `fmax` in eV/Angstrom and `max_steps` of their relaxations; `workers`: processes for PoseBusters, GFN2-xTB and
-    PM6 (0: none, hence no time limit); `time_limit` in seconds for these checks of one candidate together, and as many
-    for its strain under the potential; `zwitterions`: neutral molecules with formal charges anywhere (betaines,
-    mesoions, ylides) count as valid, see structure.bonds.perceive; `uncertainty`: folder of
-    the potential's rigidity.yaml, None for the one beside a bundled checkpoint; `energy_deviation` (eV per atom) and
-    `atom_deviation` (eV): largest that pass, None for the stored quantiles of held-out structures; `shape_target`: file
-    whose shape candidates are compared with, in place, None for no such check; `shape_least`: the Tanimoto that passes,
-    see screening.shape. Raises UserError.
+    `time_limit` counts for the checks of one candidate in worker processes together, and again for its strain under
+    the potential. `zwitterions`: see structure.bonds.perceive; `shape_target` and `shape_least`: see screening.shape.
+    Raises UserError for values out of bounds and for a target that cannot be used.
     """
 
-    checks: tuple[str, ...] = CHECKS
-    posebusters: str = "mol"
-    strain_methods: tuple[str, ...] = STRAIN_METHODS
-    fmax: float = 0.02
-    max_steps: int = 200
-    workers: int = 1
-    time_limit: float = 120.0
-    zwitterions: bool = False
-    uncertainty: str | None = None
-    energy_deviation: float | None = None
-    atom_deviation: float | None = None
-    shape_target: str | None = None
-    shape_least: float | None = None
+    checks: tuple[str, ...] = setting(CHECKS, "checks to run", allowed=CHECKS)
+    posebusters: str = setting(
+        "mol", "configuration of PoseBusters: mol, or mol_fast without the energy ratio", allowed=POSEBUSTERS
+    )
+    strain_methods: tuple[str, ...] = setting(STRAIN_METHODS, "methods that measure strain", allowed=STRAIN_METHODS)
+    fmax: float = setting(0.02, "largest force after the relaxation that measures strain", unit="eV/Angstrom", above=0)
+    max_steps: int = setting(200, "steps of that relaxation", least=1)
+    workers: int = setting(
+        1, "processes for PoseBusters, GFN2-xTB and PM6; 0: none, and no time limit", least=0, identity=False
+    )
+    time_limit: float = setting(
+        120.0,
+        "time for PoseBusters, GFN2-xTB and PM6 of one candidate, and again for its strain under the potential",
+        unit="s",
+        above=0,
+    )
+    zwitterions: bool = setting(
+        False, "true: neutral molecules with formal charges anywhere (betaines, mesoions, ylides) count as valid"
+    )
+    uncertainty: str | None = setting(
+        None, "folder of the potential's rigidity.yaml; null: beside the bundled checkpoint, if it has one"
+    )
+    energy_deviation: float | None = setting(
+        None, "largest deviation of the energy that passes; null: 95 % of held-out structures pass",
+        unit="eV per atom", above=0,
+    )  # fmt: skip
+    atom_deviation: float | None = setting(
+        None, "largest deviation of one atom's energy that passes; null: 95 % of held-out structures pass",
+        unit="eV", above=0,
+    )  # fmt: skip
+    shape_target: str | None = setting(
+        None, "molecule, points or closed mesh whose shape candidates are compared with, in place", file=True
+    )
+    shape_least: float | None = setting(
+        None, "smallest shape Tanimoto that passes; null measures only", least=0, most=1
+    )
 
-    def __post_init__(self):
-        for key, allowed in (("checks", CHECKS), ("strain_methods", STRAIN_METHODS)):
+    def __post_init__(self) -> None:
+        for key in ("checks", "strain_methods"):
             object.__setattr__(self, key, tuple(getattr(self, key)))
-            unknown = [name for name in getattr(self, key) if name not in allowed]
-            if unknown:
-                raise UserError(f"{key} has '{unknown[0]}'; allowed are {', '.join(allowed)}: mend it or leave it out")
+        check_bounds(self, "screening")
         if self.shape_least is not None and self.shape_target is None:
             raise UserError(f"shape_least={self.shape_least} has nothing to compare with; give shape_target as well")
-        if self.posebusters not in POSEBUSTERS:
-            allowed = ", ".join(POSEBUSTERS)
-            raise UserError(f"posebusters is '{self.posebusters}'; allowed are {allowed}: give one of them")
-        for key, least in (("workers", 0), ("max_steps", 1)):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < least:
-                raise UserError(f"{key} is {getattr(self, key)}; give a whole number of at least {least}")
-        for key in ("fmax", "time_limit"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"{key} is {getattr(self, key)}; give a number above 0")
-        for key in ("energy_deviation", "atom_deviation"):
-            value = getattr(self, key)
-            if value is not None and not (isinstance(value, int | float) and value > 0):
-                raise UserError(f"{key} is {value}; give a number above 0, or null for the potential's own")
         self.shape  # noqa: B018  a target that cannot be used is named before anything runs
 
     @cached_property
     def shape(self) -> ShapeCheck | None:
         """The comparison with the target's shape, None without one."""
         return None if self.shape_target is None else ShapeCheck(self.shape_target, self.shape_least)
+
+    @property
+    def needs_potential(self) -> bool:
+        """Whether a check evaluates the potential."""
+        strain = "strain" in self.checks and "potential" in self.strain_methods
+        return strain or "uncertainty" in self.checks
+
+    def open(self, context: ScreeningContext) -> "MoleculeScreening":
+        """The screening of one run (screening/method.py)."""
+        # One set of processes for all checks; beside a GPU all workers of the run are idle otherwise.
+        beside_gpu = context.potential.device.type != "cpu"
+        count = max(self.workers, context.spread.count) if beside_gpu else self.workers
+        return MoleculeScreening(
+            self,
+            context.potential,
+            Workers(count, self.time_limit),
+            known_molecules(context.generator),
+            {} if context.generator.own_references is not None else reference_scores(),
+        )
 
 
 DEFAULT = Screening()
@@ -114,11 +149,11 @@ DEFAULT = Screening()
 def screen(
     candidates: Sequence[Candidate],
     *,
-    potential=None,
+    potential: "PotentialLike | None" = None,
     settings: Screening = DEFAULT,
     reference: Reference | None = None,
 ) -> list[Verdict]:
-    """All checks of `settings` on all candidates; any number of verdicts each, and never an exception for a bad one."""
+    """All checks of `settings` on all candidates: any number of verdicts each, never an exception for a bad one."""
     verdicts = screen_each(candidates, potential=potential, settings=settings)
     return verdicts + screen_set(candidates, verdicts, settings=settings, reference=reference)
 
@@ -126,31 +161,31 @@ def screen(
 def screen_each(
     candidates: Sequence[Candidate],
     *,
-    potential=None,
+    potential: "PotentialLike | None" = None,
     settings: Screening = DEFAULT,
     workers: Workers | None = None,
 ) -> list[Verdict]:
     """The checks that need one candidate only, in the order of the candidates.
 
-    `workers` lets several calls share their processes; without it they are started and stopped here. Strain under the
-    potential needs `potential`. Periodic candidates get the generic checks; molecular ones pass None there.
+    workers: processes that several calls share; without them they are started and stopped here. potential: needed for
+    strain under the potential. Checks of molecules have `passed` None for periodic candidates.
     """
     if workers is None:
-        with Workers(settings.workers, settings.time_limit) as own:
-            return screen_each(candidates, potential=potential, settings=settings, workers=own)
+        with Workers(settings.workers, settings.time_limit) as started:
+            return screen_each(candidates, potential=potential, settings=settings, workers=started)
     perceived = [None if is_periodic(c) else perceive_candidate(c, settings.zwitterions) for c in candidates]
     slow = _slow_checks(candidates, perceived, potential, settings, workers)
-    unsure = {}
+    deviations: dict[int, list[Verdict]] = {}
     if "uncertainty" in settings.checks:
         limits = settings.energy_deviation, settings.atom_deviation
-        unsure = uncertainty(candidates, potential, settings.uncertainty, *limits)
-    verdicts = []
-    for i, (candidate, found) in enumerate(zip(candidates, perceived, strict=True)):
+        deviations = uncertainty(candidates, potential, settings.uncertainty, *limits)
+    verdicts: list[Verdict] = []
+    for i, (candidate, molecule) in enumerate(zip(candidates, perceived, strict=True)):
         if "distances" in settings.checks:
             verdicts += distances(candidate)
         if "convergence" in settings.checks:
             verdicts += convergence(candidate)
-        verdicts += _molecular(candidate, found, settings) + slow[i] + unsure.get(i, [])
+        verdicts += _molecular(candidate, molecule, settings) + slow[i] + deviations.get(i, [])
         if settings.shape is not None:
             verdicts += settings.shape([candidate])
     return verdicts
@@ -164,10 +199,10 @@ def screen_set(
     reference: Reference | None = None,
 ) -> list[Verdict]:
     """Uniqueness, novelty and diversity of all candidates together, from the SMILES among their `verdicts`."""
-    found = {(v.candidate, v.check): v.value for v in verdicts if v.check in ("smiles", "smiles_stereo")}
+    texts = {(v.candidate, v.check): v.value for v in verdicts if isinstance(v.value, str)}
     indices = [candidate.index for candidate in candidates]
-    keys = {i: found.get((i, "smiles")) for i in indices}
-    stereo = {i: found.get((i, "smiles_stereo")) for i in indices}
+    keys = {i: texts.get((i, "smiles")) for i in indices}
+    stereo = {i: texts.get((i, "smiles_stereo")) for i in indices}
     out = []
     if "uniqueness" in settings.checks:
         out += uniqueness(keys)
@@ -179,30 +214,37 @@ def screen_set(
     return [replace(v, reason=PERIODIC) if v.reason == INVALID and v.candidate in periodic else v for v in out]
 
 
-def _molecular(candidate: Candidate, found, settings: Screening) -> list[Verdict]:
-    """The quick checks of molecules."""
-    if found is None:
+def _molecular(candidate: Candidate, molecule: Perceived | None, settings: Screening) -> list[Verdict]:
+    """The quick checks of molecules; `molecule` is None for periodic candidates."""
+    if molecule is None:
         pairs = (("stability", "edm_molecule"), ("validity", "valid"))
         names = [name for check, name in pairs if check in settings.checks]
         formula = Verdict(candidate.index, "formula", None, candidate.atoms.get_chemical_formula("hill"))
         return [formula, *(Verdict(candidate.index, name, None, reason=PERIODIC) for name in names)]
-    out = identity(candidate, found)
+    out = identity(candidate, molecule)
     if "stability" in settings.checks:
         out += stability(candidate)
     if "validity" in settings.checks:
-        out += validity(candidate, found)
+        out += validity(candidate, molecule)
     if "rings" in settings.checks:
-        out += rings(candidate, found)
+        out += rings(candidate, molecule)
     if "accessibility" in settings.checks:
-        out += accessibility(candidate, found)
+        out += accessibility(candidate, molecule)
     return out
 
 
-def _slow_checks(candidates, perceived, potential, settings: Screening, workers: Workers) -> list[list[Verdict]]:
-    """PoseBusters and strain: molecules go to the workers, all others get the reason why not."""
+def _slow_checks(
+    candidates: Sequence[Candidate],
+    perceived: Sequence[Perceived | None],
+    potential: "PotentialLike | None",
+    settings: Screening,
+    workers: Workers,
+) -> list[list[Verdict]]:
+    """PoseBusters and strain: of valid molecules by the workers; all others get the reason why not."""
     out: list[list[Verdict]] = [[] for _ in candidates]
-    good = [i for i, found in enumerate(perceived) if found is not None and found.mol is not None]
-    tasks, places = [], []
+    good = [i for i, molecule in enumerate(perceived) if molecule is not None and molecule.mol is not None]
+    tasks: list[Task] = []
+    places: list[tuple[int, str]] = []
     for i in good:
         atoms = candidates[i].atoms
         if "posebusters" in settings.checks:
@@ -222,7 +264,8 @@ def _slow_checks(candidates, perceived, potential, settings: Screening, workers:
             strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps, limit)
         answers |= {(i, "potential"): strain for i, strain in zip(good, strains, strict=True)}
     for i, candidate in enumerate(candidates):
-        reason = PERIODIC if perceived[i] is None else f"not valid: {perceived[i].reason}"
+        molecule = perceived[i]
+        reason = PERIODIC if molecule is None else f"not valid: {molecule.reason}"
         if "posebusters" in settings.checks:
             out[i].append(_posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
         for method in _methods(settings):
@@ -234,9 +277,9 @@ def _methods(settings: Screening) -> tuple[str, ...]:
     return settings.strain_methods if "strain" in settings.checks else ()
 
 
-def _bare(atoms):
-    """Without calculator and info, which need not survive the way to another process."""
-    return type(atoms)(atoms.numbers, atoms.positions)
+def _bare(atoms: Atoms) -> Atoms:
+    """Without calculator and info, which other processes do not need."""
+    return Atoms(atoms.numbers, atoms.positions)
 
 
 def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, reason: str) -> Verdict:
@@ -255,3 +298,46 @@ def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[
         Verdict(index, f"strain_{method}", None, strain.energy, "kcal/mol", strain.reason),
         Verdict(index, f"rmsd_{method}", None, strain.rmsd, "Angstrom", strain.reason),
     ]
+
+
+@dataclass(frozen=True)
+class MoleculeScreening(ScreeningSession):
+    """The screening of one run of molecules: its processes, and what candidates are compared with.
+
+    reference: molecules that do not count as novel; scores: the references' own scores, by row of the table.
+    """
+
+    settings: Screening
+    potential: "PotentialLike"
+    workers: Workers
+    reference: Reference | None
+    scores: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        atexit.register(self.workers.close)
+
+    def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """See the function `screen_each`."""
+        return screen_each(candidates, potential=self.potential, settings=self.settings, workers=self.workers)
+
+    def screen_set(
+        self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
+    ) -> list[Verdict]:
+        """See the function `screen_set`."""
+        return screen_set(candidates, verdicts, settings=self.settings, reference=self.reference)
+
+    def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
+        """Shares and medians, each with the references' own."""
+        return table_rows(verdicts, n, self.scores)
+
+    @property
+    def headlines(self) -> Sequence[str]:
+        """Validity, novelty, diversity, and the strain under a method that did not make the molecules."""
+        independent = [method for method in self.settings.strain_methods if method != "potential"]
+        method = next(iter(independent), "potential")
+        return (*HEADLINES, f"median strain {method}")
+
+    def close(self) -> None:
+        """Stop the processes of the checks."""
+        self.workers.close()
+        atexit.unregister(self.workers.close)

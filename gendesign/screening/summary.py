@@ -1,7 +1,7 @@
-"""The table of a run: counts per attempt, nothing discarded."""
+"""The table of a run of molecules: counts per attempt, without discarding any."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,9 +37,9 @@ class Row(NamedTuple):
 def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     """Rows for `n` attempts; checks that did not run are left out.
 
-    Valid, PoseBusters and EDM count per attempt, failed attempts among them, but not structures to which a check does
-    not apply (periodic ones) or that it ran out of time for; unique, novel and medians count per valid molecule. A
-    strain that a method failed to measure counts as infinite in its median, so that failures cannot flatter it.
+    Valid, PoseBusters and EDM count per attempt, also failed ones, without structures to which a check does not apply
+    (periodic ones) or for which time ran out. Unique, novel and medians count per valid molecule. A strain that a
+    method failed to measure is infinite in its median, so that failures do not improve it.
     """
     table: dict[str, dict[int, Verdict]] = {}
     for verdict in verdicts:
@@ -48,20 +48,20 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
     rows = []
     for check, name in PER_ATTEMPT.items():
         if check in table:
-            found = list(table[check].values())
-            left_out = [v for v in found if v.passed is None]
-            passed = sum(v.passed is True for v in found)
+            of_check = list(table[check].values())
+            left_out = [v for v in of_check if v.passed is None]
+            passed = sum(v.passed is True for v in of_check)
             rows.append(_share(name, passed, n - len(left_out), omission(left_out, n)))
     if "edm_molecule" in table:
-        found = [v for v in table["edm_molecule"].values() if v.passed is None]
-        total, judged = sum(v.value for v in table.get("edm_atoms", {}).values()), n - len(found)
+        left_out = [v for v in table["edm_molecule"].values() if v.passed is None]
+        total, judged = sum(_numbers(table.get("edm_atoms", {}).values())), n - len(left_out)
         rows.insert(
-            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(found, n))
+            0, Row("EDM atoms stable", total / judged if judged else None, "fraction", judged, omission(left_out, n))
         )
     for check, name in PER_VALID.items():
-        judged = [table[check][i].passed for i in valid if i in table.get(check, {})]
-        if any(passed is not None for passed in judged):
-            rows.append(_share(f"{name} among valid", sum(passed is True for passed in judged), len(judged)))
+        answers = [table[check][i].passed for i in valid if i in table.get(check, {})]
+        if any(answer is not None for answer in answers):
+            rows.append(_share(f"{name} among valid", sum(answer is True for answer in answers), len(answers)))
     for method in STRAIN_METHODS:
         rows += _strain(table, valid, method)
     if valid:
@@ -70,7 +70,7 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
 
 
 def omission(verdicts: Sequence[Verdict], n: int) -> str:
-    """Why these verdicts of a check, of `n` attempts, count neither as passed nor as failed; nothing for none."""
+    """Why these verdicts of a check, of `n` attempts, count neither as passed nor as failed; empty without verdicts."""
     parts = []
     for reason, count in sorted(Counter(verdict.reason for verdict in verdicts).items()):
         of, one = f"{count} of {n} structures", count == 1
@@ -84,9 +84,9 @@ def omission(verdicts: Sequence[Verdict], n: int) -> str:
 def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Row]:
     rows = []
     if "sa_score" in table:
-        rows.append(_median("synthetic accessibility", "", [table["sa_score"][i].value for i in valid]))
+        rows.append(_median("synthetic accessibility", "", _or_none(table["sa_score"][i] for i in valid)))
     if "diversity" in table:
-        rows.append(_mean("diversity", [v.value for v in table["diversity"].values() if v.value is not None]))
+        rows.append(_mean("diversity", _numbers(table["diversity"].values())))
     if "ring_sizes" in table:
         sizes = [int(size) for i in valid for size in str(table["ring_sizes"][i].value or "").split()]
         rows.append(_share("three- and four-membered among rings", sum(size <= 4 for size in sizes), len(sizes)))
@@ -95,12 +95,12 @@ def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Ro
     return rows
 
 
-def elements(formulas) -> list[Row]:
+def elements(formulas: Iterable[Verdict]) -> list[Row]:
     """Share of each element among the heavy atoms of all candidates that have atoms, valid or not."""
     counts: dict[str, int] = {}
     for verdict in formulas:
         if verdict.value:
-            for symbol, count in Formula(verdict.value).count().items():
+            for symbol, count in Formula(str(verdict.value)).count().items():
                 counts[symbol] = counts.get(symbol, 0) + count
     counts.pop("H", None)
     total = sum(counts.values())
@@ -108,19 +108,29 @@ def elements(formulas) -> list[Row]:
 
 
 def _strain(table: dict[str, dict[int, Verdict]], valid: list[int], method: str) -> list[Row]:
-    found = [table[f"strain_{method}"][i] for i in valid if i in table.get(f"strain_{method}", {})]
-    left_out = [v for v in found if v.reason.startswith(NOT_MEASURED)]
-    strains = [v for v in found if not v.reason.startswith(NOT_MEASURED)]
-    reason = omission(left_out, len(found))
+    of_method = [table[f"strain_{method}"][i] for i in valid if i in table.get(f"strain_{method}", {})]
+    left_out = [v for v in of_method if v.reason.startswith(NOT_MEASURED)]
+    strains = [v for v in of_method if not v.reason.startswith(NOT_MEASURED)]
+    reason = omission(left_out, len(of_method))
     if all(v.value is None for v in strains) and not left_out:
         return []
-    rmsd = [table[f"rmsd_{method}"][v.candidate].value for v in strains]
+    rmsd = _or_none(table[f"rmsd_{method}"][v.candidate] for v in strains)
     rows = [
-        _median(f"median strain {method}", "kcal/mol", [v.value for v in strains]),
+        _median(f"median strain {method}", "kcal/mol", _or_none(strains)),
         _median(f"median RMSD {method}", "Angstrom", rmsd),
         _share(f"relaxed to its own minimum {method}", sum(not v.reason for v in strains), len(strains)),
     ]
     return [row._replace(reason=reason) for row in rows]
+
+
+def _numbers(verdicts: Iterable[Verdict]) -> list[float]:
+    """The values that are numbers."""
+    return [float(v.value) for v in verdicts if isinstance(v.value, int | float)]
+
+
+def _or_none(verdicts: Iterable[Verdict]) -> list[float | None]:
+    """The values, None where there is no number."""
+    return [float(v.value) if isinstance(v.value, int | float) else None for v in verdicts]
 
 
 def _share(name: str, count: int, n: int, reason: str = "") -> Row:

@@ -1,12 +1,17 @@
-"""How sure the potential is of a candidate, by its last-layer rigidity (potential/rigidity.py)."""
+"""The uncertainty of the potential for a candidate, by its last-layer rigidity (potential/rigidity.py)."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
 
 from gendesign.errors import UserError
 from gendesign.structure.types import Candidate, Verdict
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    from gendesign.potential import Rigidity
+    from gendesign.potential.protocol import PotentialLike
 
 CHECKS = ("uncertainty", "uncertainty_atom")
 UNITS = ("eV/atom", "eV")
@@ -15,15 +20,15 @@ MAX_ATOMS = 1500  # atoms judged at once
 
 def uncertainty(
     candidates: Sequence[Candidate],
-    potential,
+    potential: "PotentialLike | None",
     folder: str | None = None,
     energy_limit: float | None = None,
     atom_limit: float | None = None,
 ) -> dict[int, list[Verdict]]:
     """`uncertainty`: standard deviation of the energy per atom; `uncertainty_atom`: the largest of an atom's energy.
 
-    By place in `candidates`; passed when at most the limits, by default the stored quantiles of held-out structures.
-    Nothing at all without a potential, or for one that has no stored rigidity.
+    Returns verdicts by position in `candidates`. A candidate passes up to the limits, by default the stored quantiles
+    of held-out structures. Empty without a potential, or for one without a stored rigidity.
     """
     if potential is None:
         return {}
@@ -32,26 +37,28 @@ def uncertainty(
     rigidity = stored_rigidity(potential, folder)
     if rigidity is None:
         return {}
-    limits = [rigidity.thresholds.get("energy") if energy_limit is None else energy_limit,
-              rigidity.thresholds.get("atom") if atom_limit is None else atom_limit]  # fmt: skip
-    if None in limits:
+    known = rigidity.thresholds
+    energy_limit = known.get("energy") if energy_limit is None else energy_limit
+    atom_limit = known.get("atom") if atom_limit is None else atom_limit
+    if energy_limit is None or atom_limit is None:
         raise UserError("the potential's rigidity is not calibrated; calibrate it, or set both limits of the check")
-    found: dict[int, tuple[float, float]] = {}
-    why = {i: _unfit(candidate, potential) for i, candidate in enumerate(candidates)}
-    for group in _groups([i for i, reason in why.items() if not reason], candidates):
-        found |= zip(group, _deviations(rigidity, [candidates[i].atoms for i in group]), strict=True)
+    limits = energy_limit, atom_limit
+    deviations: dict[int, tuple[float, float]] = {}
+    reasons = {i: _unfit(candidate, potential) for i, candidate in enumerate(candidates)}
+    for group in _groups([i for i, reason in reasons.items() if not reason], candidates):
+        deviations |= zip(group, _deviations(rigidity, [candidates[i].atoms for i in group]), strict=True)
     return {
         i: [
             Verdict(candidate.index, check, value <= limit, value, unit)
-            if (value := found.get(i, (None, None))[k]) is not None
-            else Verdict(candidate.index, check, False, reason=why[i])
+            if (value := deviations.get(i, (None, None))[k]) is not None
+            else Verdict(candidate.index, check, False, reason=reasons[i])
             for k, (check, unit, limit) in enumerate(zip(CHECKS, UNITS, limits, strict=True))
         ]
         for i, candidate in enumerate(candidates)
     }
 
 
-def _deviations(rigidity, structures: Sequence[Atoms]) -> list[tuple[float, float]]:
+def _deviations(rigidity: "Rigidity", structures: Sequence[Atoms]) -> list[tuple[float, float]]:
     import torch
 
     from gendesign.potential.rigidity import largest
@@ -63,7 +70,7 @@ def _deviations(rigidity, structures: Sequence[Atoms]) -> list[tuple[float, floa
     return [(e / len(a), w) for e, w, a in zip(energy.tolist(), worst.tolist(), structures, strict=True)]
 
 
-def _unfit(candidate: Candidate, potential) -> str:
+def _unfit(candidate: Candidate, potential: "PotentialLike") -> str:
     """Why a candidate cannot be judged, or nothing."""
     if candidate.failure is not None or not len(candidate.atoms):
         return candidate.failure or "no atoms"
@@ -74,10 +81,10 @@ def _unfit(candidate: Candidate, potential) -> str:
 
 
 def _groups(places: Sequence[int], candidates: Sequence[Candidate]) -> list[list[int]]:
-    """Places of equal periodicity, at most MAX_ATOMS together unless one alone has more."""
+    """Positions of structures of equal periodicity, at most MAX_ATOMS together unless one alone has more."""
     groups: list[list[int]] = []
-    sizes: dict[tuple, int] = {}
-    current: dict[tuple, list[int]] = {}
+    sizes: dict[tuple[bool, ...], int] = {}
+    current: dict[tuple[bool, ...], list[int]] = {}
     for i in places:
         atoms = candidates[i].atoms
         key = tuple(bool(p) for p in atoms.pbc)

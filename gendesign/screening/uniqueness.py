@@ -55,9 +55,9 @@ class Reference:
 def uniqueness(keys: Mapping[int, str | None]) -> list[Verdict]:
     """`unique`: the first candidate with its SMILES without stereo; `keys` maps candidates to SMILES or None."""
     first: dict[str, int] = {}
-    for index in sorted(keys):
-        if keys[index] is not None:
-            first.setdefault(keys[index], index)
+    for index, key in sorted(keys.items()):
+        if key is not None:
+            first.setdefault(key, index)
     return [
         Verdict(i, "unique", None, reason=INVALID)
         if key is None

@@ -1,4 +1,4 @@
-"""What a single candidate is by its coordinates: stability by EDM's table, strict validity, its formula and SMILES."""
+"""Checks of single candidates by their coordinates: stability by EDM's table, strict validity, formula, SMILES."""
 
 from dataclasses import replace
 
@@ -18,32 +18,33 @@ CLOSE = 0.5  # of the sum of two covalent radii; no bond is that short (H2: 1.19
 
 
 def is_periodic(candidate: Candidate) -> bool:
+    """Whether the candidate has a periodic direction."""
     return bool(candidate.atoms.pbc.any())
 
 
 def perceive_candidate(candidate: Candidate, zwitterions: bool = False) -> Perceived:
-    """The molecule that a candidate is, or the reason why it is none: its failure, a charge, or what bonds say.
+    """The molecule of a candidate, or why it has none: its failure, a charge, or its bonds.
 
-    `zwitterions`: neutral molecules with formal charges anywhere count as valid.
+    zwitterions: neutral molecules with formal charges anywhere count as valid.
     """
     if candidate.failure is not None:
         return Perceived(None, candidate.failure)
     charge = charge_of(candidate)
     if charge:
         return Perceived(None, f"charged molecule ({charge:+g}): the potential has no charges; give a neutral one")
-    found = perceive(candidate.atoms, zwitterions=zwitterions)
-    if found.mol is None and found.zwitterion:
-        return replace(found, reason=f"{found.reason}; screening.zwitterions=true accepts it")
-    return found
+    perceived = perceive(candidate.atoms, zwitterions=zwitterions)
+    if perceived.mol is None and perceived.zwitterion:
+        return replace(perceived, reason=f"{perceived.reason}; screening.zwitterions=true accepts it")
+    return perceived
 
 
 def charge_of(candidate: Candidate) -> float:
-    """The charge that the candidate's info states, 0 when it states none."""
+    """The charge in the candidate's info, 0 without one."""
     return stated_charge(candidate.info) or stated_charge(candidate.atoms.info)
 
 
 def unusable(candidate: Candidate) -> str:
-    """Why there is no structure to measure, or nothing."""
+    """Why there is no structure to measure; empty where there is one."""
     if candidate.failure is not None:
         return candidate.failure
     if len(candidate.atoms) == 0:
@@ -57,7 +58,7 @@ def validity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
 
 
 def identity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
-    """`formula` of whatever atoms there are; `smiles` and `smiles_stereo` of a valid molecule."""
+    """`formula` of all atoms; `smiles` and `smiles_stereo` of a valid molecule."""
     index, mol = candidate.index, perceived.mol
     formula = candidate.atoms.get_chemical_formula("hill") or None
     return [
@@ -70,7 +71,7 @@ def identity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
 def stability(candidate: Candidate) -> list[Verdict]:
     """`edm_atoms`: share of atoms with exact valence by EDM's bond table; `edm_molecule`: whether all have it.
 
-    A published metric and no fault of a molecule: the table has no aromatic bonds and no S=O.
+    It is a published metric, which sound molecules can fail: the table has no aromatic bonds and no S=O.
     """
     index, atoms = candidate.index, candidate.atoms
     reason = unusable(candidate)
@@ -98,14 +99,14 @@ def distances(candidate: Candidate) -> list[Verdict]:
 
 
 def shortest_distance(atoms: Atoms) -> float:
-    """Shortest distance over the sum of covalent radii among pairs below 2 of them; infinite when there is none."""
+    """The smallest ratio of a distance to the sum of two covalent radii; infinite if all are above 2."""
     radii = covalent_radii[atoms.numbers]
     i, j, d = neighbor_list("ijd", atoms, list(2 * radii))
     return float((d / (radii[i] + radii[j])).min()) if len(d) else np.inf
 
 
 def convergence(candidate: Candidate) -> list[Verdict]:
-    """`converged`: what relaxation stored, with the largest force; None for a structure that was not relaxed."""
+    """`converged` and the largest force, as the relaxation stored them; None without a relaxation."""
     index, info = candidate.index, candidate.info
     if candidate.failure is not None:
         return [Verdict(index, "converged", False, reason=candidate.failure)]

@@ -1,9 +1,10 @@
-"""Processes for checks that can be stopped: libraries in C++ answer to no timer inside their own process."""
+"""Processes for checks with a time limit: a timer cannot interrupt a C++ library in its own process."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gendesign.processes import Failure, Pool, late
+from gendesign.processes.spread import Task
 
 __all__ = ["Failure", "Workers", "late"]
 
@@ -19,7 +20,7 @@ class Workers:
         # A check that killed its process would do so again.
         self._pool = Pool(count, preload=("gendesign.screening.screen",), time_limit=time_limit, attempts=1)
 
-    def map(self, tasks: Sequence[tuple[Callable, tuple]], owners: Sequence[Any] | None = None) -> list[Any]:
+    def map(self, tasks: Sequence[Task], owners: Sequence[Any] | None = None) -> list[Any]:
         """Answers to tasks (function, arguments) in order; a `Failure` where there is none. Both must be picklable.
 
         Tasks with the same of `owners` (tasks,) share the time limit, which begins with the first of them.
@@ -37,7 +38,7 @@ class Workers:
         self.close()
 
 
-def _answer(function: Callable, arguments: tuple) -> Any:
+def _answer(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return function(*arguments)
     except Exception as error:  # a candidate that breaks a library must not end the run

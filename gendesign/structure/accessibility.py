@@ -1,7 +1,7 @@
 """Synthetic accessibility by the score of Ertl and Schuffenhauer (J. Cheminform. 1, 8, 2009)."""
 
-import importlib.util
 from functools import cache
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -16,9 +16,10 @@ def _scorer() -> ModuleType:
     path = Path(RDConfig.RDContribDir) / "SA_Score" / "sascorer.py"
     if not path.is_file():
         raise UserError(f"this rdkit has no {path}; install rdkit from PyPI or leave synthetic accessibility out")
-    spec = importlib.util.spec_from_file_location("gendesign_sascorer", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = SourceFileLoader("gendesign_sascorer", str(path))
+    module = ModuleType(loader.name)
+    module.__file__ = str(path)  # beside which the script looks for its data
+    loader.exec_module(module)
     return module
 
 

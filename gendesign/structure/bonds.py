@@ -112,7 +112,7 @@ def connectivity(atoms: Atoms) -> frozenset[tuple[int, int]]:
     """Pairs (i < j) of bonded atoms, whatever the bond's order: those of the molecule that `perceive` finds."""
     with rdBase.BlockLogs():
         mol = _bonded(atoms)
-    return frozenset(tuple(sorted(pair)) for pair in _pairs(mol))
+    return frozenset((min(pair), max(pair)) for pair in _pairs(mol))
 
 
 def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions: bool = False) -> Perceived:
@@ -139,12 +139,12 @@ def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions:
         # heterocycles and draws charges; whether a proper one exists can be decided exactly. Of phosphorus its first
         # drawing is often pentavalent, such as P#P in P4.
         exact = _exact(bare, atoms) if PHOSPHORUS in atoms.numbers else None
-        found = exact or _searched(bare, max_iterations)
-        if found.mol is None:
-            found = _exact(bare, atoms) or found
-        if found.mol is None:
-            found = _zwitterion(bare, atoms, zwitterions) or found
-        return found
+        perceived = exact or _searched(bare, max_iterations)
+        if perceived.mol is None:
+            perceived = _exact(bare, atoms) or perceived
+        if perceived.mol is None:
+            perceived = _zwitterion(bare, atoms, zwitterions) or perceived
+        return perceived
 
 
 def _bonded(atoms: Atoms) -> Chem.RWMol:
@@ -160,8 +160,8 @@ def _bonded(atoms: Atoms) -> Chem.RWMol:
     contacts = _contacts(mol, atoms, pairs)
     if not contacts.any():
         return mol
-    found = lewis_structure(atoms.numbers, atoms.positions, pairs, contacts=contacts, anywhere=True)
-    orders = _uncrowded(atoms, pairs, contacts) if found is None else found[0]
+    structure = lewis_structure(atoms.numbers, atoms.positions, pairs, contacts=contacts, anywhere=True)
+    orders = _uncrowded(atoms, pairs, contacts) if structure is None else structure[0]
     pruned = Chem.RWMol(mol)
     for pair, order in zip(pairs, orders, strict=True):
         if order == 0:
@@ -254,12 +254,12 @@ def _zwitterion(bare: Chem.RWMol, atoms: Atoms, accepted: bool) -> Perceived | N
 def _lewis(bare: Chem.RWMol, atoms: Atoms, anywhere: bool = False) -> Chem.RWMol | None:
     """A molecule with the orders and charges of `lewis_structure`, if there is one."""
     mol = Chem.RWMol(bare)
-    found = lewis_structure(atoms.numbers, atoms.positions, _pairs(mol), anywhere=anywhere)
-    if found is None:
+    structure = lewis_structure(atoms.numbers, atoms.positions, _pairs(mol), anywhere=anywhere)
+    if structure is None:
         return None
-    for bond, order in zip(mol.GetBonds(), found[0], strict=True):
+    for bond, order in zip(mol.GetBonds(), structure[0], strict=True):
         bond.SetBondType(ORDERS[order])
-    for atom, charge in zip(mol.GetAtoms(), found[1], strict=True):
+    for atom, charge in zip(mol.GetAtoms(), structure[1], strict=True):
         atom.SetFormalCharge(charge)
     return mol
 

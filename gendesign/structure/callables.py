@@ -22,12 +22,12 @@ def load_function(text: str, arguments: tuple[str, ...]) -> Callable[..., Any]:
     if not (colon and home and name.isidentifier()):
         raise UserError(f"'{text}' names no function; give {FORMS}")
     module = _from_file(Path(home).expanduser(), text) if home.endswith(".py") else _from_module(home, text)
-    found = getattr(module, name, None)
-    if found is None:
+    function = getattr(module, name, None)
+    if function is None:
         names = [n for n, f in vars(module).items() if inspect.isfunction(f) and f.__module__ == module.__name__]
         raise UserError(f"'{text}': {home} has no {name}; its functions are {', '.join(names) or 'none'}: name one")
-    check_callable(found, text, arguments)
-    return found
+    check_callable(function, text, arguments)
+    return function
 
 
 def check_callable(function: Any, name: str, arguments: tuple[str, ...]) -> None:
@@ -50,8 +50,15 @@ def _from_file(path: Path, text: str) -> ModuleType:
         raise UserError(f"'{text}': there is no file {path}; give {FORMS}")
     # Not entered among the imported modules, where two files of one name would be confused.
     spec = importlib.util.spec_from_file_location(f"gendesign_user_{path.stem}", path.resolve())
-    module = importlib.util.module_from_spec(spec)
-    return _run(lambda: spec.loader.exec_module(module) or module, path, text)
+    if spec is None or spec.loader is None:
+        raise UserError(f"'{text}': {path} is no Python file (.py); give {FORMS}")
+    module, loader = importlib.util.module_from_spec(spec), spec.loader
+
+    def load() -> ModuleType:
+        loader.exec_module(module)
+        return module
+
+    return _run(load, path, text)
 
 
 def _from_module(home: str, text: str) -> ModuleType:
@@ -62,5 +69,5 @@ def _run(load: Callable[[], ModuleType], home: Any, text: str) -> ModuleType:
     try:
         return load()
     except (Exception, SystemExit) as error:  # whatever the user's code may raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-        raise UserError(f"'{text}': {home} cannot be imported ({said}); mend it, or give {FORMS}") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+        raise UserError(f"'{text}': {home} cannot be imported ({reason}); mend it, or give {FORMS}") from error

@@ -34,10 +34,10 @@ def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
     """
     part = atoms[atoms.numbers > 1] if heavy else atoms
     try:
-        found = spglib.get_spacegroup((part.cell.array, part.get_scaled_positions(), part.numbers), symprec=symprec)
+        symbol = spglib.get_spacegroup((part.cell.array, part.get_scaled_positions(), part.numbers), symprec=symprec)
     except spglib.SpglibError:
-        found = None
-    return found or "unknown"
+        symbol = None
+    return symbol or "unknown"
 
 
 def cif(atoms: Atoms, name: str = "image0", comments: Sequence[str] = ()) -> str:

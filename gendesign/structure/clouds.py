@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from ase import Atoms
@@ -11,6 +12,9 @@ from scipy.spatial import cKDTree
 from gendesign.errors import UserError
 from gendesign.structure.files import SDF_SUFFIXES, read_structures
 from gendesign.structure.formats import read_text
+
+if TYPE_CHECKING:
+    from trimesh import Trimesh
 
 MESHES = (".stl", ".obj", ".ply")
 PLAIN = (".txt", ".csv", ".dat", ".npy")
@@ -75,7 +79,7 @@ def _first_of_sdf(path: Path) -> Atoms:
     return Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], mol.GetConformer().GetPositions())
 
 
-def read_mesh(path: str | Path):
+def read_mesh(path: str | Path) -> "Trimesh":
     """The closed surface in a file of STL, OBJ or PLY, as trimesh.Trimesh. Raises UserError."""
     import trimesh  # only meshes need it
 
@@ -99,7 +103,7 @@ def read_mesh(path: str | Path):
     return mesh
 
 
-def inside_mesh(mesh, spacing: float | None = None) -> np.ndarray:
+def inside_mesh(mesh: "Trimesh", spacing: float | None = None) -> np.ndarray:
     """Points (points, 3) of a regular grid in the inside of a closed mesh, none perhaps; deterministic.
 
     `spacing` in Angstrom is FINEST by default, or what leaves MOST points.

@@ -59,8 +59,8 @@ class Condition:
         perceived = perceive(bare) if self.needs_molecule else None
         if perceived is not None and perceived.mol is None:
             return self._missed(candidate, candidate.failure or f"not valid: {perceived.reason}")
-        found = self.judge(Subject(bare, candidate, perceived and perceived.mol))
-        return Verdict(candidate.index, self.name, found.passed, found.value, self.unit, found.reason)
+        finding = self.judge(Subject(bare, candidate, None if perceived is None else perceived.mol))
+        return Verdict(candidate.index, self.name, finding.passed, finding.value, self.unit, finding.reason)
 
     def _missed(self, candidate: Candidate, reason: str) -> Verdict:
         return Verdict(candidate.index, self.name, False if self.passes else None, None, self.unit, reason)

@@ -125,14 +125,14 @@ class Host:
 
     def overlap(self, atoms: Atoms) -> str:
         """How `atoms` overlap the host, in words; '' where they do not."""
-        found = self.contact(atoms)
-        if found is None or not found.overlaps:
+        closest = self.contact(atoms)
+        if closest is None or not closest.overlaps:
             return ""
-        own, its = (chemical_symbols[z] for z in (atoms.numbers[found.atom], self.numbers[found.host_atom]))
-        least = found.distance / found.of_allowed
+        own, its = (chemical_symbols[z] for z in (atoms.numbers[closest.atom], self.numbers[closest.host_atom]))
+        least = closest.distance / closest.of_allowed
         return (
-            f"overlaps the host: {own}{found.atom} is {found.distance:.2f} Angstrom from its {its}{found.host_atom}, "
-            f"at least {least:.2f} allowed"
+            f"overlaps the host: {own}{closest.atom} is {closest.distance:.2f} Angstrom from its "
+            f"{its}{closest.host_atom}, at least {least:.2f} allowed"
         )
 
 

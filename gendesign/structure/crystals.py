@@ -25,7 +25,7 @@ class Alike:
 
 ENERGY = 0.02  # eV per formula unit
 RELAXED = Alike(0.2, 0.3, 5.0, ENERGY, 0.03)  # pymatgen's own tolerances
-# On the way down crystals that look alike often end in different minima (measured: docs/perovskites.md).
+# On the way down crystals that look alike often end in different minima (docs/notebook/perovskite-rounds.md).
 UNRELAXED = Alike(0.05, 0.03, 2.0, 0.002, 0.005, hydrogens=True)
 
 
@@ -40,8 +40,7 @@ def _structure(atoms: Atoms) -> Structure:
 
 def matcher(alike: Alike = RELAXED) -> StructureMatcher:
     """Matching of primitive cells without scaling volumes: smaller cells of the same crystal are it."""
-    tolerances = {"ltol": alike.ltol, "stol": alike.stol, "angle_tol": alike.angle_tol}
-    return StructureMatcher(**tolerances, primitive_cell=True, scale=False)
+    return StructureMatcher(alike.ltol, alike.stol, alike.angle_tol, primitive_cell=True, scale=False)
 
 
 def duplicates(
@@ -51,8 +50,9 @@ def duplicates(
 
     Energies in eV per formula unit, units: formula units per cell. Only neighbours in energy and volume are compared.
     """
-    found: list[int | None] = [None] * len(structures)
-    match, kept = matcher(alike), []
+    originals: list[int | None] = [None] * len(structures)
+    match = matcher(alike)
+    kept: list[int] = []
     form = _structure if alike.hydrogens else heavy_structure
     volumes = [atoms.get_volume() / count for atoms, count in zip(structures, units, strict=True)]
     shapes: dict[int, Structure] = {}
@@ -65,8 +65,8 @@ def duplicates(
                 if k not in shapes:
                     shapes[k] = form(structures[k])
             if match.fit(shapes[i], shapes[j]):
-                found[i] = j
+                originals[i] = j
                 break
         else:
             kept.append(i)
-    return found
+    return originals

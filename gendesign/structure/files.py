@@ -24,6 +24,8 @@ from gendesign.structure.formats import SDF_SUFFIXES, Record, read_records
 from gendesign.structure.repairs import checked, unusable
 from gendesign.structure.types import Candidate
 
+Check = Callable[[Atoms], tuple[Atoms, str, tuple[str, ...]]]
+
 __all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz", "write_sdf"]
 
 CHARGE_KEYS = ("charge", "total_charge")
@@ -68,8 +70,8 @@ def read_structures(
     if str(periodic).lower() not in PERIODIC:
         raise UserError(f"periodic={periodic}: allowed are {' and '.join(PERIODIC)}")
     needed = hydrogens == "required"
-    rules = {"hydrogens_needed": needed, "keep_periodic": str(periodic).lower() == "auto"}
-    check = partial(checked, **rules) if repair else _as_it_is
+    keep_periodic = str(periodic).lower() == "auto"
+    check = partial(checked, hydrogens_needed=needed, keep_periodic=keep_periodic) if repair else _as_it_is
     candidates: list[Candidate] = []
     for path in map(Path, paths):
         for number, record in enumerate(read_records(path, needed), start=1):
@@ -86,8 +88,8 @@ def read_structures(
 
 def stated_charge(info: Mapping[str, Any]) -> float:
     """The charge that a structure's info states in numbers, 0 when it states none."""
-    found = (info.get(key) for key in CHARGE_KEYS)
-    return next((float(value) for value in found if isinstance(value, int | float | np.number) and value), 0.0)
+    charges = (info.get(key) for key in CHARGE_KEYS)
+    return next((float(value) for value in charges if isinstance(value, int | float | np.number) and value), 0.0)
 
 
 def total_charge(candidate: Candidate) -> float:
@@ -96,7 +98,11 @@ def total_charge(candidate: Candidate) -> float:
     return stated_charge(candidate.info) or round(float(candidate.atoms.get_initial_charges().sum()))
 
 
-def _candidate(record: Record, index: int, name: str, check: Callable) -> Candidate:
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _candidate(record: Record, index: int, name: str, check: Check) -> Candidate:
     atoms, failure, notes = record.atoms, record.failure, record.notes
     values = {key: _plain(value) for key, value in atoms.info.items()}
     values = {key: value for key, value in values.items() if value is not None}
@@ -120,8 +126,8 @@ def _candidate(record: Record, index: int, name: str, check: Callable) -> Candid
         atoms,
         index,
         generator=str(ours.get("generator", "file")),
-        seed=ours["seed"] if isinstance(ours.get("seed"), int) else 0,
-        parent=ours.get("parent"),
+        seed=_whole(ours.get("seed")) or 0,
+        parent=_whole(ours.get("parent")),
         history=(*history, f"{SOURCE}{name}", *notes),
         failure=failure or None,
         info=values,
@@ -207,8 +213,8 @@ def _quoted(key: str, value: Any) -> Any:
     if isinstance(value, str):
         # Another key follows, because a value such as '=' takes it for its own.
         line = key_val_dict_to_str({key: value, "next": 1})
-        found = {} if "\n" in line else key_val_str_to_dict(line)
-        if not isinstance(found.get(key), str) or found != {key: value, "next": 1}:
+        parsed = {} if "\n" in line else key_val_str_to_dict(line)
+        if not isinstance(parsed.get(key), str) or parsed != {key: value, "next": 1}:
             # The writer escapes quotes but not backslashes, the reader undoes both.
             return "_JSON " + json.dumps(value).replace("\\", "\\\\")
     return value

@@ -141,9 +141,11 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
         text, masses = as_hydrogen(_text(content), kind)
         if kind == "vasp" and (fault := _nameless(text)):
             raise UserError(f"{path} {fault}")
-        source, given = (StringIO(text), {"format": kind}) if masses or _byte_order(content) else (path, {})
+        changed = bool(masses or _byte_order(content))
+        source = StringIO(text) if changed else path
         # A file name may hold an @, which ASE would take for the start of a frame selection.
-        frames = ase.io.read(source, index=":", do_not_split_by_at_sign=True, **given)
+        frames = ase.io.read(source, index=":", format=kind if changed else None, do_not_split_by_at_sign=True)
+        frames = [frames] if isinstance(frames, Atoms) else frames
         # Closing lines, such as END after the last model of a PDB file, make empty frames.
         frames = [atoms for atoms in frames if len(atoms)] or frames
         shared = _shared_sites(content, frames) if kind == "cif" else []

@@ -31,7 +31,7 @@ class Batch:
         """Stack ase.Atoms; all must share one `pbc`. Raises UserError when there are none."""
         if not structures:
             raise UserError("no structures were given; give one or more")
-        pbc = {tuple(bool(p) for p in a.pbc) for a in structures}
+        pbc = {(bool(a.pbc[0]), bool(a.pbc[1]), bool(a.pbc[2])) for a in structures}
         if len(pbc) != 1:
             raise ValueError(f"a batch needs structures of one periodicity, got {sorted(pbc)}; split them first")
         counts = [len(a) for a in structures]
@@ -64,8 +64,9 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same structures on `device`."""
-        moved = (t.to(device) for t in (self.positions, self.numbers, self.system))
-        return Batch(*moved, self.n_systems, None if self.cell is None else self.cell.to(device), self.pbc)
+        cell = None if self.cell is None else self.cell.to(device)
+        positions, numbers, system = self.positions.to(device), self.numbers.to(device), self.system.to(device)
+        return replace(self, positions=positions, numbers=numbers, system=system, cell=cell)
 
 
 @dataclass(frozen=True)
@@ -108,12 +109,12 @@ def neighbours(batch: Batch, cutoff: float) -> Edges:
     of torch-sim, which leave all there."""
     if batch.cell is None:
         return edges_within(batch.positions, all_pairs(batch.system, batch.n_systems), cutoff)
-    index, unit_shift = (_on_gpu if batch.positions.is_cuda else _on_cpu)(batch, cutoff)
+    index, unit_shift = (_on_gpu if batch.positions.is_cuda else _on_cpu)(batch, batch.cell, cutoff)
     shift = torch.einsum("ei,eij->ej", unit_shift, batch.cell[batch.system[index[0]]])
     return Edges(index, shift, unit_shift)
 
 
-def _on_cpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
+def _on_cpu(batch: Batch, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
     """(index, unit_shift) of the pairs of crystals, one crystal after the other."""
     from matscipy.neighbours import neighbour_list
 
@@ -124,7 +125,7 @@ def _on_cpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
             "ijS",
             cutoff=float(cutoff),
             positions=batch.positions[own].detach().cpu().double().numpy(),
-            cell=_spanning(batch.cell[k]),
+            cell=_spanning(cell[k]),
             pbc=np.array(batch.pbc),
         )
         index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=own.device) + own[0])
@@ -132,15 +133,15 @@ def _on_cpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
     return torch.cat(index, 1), torch.cat(unit)
 
 
-def _on_gpu(batch: Batch, cutoff: float) -> tuple[Tensor, Tensor]:
+def _on_gpu(batch: Batch, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
     """The same of all crystals at once, in the order of `_on_cpu` but for the neighbours of one atom."""
     from torch_sim.neighbors import torchsim_nl
 
-    positions, cell = batch.positions.detach(), batch.cell.detach()
+    positions, cell = batch.positions.detach(), cell.detach()
     if not all(batch.pbc):
         cell = torch.as_tensor(np.stack([_spanning(one) for one in cell]), dtype=cell.dtype, device=cell.device)
     pbc = torch.tensor(batch.pbc, device=positions.device)
-    index, _, unit = torchsim_nl(positions, cell, pbc, torch.tensor(float(cutoff)).to(positions), batch.system)
+    index, _, unit = torchsim_nl(positions, cell, pbc, torch.tensor(float(cutoff)).to(positions), batch.system)  # type: ignore[arg-type]  # it wants a tensor
     order = torch.argsort(index[0], stable=True)
     return index[:, order].long(), unit[order].to(positions.dtype)
 

@@ -55,19 +55,19 @@ def sample_isomers(formula: str, n: int, seed: int) -> list[str]:
     Raises UserError for a formula that `isomers` refuses and if `n` isomers are not found.
     """
     bag, rng = _bag(formula), random.Random(f"{formula}/{seed}")
-    found: dict[str, None] = {}
+    sampled: dict[str, None] = {}
     barren = 0
-    while len(found) < n:
+    while len(sampled) < n:
         mol = _drawn(bag, rng)
         key = None if mol is None else canonical_smiles(_drawing(mol))
-        barren = barren + 1 if key is None or key in found else 0
+        barren = barren + 1 if key is None or key in sampled else 0
         if key is not None:
-            found[key] = None
+            sampled[key] = None
         if barren > PATIENCE:
             raise UserError(
-                f"only {len(found)} isomers of {formula} were found, not {n}; ask for fewer or list them all"
+                f"only {len(sampled)} isomers of {formula} were found, not {n}; ask for fewer or list them all"
             )
-    return list(found)
+    return list(sampled)
 
 
 def mutated(text: str, rng: random.Random) -> str | None:

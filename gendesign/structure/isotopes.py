@@ -44,7 +44,8 @@ def _pdb(lines: list[str]) -> dict[int, float]:
 def _poscar(lines: list[str]) -> dict[int, float]:
     if len(lines) < 7 or not re.fullmatch(r"[\s\d]+", lines[6]):
         return {}
-    masses, first = {}, 0
+    masses: dict[int, float] = {}
+    first = 0
     symbols, counts = lines[5].split(), [int(word) for word in lines[6].split()]
     for symbol, count in zip(symbols, counts, strict=False):
         masses |= {i: HEAVY_HYDROGEN[symbol] for i in range(first, first + count) if symbol in HEAVY_HYDROGEN}

@@ -29,7 +29,8 @@ def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: boo
     Says on stderr, once for all files alike, which keys were used where these are not plain. Raises UserError for files
     that cannot be read and for labels that are ambiguous or not there.
     """
-    settings, records, notes = LabelSettings.of(labels), [], {}
+    settings, records = LabelSettings.of(labels), []
+    notes: dict[str, list[str]] = {}
     for file in files:
         name = Path(file).name
         candidates = read_structures([file], strict=False, hydrogens="ignore", repair=False)
@@ -39,13 +40,13 @@ def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: boo
             frame = candidate.atoms
             frame.info = {**frame.info, **candidate.info}
             frames.append(frame)
-        found = with_labels(frames, name, settings)
-        after = iter(found.frames)
+        labelled = with_labels(frames, name, settings)
+        after = iter(labelled.frames)
         for candidate in candidates:
             whole = candidate if candidate.failure else replace(candidate, atoms=next(after))
-            records.append(Record(whole, name, found.holds))
-        if found.note:
-            notes.setdefault(found.note, []).append(name)
+            records.append(Record(whole, name, labelled.holds))
+        if labelled.note:
+            notes.setdefault(labelled.note, []).append(name)
     if aloud:
         for note, names in notes.items():
             shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from gendesign.errors import UserError
+from gendesign.fields import setting
 from gendesign.structure.label_units import energy_factor, force_factor, stress_factor
 from gendesign.structure.labels import full_tensor
 
@@ -42,19 +43,28 @@ ALIKE = 1e-5  # relative difference of two values that are one label, rounded
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """Names and units of labels; a name that is None is recognised, "none" is not used.
+    """Names and units of labels in info, arrays or a calculator's results of a file.
 
-    energy, forces: keys in info, arrays or a calculator's results. stress: positive under tension; virial: -stress
-    times the volume, in the energy's unit. Units as `label_units` reads them. Raises UserError for unknown units.
+    A name that is None is recognised, "none" is not used. Units as `label_units` reads them. Raises UserError for
+    unknown units.
     """
 
-    energy: str | None = None
-    forces: str | None = None
-    stress: str | None = None
-    virial: str | None = None
-    energy_unit: str = "eV"
-    force_unit: str = "eV/Angstrom"
-    stress_unit: str = "eV/Angstrom^3"
+    energy: str | None = setting(
+        None, "key of the energy, such as REF_energy; null recognises usual names where they are unambiguous"
+    )
+    forces: str | None = setting(None, "key of the forces")
+    stress: str | None = setting(None, "key of the stress, positive under tension; none leaves it out")
+    virial: str | None = setting(
+        None, "key of the virial, -stress times the volume, in the unit of the energy; none leaves it out"
+    )
+    energy_unit: str = setting("eV", "eV, meV, kcal/mol, kJ/mol, Hartree or Rydberg")
+    force_unit: str = setting(
+        "eV/Angstrom", "an energy per Angstrom, Bohr or nm, such as Hartree/Bohr; -Hartree/Bohr for gradients"
+    )
+    stress_unit: str = setting(
+        "eV/Angstrom^3",
+        "such as eV/Angstrom^3, GPa, kB or Hartree/Bohr^3; with a minus where compression is positive, -kB for VASP",
+    )
 
     def __post_init__(self) -> None:
         for unit in ("energy_unit", "force_unit", "stress_unit"):
@@ -71,7 +81,7 @@ class LabelSettings:
     @classmethod
     def of(cls, labels: "LabelSettings | Mapping[str, Any] | None") -> "LabelSettings":
         """Settings from themselves, a section of settings, or nothing."""
-        if isinstance(labels, cls):
+        if isinstance(labels, LabelSettings):
             return labels
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(labels or {}) - known):
@@ -136,21 +146,21 @@ class _Keys:
             return None
         if named is not None:
             return self._named(kind, named)
-        found = [key for key in self.found[kind] if not _words(key) & PARTIAL]
-        found = [key for key in found if not (kind in ("stress", "virial") and _is_unclear(key))]
-        if method is not None and (own := [key for key in found if _method(key) == method]):
-            found = own
-        plain = [key for key in found if not _method(key)]
+        keys = [key for key in self.found[kind] if not _words(key) & PARTIAL]
+        keys = [key for key in keys if not (kind in ("stress", "virial") and _is_unclear(key))]
+        if method is not None and (same_method := [key for key in keys if _method(key) == method]):
+            keys = same_method
+        plain = [key for key in keys if not _method(key)]
         first = PLAIN[kind] if PLAIN[kind] in plain else next(iter(plain), None)
         if first is not None:
-            rivals = [key for key in found if key != first and (key in plain or _method(key) in REFERENCE)]
+            rivals = [key for key in keys if key != first and (key in plain or _method(key) in REFERENCE)]
             return self._alone(kind, first, rivals)
-        claims = [key for key in found if _method(key) in REFERENCE]
-        first = next(iter(claims or found), None)
+        claims = [key for key in keys if _method(key) in REFERENCE]
+        first = next(iter(claims or keys), None)
         if first is None:
             return None
         self._refuse_unit(kind, first)
-        return self._alone(kind, first, [key for key in found if key != first])
+        return self._alone(kind, first, [key for key in keys if key != first])
 
     def refuse_other_methods(self, energy: str | None, kind: str, key: str | None, named: str | None) -> None:
         """Labels of one frame are by one method: REF_energy does not belong to xtb_forces."""
@@ -189,13 +199,13 @@ class _Keys:
             if unit != usual
         ]
         candidates = {key for kind in self.found.values() for key in kind if not _words(key) & (PARTIAL - {"free"})}
-        left = sorted(key for key in candidates - set(used.values()) if not self._same_as_used(key, used.values()))
-        if all(PLAIN[kind] == key and kind != "virial" for kind, key in used.items()) and not units and not left:
+        unused = sorted(key for key in candidates - set(used.values()) if not self._same_as_used(key, used.values()))
+        if all(PLAIN[kind] == key and kind != "virial" for kind, key in used.items()) and not units and not unused:
             return ""
         text = ", ".join(parts) or "no labels"
         if units:
             text += f" ({', '.join(units)})"
-        return text + (f"; not used: {', '.join(left)}" if left else "")
+        return text + (f"; not used: {', '.join(unused)}" if unused else "")
 
     def listed(self) -> str:
         """The keys, with what they are."""
@@ -248,16 +258,19 @@ class _Keys:
 def _relabelled(
     frame: Atoms, chosen: Mapping[str, str | None], factors: tuple[float, float, float], where: str
 ) -> Atoms:
-    results = {}
-    if (energy := _of_kind(frame, "energy").get(chosen["energy"])) is not None:
+    def value(kind: str) -> Any:
+        return _of_kind(frame, kind).get(chosen[kind] or "")
+
+    results: dict[str, Any] = {}
+    if (energy := value("energy")) is not None:
         results["energy"] = float(np.ravel(energy)[0]) * factors[0]
-    if (forces := _of_kind(frame, "forces").get(chosen["forces"])) is not None:
+    if (forces := value("forces")) is not None:
         results["forces"] = np.array(forces, dtype=float) * factors[1]
     tensor = None
-    if (stress := _of_kind(frame, "stress").get(chosen["stress"])) is not None:
-        tensor = _symmetric(stress, chosen["stress"], where) * factors[2]
-    elif frame.pbc.all() and (virial := _of_kind(frame, "virial").get(chosen["virial"])) is not None:
-        tensor = -_symmetric(virial, chosen["virial"], where) * factors[0] / frame.get_volume()
+    if (stress := value("stress")) is not None:
+        tensor = _symmetric(stress, str(chosen["stress"]), where) * factors[2]
+    elif frame.pbc.all() and (virial := value("virial")) is not None:
+        tensor = -_symmetric(virial, str(chosen["virial"]), where) * factors[0] / frame.get_volume()
     if tensor is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(tensor)
     out = frame.copy()
@@ -278,8 +291,8 @@ def _symmetric(value: Any, key: str, where: str) -> np.ndarray:
 def _values(frame: Atoms) -> dict[str, Any]:
     """All that a frame carries by key; a calculator's results are read before the frame's own entries."""
     results = {} if frame.calc is None else frame.calc.results
-    own = {key: value for key, value in frame.arrays.items() if key not in ("numbers", "positions")}
-    return {**frame.info, **own, **results}
+    arrays = {key: value for key, value in frame.arrays.items() if key not in ("numbers", "positions")}
+    return {**frame.info, **arrays, **results}
 
 
 def _numbers(frame: Atoms) -> dict[str, Any]:

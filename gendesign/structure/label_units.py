@@ -52,16 +52,16 @@ def _unit(key: str, text: str, factor: float | None) -> float:
 
 
 def _signed(text: str, factor: Callable[[str], float | None]) -> float | None:
-    found = factor(text.strip().removeprefix("-").strip())
-    return None if found is None else -found if text.strip().startswith("-") else found
+    size = factor(text.strip().removeprefix("-").strip())
+    return None if size is None else -size if text.strip().startswith("-") else size
 
 
 def _quotient(text: str, power: int) -> float | None:
     """The factor of an energy per length to `power`: eV/Angstrom^3, kcal/mol/A."""
     energy, _, length = text.rpartition("/")
     if power > 1:
-        found = re.fullmatch(rf"(.*?)(?:\^|\*\*)?{power}", length.strip())
-        length = found[1] if found else ""
+        match = re.fullmatch(rf"(.*?)(?:\^|\*\*)?{power}", length.strip())
+        length = match[1] if match else ""
     top, bottom = _named(energy, ENERGIES), _named(length, LENGTHS)
     return None if top is None or bottom is None else top / bottom**power
 

@@ -76,18 +76,18 @@ def is_marked_isolated(frame: Atoms) -> bool:
 
 def isolated_energies(frames: Sequence[Atoms], cutoff: float) -> dict[int, float]:
     """Energy (eV) of each element that the frames hold as an isolated atom; marked ones win, then the lowest."""
-    found: dict[int, tuple[bool, float]] = {}
+    ranked: dict[int, tuple[bool, float]] = {}
     for frame in frames:
         if is_isolated(frame, cutoff):
             number, rank = int(frame.numbers[0]), (not is_marked_isolated(frame), labels_of(frame)[0])
-            found[number] = min(found.get(number, rank), rank)
-    return {number: energy for number, (_, energy) in found.items()}
+            ranked[number] = min(ranked.get(number, rank), rank)
+    return {number: energy for number, (_, energy) in ranked.items()}
 
 
 def teacher_of(frame: Atoms) -> str:
     """The method that the frame says its labels are by, without settings of its convergence; empty for none."""
-    said = next((str(frame.info[key]) for key in TEACHER_KEYS if frame.info.get(key) not in (None, "")), "")
-    return NUMERICAL.sub("", said).replace("(, ", "(").replace("()", "")
+    teacher = next((str(frame.info[key]) for key in TEACHER_KEYS if frame.info.get(key) not in (None, "")), "")
+    return NUMERICAL.sub("", teacher).replace("(, ", "(").replace("()", "")
 
 
 def _nearest_image(frame: Atoms) -> float:

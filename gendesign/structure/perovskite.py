@@ -109,7 +109,7 @@ def _free_corners(thickness: int | None) -> list[int]:
 
 def _edges_shared(atoms: Atoms, bonds: Network) -> bool:
     """Whether two octahedra, images included, have more than one halide in common."""
-    seen: set[tuple] = set()
+    seen: set[tuple[int, ...]] = set()
     inverse = np.linalg.inv(atoms.cell.array)
     for halide in np.unique(bonds.halide):
         ends = np.flatnonzero(bonds.halide == halide)
@@ -195,8 +195,8 @@ def octahedra(atoms: Atoms) -> Octahedra:
         vectors = bonds.vector[bonds.metal == metal]
         d = np.linalg.norm(vectors, axis=1)
         lengths.append(((d / d.mean() - 1) ** 2).mean())
-        found = np.sort([_angle(vectors[i], vectors[j]) for i in range(len(vectors)) for j in range(i)])
-        angles.append(((found[:12] - 90) ** 2).sum() / 11)  # the three largest are those across
+        angles_here = np.sort([_angle(vectors[i], vectors[j]) for i in range(len(vectors)) for j in range(i)])
+        angles.append(((angles_here[:12] - 90) ** 2).sum() / 11)  # the three largest are those across
     return Octahedra(float(np.mean(tilts)), float(np.mean(lengths)), float(np.mean(angles)))
 
 
@@ -204,16 +204,16 @@ def hydrogen_bonds(atoms: Atoms) -> int:
     """Hydrogens of N-H...X, X a halide and no halogen of a molecule: H...X below 0.92 of the van der Waals distance,
     N-H...X above 120 degrees."""
     hydrogens = np.flatnonzero(atoms.numbers == 1)
-    found: dict[int, list[np.ndarray]] = {}
+    acceptors: dict[int, list[np.ndarray]] = {}
     first, second, vectors = neighbor_list("ijD", atoms, {("H", "N"): 1.25})
     donor = {int(i): v for i, j, v in zip(first, second, vectors, strict=True) if atoms.numbers[i] == 1}
     reach = {("H", symbol): SHORT * (vdw_radii[1] + vdw_radii[atomic_numbers[symbol]]) for symbol in ("Cl", "Br", "I")}
     first, second, vectors = neighbor_list("ijD", atoms, reach)
     to_halide = np.isin(second, halides_of(atoms))
     for i, vector in zip(first[to_halide], vectors[to_halide], strict=True):
-        found.setdefault(int(i), []).append(vector)
+        acceptors.setdefault(int(i), []).append(vector)
     return sum(
-        any(_angle(donor[int(h)], vector) > DIRECT for vector in found.get(int(h), []))
+        any(_angle(donor[int(h)], vector) > DIRECT for vector in acceptors.get(int(h), []))
         for h in hydrogens
         if int(h) in donor
     )

@@ -21,7 +21,7 @@ def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
     failed = [candidate for candidate in candidates if candidate.failure]
     if not failed or not (strict or len(failed) == len(candidates)):
         return
-    if len({failure_kind(candidate.failure) for candidate in failed}) == 1:
+    if len({failure_kind(str(candidate.failure)) for candidate in failed}) == 1:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise UserError(f"{place_and_reason(failed[0])}{more}")
     raise UserError(f"{_failures(candidates)}; give structures that can be used")

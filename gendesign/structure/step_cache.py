@@ -10,7 +10,6 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import decode, encode
 
-from gendesign.processes import SERIAL, Spread
 from gendesign.structure.files import write_atomically
 from gendesign.structure.types import Candidate
 
@@ -19,13 +18,11 @@ from gendesign.structure.types import Candidate
 class StepCache:
     """The finished steps of a shard, one JSON file each in `folder`; without a folder nothing is kept.
 
-    seconds_saved: the time that the steps read from the folder once took. spread: the worker processes that do
-    independent parts of a step.
+    seconds_saved: the time that the steps read from the folder once took.
     """
 
     folder: Path | None = None
     seconds_saved: float = 0.0
-    spread: Spread = SERIAL
 
     def get_or_make(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
         """The candidates of `step`: read from the folder if they are there, otherwise made by `make` and written.
@@ -48,14 +45,6 @@ class StepCache:
 
 
 NO_CACHE = StepCache()
-
-
-def caches_steps(generator: object) -> bool:
-    """Whether `generate` of this generator takes a `cache`.
-
-    Those generators set `caches_steps` whose candidates of one call depend on each other and take long.
-    """
-    return getattr(generator, "caches_steps", False)
 
 
 def _row(candidate: Candidate) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 from ase import Atoms
 
@@ -96,20 +96,23 @@ class Row:
             return None
         if self.value is None or not math.isfinite(self.value):
             return False
-        relation, number = TARGET.fullmatch(self.target).groups()
+        relation, number = self.target.split()
         return self.value >= float(number) if relation == ">=" else self.value <= float(number)
 
 
-class Generator(Protocol):
-    """The random stream of candidate i depends on (seed, i) alone, so any shard can be made anywhere.
+class TableRow(TypedDict):
+    """One row of the table of a run, as summary.json holds it.
 
-    One whose candidates of a call compete for minutes may set `caches_steps` and take `cache` (structure/step_cache.py)
-    too; one that sets `spreads` takes `spread`, which does independent parts of its work.
+    value None where nothing was measured, and reason then says why, or what was left out; n: the sample behind the
+    value; references: the same number for the molecules that candidates resemble.
     """
 
     name: str
-
-    def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]: ...
+    value: float | str | None
+    unit: str
+    n: int
+    reason: NotRequired[str]
+    references: NotRequired[float | None]
 
 
 class Score(Protocol):

@@ -29,7 +29,8 @@ def read_xyz(text: str, name: str) -> list[Frame]:
 
     Reads extended xyz, plain xyz with further columns, the cell as VEC lines, and the records of QM9.
     """
-    lines, frames, at = text.split("\n"), [], 0
+    lines, at = text.split("\n"), 0
+    frames: list[Frame] = []
     while at < len(lines):
         if not lines[at].strip():
             at += 1
@@ -114,7 +115,7 @@ def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float
     for i, row in enumerate(rows):
         words = row.split()
         label = words[place] if place is not None and place < len(words) else "H"
-        if label.upper() in HEAVY_HYDROGEN:
+        if place is not None and label.upper() in HEAVY_HYDROGEN:
             masses[i], words[place] = HEAVY_HYDROGEN[label.upper()], "H"
             row = " ".join(words)
         elif label.isdigit() and int(label) < len(chemical_symbols) and place is not None:
@@ -135,8 +136,8 @@ def _check_columns(rows: list[str], comment: str) -> None:
 
 def _properties(comment: str) -> list[str]:
     """The name, type and width of each column in turn, as `Properties` states them; nothing without it."""
-    found = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
-    return found[1].split(":") if found else []
+    match = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
+    return match[1].split(":") if match else []
 
 
 def _species_column(comment: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The card of a trained checkpoint: what it learned from, how it was fitted, how wrong it is."""
+"""The card of a trained checkpoint: training data, fit and errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def card(
     counts: Mapping[str, int],
     table: Mapping[str, Mapping[str, Mapping[str, float]]],
 ) -> str:
-    """Markdown; `table` as `errors` gives it for every set, `counts` structures by set."""
+    """The card in Markdown. counts: structures by set; table: errors by set and class (`train.loss.errors`)."""
     used = [key for key in COLUMNS if any(key in row for rows in table.values() for row in rows.values())]
     lines = [
         "| set | class | " + " | ".join(COLUMNS[key] for key in used) + " |",
@@ -44,7 +44,7 @@ A machine-learned interatomic potential, fitted by `gendesign train`.
 - **Network:** MACE, {architecture["hidden_irreps"]} features, {architecture["num_interactions"]} layers, cutoff \
 {architecture["r_max"]} Angstrom, l_max {architecture["max_ell"]}, correlation {architecture["correlation"]}.
 - **Data:** {", ".join(f"{n:,} {part}" for part, n in counts.items())}; files {", ".join(settings["files"])}\
-{f"; begun from {settings['init']}" if settings["init"] else ""}.
+{f"; started from {settings['init']}" if settings["init"] else ""}.
 - **Isolated atoms, eV:** {", ".join(f"{chemical_symbols[z]} {e:.4f}" for z, e in isolated)}.
 - **Fit:** {settings["steps"]:,} steps of {settings["batch_size"]}, learning rate {settings["learning_rate"]}, \
 seed {settings["seed"]}; the average of the weights.
@@ -53,15 +53,15 @@ seed {settings["seed"]}; the average of the weights.
 
 {chr(10).join(lines)}
 
-Energies in meV/atom, forces in meV/Angstrom per component, stresses in meV/Angstrom^3. `train` is a sample of what was
-trained on; the other sets were not.
+Energies in meV/atom, forces in meV/Angstrom per component, stresses in meV/Angstrom^3. `train` is a sample of the
+training data; the other sets were not trained on.
 
 ![Errors against steps](curves.png)
 
 ![Predictions against labels](parity.png)
 
-## What it must not be used for
+## Limits
 
-Anything unlike its training data: other elements, charges, phases, temperatures. `gendesign validate`
-tests its physics.
+Do not use it for structures unlike its training data: other elements, charges, phases or temperatures.
+`gendesign validate` tests its physics.
 """

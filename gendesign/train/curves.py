@@ -1,4 +1,4 @@
-"""Pictures of a fit: how its errors fell, and predictions against labels."""
+"""Plots of a fit: learning curves, and predictions against labels."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ UNITS = {"energy": ("energy", "eV/atom"), "forces": ("force", "eV/Angstrom")}
 
 
 def learning_curve(log: Path, picture: Path) -> None:
-    """Loss and, where structures were held out for it, errors on these, against steps."""
+    """Plot the loss and the validation errors, if any, against steps."""
     rows = read_log(log)
     keys = [
         k for k in ("loss", "valid_loss", "valid_force_mev_a", "valid_energy_mev_atom") if any(k in r for r in rows)
@@ -30,27 +30,27 @@ def learning_curve(log: Path, picture: Path) -> None:
         if axis.lines:
             axis.legend(frameon=False)
         else:
-            axis.text(0.5, 0.5, "no structures were held out for it", ha="center", transform=axis.transAxes)
+            axis.text(0.5, 0.5, "no validation structures", ha="center", transform=axis.transAxes)
     figure.savefig(picture, dpi=120)
 
 
 def parity(sets: dict[str, Dataset], deviations: dict[str, dict], picture: Path) -> None:
-    """Predicted against labelled energies (per atom, less what the composition explains) and force components.
+    """Plot predicted against labelled energies (per atom, less a linear fit to the composition) and force components.
 
-    `deviations` of every set as `train.loss.deviations` finds them.
+    deviations: of every set, as `train.loss.deviations` returns them.
     """
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots(1, 2)
     for name, data in sets.items():
-        found = deviations[name]
+        errors = deviations[name]
         counts = (data.pointer[1:] - data.pointer[:-1]).numpy()
-        order = list(found)
+        order = list(errors)
         label = data.energy.numpy()[order] / counts[order]
         elements = torch.stack([torch.bincount(data.numbers[a:b], minlength=120) for a, b in _ranges(data)]).numpy()
         label = label - _composition_part(label, elements[order] / counts[order, None])
         values = {
-            "energy": (label, np.concatenate([found[k]["energy"] for k in order])),
-            "forces": tuple(np.concatenate([found[k][key] for k in order]) for key in ("label", "forces")),
+            "energy": (label, np.concatenate([errors[k]["energy"] for k in order])),
+            "forces": tuple(np.concatenate([errors[k][key] for k in order]) for key in ("label", "forces")),
         }
         for axis, (key, (true, error)) in zip(axes, values.items(), strict=True):
             kept = np.isfinite(true) & np.isfinite(error)
@@ -63,7 +63,7 @@ def parity(sets: dict[str, Dataset], deviations: dict[str, dict], picture: Path)
         axis.set(xlabel=f"labelled {name}, {unit}", ylabel=f"predicted {name}, {unit}")
         if len(axis.lines) > 1:
             axis.legend(frameon=False)
-    axes[0].set_title("energy beyond its composition's share")
+    axes[0].set_title("energy minus linear fit to composition")
     figure.savefig(picture, dpi=120)
 
 
@@ -72,5 +72,5 @@ def _ranges(data: Dataset) -> list[tuple[int, int]]:
 
 
 def _composition_part(energy: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """What a linear function of the composition explains; without it all lie on the diagonal by their size."""
+    """Linear fit (structures,) to the composition; without it energies of different compositions hide the errors."""
     return shares @ np.linalg.lstsq(shares, energy, rcond=None)[0]

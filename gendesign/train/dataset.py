@@ -1,4 +1,4 @@
-"""Labelled structures as flat tensors from which batches are cut without a loop over atoms."""
+"""Labelled structures as flat tensors, from which batches are cut without loops over atoms."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -8,17 +8,18 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.labels import kind_of, labels_of, stress_of
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Structures end to end: positions and forces (atoms, 3), numbers (atoms,), energy (structures,), pointer.
+    """Structures end to end, in eV and Angstrom.
 
-    `pointer` (structures + 1,) says where each begins; eV and Angstrom; cell (structures, 3, 3) with lattice vectors as
-    rows, pbc (structures, 3); stress (structures, 3, 3) in eV/Angstrom^3, not a number where there is none;
-    `kind` names each structure's class for the error table.
+    positions and forces (atoms, 3); numbers (atoms,); energy (structures,); pointer (structures + 1,): first atom of
+    each structure; cell (structures, 3, 3), lattice vectors as rows; pbc (structures, 3); stress (structures, 3, 3) in
+    eV/Angstrom^3, NaN without a label; kind (structures,): class in the table of errors.
     """
 
     positions: Tensor
@@ -36,7 +37,7 @@ class Dataset:
     def from_frames(
         cls, frames: Sequence[Atoms], dtype: torch.dtype = torch.float32, need_forces: bool = True
     ) -> "Dataset":
-        """From ase.Atoms with an energy and forces, stored as results of a calculator or in info and arrays."""
+        """From ase.Atoms with energy and forces as results of a calculator or in info and arrays."""
         energy, forces = zip(*(labels_of(frame, need_forces) for frame in frames), strict=True)
         pointer = np.concatenate([[0], np.cumsum([len(f) for f in frames])])
         return cls(
@@ -55,7 +56,7 @@ class Dataset:
         return len(self.energy)
 
     def alike(self, chosen: Tensor) -> list[Tensor]:
-        """`chosen` (systems,) divided by periodicity: one batch holds structures of one kind only."""
+        """`chosen` (systems,) divided by periodicity, which all structures of a batch share."""
         code = self.pbc[chosen].long() @ torch.tensor([4, 2, 1])
         return [chosen[code == one] for one in code.unique().tolist()]
 
@@ -74,7 +75,7 @@ class Dataset:
         )
 
     def edges(self, batch: Batch, chosen: Tensor, cutoff: float) -> Edges:
-        """Neighbour list of `batch`, cut from `chosen`; those of crystals are found once and kept."""
+        """Neighbour list of `batch`, the structures `chosen`; those of crystals are computed once and cached."""
         if batch.cell is None:
             return neighbours(batch, cutoff)
         parts = [self._edges_of(k, cutoff) for k in chosen.tolist()]
@@ -90,11 +91,11 @@ class Dataset:
             self._crystal_edges[index, cutoff] = neighbours(self.batch(torch.tensor([index]))[0], cutoff)
         return self._crystal_edges[index, cutoff]
 
-    def order(self, seed: int, epoch: int) -> Tensor:
-        """The order of one pass over the data; depends on (seed, epoch) only, so a resumed run sees the same."""
-        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
+    def order(self, purpose: Purpose, seed: int, epoch: int) -> Tensor:
+        """The order (structures,) of one pass over the data; the same in a resumed run."""
+        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed_of(purpose, seed, epoch)))
 
     def chunks(self, size: int) -> Iterator[Tensor]:
-        """Indices, `size` at most at a time, structures of one periodicity together."""
+        """Indices of all structures in batches of at most `size`, each of one periodicity."""
         for chosen in self.alike(torch.arange(len(self))) if len(self) else []:
             yield from chosen.split(size)

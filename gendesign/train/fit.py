@@ -1,9 +1,9 @@
-"""Fit a MACE network to labelled structures: one loop, an exact restart, an average of the weights."""
+"""The training loop of MACE networks, with an average of the weights and an exact resume."""
 
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,92 +15,118 @@ from torch import Tensor, distributed, nn
 from tqdm import tqdm
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting, shown
 from gendesign.potential import mace
 from gendesign.potential.determinism import fix_order
+from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.journal import Journal
 from gendesign.train.dataset import Dataset
 from gendesign.train.loss import deviations, loss
 from gendesign.train.muon import Muon
 
-ENOUGH = 1e-3  # of the lowest error held out: a smaller gain does not prolong a fit
+MIN_IMPROVEMENT = 1e-3  # relative, of the validation loss: a smaller one does not prolong a fit
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How to train. The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the
-    absolute energy error per atom and `stress_weight` times the error of the virial per atom (eV); all are damped for
-    violent structures beyond `damping` eV/Angstrom, whose few huge forces would otherwise lead. `energy_weight` goes
-    linearly from its first to its second value. Every `save_every` steps the state is saved and, where structures are
-    held out for it, the averaged weights are judged; with `patience` the fit ends after so many judgements without a
-    better one. `freeze` keeps the first layers as they are; `replay_share` of every batch comes from the old data,
-    whose energies count unless `replay_energies` is false: all energies then weigh less in the mean, by that share.
+    """How to train.
+
+    The loss is the mean length of the force error (eV/Angstrom) plus `energy_weight` times the absolute energy error
+    per atom (eV) and `stress_weight` times the error of the virial per atom (eV). `energy_weight` goes linearly from
+    its first to its second value. All errors are damped for structures whose forces are beyond `damping`: their few
+    huge forces would otherwise dominate. With old data, `replay_energies=False` counts the energies of new data alone,
+    so that all energies weigh less in the mean, by `replay_share`. Raises UserError for values out of bounds.
     """
 
-    steps: int = 20_000
-    batch_size: int = 16
-    learning_rate: float = 0.004
-    warmup: int = 200
-    decay_from: float = 0.5
-    energy_weight: tuple[float, float] = (1.0, 4.0)
-    stress_weight: float = 1.0
-    damping: float = 5.0
-    gradient_clip: float = 10.0
-    average: float = 0.999
-    patience: int = 0
-    freeze: int = 0
-    replay_share: float = 0.5
-    replay_energies: bool = True
+    steps: int = setting(20_000, "batches to learn from", least=1)
+    batch_size: int = setting(16, "structures per batch", least=1)
+    learning_rate: float = setting(0.004, "learning rate after the warm-up", above=0)
+    warmup: int = setting(200, "steps over which the learning rate rises", least=0)
+    decay_from: float = setting(0.5, "share of the steps after which the learning rate falls to zero", least=0, below=1)
+    energy_weight: tuple[float, float] = setting(
+        (1.0, 4.0), "weight of the energy error at the start and at the end", least=0
+    )
+    stress_weight: float = setting(1.0, "weight of the error of the virial per atom, where there are stresses", least=0)
+    damping: float = setting(5.0, "forces from which a structure counts less", unit="eV/Angstrom", above=0)
+    gradient_clip: float = setting(10.0, "largest norm of the gradient", above=0)
+    average: float = setting(0.999, "decay of the moving average of the weights, per step", least=0, below=1)
+    patience: int = setting(0, "evaluations without improvement after which the fit ends; 0: never", least=0)
+    freeze: int = setting(0, "layers of `init` that stay as they are, from the first", least=0)
+    replay_share: float = setting(0.5, "share of every batch that is old data, where there is some", least=0, below=1)
+    replay_energies: bool = setting(
+        True, "false: forces and stresses alone of old data, whose energies are another method's"
+    )
     seed: int = 0
-    save_every: int = 500
+    save_every: int = setting(500, "steps between two saved states, and between two evaluations", least=1)
 
     def __post_init__(self) -> None:
-        for key in ("steps", "batch_size", "save_every"):
-            if getattr(self, key) < 1:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a whole number of 1 or more")
-        for key in ("learning_rate", "damping", "gradient_clip"):
-            if not getattr(self, key) > 0:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a number above 0")
-        for key in ("patience", "freeze", "warmup", "stress_weight"):
-            if not getattr(self, key) >= 0:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give 0 or more")
-        for key in ("decay_from", "average", "replay_share"):
-            if not 0 <= getattr(self, key) < 1:
-                raise UserError(f"fit.{key}={getattr(self, key)}: give a share of 0 or more and less than 1")
+        check_bounds(self, "fit")
         if len(self.energy_weight) != 2:
-            raise UserError(f"fit.energy_weight={list(self.energy_weight)}: give its first and its last value")
+            raise UserError(f"fit.energy_weight={shown(self.energy_weight)}: give its first and its last value")
+
+
+STATE = "state.pt"
+STATE_FIELDS = ("average", "best", "step", "best_loss", "evaluations_since_best")
 
 
 @dataclass
 class State:
-    """All that a fit carries from step to step; what state.pt holds."""
+    """The state of a fit between two steps, as state.pt holds it.
+
+    average: moving average of the weights. best: the average at the evaluation of lowest validation loss, `best_loss`;
+    evaluations_since_best: later evaluations without a clear improvement.
+    """
 
     net: nn.Module
     optimizer: Muon
     average: dict[str, Tensor]
     best: dict[str, Tensor]
     step: int = 0
-    lowest: float = float("inf")
-    waited: int = 0
+    best_loss: float = float("inf")
+    evaluations_since_best: int = 0
 
     @classmethod
     def new(cls, net: nn.Module, settings: Fit) -> "State":
+        """The state before the first step."""
         average = {name: value.detach().clone() for name, value in net.named_parameters()}
         return cls(net, Muon(net, settings.learning_rate), average, {k: v.clone() for k, v in average.items()})
 
     def save(self, path: Path) -> None:
-        """Write so that the file is either the old or the new state."""
+        """Write atomically: the file is either the old or the new state."""
         content: dict[str, Any] = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        content |= {key: getattr(self, key) for key in ("average", "best", "step", "lowest", "waited")}
+        content |= {key: getattr(self, key) for key in STATE_FIELDS}
         torch.save(content, path.with_suffix(".partial"))
         path.with_suffix(".partial").rename(path)
 
     def load(self, path: Path) -> None:
-        """Go on from what `save` wrote."""
+        """Restore what `save` wrote; raises UserError for a file of an earlier version."""
         saved = torch.load(path, weights_only=True, map_location=next(self.net.parameters()).device)
+        if not set(STATE_FIELDS) <= set(saved):
+            raise UserError(f"{path} is of an earlier version of gendesign; train into another folder (output=...)")
         self.net.load_state_dict(saved["net"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        for key in ("average", "best", "step", "lowest", "waited"):
+        for key in STATE_FIELDS:
             setattr(self, key, saved[key])
+
+    def is_finished(self, settings: Fit) -> bool:
+        """Whether all steps are done, or patience is exhausted."""
+        stale = settings.patience and self.evaluations_since_best >= settings.patience
+        return self.step >= settings.steps or bool(stale)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The place of this process among those of a `torchrun`: `rank` of `count`."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def current(cls) -> "Ranks":
+        """The ranks of this process."""
+        if not distributed.is_initialized():
+            return cls()
+        return cls(distributed.get_rank(), distributed.get_world_size())
 
 
 def fit(
@@ -112,77 +138,93 @@ def fit(
     *,
     valid: Dataset | None = None,
     replay: Dataset | None = None,
-    settle: Callable[[nn.Module], None] | None = None,
+    refit_energies: Callable[[nn.Module], None] | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Train the network of `architecture` (see `potential.mace.new_mace`); return it with its averaged weights.
+    """Train the network of `architecture` (see `potential.mace.new_mace`); returns it with its averaged weights.
 
-    With `valid` they are the best of those judged on it. `folder` keeps state.pt (weights, average, optimizer, step: a
-    killed run goes on exactly there), log.csv and settings.json. `start` gives weights to begin from, `replay` old data
-    of which a share is in every batch. `settle` may change the energies of atoms, which no gradient moves: it is called
-    with the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of each
-    batch.
+    With `valid` they are the averages of lowest validation loss. `folder` holds state.pt, from which a killed fit
+    resumes exactly, log.csv and settings.json. `start`: initial weights. `replay`: old data, of which a share is in
+    every batch. `refit_energies` may change the energies of isolated atoms, which have no gradient: it is called with
+    the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of a batch.
     """
     if replay is not None and not settings.replay_energies:
         replay = replace(replay, energy=torch.full_like(replay.energy, torch.nan))
-    rank, ranks = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    ranks = Ranks.current()
     folder.mkdir(parents=True, exist_ok=True)
-    if rank == 0:
+    if ranks.rank == 0:
         used = {"fit": asdict(settings), "architecture": architecture}
         (folder / "settings.json").write_text(json.dumps(used, indent=1))
-    torch.manual_seed(settings.seed)
+    state = _initial_state(architecture, settings, start, torch.device(device))
+    if (folder / STATE).exists():
+        state.load(folder / STATE)
+    with frozen_garbage_collection():
+        _run_steps(state, _batches(data, replay, settings, state.step), folder, settings, ranks, valid, refit_energies)
+    _set_weights(state.net, state.average if valid is None else state.best)
+    return state.net
+
+
+def _initial_state(architecture: dict, settings: Fit, start: dict[str, Tensor] | None, device: torch.device) -> State:
+    """A new network on `device`, with the weights of `start` or random ones."""
+    torch.manual_seed(seed_of(Purpose.FIT_WEIGHTS, settings.seed))
     net = mace.from_plain(architecture)
     if start is not None:
         net.load_state_dict(start)
-    fix_order(torch.device(device))
+    fix_order(device)
     freeze(net.to(device), settings.freeze)
-    state = State.new(net, settings)
-    if (folder / "state.pt").exists():
-        state.load(folder / "state.pt")
-    journal = Journal(folder, state.step) if rank == 0 else None
-    began, recent = time.perf_counter(), []
-    with unwalked_garbage():
-        bar = tqdm(
-            initial=state.step, total=settings.steps, desc="fit", mininterval=1, disable=rank > 0, dynamic_ncols=True
-        )
-        for both in _batches(data, replay, settings, state.step):
-            if state.step >= settings.steps or (settings.patience and state.waited >= settings.patience):
-                break
-            recent.append(_step(state, both, settings, rank, ranks))
+    return State.new(net, settings)
+
+
+def _run_steps(
+    state: State,
+    batches: Iterator[list[tuple[Dataset, Tensor]]],
+    folder: Path,
+    settings: Fit,
+    ranks: Ranks,
+    valid: Dataset | None,
+    refit_energies: Callable[[nn.Module], None] | None,
+) -> None:
+    """Steps until the fit is finished; every `save_every` steps it is evaluated, logged and saved."""
+    journal = Journal(folder, state.step) if ranks.rank == 0 else None
+    start, losses = time.perf_counter(), []
+    options = {"mininterval": 1, "dynamic_ncols": True, "disable": ranks.rank > 0}
+    with tqdm(initial=state.step, total=settings.steps, desc="fit", **options) as bar:
+        while not state.is_finished(settings):
+            losses.append(_step(state, next(batches), settings, ranks))
             bar.update()
             if state.step % settings.save_every and state.step < settings.steps:
                 continue
-            if settle is not None and state.step <= settings.steps / 3:
-                settle(state.net)
-            # every process judges, as all must stop at the same step
-            judged = {} if valid is None else _judge(state, valid, settings)
+            if refit_energies is not None and state.step <= settings.steps / 3:
+                refit_energies(state.net)
+            # every process evaluates, as all must stop at the same step
+            errors = {} if valid is None else _evaluate(state, valid, settings)
             if journal is not None:
-                row = {"step": state.step, "loss": float(np.mean(recent)), **judged}
-                journal.write({**row, "seconds": time.perf_counter() - began})
-                state.save(folder / "state.pt")
+                row = {"step": state.step, "loss": float(np.mean(losses)), **errors}
+                journal.write({**row, "seconds": time.perf_counter() - start})
+                state.save(folder / STATE)
                 bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
-            recent.clear()
-        bar.close()
-    chosen = state.average if valid is None else state.best
-    with torch.no_grad():
-        for name, value in net.named_parameters():
-            value.copy_(chosen[name])
-    return net
+            losses.clear()
+
+
+@torch.no_grad()
+def _set_weights(net: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    for name, value in net.named_parameters():
+        value.copy_(weights[name])
 
 
 @contextmanager
-def unwalked_garbage() -> Iterator[None]:
-    """Keep the collector away from the libraries' objects, through which each collection walks a tenth of a step."""
+def frozen_garbage_collection() -> Iterator[None]:
+    """Exclude existing objects from garbage collection, which would take a tenth of the time of a step."""
     gc.collect()
     gc.freeze()
     try:
         yield
     finally:
-        gc.unfreeze()  # or the libraries complain of leaks when Python ends
+        gc.unfreeze()  # or libraries report leaks when Python ends
 
 
 def freeze(net: nn.Module, layers: int) -> None:
-    """Keep the embedding and the first `layers` interactions, with their readouts, out of the training."""
+    """Exclude the embedding and the first `layers` interactions, with their readouts, from the training."""
     if layers > len(net.interactions):
         raise UserError(f"fit.freeze={layers}: the network has {len(net.interactions)} layers; give at most that")
     if layers:
@@ -191,23 +233,24 @@ def freeze(net: nn.Module, layers: int) -> None:
             part.requires_grad_(False)
 
 
-def _step(state: State, both: list[tuple[Dataset, Tensor]], settings: Fit, rank: int, ranks: int) -> float:
+def _step(state: State, batch: list[tuple[Dataset, Tensor]], settings: Fit, ranks: Ranks) -> float:
+    """One optimizer step on the parts of a batch (new and old data); returns the loss."""
     state.optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(state.step, settings)
     low, high = settings.energy_weight
     weight = low + (high - low) * state.step / settings.steps
-    total = sum(len(chosen) for _, chosen in both)
+    total = sum(len(chosen) for _, chosen in batch)
     state.optimizer.zero_grad(set_to_none=True)
-    found = 0.0
-    for data, chosen in both:
-        own = chosen[rank::ranks]
-        if len(own):
-            part = loss(state.net, data, own, weight, settings.stress_weight, settings.damping) * len(chosen) / total
+    batch_loss = 0.0
+    for data, chosen in batch:
+        local = chosen[ranks.rank :: ranks.count]
+        if len(local):
+            part = loss(state.net, data, local, weight, settings.stress_weight, settings.damping) * len(chosen) / total
             if not torch.isfinite(part):
                 raise UserError(
                     f"step {state.step}: the loss is {part.item()}; lower fit.learning_rate or inspect the labels"
                 )
             part.backward()
-            found += part.item()
+            batch_loss += part.item()
     _share_gradients(state.net)
     nn.utils.clip_grad_norm_(state.net.parameters(), settings.gradient_clip)
     state.optimizer.step()
@@ -216,40 +259,35 @@ def _step(state: State, both: list[tuple[Dataset, Tensor]], settings: Fit, rank:
     with torch.no_grad():
         for name, value in state.net.named_parameters():
             state.average[name].lerp_(value, 1 - keep)
-    return found
+    return batch_loss
 
 
 def _schedule(step: int, settings: Fit) -> float:
-    """Linear warm-up, a plateau, then from `decay_from` (share of all steps) a straight line to zero.
-
-    On the plateau the averaged weights are usable at any time, and data may be added without a new warm-up.
-    """
+    """Factor of the learning rate: linear warm-up, a plateau, and from `decay_from` (share of steps) linear to zero."""
     rise = (step + 1) / max(1, settings.warmup)
     fall = (settings.steps - step) / max(1, settings.steps * (1 - settings.decay_from))
     return min(1.0, rise, fall)
 
 
-def _judge(state: State, valid: Dataset, settings: Fit) -> dict[str, float]:
-    """Errors of the averaged weights on `valid`; remembers the best ones."""
-    own = {name: value.detach().clone() for name, value in state.net.named_parameters()}
-    with torch.no_grad():
-        for name, value in state.net.named_parameters():
-            value.copy_(state.average[name])
-        found = list(deviations(state.net, valid).values())
-        for name, value in state.net.named_parameters():
-            value.copy_(own[name])
-    energy = float(np.mean([np.abs(row["energy"]).mean() for row in found]))
-    forces = float(np.abs(np.concatenate([row["forces"] for row in found])).mean())
-    judged = 3**0.5 * forces + settings.energy_weight[1] * energy
-    state.waited = 0 if judged < (1 - ENOUGH) * state.lowest else state.waited + 1
-    if judged < state.lowest:
-        state.lowest = judged
+def _evaluate(state: State, valid: Dataset, settings: Fit) -> dict[str, float]:
+    """Errors of the averaged weights on `valid`; the state keeps the best ones."""
+    weights = {name: value.detach().clone() for name, value in state.net.named_parameters()}
+    _set_weights(state.net, state.average)
+    errors = list(deviations(state.net, valid).values())
+    _set_weights(state.net, weights)
+    energy = float(np.mean([np.abs(row["energy"]).mean() for row in errors]))
+    forces = float(np.abs(np.concatenate([row["forces"] for row in errors])).mean())
+    valid_loss = 3**0.5 * forces + settings.energy_weight[1] * energy
+    improved = valid_loss < (1 - MIN_IMPROVEMENT) * state.best_loss
+    state.evaluations_since_best = 0 if improved else state.evaluations_since_best + 1
+    if valid_loss < state.best_loss:
+        state.best_loss = valid_loss
         state.best = {name: value.clone() for name, value in state.average.items()}
-    return {"valid_loss": judged, "valid_energy_mev_atom": 1000 * energy, "valid_force_mev_a": 1000 * forces}
+    return {"valid_loss": valid_loss, "valid_energy_mev_atom": 1000 * energy, "valid_force_mev_a": 1000 * forces}
 
 
 def _share_gradients(net: nn.Module) -> None:
-    """Average the gradients over the processes of a `torchrun`; each has seen its part of the batch."""
+    """Average the gradients over the processes of a `torchrun`, each of which has seen a part of the batch."""
     if not distributed.is_initialized():
         return
     gradients = [p.grad for p in net.parameters() if p.grad is not None]
@@ -263,21 +301,21 @@ def _share_gradients(net: nn.Module) -> None:
 def _batches(
     data: Dataset, replay: Dataset | None, settings: Fit, first: int
 ) -> Iterator[list[tuple[Dataset, Tensor]]]:
-    """Batches from step `first` on, each with its share of old data."""
+    """Batches from step `first` on, each with its share of old data, without end."""
     old = 0 if replay is None else round(settings.replay_share * settings.batch_size)
-    streams = [(data, _indices(data, settings.batch_size - old, settings.seed, first))]
+    streams = [(data, _indices(data, settings.batch_size - old, Purpose.FIT_ORDER, settings.seed, first))]
     if old:
-        streams.append((replay, _indices(replay, old, settings.seed + 1, first)))
+        streams.append((replay, _indices(replay, old, Purpose.FIT_REPLAY_ORDER, settings.seed, first)))
     while True:
         yield [(source, next(indices)) for source, indices in streams]
 
 
-def _indices(data: Dataset, size: int, seed: int, first: int) -> Iterator[Tensor]:
-    """Whole passes in a fresh order each, the incomplete last batch left out; from step `first` on."""
+def _indices(data: Dataset, size: int, purpose: Purpose, seed: int, first: int) -> Iterator[Tensor]:
+    """Indices of the batch of every step from `first` on; a pass has a new order and omits the incomplete batch."""
     per_epoch = max(1, len(data) // size)
     step = first
     while True:
-        order = data.order(seed, step // per_epoch)
+        order = data.order(purpose, seed, step // per_epoch)
         for k in range(step % per_epoch, per_epoch):
             yield order[k * size : (k + 1) * size]
             step += 1

@@ -1,4 +1,4 @@
-"""Label structures in parallel, shard by shard: an interrupted run restarts with the first missing shard."""
+"""Label structures in parallel, shard by shard: an interrupted run resumes with the missing shards."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from gendesign.errors import UserError
 from gendesign.processes import Failure, Pool
 
 Frames = Sequence[Atoms]
-# The job of one structure of a shard, and what stands in its place, with the reason, where it ends its worker.
+# The job of one structure of a shard, and its replacement for a reason if it ends its worker.
 Single = tuple[Callable[[], Frames], Callable[[str], Frames]]
 
 
@@ -63,14 +63,14 @@ def make_shards(
         folder.mkdir(parents=True, exist_ok=True)
     missing = [path for path in jobs if not path.exists()]
     size = dict(zip(jobs, sizes or [1] * len(jobs), strict=True))
-    total, left = sum(size.values()), sum(size[path] for path in missing)
+    total, remaining = sum(size.values()), sum(size[path] for path in missing)
     labels = failures = 0
     with (
         _pool(jobs, workers) as pool,
-        tqdm(total=total, initial=total - left, desc=title, unit="structure" if sizes else "shard") as bar,
+        tqdm(total=total, initial=total - remaining, desc=title, unit="structure" if sizes else "shard") as bar,
     ):
-        own = pool.resident(jobs)
-        tasks = [(_one, (jobs[path], path)) if own is jobs else (_held, (own, path)) for path in missing]
+        resident = pool.resident(jobs)
+        tasks = [(_one, (jobs[path], path)) if resident is jobs else (_held, (resident, path)) for path in missing]
         for task, answer in pool.unordered(tasks):
             if isinstance(answer, Failure) and alone is None:
                 raise UserError(
@@ -86,7 +86,7 @@ def make_shards(
 
 
 def _singly(parts: Sequence[Single], pool: Pool) -> list[Atoms]:
-    """Each structure by itself; in place of those that still end their worker, what says so."""
+    """Each structure by itself; those that still end their worker are replaced."""
     answers = pool.map([(_done, (job,)) for job, _ in parts])
     frames: list[Atoms] = []
     for (_, lost), answer in zip(parts, answers, strict=True):
@@ -99,7 +99,7 @@ def _done(job: Callable[[], Frames]) -> Frames:
 
 
 def _pool(jobs: Mapping[Path, Callable[[], Frames]], workers: int) -> Pool:
-    """Workers that begin afresh; those of a script whose own functions make the shards are forked from it instead."""
+    """Workers in fresh processes; if functions of a script make the shards, they are forked from the script instead."""
     if any(_function(job).__module__ == "__main__" for job in jobs.values()):
         return Pool(workers, residents={"jobs": jobs}).start()
     return Pool(workers, preload=("gendesign.train.teacher",))

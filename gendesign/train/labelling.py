@@ -1,4 +1,4 @@
-"""From structure files to labels: what `gendesign label` does."""
+"""From structure files to labels: `gendesign label`."""
 
 import csv
 import shutil
@@ -64,7 +64,7 @@ def label_files(
     size = min(shard_size, teacher.most_per_shard or shard_size)
     parts = [usable[start : start + size] for start in range(0, len(usable), size)]
     scratch = output / "scratch"
-    shutil.rmtree(scratch, ignore_errors=True)  # what a killed run was working on
+    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
 
     def job(structures: Sequence[Atoms]) -> Callable[[], Sequence[Atoms]]:
         return partial(label_all, structures, teacher, max_force, scratch)
@@ -79,7 +79,7 @@ def label_files(
     answers = {int(frame.info["index"]): frame for frame in read_frames(list(jobs))}
     done = [_labelled(candidate, answers.get(candidate.index), teacher.title) for candidate in candidates]
     failed = [candidate for candidate in done if candidate.failure]
-    _say_unlabelled([after for before, after in zip(candidates, done, strict=True) if not before.failure])
+    _report_unlabelled([after for before, after in zip(candidates, done, strict=True) if not before.failure])
     write_extxyz([candidate for candidate in done if not candidate.failure], output / "labels.extxyz")
     write_atomically(output / "failures.csv", _table(failed))
     return {"structures": len(done), "labelled": len(done) - len(failed), "failed": len(failed)}
@@ -93,7 +93,7 @@ def _lost(atoms: Atoms, reason: str) -> list[Atoms]:
 
 
 def _refused(candidate: Candidate, teacher: Teacher) -> Candidate:
-    """The candidate, failed if it is nothing that the teacher takes."""
+    """The candidate, with a failure if the teacher does not support it."""
     if candidate.failure:
         return candidate
     if reason := teacher.refuse(candidate.atoms):
@@ -131,7 +131,7 @@ def _reasons(symbols: Iterable[str], teacher: Teacher) -> dict[str, str]:
 
 
 def _usable(candidates: Sequence[Candidate]) -> list[Atoms]:
-    """What the teacher is given."""
+    """Copies of all structures without failure, for the teacher."""
     out = []
     for candidate in candidates:
         if candidate.failure:
@@ -143,10 +143,10 @@ def _usable(candidates: Sequence[Candidate]) -> list[Atoms]:
 
 
 def _same_teacher(paths: Sequence[Path], teacher: Teacher, output: Path) -> None:
-    """Refuse to complete what another teacher, or another version of its weights, began."""
-    begun = next((path for path in paths if path.exists()), None)
-    found = {frame.info.get("teacher") for frame in read_frames([begun])} - {None} if begun else set()
-    if other := sorted(map(str, found - {teacher.about})):
+    """Raise UserError if the folder holds labels of another teacher, or of another version of its weights."""
+    first = next((path for path in paths if path.exists()), None)
+    teachers = {frame.info.get("teacher") for frame in read_frames([first])} - {None} if first else set()
+    if other := sorted(map(str, teachers - {teacher.about})):
         raise UserError(f"output={output} holds labels of {other[0]}, not of {teacher.about}; give another output")
 
 
@@ -160,13 +160,13 @@ def _labelled(candidate: Candidate, answer: Atoms | None, title: str) -> Candida
     return candidate.after(f"labelled by {title}", atoms, **notes)
 
 
-def _say_unlabelled(given: Sequence[Candidate]) -> None:
-    """On stderr, which of the structures `given` to the teacher got no label, and why the first did not."""
-    failed = [candidate for candidate in given if candidate.failure]
+def _report_unlabelled(candidates: Sequence[Candidate]) -> None:
+    """Print to stderr how many structures have no label, and the reason of the first."""
+    failed = [candidate for candidate in candidates if candidate.failure]
     if failed:
         first = f"{place(failed[0])}: {' '.join(str(failed[0].failure).split())}"
         more = f" (and {len(failed) - 1} more, in failures.csv)" if len(failed) > 1 else ""
-        print(f"gendesign: {len(failed)} of {len(given)} structures got no label: {first}{more}", file=sys.stderr)
+        print(f"gendesign: {len(failed)} of {len(candidates)} structures have no label: {first}{more}", file=sys.stderr)
 
 
 def _table(failed: Sequence[Candidate]) -> str:

@@ -1,4 +1,4 @@
-"""How far a network is from its labels: the loss it is trained on, and the tables of its errors."""
+"""The training loss, and the errors of a network against labels."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from gendesign.train.dataset import Dataset
 
 
 def predicted(net: nn.Module, data: Dataset, chosen: Tensor, training: bool) -> Iterator[tuple[Prediction, tuple]]:
-    """Prediction and labels (chosen, batch, energy, forces, stress) of each part of `chosen` with one periodicity."""
+    """Prediction and labels (indices, batch, energy, forces, stress) of each part of `chosen` with one periodicity."""
     device = next(net.parameters()).device
     for part in data.alike(chosen):
         batch, energy, forces = data.batch(part)
@@ -29,8 +29,8 @@ def loss(
 ) -> Tensor:
     """Mean length of the force errors (eV/Angstrom) plus the weighted absolute errors of energy and stress (eV/atom).
 
-    A stress counts as its virial per atom. Energies and stresses that are not a number count as if they were met, so
-    the fewer are known, the less they weigh. Structures with forces beyond `damping` (eV/Angstrom) count less.
+    The error of a stress is that of the virial per atom. Missing energies and stresses (NaN) count as zero errors, so
+    that few labels have a small weight. Structures with forces beyond `damping` (eV/Angstrom) count less.
     """
     force_sum, energy_sum, stress_sum, atoms = 0.0, 0.0, 0.0, 0
     for out, (_, batch, energy, forces, stress) in predicted(net, data, chosen, training=True):
@@ -38,7 +38,7 @@ def loss(
         counts = torch.bincount(batch.system, minlength=batch.n_systems)
         typical = torch.zeros_like(energy, dtype=length.dtype).index_add_(0, batch.system, length) / counts
         force_sum = force_sum + ((out.forces - forces).norm(dim=-1) / (1 + length / damping)).sum()
-        # what is not known is left out before the difference: the gradient of what is not a number is none either
+        # missing labels are masked before the difference, because gradients of NaN are NaN
         known = ~torch.isnan(energy)
         off = (out.energy - energy)[known].abs() / counts[known]
         energy_sum = energy_sum + (off / (1 + typical[known] / damping)).sum().float()
@@ -52,17 +52,17 @@ def loss(
 
 
 def errors(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[str, dict[str, float]]:
-    """Error table by class: count, MAE and RMSE of energies, forces per component and stresses, the labels' force RMS.
+    """Errors by class: count, MAE and RMSE of energies, forces per component and stresses, and RMS of labelled forces.
 
-    Energies in meV/atom, forces in meV/Angstrom, stresses in meV/Angstrom^3; what has no labels has no row.
+    Energies in meV/atom, forces in meV/Angstrom, stresses in meV/Angstrom^3; quantities without labels are left out.
     """
     return summary(data, deviations(net, data, batch_size))
 
 
-def summary(data: Dataset, found: dict[int, dict[str, np.ndarray]]) -> dict[str, dict[str, float]]:
-    """`errors` from the deviations found."""
+def summary(data: Dataset, by_structure: dict[int, dict[str, np.ndarray]]) -> dict[str, dict[str, float]]:
+    """The table of `errors` from `deviations`."""
     rows: dict[str, list] = {}
-    for index, row in found.items():
+    for index, row in by_structure.items():
         rows.setdefault(str(data.kind[index]), []).append(row)
     return {kind: _row(rows) for kind, rows in sorted(rows.items())}
 
@@ -73,29 +73,29 @@ def deviations(net: nn.Module, data: Dataset, batch_size: int = 64) -> dict[int,
     for chosen in data.chunks(batch_size):
         for answer, (part, batch, energy, forces, stress) in predicted(net, data, chosen, training=False):
             counts = torch.bincount(batch.system, minlength=batch.n_systems)
-            wrong = ((answer.energy - energy) / counts).cpu().numpy()
-            by_force = [torch.split(t.detach().cpu(), counts.tolist()) for t in ((answer.forces - forces), forces)]
-            tension = None if answer.stress is None else (answer.stress - stress).detach().cpu().numpy()
+            energy_error = ((answer.energy - energy) / counts).cpu().numpy()
+            split_forces = [torch.split(t.detach().cpu(), counts.tolist()) for t in ((answer.forces - forces), forces)]
+            stress_error = None if answer.stress is None else (answer.stress - stress).detach().cpu().numpy()
             for k, index in enumerate(part.tolist()):
                 out[index] = {
-                    "energy": wrong[k : k + 1],
-                    "forces": by_force[0][k].numpy().ravel(),
-                    "label": by_force[1][k].numpy().ravel(),
-                    "stress": np.zeros(0) if tension is None else tension[k].ravel(),
+                    "energy": energy_error[k : k + 1],
+                    "forces": split_forces[0][k].numpy().ravel(),
+                    "label": split_forces[1][k].numpy().ravel(),
+                    "stress": np.zeros(0) if stress_error is None else stress_error[k].ravel(),
                 }
     return dict(sorted(out.items()))
 
 
-def _row(found: list[dict[str, np.ndarray]]) -> dict[str, float]:
-    table: dict[str, float] = {"n": len(found)}
+def _row(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:
+    table: dict[str, float] = {"n": len(rows)}
     for key, unit in (("energy", "mev_atom"), ("forces", "mev_a"), ("stress", "mev_a3")):
-        error = 1000 * np.concatenate([row[key] for row in found])
+        error = 1000 * np.concatenate([row[key] for row in rows])
         error = error[np.isfinite(error)]
         if len(error):
             name = key.removesuffix("s") if key == "forces" else key
             table[f"{name}_mae_{unit}"] = float(np.abs(error).mean())
             table[f"{name}_rmse_{unit}"] = float(np.sqrt(np.square(error).mean()))
-    label = np.concatenate([row["label"] for row in found])
+    label = np.concatenate([row["label"] for row in rows])
     if np.isfinite(label).any():
         table["force_rms_mev_a"] = 1000 * float(np.sqrt(np.nanmean(np.square(label))))
     return table

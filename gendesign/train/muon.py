@@ -1,7 +1,7 @@
-"""Muon for MACE networks: each weight matrix moves along the orthogonal factor of its momentum, the rest by Adam.
+"""Muon for MACE networks: weight matrices move along the orthogonal factor of their momentum, the rest by Adam.
 
-Every singular direction of a matrix gets the same step, so directions with small gradients learn as fast as the
-leading ones (K. Jordan et al., 2024; for interatomic potentials: Nequix, arXiv 2508.16067).
+All singular directions of a matrix get the same step, so directions with small gradients are learned as fast as
+the leading ones (K. Jordan et al., 2024; for interatomic potentials: Nequix, arXiv 2508.16067).
 """
 
 from collections.abc import Callable
@@ -15,27 +15,27 @@ from torch import Tensor, nn
 MOMENTUM = 0.95
 # quintic Newton-Schulz coefficients that drive singular values towards 1 in five rounds (Jordan et al.)
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
-RMS = 0.2  # of a step over the learning rate, which is about what Adam makes (arXiv 2502.16982)
+RMS = 0.2  # of a step over the learning rate, as with Adam (arXiv 2502.16982)
 
 
 def matrices(net: nn.Module) -> dict[str, Callable[[Tensor], list[Tensor]]]:
-    """For each parameter of `net` that holds matrices: how to see it as a list of (batch, rows, columns) views."""
-    found = {}
+    """For each parameter of `net` that holds matrices, a function to its (batch, rows, columns) views."""
+    views = {}
     for name, module in net.named_modules():
         if isinstance(module, o3.Linear | o3.FullyConnectedTensorProduct):
             shapes = [i.path_shape for i in module.instructions]
             if all(min(shape[0], shape[-1]) > 1 for shape in shapes):
-                found[f"{name}.weight"] = lambda flat, shapes=shapes: [
+                views[f"{name}.weight"] = lambda flat, shapes=shapes: [
                     part.view(shape[0], -1, shape[-1]).transpose(0, 1)
                     for part, shape in zip(flat.split([torch.Size(s).numel() for s in shapes]), shapes, strict=True)
                 ]
         elif ".conv_tp_weights.layer" in name and hasattr(module, "weight"):
-            found[f"{name}.weight"] = lambda weight: [weight[None]]
-    return found
+            views[f"{name}.weight"] = lambda weight: [weight[None]]
+    return views
 
 
 def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
-    """About the orthogonal factor of `matrix` (..., rows, columns): its singular values become 0.7 to 1.2."""
+    """Approximate orthogonal factor of `matrix` (..., rows, columns), with singular values from 0.7 to 1.2."""
     a, b, c = NEWTON_SCHULZ
     x = matrix.bfloat16() if matrix.is_cuda else matrix
     tall = x.shape[-2] > x.shape[-1]
@@ -48,7 +48,7 @@ def orthogonal(matrix: Tensor, rounds: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for the matrices of `net`, Adam for all its other parameters, with one learning rate. Frozen ones rest."""
+    """Muon for the matrices of `net`, Adam for its other parameters, with one learning rate; not for frozen ones."""
 
     def __init__(self, net: nn.Module, lr: float) -> None:
         free = {name: p for name, p in net.named_parameters() if p.requires_grad}
@@ -76,9 +76,9 @@ class Muon(torch.optim.Optimizer):
         for name, p in zip(self.names, group["params"], strict=True):
             if p.grad is None:
                 continue
-            memory = self.state[p].setdefault("momentum", torch.zeros_like(p))
-            memory.lerp_(p.grad, 1 - MOMENTUM)
-            ahead = p.grad.lerp(memory, MOMENTUM)
-            for target, direction in zip(self.views[name](p), self.views[name](ahead), strict=True):
+            momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+            momentum.lerp_(p.grad, 1 - MOMENTUM)
+            nesterov = p.grad.lerp(momentum, MOMENTUM)
+            for target, direction in zip(self.views[name](p), self.views[name](nesterov), strict=True):
                 size = max(target.shape[-2:]) ** 0.5
                 target.sub_(orthogonal(direction), alpha=group["lr"] * RMS * size)

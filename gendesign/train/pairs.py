@@ -1,4 +1,4 @@
-"""Pairs of neighbouring geometries, on which units are tested: what energies, forces and stresses change by."""
+"""Pairs of neighbouring geometries, whose changes of energies, forces and stresses test the units of labels."""
 
 import warnings
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from scipy.spatial.transform import Rotation
 from gendesign.relaxation.springs import BONDED, SINGLE, STRETCH
 from gendesign.structure.labels import labels_of, stress_of
 
-MOST = 500  # pairs that are looked at
-ENOUGH = 60  # geometries of one molecule among which each one's nearest is sought
-FAR = 0.5  # Angstrom: root mean square displacement beyond which the trapezoidal rule says nothing
-HARMONIC = 0.2  # Angstrom: change of a bond beyond which it is no spring any more
-STRAINED = 0.15  # largest component of the strain between two cells for which it still does
+MAX_PAIRS = 500
+MAX_GEOMETRIES = 60  # of one molecule, among which the nearest of each is searched
+MAX_DISPLACEMENT = 0.5  # Angstrom, root mean square: beyond it the trapezoidal rule fails
+HARMONIC = 0.2  # Angstrom: change of a bond beyond which it is not harmonic
+MAX_STRAIN = 0.15  # largest component of the strain between two cells for which the trapezoidal rule holds
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two geometries of one molecule or crystal, the second laid upon the first.
+    """Two geometries of one molecule or crystal, the second aligned to the first.
 
-    step (atoms, 3): displacements without the strain (Angstrom); forces (2, atoms, 3): of both (eV/Angstrom); change:
-    of the energy (eV); strain (3, 3) between the cells, zero for molecules; virial (2, 3, 3): volume times stress (eV),
-    not numbers where there is none.
+    step (atoms, 3): displacements without the strain (Angstrom). forces (2, atoms, 3) of both (eV/Angstrom). change: of
+    the energy (eV). strain (3, 3) between the cells, zero for molecules. virial (2, 3, 3): volume times stress (eV),
+    NaN without stress.
     """
 
     atoms: Atoms
@@ -38,29 +38,29 @@ class Pair:
 
     @property
     def work(self) -> float:
-        """Energy (eV) that the forces say the displacements cost, by the trapezoidal rule."""
+        """Change of the energy (eV) by the displacements, from the forces by the trapezoidal rule."""
         return -0.5 * float((self.forces.sum(0) * self.step).sum())
 
     @property
     def strain_work(self) -> float:
-        """Energy (eV) that the stresses say the strain costs."""
+        """Change of the energy (eV) by the strain, from the stresses by the trapezoidal rule."""
         return 0.5 * float((self.virial.sum(0) * self.strain).sum())
 
     def bond_forces(self) -> tuple[np.ndarray, np.ndarray]:
-        """(found, expected) changes of the tension of every bond (bonds,), eV/Angstrom.
+        """(labelled, expected) changes of the tension of every bond (bonds,), eV/Angstrom.
 
-        The tension is half the difference of the forces on its two atoms along the bond, so that it does not depend on
-        how parts of the molecule have turned; expected are those of springs of usual stiffness along bonds.
+        The tension is half the difference of the forces on the two atoms along the bond, which does not depend on
+        rotations of parts of the molecule. The expected ones are those of springs of usual stiffness along bonds.
         """
         first, second, before, after, stiffness = self._bonds()
         length, longer = np.linalg.norm(before, axis=1), np.linalg.norm(after, axis=1)
         near = np.abs(longer - length) < HARMONIC
         unit, turned = before / length[:, None], after / longer[:, None]
         old, new = self.forces
-        found = ((new[first] - new[second]) * turned - (old[first] - old[second]) * unit).sum(1) / 2
+        labelled = ((new[first] - new[second]) * turned - (old[first] - old[second]) * unit).sum(1) / 2
         pulls = np.zeros_like(self.step)
         np.add.at(pulls, first[near], (stiffness * (longer - length))[near, None] * unit[near])
-        return found[near], ((pulls[first] - pulls[second]) * unit).sum(1)[near] / 2
+        return labelled[near], ((pulls[first] - pulls[second]) * unit).sum(1)[near] / 2
 
     @property
     def keeps_bonds(self) -> bool:
@@ -84,33 +84,33 @@ def bond_springs(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.n
 
 
 def same_cell(frames: Sequence[Atoms]) -> list[Pair]:
-    """Each geometry with its nearest of the same molecule, or of the same crystal in the same cell."""
+    """Each geometry with the nearest one of the same molecule, or of the same crystal in the same cell."""
     groups: dict[tuple, list[Atoms]] = {}
     for frame in frames:
         if len(frame) > 1:
             key = (*frame.numbers.tolist(), *frame.cell.array.round(6).ravel(), str(frame.info.get("molecule")))
             groups.setdefault(key, []).append(frame)
-    return _nearest(groups, FAR)
+    return _nearest(groups, MAX_DISPLACEMENT)
 
 
 def other_cell(frames: Sequence[Atoms]) -> list[Pair]:
-    """Each crystal with a stress beside its nearest of the same composition in another cell."""
+    """Each crystal with stress, and the nearest one of the same composition in another cell."""
     groups: dict[tuple, list[Atoms]] = {}
     for frame in frames:
         if frame.pbc.all() and frame.cell.rank == 3 and np.isfinite(stress_of(frame)).all():
             groups.setdefault((*frame.numbers.tolist(), str(frame.info.get("molecule"))), []).append(frame)
-    pairs = _nearest(groups, FAR)
-    return [pair for pair in pairs if 1e-4 < np.abs(pair.strain).max() < STRAINED]
+    pairs = _nearest(groups, MAX_DISPLACEMENT)
+    return [pair for pair in pairs if 1e-4 < np.abs(pair.strain).max() < MAX_STRAIN]
 
 
 def _nearest(groups: dict[tuple, list[Atoms]], far: float) -> list[Pair]:
     pairs: list[Pair] = []
     for group in groups.values():
-        some = [_Geometry.of(frame) for frame in group[:ENOUGH]]
+        some = [_Geometry.of(frame) for frame in group[:MAX_GEOMETRIES]]
         for k, one in enumerate(some):
-            if len(pairs) >= MOST:
+            if len(pairs) >= MAX_PAIRS:
                 return pairs
-            best = min((_between(one, other) for other in some[k + 1 :]), key=lambda found: found[0], default=None)
+            best = min((_between(one, other) for other in some[k + 1 :]), key=lambda pair: pair[0], default=None)
             if best is not None and best[0] < far:
                 pairs.append(best[1]())
     return pairs
@@ -132,7 +132,7 @@ class _Geometry:
 
 
 def _between(one: _Geometry, other: _Geometry) -> tuple[float, "_Making"]:
-    """(how far apart two geometries are, what makes their pair): displacements and strains, in Angstrom."""
+    """(distance of two geometries by displacements and strain in Angstrom, a function that makes their pair)."""
     a, b = one.frame, other.frame
     if a.pbc.any():
         middle, strain = (a.cell.array + b.cell.array) / 2, np.zeros((3, 3))
@@ -142,7 +142,7 @@ def _between(one: _Geometry, other: _Geometry) -> tuple[float, "_Making"]:
         middle = middle if a.cell.rank == 3 else a.cell.complete().array
         start, end = (np.linalg.solve(x.cell.complete().array.T, x.positions.T).T for x in (a, b))
         apart = end - start
-        apart[:, a.pbc] -= np.round(apart[:, a.pbc])  # an atom that crossed a wall is at its other image
+        apart[:, a.pbc] -= np.round(apart[:, a.pbc])  # nearest periodic images
         step = (apart - apart.mean(0)) @ middle
         turned = other.forces
         size = np.sqrt(np.square(step).sum(1).mean()) + np.linalg.norm(strain) * len(a) ** (1 / 3)
@@ -150,7 +150,7 @@ def _between(one: _Geometry, other: _Geometry) -> tuple[float, "_Making"]:
         strain = np.zeros((3, 3))
         start, end = a.positions - a.positions.mean(0), b.positions - b.positions.mean(0)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of linear molecules, for which several rotations are best
+            warnings.simplefilter("ignore")  # about the ambiguous rotation of linear molecules
             turn, _ = Rotation.align_vectors(start, end)
         step, turned = turn.apply(end) - start, turn.apply(other.forces)
         size = np.sqrt(np.square(step).sum(1).mean())

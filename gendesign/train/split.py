@@ -1,4 +1,4 @@
-"""Which structures are trained on and which are held out, so that no molecule is on both sides."""
+"""Division of structures into trained and held out, so that no molecule is in both."""
 
 import hashlib
 import math
@@ -21,23 +21,23 @@ def split(
     An atom is isolated when it has no neighbour within `cutoff` (Angstrom), periodic images included.
 
     A molecule is what info["molecule"] names, or else the composition. The choice is by a hash of the names (of the
-    structure itself for frames), so that it depends on the data alone. Raises UserError where nothing can be held out.
+    structure itself for frames), so that it depends on the data alone. Raises UserError if nothing can be held out.
     """
     if by not in BY:
         raise UserError(f"split={by}: allowed are {', '.join(BY)}")
     if not 0 <= share < 1:
         raise UserError(f"{key}={share}: give a share of 0 or more and less than 1")
     names = [None if is_isolated(frame, cutoff) else _name(frame, by) for frame in frames]
-    found = sorted(
+    ordered = sorted(
         {name for name in names if name is not None},
         key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
     )
-    if share and len(found) < 2:
+    if share and len(ordered) < 2:
         raise UserError(
-            f"{key}={share}: the files hold {len(found)} {by}, so that none can be held out; "
-            f"give more, or split=frame to test on other geometries of what was trained on, or {key}=0"
+            f"{key}={share}: the files hold {len(ordered)} {by}, too few to hold one out; "
+            f"give more, or split=frame to test on other geometries of the same molecules, or {key}=0"
         )
-    held = set(found[: min(math.ceil(share * len(found)), len(found) - 1)])
+    held = set(ordered[: min(math.ceil(share * len(ordered)), len(ordered) - 1)])
     parts: tuple[list, list] = ([], [])
     for name, frame in zip(names, frames, strict=True):
         parts[name in held].append(frame)
@@ -45,7 +45,7 @@ def split(
 
 
 def leaks(train: Sequence[Atoms], test: Sequence[Atoms], by: str, cutoff: float = 6.0) -> list[str]:
-    """Names of the molecules or compositions that are on both sides; geometries count only as identical ones."""
+    """Names of the molecules, compositions or (identical) frames that are in both."""
     sides = ({_name(f, by) for f in frames if not is_isolated(f, cutoff)} for frames in (train, test))
     return sorted(set.intersection(*sides))
 

@@ -1,4 +1,4 @@
-"""Begin a fit from a network that exists: with elements it does not know yet added, or with a longer cutoff."""
+"""Start a fit from an existing network, with new elements or a larger cutoff."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,17 +17,17 @@ from gendesign.errors import UserError
 from gendesign.potential import Potential, mace
 
 NOBLE = np.array([0, 2, 10, 18, 36, 54, 86, 118])
-CLOSEST = 0.4  # Angstrom, from which on radial functions are kept as they were
-DENSE = 2.2  # radial waves of a longer cutoff, in those of the shorter one per length
-KEPT = 0.01  # share of the old radial basis that the new one may miss
+MIN_DISTANCE = 0.4  # Angstrom, from which on radial functions are reproduced
+DENSITY = 2.2  # Bessel functions per length with the larger cutoff, relative to the smaller one
+MAX_ERROR = 0.01  # relative, of the reproduced radial basis
 
 
 def begin_from(potential: Potential, atomic_energies: Mapping[int, float]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """(architecture, weights) of `potential` with the isolated atoms of `atomic_energies` (eV by atomic number).
 
-    An element that is new starts as a copy of the one it resembles most (nearest in group, then in period), so that the
-    fit begins from chemistry and not from noise. Energies of known elements are exchanged too: another reference method
-    has other atoms. Raises UserError for models with several heads.
+    A new element starts as a copy of the most similar one (nearest in group, then in period), which is closer to its
+    chemistry than random weights. Energies of known elements are replaced too, because another reference method has
+    other energies of atoms. Raises UserError for models with several heads.
     """
     energies = torch.atleast_2d(potential.net.atomic_energies_fn.atomic_energies)[0].tolist()
     known = dict(zip(map(int, potential.net.atomic_numbers), energies, strict=True))
@@ -38,7 +38,7 @@ def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[
     """(architecture, weights) of `potential` with just the elements of `energies` (eV by atomic number), in order."""
     net = potential.net
     if len(getattr(net, "heads", None) or [0]) > 1:
-        raise UserError(f"init={potential.name} has several heads, and training starts from models with one; give such")
+        raise UserError(f"init={potential.name} has several heads; give a potential with one head")
     known = [int(z) for z in net.atomic_numbers]
     architecture = mace.describe(net)
     architecture |= {
@@ -48,7 +48,7 @@ def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[
     }
     changed = mace.from_plain(architecture, next(net.parameters()).dtype)
     with torch.no_grad():
-        _copy(net, changed, [known.index(z if z in known else likest(z, known)) for z in energies])
+        _copy(net, changed, [known.index(z if z in known else most_similar(z, known)) for z in energies])
     return architecture, {
         key: value.float() if value.is_floating_point() else value for key, value in changed.state_dict().items()
     }
@@ -57,41 +57,43 @@ def with_elements(potential: Potential, energies: Mapping[int, float]) -> tuple[
 def with_cutoff(
     architecture: Mapping[str, Any], weights: Mapping[str, Tensor], cutoff: float
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """(architecture, weights) of a network that predicts the same and sees as far as `cutoff` (Angstrom).
+    """(architecture, weights) of a network with a larger `cutoff` (Angstrom) and the same predictions.
 
-    The old radial basis is zero beyond its own cutoff. More waves on the longer range reproduce it by least squares to
-    1e-4, so that the first matrix of each radial network is all that changes, and a fit goes on from there. Raises
-    UserError for a cutoff that is no longer, and for networks whose radial part is not of that kind.
+    The old radial basis is zero beyond the old cutoff. More Bessel functions on the larger range reproduce it by least
+    squares to 1e-4, so that only the first matrix of each radial network changes. Raises UserError for a cutoff that is
+    not larger, and for networks with another radial basis.
     """
-    old, own = mace.from_plain(dict(architecture)), architecture["r_max"]
-    if not isinstance(cutoff, int | float) or not own < cutoff < math.inf:
-        raise UserError(f"cutoff={cutoff}: the potential of init has {own:g} Angstrom; give more, or null to keep it")
+    old, old_cutoff = mace.from_plain(dict(architecture)), architecture["r_max"]
+    if not isinstance(cutoff, int | float) or not old_cutoff < cutoff < math.inf:
+        raise UserError(
+            f"cutoff={cutoff}: the potential of init has {old_cutoff:g} Angstrom; give more, or null to keep it"
+        )
     old.load_state_dict(dict(weights))
-    waves = math.ceil(DENSE * architecture["num_bessel"] * cutoff / own)
-    farther = {**architecture, "r_max": float(cutoff), "num_bessel": waves}
-    new = mace.from_plain(farther)
-    lengths = torch.linspace(CLOSEST, cutoff, 200 * waves)[:, None]
-    seen, wanted = _radial(new, lengths), _radial(old, lengths)
-    simple = seen is not None and all(
+    n_bessel = math.ceil(DENSITY * architecture["num_bessel"] * cutoff / old_cutoff)
+    extended = {**architecture, "r_max": float(cutoff), "num_bessel": n_bessel}
+    new = mace.from_plain(extended)
+    lengths = torch.linspace(MIN_DISTANCE, cutoff, 200 * n_bessel)[:, None]
+    basis, target = _radial(new, lengths), _radial(old, lengths)
+    simple = basis is not None and all(
         isinstance(block.conv_tp_weights, FullyConnectedNet) for block in (*old.interactions, *new.interactions)
     )
-    mixing = torch.linalg.lstsq(seen.double(), wanted.double(), driver="gelsd").solution if simple else None
-    if mixing is None or (seen.double() @ mixing - wanted).norm() > KEPT * wanted.norm():
+    mixing = torch.linalg.lstsq(basis.double(), target.double(), driver="gelsd").solution if simple else None
+    if mixing is None or (basis.double() @ mixing - target).norm() > MAX_ERROR * target.norm():
         raise UserError(
-            f"cutoff={cutoff:g}: the radial functions of init cannot be laid on a longer range; begin with init=null"
+            f"cutoff={cutoff:g}: the radial functions of init cannot be extended to it; start a new network (init=null)"
         )
-    begun = new.state_dict()
+    weights = new.state_dict()
     for key, value in old.state_dict().items():
         if key.endswith("conv_tp_weights.layer0.weight"):
             # e3nn divides by the square root of the inputs
-            begun[key] = (mixing @ value.double()).float() * (waves / len(value)) ** 0.5
+            weights[key] = (mixing @ value.double()).float() * (n_bessel / len(value)) ** 0.5
         elif not key.startswith("radial_embedding.") and key != "r_max":
-            begun[key] = value
-    return farther, begun
+            weights[key] = value
+    return extended, weights
 
 
 def _radial(net: nn.Module, lengths: Tensor) -> Tensor | None:
-    """The radial basis (lengths, waves), or None where it depends on elements or has its envelope elsewhere."""
+    """The radial basis (lengths, functions); None if it depends on elements or has a separate envelope."""
     if hasattr(net.radial_embedding, "distance_transform"):
         return None
     attributes = torch.eye(len(net.atomic_numbers))[:1]
@@ -102,13 +104,13 @@ def _radial(net: nn.Module, lengths: Tensor) -> Tensor | None:
     return basis if envelope is None else None
 
 
-def likest(number: int, known: Sequence[int]) -> int:
-    """The atomic number among `known` that is nearest in the periodic table: distance in group, then in period."""
+def most_similar(number: int, known: Sequence[int]) -> int:
+    """The atomic number among `known` that is nearest in the periodic table: by group, then by period."""
 
     def place(z: int) -> tuple[int, int]:
         period = int(np.searchsorted(NOBLE, z))
         after, before = z - NOBLE[period - 1], z - NOBLE[period] - 1
-        return period, int(after if after <= 2 else before)  # groups counted from the left, or back from the right
+        return period, int(after if after <= 2 else before)  # groups counted from the left or from the right
 
     period, group = place(number)
     return min(known, key=lambda z: (abs(place(z)[1] - group), abs(place(z)[0] - period)))

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from ase.data import ground_state_magnetic_moments
 from hydra.utils import get_class
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, settings_of
 from gendesign.potential.reference import lowest_multiplicity
 
 ABSURD = 1e6  # eV per atom; no atom up to uranium has so much, all electrons counted
@@ -25,13 +26,17 @@ Attempt = tuple[Calculator, dict[str, Any]]
 class Teacher(ABC):
     """The settings of one method. Subclasses are the `_target_`s of conf/teacher.
 
-    `means` names the settings that say by what means a label is made; all others are part of the label.
+    Settings that do not belong to the identity of a run say by what means a label is made; all others, but those in
+    `noted`, which labels name by themselves, are part of what a label says of its teacher.
     """
 
     periodic: ClassVar[bool] = True
     molecules: ClassVar[bool] = True
-    means: ClassVar[tuple[str, ...]] = ()
+    noted: ClassVar[tuple[str, ...]] = ()
     most_per_shard: ClassVar[int | None] = None  # 1 where a single label is dear
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "teacher")
 
     @cached_property
     def title(self) -> str:
@@ -41,15 +46,16 @@ class Teacher(ABC):
     @cached_property
     def about(self) -> str:
         """Name and settings, as labels carry them."""
-        kept = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in (*self.means, "method")}
-        return f"{self.title}({', '.join(f'{key}={value}' for key, value in kept.items())})"
+        part = [key for key, about in settings_of(type(self)).items() if about.identity and key not in self.noted]
+        values = ", ".join(f"{key}={getattr(self, key)}" for key in part if key != "method")
+        return f"{self.title}({values})"
 
     def elements(self) -> frozenset[str] | None:
         """Symbols of the elements the method knows; None means all, or that it cannot be told beforehand."""
         return None
 
     def check(self, symbols: frozenset[str]) -> None:
-        """Raise UserError unless everything that labels of these elements need is there."""
+        """Raise UserError unless the method can label these elements with what is installed."""
         known = self.elements()
         if known is not None and (unknown := sorted(symbols - known)):
             few = f"it knows {' '.join(sorted(known))}" if len(known) < 20 else f"it knows {len(known)} others"
@@ -59,7 +65,7 @@ class Teacher(ABC):
             )
 
     def refuse(self, atoms: Atoms) -> str:
-        """Why the method does not take this structure, or nothing."""
+        """Why the method does not support this structure, or ""."""
         if atoms.pbc.any() and not self.periodic:
             return f"is periodic, and {self.title} labels molecules only; choose another teacher, such as gfn1"
         if not atoms.pbc.any() and not self.molecules:
@@ -67,15 +73,15 @@ class Teacher(ABC):
         return ""
 
     def concerns(self, structures: Sequence[Atoms]) -> list[str]:
-        """What there is to warn of before these structures are labelled, a line each."""
+        """Warnings before these structures are labelled, a line each."""
         return []
 
     def workers(self, cores: int) -> int:
-        """Processes to use on a machine of so many cores, unless the user says."""
+        """Default number of worker processes on a machine with `cores` cores."""
         return cores
 
     def prepare(self, atoms: Atoms) -> Atoms:
-        """The structure that is computed for `atoms`: itself, in a box, or a repetition whose first copy it is."""
+        """The structure to compute for `atoms`: itself, in a box, or repeated with itself as the first copy."""
         return atoms
 
     @abstractmethod
@@ -87,12 +93,6 @@ def make_teacher(settings: Mapping[str, Any]) -> Teacher:
     """The teacher that a file of conf/teacher describes."""
     values = dict(settings)
     return get_class(values.pop("_target_"))(**values)
-
-
-def require(setting: str, value: Any, good: bool, needed: str) -> None:
-    """Raise UserError unless the value of a teacher's setting is good."""
-    if not good:
-        raise UserError(f"teacher.{setting}={value}: give {needed}")
 
 
 def bare(atoms: Atoms) -> Atoms:
@@ -119,7 +119,7 @@ def label(teacher: Teacher, atoms: Atoms, max_force: float = math.inf, scratch: 
 
     They stand in info["energy"], arrays["forces"], info["stress"] and info["teacher"]. A structure without a label
     comes back bare, with the reason in info["failure"]: the teacher failed, its answer is not finite or absurd, or a
-    force is beyond `max_force`, which belongs to a wreck. DFT works in folders below `scratch`.
+    force is above `max_force`, as in a broken structure. DFT works in folders below `scratch`.
     """
     out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc, info=dict(atoms.info))
     best, reasons = None, []
@@ -127,14 +127,14 @@ def label(teacher: Teacher, atoms: Atoms, max_force: float = math.inf, scratch: 
         work = teacher.prepare(bare(atoms))
         for calculator, notes in teacher.attempts(work, scratch):
             try:
-                found = _answer(work, calculator, len(atoms))
-            except Exception as error:  # calculators raise whatever they like, and one structure must not end the run
+                answer = _answer(work, calculator, len(atoms))
+            except Exception as error:  # a calculator may raise anything, and one structure must not end the run
                 reasons.append(_reason(error))
                 continue
-            if fault := _fault(*found, max_force):
+            if fault := _fault(*answer, max_force):
                 reasons.append(fault)
-            elif best is None or found[0] < best[0][0]:
-                best = found, notes
+            elif best is None or answer[0] < best[0][0]:
+                best = answer, notes
     except Exception as error:
         reasons.append(_reason(error))
     if best is None:
@@ -165,7 +165,7 @@ def _answer(work: Atoms, calculator: Calculator, n: int) -> tuple[float, np.ndar
     if work.pbc.all():
         try:
             stress = np.array(work.get_stress(), dtype=float)
-        except NotImplementedError:  # ASE says so of a stress that a method does not have
+        except NotImplementedError:  # ASE raises it for methods without stress
             stress = None
     return energy, forces, stress
 
@@ -180,5 +180,5 @@ def _fault(energy: float, forces: np.ndarray, stress: np.ndarray | None, max_for
 
 
 def _reason(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return f"no energy ({said[:200] or type(error).__name__})"
+    text = " ".join(str(error).split())
+    return f"no energy ({text[:200] or type(error).__name__})"

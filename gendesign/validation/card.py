@@ -21,7 +21,7 @@ MET = {None: "", True: "met", False: "not met"}
 
 
 def write_card(
-    folder: Path, found: Mapping[str, dict[str, Any]], rows: Mapping[str, Sequence[Row]], about: dict[str, Any]
+    folder: Path, results: Mapping[str, dict[str, Any]], rows: Mapping[str, Sequence[Row]], about: dict[str, Any]
 ) -> None:
     """Write both files; `rows` by test, with targets where there are any; `about` says what was tested and how."""
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
@@ -31,7 +31,7 @@ def write_card(
             "rows": [_cells(row) for row in rows[name]],
             "picture": _embedded(TESTS[name].picture(result)),
         }
-        for name, result in found.items()
+        for name, result in results.items()
     ]
     judged = [row for group in rows.values() for row in group if row.target]
     page = template.render(
@@ -49,7 +49,7 @@ def write_card(
         for name, group in rows.items()
         for row in group
     ]
-    content = {"about": about, "rows": table, "results": dict(found)}
+    content = {"about": about, "rows": table, "results": dict(results)}
     write_atomically(folder / NUMBERS, json.dumps(content, indent=1, ensure_ascii=False, default=float) + "\n")
 
 

@@ -4,46 +4,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import ase.io
 from ase import Atoms
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.labels import has_label
 from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
+from gendesign.validation.settings import ValidationSettings
 
 MOST_ELEMENTS = 10  # a potential of more is asked about the pairs of the structures' elements only
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How much to test: molecules for geometries and dynamics, those for vibrations, bonds for torsions, crystals.
-
-    temperature (K) and time (ps) of the stability test; drift_time (ps) of NVE dynamics at 300 K; timestep in fs;
-    `together` names the classes whose errors are also given as one, "combined". Raises UserError for senseless values.
-    """
-
-    tests: tuple[str, ...] = ()
-    molecules: int = 12
-    vibrations: int = 4
-    torsions: int = 6
-    crystals: int = 4
-    temperature: float = 1000.0
-    time: float = 2.0
-    drift_time: float = 2.0
-    timestep: float = 0.5
-    seed: int = 0
-    together: tuple[str, ...] = ("relaxed", "md300", "md600")
-
-    def __post_init__(self) -> None:
-        for key in ("molecules", "vibrations", "torsions", "crystals"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 1:
-                raise UserError(f"{key}={getattr(self, key)}: give a whole number of 1 or more")
-        for key in ("temperature", "time", "drift_time", "timestep"):
-            if not isinstance(getattr(self, key), float | int) or not getattr(self, key) > 0:
-                raise UserError(f"{key}={getattr(self, key)}: give a number above 0")
 
 
 @dataclass(frozen=True)
@@ -54,9 +26,9 @@ class Case:
     folder for what is slow to make, or None.
     """
 
-    potential: Any
+    potential: PotentialLike
     frames: Sequence[Atoms]
-    settings: Settings
+    settings: ValidationSettings
     molecular: Method | None = None
     periodic: Method | None = None
     keep: Path | None = None
@@ -71,11 +43,11 @@ class Case:
     @cached_property
     def crystals(self) -> list[Atoms]:
         """The first crystal of every composition."""
-        found: dict[str, Atoms] = {}
+        structures: dict[str, Atoms] = {}
         for frame in self.frames:
             if frame.pbc.all():
-                found.setdefault(frame.get_chemical_formula(), frame)
-        return list(found.values())[: self.settings.crystals]
+                structures.setdefault(frame.get_chemical_formula(), frame)
+        return list(structures.values())[: self.settings.crystals]
 
     @cached_property
     def given(self) -> list[Atoms]:
@@ -98,23 +70,23 @@ class Case:
         return self._kept("displaced", self._displaced)
 
     def _displaced(self) -> list[Atoms]:
-        seed, found = self.settings.seed, []
+        seed, structures = self.settings.seed, []
         if self.molecular is not None and self.given:
-            found += molecules.displaced(self.minima, self.molecular, seed)
+            structures += molecules.displaced(self.minima, self.molecular, seed)
         if self.periodic is not None:
-            found += molecules.displaced(self.crystals, self.periodic, seed)
-        return found
+            structures += molecules.displaced(self.crystals, self.periodic, seed)
+        return structures
 
     @cached_property
     def answers(self) -> list[Answer | None]:
         """What the potential says of `labelled`; stresses too where a label holds one."""
-        found: list[Answer | None] = [None] * len(self.labelled)
+        structures: list[Answer | None] = [None] * len(self.labelled)
         for pbc in (False, True):
             own = [k for k, frame in enumerate(self.labelled) if frame.pbc.all() == pbc]
             answers = self.method.evaluate([self.labelled[k] for k in own], stress=pbc) if own else []
             for k, answer in zip(own, answers, strict=True):
-                found[k] = answer
-        return found
+                structures[k] = answer
+        return structures
 
     @cached_property
     def elements(self) -> list[str]:

@@ -121,32 +121,32 @@ def measure(method: Method, crystals: Sequence[Atoms], reference: Method | None 
     }
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """Every crystal's own numbers and, over all, the errors against the reference."""
     out = []
-    for crystal in found["crystals"]:
+    for crystal in results["crystals"]:
         name, own = crystal["formula"], crystal["own"] or {}
         state = own.get("equation_of_state") or {}
-        given = crystal["given_volume"]
-        change = 100 * (own["volume"] / given - 1) if own else None
+        reference_volume = crystal["given_volume"]
+        change = 100 * (own["volume"] / reference_volume - 1) if own else None
         out += [
             Row(f"volume, {name}", own.get("volume"), "Angstrom^3/atom", 1),
             Row(f"volume, {name}, against the structure given", change, "%", 1),
             Row(f"bulk modulus, {name}", state.get("bulk_modulus"), "GPa", 1),
             Row(f"shear modulus, {name}", own.get("shear_modulus"), "GPa", 1),
         ]
-    out += _error("volume", "%", found, lambda side: side["volume"], relative=True)
-    out += _error("bulk modulus", "%", found, lambda side: (side["equation_of_state"] or {}).get("bulk_modulus"),
+    out += _error("volume", "%", results, lambda side: side["volume"], relative=True)
+    out += _error("bulk modulus", "%", results, lambda side: (side["equation_of_state"] or {}).get("bulk_modulus"),
                   relative=True)  # fmt: skip
-    return out + _error("elastic constants", "GPa", found, lambda side: side["elastic"])
+    return out + _error("elastic constants", "GPa", results, lambda side: side["elastic"])
 
 
-def _error(name: str, unit: str, found: dict[str, Any], value, relative: bool = False) -> list[Row]:
+def _error(name: str, unit: str, results: dict[str, Any], value, relative: bool = False) -> list[Row]:
     """The mean absolute error over all crystals where both sides have the value; no row without a reference."""
-    if not any(crystal["reference"] for crystal in found["crystals"]):
+    if not any(crystal["reference"] for crystal in results["crystals"]):
         return []
     errors = []
-    for crystal in found["crystals"]:
+    for crystal in results["crystals"]:
         sides = [value(crystal[key]) if crystal[key] else None for key in ("own", "reference")]
         if None not in sides:
             own, true = map(np.array, sides)
@@ -154,9 +154,9 @@ def _error(name: str, unit: str, found: dict[str, Any], value, relative: bool = 
     return [Row(f"{name} MAE against the teacher", float(np.mean(errors)) if errors else None, unit, len(errors))]
 
 
-def picture(found: dict[str, Any]) -> Figure | None:
+def picture(results: dict[str, Any]) -> Figure | None:
     """Energy against volume with the fit's points: the potential as a line, the reference as points."""
-    crystals = [c for c in found["crystals"] if (c["own"] or {}).get("equation_of_state")]
+    crystals = [c for c in results["crystals"] if (c["own"] or {}).get("equation_of_state")]
     if not crystals:
         return None
     figure, panels = grid(len(crystals), columns=4, size=(3.0, 2.4))

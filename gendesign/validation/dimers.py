@@ -66,41 +66,41 @@ def measure(
     coarse = distances[::REFERENCE_EVERY]
     own_atoms = isolated(method, elements)
     true_atoms = None if reference is None else isolated(reference, elements)
-    found = {}
+    curves = {}
     for pair in pairs_of(elements):
         own = curve(method, pair, distances)[0] - sum(own_atoms[symbol] for symbol in pair)
         row: dict[str, Any] = {"energy": _plain(own), "attractive": attraction(method, pair, reference)}
         if reference is not None:
             true = curve(reference, pair, coarse)[0] - sum(true_atoms[symbol] for symbol in pair)
             row["reference"] = _plain(true)
-        found["-".join(pair)] = row
-    return {"distances": distances.round(6).tolist(), "reference_distances": coarse.round(6).tolist(), "pairs": found}
+        curves["-".join(pair)] = row
+    return {"distances": distances.round(6).tolist(), "reference_distances": coarse.round(6).tolist(), "pairs": curves}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
     return [round(float(v), 6) if np.isfinite(v) else None for v in values]
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """How many pairs attract where they must not."""
-    wrong = [row["attractive"] for row in found["pairs"].values() if row["attractive"]]
-    n = len(found["pairs"])
+    wrong = [row["attractive"] for row in results["pairs"].values() if row["attractive"]]
+    n = len(results["pairs"])
     out = [Row(NOT_REPULSIVE, len(wrong), "pairs", n)]
-    if any("reference" in row for row in found["pairs"].values()):
+    if any("reference" in row for row in results["pairs"].values()):
         out.append(Row(ALONE, sum(not row["teacher_too"] for row in wrong), "pairs", n))
     return out
 
 
-def picture(found: dict[str, Any]) -> Figure:
+def picture(results: dict[str, Any]) -> Figure:
     """Energy against distance of every pair: the potential as a line, the reference as points."""
-    pairs = found["pairs"]
+    pairs = results["pairs"]
     figure, panels = grid(len(pairs), columns=7, size=(1.9, 1.6), sharex=True)
     for panel, (name, row) in zip(panels, pairs.items(), strict=True):
         own, reference = (np.array(row.get(key) or [], dtype=float) for key in ("energy", "reference"))
-        panel.plot(found["distances"], own, color=OWN, lw=1.3)
+        panel.plot(results["distances"], own, color=OWN, lw=1.3)
         low = -1.0
         if len(reference):
-            panel.plot(found["reference_distances"], reference, ".", color=REFERENCE, ms=3)
+            panel.plot(results["reference_distances"], reference, ".", color=REFERENCE, ms=3)
             low = min(low, float(np.nanmin(reference)) if np.isfinite(reference).any() else low)
         panel.set_ylim(1.3 * low, max(5.0, -low))
         panel.set_title(name + (" (attracts)" if row["attractive"] else ""), fontsize=8, pad=2)

@@ -8,6 +8,7 @@ from ase import Atoms
 from matplotlib.figure import Figure
 
 from gendesign.dynamics import molecular_dynamics
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import Row
 from gendesign.validation.methods import bare
@@ -23,7 +24,7 @@ def exploded(temperature: float, time: float) -> str:
 
 def drift(
     structures: Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     *,
     temperature: float = 300.0,
     timestep: float = 0.5,
@@ -61,7 +62,7 @@ def drift(
 
 def explosions(
     structures: Sequence[Atoms],
-    potential: Any,
+    potential: PotentialLike,
     *,
     temperature: float = 1000.0,
     timestep: float = 0.5,
@@ -91,7 +92,13 @@ def _end(run: Sequence[Atoms], bonds: np.ndarray) -> float | None:
 
 
 def stability(
-    structures: Sequence[Atoms], potential: Any, *, temperature: float, timestep: float, time: float, seed: int
+    structures: Sequence[Atoms],
+    potential: PotentialLike,
+    *,
+    temperature: float,
+    timestep: float,
+    time: float,
+    seed: int,
 ) -> dict[str, Any]:
     """`explosions` with what it was measured at."""
     ends = explosions(structures, potential, temperature=temperature, timestep=timestep, time=time, seed=seed)
@@ -103,38 +110,38 @@ def stability(
     }
 
 
-def drift_rows(found: dict[str, Any]) -> list[Row]:
+def drift_rows(results: dict[str, Any]) -> list[Row]:
     """Mean and largest absolute slope of the total energy."""
-    slopes = [abs(s["slope"]) for s in found["structures"] if s["slope"] is not None]
-    lost = len(found["structures"]) - len(slopes)
+    slopes = [abs(s["slope"]) for s in results["structures"] if s["slope"] is not None]
+    lost = len(results["structures"]) - len(slopes)
     return [
         Row("NVE energy drift, mean", float(np.mean(slopes)) if slopes else None, "meV/atom/ps", len(slopes)),
         Row("NVE energy drift, largest", max(slopes) if slopes else None, "meV/atom/ps", len(slopes)),
-        Row("NVE trajectories that broke off", lost, "structures", len(found["structures"])),
+        Row("NVE trajectories that broke off", lost, "structures", len(results["structures"])),
     ]
 
 
-def stability_rows(found: dict[str, Any]) -> list[Row]:
+def stability_rows(results: dict[str, Any]) -> list[Row]:
     """How many molecules came apart; the name of the row says at which temperature and in what time."""
-    apart = sum(m["apart_after"] is not None for m in found["molecules"])
-    return [Row(exploded(found["temperature"], found["time"]), apart, "molecules", len(found["molecules"]))]
+    apart = sum(m["apart_after"] is not None for m in results["molecules"])
+    return [Row(exploded(results["temperature"], results["time"]), apart, "molecules", len(results["molecules"]))]
 
 
-def drift_picture(found: dict[str, Any]) -> Figure:
+def drift_picture(results: dict[str, Any]) -> Figure:
     """Total energy against time."""
     figure, (panel,) = grid(1, columns=1, size=(4.6, 3.0))
-    for structure in found["structures"]:
+    for structure in results["structures"]:
         panel.plot(structure["time"], structure["energy"], color=OWN, lw=0.9, alpha=0.6)
     panel.set(xlabel="time (ps)", ylabel="total energy (meV/atom)")
     return figure
 
 
-def stability_picture(found: dict[str, Any]) -> Figure:
+def stability_picture(results: dict[str, Any]) -> Figure:
     """Share of the molecules that are whole against time."""
     figure, (panel,) = grid(1, columns=1, size=(4.6, 3.0))
-    ends = sorted(m["apart_after"] for m in found["molecules"] if m["apart_after"] is not None)
-    n = len(found["molecules"])
-    panel.step([0, *ends, found["time"]], [n, *range(n - 1, n - 1 - len(ends), -1), n - len(ends)], where="post",
+    ends = sorted(m["apart_after"] for m in results["molecules"] if m["apart_after"] is not None)
+    n = len(results["molecules"])
+    panel.step([0, *ends, results["time"]], [n, *range(n - 1, n - 1 - len(ends), -1), n - len(ends)], where="post",
                color=OWN)  # fmt: skip
-    panel.set(xlabel=f"time at {found['temperature']:g} K (ps)", ylabel="whole molecules", ylim=(0, n * 1.05))
+    panel.set(xlabel=f"time at {results['temperature']:g} K (ps)", ylabel="whole molecules", ylim=(0, n * 1.05))
     return figure

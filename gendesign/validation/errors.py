@@ -28,19 +28,19 @@ def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None], together:
 
     Energies in meV/atom, forces in meV/Angstrom per component, stress in GPa per component.
     """
-    found: dict[str, list[tuple[Atoms, Answer, Answer]]] = defaultdict(list)
+    pairs: dict[str, list[tuple[Atoms, Answer, Answer]]] = defaultdict(list)
     for frame, answer in zip(frames, answers, strict=True):
         if answer is not None:
-            found[kind_of(frame)].append((frame, label_of(frame), answer))
+            pairs[kind_of(frame)].append((frame, label_of(frame), answer))
     groups: dict[str, list] = {}
-    if any(kind in found for kind in together):
-        groups["combined"] = [item for kind in together for item in found.get(kind, ())]
-    groups |= dict(sorted(found.items()))
-    if len(found) > 1:
-        groups[ALL] = [item for items in found.values() for item in items]
+    if any(kind in pairs for kind in together):
+        groups["combined"] = [item for kind in together for item in pairs.get(kind, ())]
+    groups |= dict(sorted(pairs.items()))
+    if len(pairs) > 1:
+        groups[ALL] = [item for items in pairs.values() for item in items]
     return {
         "classes": {kind: _errors(items) for kind, items in groups.items()},
-        "parity": {kind: _sample(items) for kind, items in sorted(found.items())},
+        "parity": {kind: _sample(items) for kind, items in sorted(pairs.items())},
         "failed": sum(answer is None for answer in answers),
     }
 
@@ -75,25 +75,27 @@ def _thinned(pairs: np.ndarray) -> list[list[float]]:
     return pairs[:, kept].round(5).tolist()
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """The errors of every class."""
     out = []
-    for kind, table in found["classes"].items():
+    for kind, table in results["classes"].items():
         n = int(table["n"])
         if "force_mae_mev_a" in table:
             out.append(Row(f"force MAE, {kind}", table["force_mae_mev_a"], "meV/Angstrom", n))
         out.append(Row(f"energy MAE, {kind}", table["energy_mae_mev_atom"], "meV/atom", n))
         if "stress_mae_gpa" in table:
             out.append(Row(f"stress MAE, {kind}", table["stress_mae_gpa"], "GPa", n))
-    if found["failed"]:
-        out.append(Row("labelled structures without a finite answer", found["failed"], "structures", found["failed"]))
+    if results["failed"]:
+        out.append(
+            Row("labelled structures without a finite answer", results["failed"], "structures", results["failed"])
+        )
     return out
 
 
-def picture(found: dict[str, Any]) -> Figure:
+def picture(results: dict[str, Any]) -> Figure:
     """Predicted against reference forces, and the energy error of every structure, coloured by class."""
     figure, (forces, energies) = grid(2, columns=2, size=(4.6, 3.8))
-    for k, (kind, parity) in enumerate(found["parity"].items()):
+    for k, (kind, parity) in enumerate(results["parity"].items()):
         colour = COLOURS[k % len(COLOURS)]
         forces.plot(*parity["forces"], ".", ms=2, alpha=0.5, color=colour, label=kind, rasterized=True)
         true, predicted = np.array(parity["energies"])

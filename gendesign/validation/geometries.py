@@ -25,9 +25,9 @@ def heavy_rmsd(first: Atoms, second: Atoms) -> float:
 
 def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[str, Any]:
     """Heavy-atom RMSD, bond graph kept and convergence of every reference minimum relaxed with the method."""
-    found = []
+    molecules = []
     for before, after in zip(minima, method.relax(minima, fmax=FMAX, steps=steps), strict=True):
-        found.append(
+        molecules.append(
             {
                 "formula": before.get_chemical_formula(),
                 "rmsd": None if after is None else heavy_rmsd(before, after.atoms),
@@ -35,12 +35,12 @@ def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[s
                 "converged": after is not None and after.converged,
             }
         )
-    return {"molecules": found}
+    return {"molecules": molecules}
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """Shares and distances over all molecules; one that exploded has no RMSD and kept nothing."""
-    molecules = found["molecules"]
+    molecules = results["molecules"]
     rmsd, n = [m["rmsd"] for m in molecules if m["rmsd"] is not None], len(molecules)
     return [
         Row(GRAPH_KEPT, sum(m["graph_kept"] for m in molecules) / n, "fraction", n),
@@ -50,10 +50,10 @@ def rows(found: dict[str, Any]) -> list[Row]:
     ]
 
 
-def picture(found: dict[str, Any]) -> Figure:
+def picture(results: dict[str, Any]) -> Figure:
     """The distribution of the RMSD."""
     figure, (panel,) = grid(1, columns=1, size=(4.6, 3.0))
-    rmsd = [m["rmsd"] for m in found["molecules"] if m["rmsd"] is not None]
+    rmsd = [m["rmsd"] for m in results["molecules"] if m["rmsd"] is not None]
     panel.hist(rmsd, bins=20, color=OWN, edgecolor="white", linewidth=0.5)
     panel.set(xlabel="heavy-atom RMSD from the reference's minimum (Angstrom)", ylabel="molecules")
     return figure

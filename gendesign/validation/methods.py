@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from ase import Atoms
@@ -13,6 +13,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 
 from gendesign.errors import UserError
 from gendesign.potential.batching import in_batches
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.types import Candidate
 
@@ -53,9 +54,9 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class Batched:
-    """A `Potential`, asked about many structures at once; at most `max_atoms` atoms per call."""
+    """A potential, asked about many structures at once; at most `max_atoms` atoms per call."""
 
-    potential: Any
+    potential: PotentialLike
     max_atoms: int = 1000
 
     @property
@@ -66,11 +67,11 @@ class Batched:
         """Structures of one periodicity, in order."""
         answers: list[Answer | None] = []
         for batch in in_batches(structures, self.max_atoms):
-            found = self.potential.evaluate(batch, stress=stress)
-            forces = found.forces.double().cpu().split([len(atoms) for atoms in batch])
+            prediction = self.potential.evaluate(batch, stress=stress)
+            forces = prediction.forces.double().cpu().split([len(atoms) for atoms in batch])
             for k, own in enumerate(forces):
-                tension = found.stress[k].double().cpu().numpy() if stress else None
-                answers.append(_sound(Answer(float(found.energy[k]), own.numpy(), tension)))
+                tension = prediction.stress[k].double().cpu().numpy() if stress else None
+                answers.append(_sound(Answer(float(prediction.energy[k]), own.numpy(), tension)))
         return answers
 
     def relax(
@@ -79,8 +80,8 @@ class Batched:
         """All structures together; FixAtoms are kept while they relax."""
         settings = Relaxation(fmax=fmax, max_steps=steps, cell=cell, max_stress=MAX_STRESS, max_atoms=self.max_atoms)
         candidates = [Candidate(bare(atoms, constraints=True), k) for k, atoms in enumerate(structures)]
-        found = relax(candidates, self.potential, settings)
-        return [None if c.failure else Relaxed(bare(c.atoms), bool(c.info["converged"])) for c in found]
+        prediction = relax(candidates, self.potential, settings)
+        return [None if c.failure else Relaxed(bare(c.atoms), bool(c.info["converged"])) for c in prediction]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ WIDTHS = (0.03, 0.06, 0.12)  # Angstrom, of random displacements
 
 def default_molecules(elements: Sequence[str]) -> list[Atoms]:
     """Conformers (ETKDG, MMFF94) of the molecules of DEFAULT whose elements are all known; UserError when none is."""
-    found = []
+    molecules = []
     with rdBase.BlockLogs():
         for number, text in enumerate(DEFAULT):
             mol = Chem.AddHs(Chem.MolFromSmiles(text))
@@ -44,13 +44,13 @@ def default_molecules(elements: Sequence[str]) -> list[Atoms]:
             settings.randomSeed = 7 + number
             if rdDistGeom.EmbedMolecule(mol, settings) == 0:
                 rdForceFieldHelpers.MMFFOptimizeMolecule(mol, maxIters=500)
-                found.append(Atoms(symbols, mol.GetConformer().GetPositions(), info={"molecule": text}))
-    if not found:
+                molecules.append(Atoms(symbols, mol.GetConformer().GetPositions(), info={"molecule": text}))
+    if not molecules:
         raise UserError(
             f"the potential knows {' '.join(elements)}, of which none of the package's molecules is made; give "
             "structure files"
         )
-    return found
+    return molecules
 
 
 def is_minimum(frame: Atoms) -> bool:

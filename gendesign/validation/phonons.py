@@ -69,7 +69,7 @@ def measure(method: Method, crystals: Sequence[Atoms], reference: Method | None 
     """Bands, the range of frequencies on the mesh, and the mean absolute difference from the reference there."""
     own = equilibrium(crystals, method)
     true = [None] * len(crystals) if reference is None else equilibrium(crystals, reference)
-    found = []
+    results = []
     for given, mine, theirs in zip(crystals, own, true, strict=True):
         row: dict[str, Any] = {"formula": given.get_chemical_formula(), "lowest": None, "highest": None, "mae": None}
         phonon = None if mine is None else force_constants(mine, method)
@@ -80,25 +80,25 @@ def measure(method: Method, crystals: Sequence[Atoms], reference: Method | None 
             if beside is not None and len(beside.primitive) == len(phonon.primitive):
                 row["mae"] = float(np.abs(mesh - on_mesh(beside)).mean())
                 row["reference"] = at(beside, row["bands"]["points"]).round(4).tolist()
-        found.append(row)
-    return {"crystals": found}
+        results.append(row)
+    return {"crystals": results}
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """Range of every crystal; the mean error against the reference."""
     out = []
-    for crystal in found["crystals"]:
+    for crystal in results["crystals"]:
         out.append(Row(f"highest phonon, {crystal['formula']}", crystal["highest"], "THz", 1))
         out.append(Row(f"lowest phonon, {crystal['formula']} (below zero is unstable)", crystal["lowest"], "THz", 1))
-    errors = [crystal["mae"] for crystal in found["crystals"] if crystal["mae"] is not None]
+    errors = [crystal["mae"] for crystal in results["crystals"] if crystal["mae"] is not None]
     if errors:
         out.append(Row("phonon frequencies MAE against the teacher", float(np.mean(errors)), "THz", len(errors)))
     return out
 
 
-def picture(found: dict[str, Any]) -> Figure | None:
+def picture(results: dict[str, Any]) -> Figure | None:
     """Bands: the potential as lines, the reference as dashes."""
-    crystals = [crystal for crystal in found["crystals"] if "bands" in crystal]
+    crystals = [crystal for crystal in results["crystals"] if "bands" in crystal]
     if not crystals:
         return None
     figure, panels = grid(len(crystals), columns=2, size=(4.8, 3.2))

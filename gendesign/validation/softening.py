@@ -36,20 +36,20 @@ def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None]) -> dict[s
     }
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """The slope over all structures off equilibrium."""
-    row = found.get(ALL, {"slope": None, "n": 0})
+    row = results.get(ALL, {"slope": None, "n": 0})
     return [Row("force slope off equilibrium (1 is exact, less is too soft)", row["slope"], "", row["n"])]
 
 
-def picture(found: dict[str, Any]) -> Figure | None:
+def picture(results: dict[str, Any]) -> Figure | None:
     """The slope of every class."""
-    if not found:
+    if not results:
         return None
-    figure, (panel,) = grid(1, columns=1, size=(4.6, 0.9 + 0.32 * len(found)))
-    kinds = list(found)[::-1]
-    panel.barh(kinds, [found[kind]["slope"] for kind in kinds], color=OWN, height=0.6)
+    figure, (panel,) = grid(1, columns=1, size=(4.6, 0.9 + 0.32 * len(results)))
+    kinds = list(results)[::-1]
+    panel.barh(kinds, [results[kind]["slope"] for kind in kinds], color=OWN, height=0.6)
     panel.axvline(1, color="0.3", lw=0.9)
-    low = min(found[kind]["slope"] for kind in kinds)
+    low = min(results[kind]["slope"] for kind in kinds)
     panel.set(xlabel="slope of predicted against reference forces", xlim=(min(0.8, low - 0.02), None))
     return figure

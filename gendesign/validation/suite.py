@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.files import write_atomically
 from gendesign.structure.label_files import Labels, read_labelled
 from gendesign.structure.label_keys import LabelSettings, with_labels
@@ -28,8 +29,9 @@ from gendesign.validation import (
     torsions,
     vibrations,
 )
-from gendesign.validation.case import Case, Settings
+from gendesign.validation.case import Case
 from gendesign.validation.methods import OneByOne, Teacher
+from gendesign.validation.settings import ValidationSettings
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,9 @@ def read_frames(files: Sequence[str | Path], labels: Labels = None) -> list[Atom
 
 
 def validate(
-    potential: Any,
+    potential: PotentialLike,
     frames: Sequence[Atoms] = (),
-    settings: Settings | None = None,
+    settings: ValidationSettings | None = None,
     *,
     molecular: Teacher | None = None,
     periodic: Teacher | None = None,
@@ -165,9 +167,7 @@ def validate(
     `labels` names keys and units of the frames' labels, fields of `structure.label_keys.LabelSettings`; usual names are
     recognised without it.
     """
-    settings = settings or Settings()
-    if unknown := [name for name in settings.tests if name not in TESTS]:
-        raise UserError(f"tests={unknown[0]} is unknown; choose of {', '.join(TESTS)}, or [] for all that apply")
+    settings = settings or ValidationSettings()
     if parts is not None:
         parts.mkdir(parents=True, exist_ok=True)
     found = with_labels(frames, "the structures", LabelSettings.of(labels))
@@ -218,6 +218,6 @@ def _say(text: str) -> None:
     print(f"gendesign: {text}", file=sys.stderr)
 
 
-def rows_of(found: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
+def rows_of(results: dict[str, dict[str, Any]]) -> dict[str, list[Row]]:
     """The rows of every test that was made."""
-    return {name: TESTS[name].rows(result) for name, result in found.items()}
+    return {name: TESTS[name].rows(result) for name, result in results.items()}

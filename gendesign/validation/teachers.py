@@ -23,12 +23,12 @@ class Labelling(Calculator):
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
         super().calculate(atoms, properties, system_changes)
-        found = self.made(self.atoms)
-        if "failure" in found.info:
-            raise CalculationFailed(str(found.info["failure"]))
-        self.results = {"energy": found.info["energy"], "forces": found.arrays["forces"]}
-        if "stress" in found.info:
-            self.results["stress"] = found.info["stress"]
+        results = self.made(self.atoms)
+        if "failure" in results.info:
+            raise CalculationFailed(str(results.info["failure"]))
+        self.results = {"energy": results.info["energy"], "forces": results.arrays["forces"]}
+        if "stress" in results.info:
+            self.results["stress"] = results.info["stress"]
 
 
 def by_labels(label: Label) -> Teacher:

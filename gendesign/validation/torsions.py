@@ -33,7 +33,7 @@ def rotatable(atoms: Atoms) -> list[Torsion]:
     names = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
     if heavy.GetNumAtoms() != len(names):
         return []
-    found = []
+    bonds = []
     for j, k in heavy.GetSubstructMatches(ROTATABLE):
         j, k = names[j], names[k]
         i, last = (
@@ -43,8 +43,8 @@ def rotatable(atoms: Atoms) -> list[Torsion]:
             )
             for centre, other in ((j, k), (k, j))
         )
-        found.append((i, j, k, last))
-    return found
+        bonds.append((i, j, k, last))
+    return bonds
 
 
 def rotated(atoms: Atoms, torsion: Torsion, angles: np.ndarray) -> list[Atoms]:
@@ -97,11 +97,11 @@ def measure(
     starts = [rotated(atoms, torsion, angles) for atoms, torsion in chosen]
     if not starts:
         return {"angles": angles.tolist(), "torsions": []}
-    found = []
+    results = []
     for (atoms, torsion), own, true in zip(chosen, profiles(method, starts), profiles(reference, starts), strict=True):
         both = np.isfinite(own) & np.isfinite(true)
         own, true = (np.where(both, e - np.min(e[both], initial=np.inf), np.nan) for e in (own, true))
-        found.append(
+        results.append(
             {
                 "name": f"{atoms.get_chemical_formula()} {'-'.join(atoms.symbols[i] for i in torsion)}",
                 "torsion": [int(i) for i in torsion],
@@ -110,19 +110,19 @@ def measure(
                 "barriers": [float(np.max(e[both])) for e in (own, true)] if both.sum() > 1 else None,
             }
         )
-    return {"angles": angles.tolist(), "torsions": found}
+    return {"angles": angles.tolist(), "torsions": results}
 
 
 def _plain(values: np.ndarray) -> list[float | None]:
     return [round(float(v), 5) if np.isfinite(v) else None for v in values]
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """Errors of the barriers (highest less lowest point) and of the whole profiles."""
-    barriers = np.array([t["barriers"] for t in found["torsions"] if t["barriers"]])
+    barriers = np.array([t["barriers"] for t in results["torsions"] if t["barriers"]])
     profile = [
         abs(a - b)
-        for t in found["torsions"]
+        for t in results["torsions"]
         for a, b in zip(t["energy"], t["reference"], strict=True)
         if a is not None and b is not None
     ]
@@ -134,14 +134,14 @@ def rows(found: dict[str, Any]) -> list[Row]:
     ]
 
 
-def picture(found: dict[str, Any]) -> Figure | None:
+def picture(results: dict[str, Any]) -> Figure | None:
     """Every profile: the potential as a line, the reference as points."""
-    if not found["torsions"]:
+    if not results["torsions"]:
         return None
-    figure, panels = grid(len(found["torsions"]), columns=5, size=(2.4, 1.9), sharex=True)
-    for panel, torsion in zip(panels, found["torsions"], strict=True):
-        panel.plot(found["angles"], np.array(torsion["energy"], float), color=OWN, lw=1.4)
-        panel.plot(found["angles"], np.array(torsion["reference"], float), "o", color=REFERENCE, ms=3)
+    figure, panels = grid(len(results["torsions"]), columns=5, size=(2.4, 1.9), sharex=True)
+    for panel, torsion in zip(panels, results["torsions"], strict=True):
+        panel.plot(results["angles"], np.array(torsion["energy"], float), color=OWN, lw=1.4)
+        panel.plot(results["angles"], np.array(torsion["reference"], float), "o", color=REFERENCE, ms=3)
         panel.set_title(torsion["name"], fontsize=8, pad=2)
     figure.supxlabel("turned by (degrees)", fontsize=9)
     figure.supylabel("energy (kcal/mol)", fontsize=9)

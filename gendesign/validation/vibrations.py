@@ -22,12 +22,12 @@ FREQUENCY_MAE = "vibrational frequencies MAE"
 def hessians(structures: Sequence[Atoms], method: Method, step: float = STEP) -> list[np.ndarray | None]:
     """Second derivatives (3 atoms, 3 atoms) in eV/Angstrom^2 by central differences; all displacements in one call."""
     moved = [_moved(atoms, k, sign * step) for atoms in structures for k in range(3 * len(atoms)) for sign in (1, -1)]
-    answers, found, start = method.evaluate(moved), [], 0
+    answers, matrices, start = method.evaluate(moved), [], 0
     for atoms in structures:
         own = answers[start : start + 6 * len(atoms)]
         start += 6 * len(atoms)
-        found.append(_hessian(own, step) if all(answer is not None for answer in own) else None)
-    return found
+        matrices.append(_hessian(own, step) if all(answer is not None for answer in own) else None)
+    return matrices
 
 
 def _moved(atoms: Atoms, coordinate: int, by: float) -> Atoms:
@@ -89,18 +89,18 @@ def measure(method: Method, minima: Sequence[Atoms], reference: Method) -> dict[
     }
 
 
-def _both(found: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+def _both(results: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     """(own, reference) of molecules that have both spectra, of one length."""
-    rows = [row for row in found["molecules"] if row["frequencies"] is not None and row["reference"] is not None]
+    rows = [row for row in results["molecules"] if row["frequencies"] is not None and row["reference"] is not None]
     both = [(np.array(row["frequencies"]), np.array(row["reference"])) for row in rows]
     return [(a, b) for a, b in both if len(a) == len(b)]
 
 
-def rows(found: dict[str, Any]) -> list[Row]:
+def rows(results: dict[str, Any]) -> list[Row]:
     """Errors after sorting, over all modes of all molecules; imaginary modes at the potential's minima."""
-    both = _both(found)
+    both = _both(results)
     error = np.concatenate([np.abs(a - b) for a, b in both]) if both else np.array([])
-    count = len(found["molecules"])
+    count = len(results["molecules"])
     return [
         Row(FREQUENCY_MAE, float(error.mean()) if len(error) else None, "1/cm", len(both)),
         Row("vibrational frequencies, largest error", float(error.max()) if len(error) else None, "1/cm", len(both)),
@@ -109,10 +109,10 @@ def rows(found: dict[str, Any]) -> list[Row]:
     ]
 
 
-def picture(found: dict[str, Any]) -> Figure:
+def picture(results: dict[str, Any]) -> Figure:
     """Frequencies against the reference's, and their errors."""
     figure, (parity, error) = grid(2, columns=2, size=(4.6, 3.4))
-    both = _both(found)
+    both = _both(results)
     for own, true in both:
         parity.plot(true, own, ".", ms=3, color=OWN)
         error.plot(true, own - true, ".", ms=3, color=OWN)

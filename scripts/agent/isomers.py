@@ -1,7 +1,7 @@
 """Reference lists for the agent that builds molecules: isomers of each formula and the lowest one, by GFN2-xTB.
 
-    python scripts/agent/isomers.py               # -> gendesign/benchmark/cases/isomers.json
-    python scripts/agent/isomers.py C3H6O C4H7N   # these formulas anew, the others as the file has them
+    python -m scripts.agent.isomers               # -> gendesign/benchmark/cases/isomers.json
+    python -m scripts.agent.isomers C3H6O C4H7N   # these formulas anew, the others as the file has them
 Each isomer is embedded, relaxed by GFN2-xTB and kept if the relaxed coordinates still read as its graph. Small formulas
 are listed completely. Large ones get a fixed random sample, whose molecules are mostly strained, so that their lowest
 isomer comes from well-known stable molecules and a search over graphs that starts from them.

@@ -1,7 +1,7 @@
 """Cut the cases of `gendesign benchmark conditional` from molecules that nothing was trained on.
 
-    python scripts/conditional/cases.py cases gendesign/benchmark/cases     # the shipped ones
-    python scripts/conditional/cases.py trial FOLDER                        # others, for trying things out
+    python -m scripts.conditional.cases cases gendesign/benchmark/cases     # the shipped ones
+    python -m scripts.conditional.cases trial FOLDER                        # others, for trying things out
 Molecules of 12 to 20 heavy atoms come from the enumeration of scripts/organic/molecules.py, kept out of training and
 references by the hash of their graph, and are relaxed with GFN2-xTB. linkers.extxyz holds pairs of structures (two
 fragments of one molecule in place, cut ends saturated), scaffolds.extxyz one structure each; `attachments` names the
@@ -16,13 +16,11 @@ import numpy as np
 from ase import Atoms
 from rdkit import Chem
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "organic"))
-from molecules import embed, graph_key, molecule
-from structures import as_atoms, in_test, relaxed
-
 from gendesign.structure.bonds import perceive
 from gendesign.train.label import write_frames
 from gendesign.train.teachers.semiempirical import FAILURES
+from scripts.organic.molecules import embed, graph_key, molecule
+from scripts.organic.structures import as_atoms, in_test, relaxed
 
 PAIRS, SCAFFOLDS, SHAPES = 30, 20, 10
 LEAST = 4  # heavy atoms of a fragment

@@ -1,6 +1,6 @@
-"""Make the files of docs/examples: what docs/conditional.md asks for conditions with.
+"""Make the files of docs/examples: what docs/guides/conditions.md asks for conditions with.
 
-python scripts/conditional/examples.py docs/examples
+python -m scripts.conditional.examples docs/examples
 """
 
 import sys

@@ -1,6 +1,6 @@
 """Average the weights of fits that went on from each other: better than the last of them on structures it has not seen.
 
-    python scripts/hoip/average.py OUT FIT FIT ...      # folders of gendesign train; settings are those of the last FIT
+    python -m scripts.hoip.average OUT FIT FIT ...      # folders of gendesign train; settings are those of the last FIT
 (Izmailov et al., UAI 2018, averages along one fit; Wortsman et al., ICML 2022, of several fits.)
 """
 

@@ -1,6 +1,6 @@
 """Write checkpoints/hoip/card.md from what `gendesign benchmark perovskites` measured and from training/hoip.
 
-    python scripts/hoip/card.py
+    python -m scripts.hoip.card
 Label counts are kept in checkpoints/hoip/labels.json, so that the card can be written again without the labels.
 """
 
@@ -30,7 +30,7 @@ EXPERIMENT = re.compile(r"(.*), off (experiment|the .* phase) \((.*)\)$")
 def counted() -> dict[str, dict[str, int]]:
     """Trained labels by folder and class, from training/hoip where it is, else from the file beside the card."""
     path, found = FOLDER / "labels.json", {}
-    for folder in ("rough", "visited", "tuned", "ways", "searched", "dft"):
+    for folder in ("rough", "visited", "tuned", "paths", "searched", "dft"):
         kinds: Counter[str] = Counter()
         for file in sorted((LABELS / folder).glob("shard-*.extxyz")):
             frames = [line for line in file.read_text().splitlines() if "Lattice=" in line and "failure=" not in line]

@@ -1,10 +1,10 @@
 """Relax crystals by the density-functional teacher: its own lattices, beside which those of `hoip` are to be seen.
 
-    python scripts/hoip/cells.py FILE ...      # structures with info `material` (BA2PbI4, PEA2PbI4, CsPbI3 ...)
+    python -m scripts.hoip.cells FILE ...      # structures with info `material` (BA2PbI4, PEA2PbI4, CsPbI3 ...)
 Writes scripts/hoip/teacher_cells.extxyz, which perovskites.teacher_cells takes; those that are in it stay.
-POTENTIAL (hoip) makes the steps between two calls of the teacher; `tuned` is what tune.py made, nearer to the teacher
-and slower. An unconverged crystal (info fmax, stress_max) goes on when it is given again; of all that were met the one
-with the least left in it stays. Needs CP2K, see README.md.
+POTENTIAL (hoip) makes the steps between two calls of the teacher; `tuned` is what finetune.py made, nearer to the
+teacher and slower. An unconverged crystal (info fmax, stress_max) is continued when it is given again; the best one,
+by these two, is kept. Needs CP2K, see README.md.
 """
 
 import os
@@ -21,11 +21,11 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE
-from label import TUNED_WEIGHTS
-from teachers import Universal, cp2k
 
 from gendesign.potential import load_potential
 from gendesign.train.label import write_frames
+from scripts.hoip.label import TUNED_WEIGHTS
+from scripts.hoip.teachers import Universal, cp2k
 
 OUT = Path(__file__).with_name("teacher_cells.extxyz")
 # eV/Angstrom and GPa: what a minimum of the teacher may have left. Its grid moves the forces of nitrogen by 0.1: led by

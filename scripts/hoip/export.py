@@ -1,6 +1,6 @@
 """Write checkpoints/hoip from what gendesign train made: its weights without the elements that no label has.
 
-    python scripts/hoip/export.py FIT [FOLDER]      # FIT: the folder of gendesign train
+    python -m scripts.hoip.export FIT [FOLDER]      # FIT: the folder of gendesign train
 The card is written by scripts/hoip/card.py from what was measured.
 """
 
@@ -10,11 +10,11 @@ from pathlib import Path
 import torch
 import yaml
 from ase.data import atomic_numbers
-from teachers import ELECTRONS
 
 from gendesign.potential import load_potential, mace, save_folder
 from gendesign.potential.domain import Domain
 from gendesign.train.start import with_elements
+from scripts.hoip.teachers import ELECTRONS
 
 BUNDLED = Path("checkpoints/hoip")
 ABOUT = "crystals of hybrid halide perovskites, of their salts and of metal halides"

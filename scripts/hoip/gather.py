@@ -1,9 +1,9 @@
-"""The labels of `hoip` that label.py and ways.py have made: counted, packed, and gathered for gendesign train.
+"""The labels made by label.py and relaxation_paths.py: counted, packed, and gathered for gendesign train.
 
-python scripts/hoip/gather.py          # training/hoip/{rough,tuned,dft}-{train,test,fresh}.extxyz, rough-replay
-python scripts/hoip/gather.py count    # what there is, by class
-python scripts/hoip/gather.py pack     # labels of `dft` into dft.extxyz.gz beside this script
-python scripts/hoip/gather.py unpack   # and from there, so that `label.py dft` goes on with those that are missing
+python -m scripts.hoip.gather          # training/hoip/{rough,tuned,dft}-{train,test,fresh}.extxyz, rough-replay
+python -m scripts.hoip.gather count    # what there is, by class
+python -m scripts.hoip.gather pack     # labels of `dft` into dft.extxyz.gz beside this script
+python -m scripts.hoip.gather unpack   # and from there, so that `label.py dft` goes on with those that are missing
 """
 
 import gzip
@@ -15,14 +15,14 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from cations import FRESH
-from teachers import METALLIC
 
 from gendesign.train.label import read_frames, write_frames
+from scripts.hoip.cations import FRESH
+from scripts.hoip.teachers import METALLIC
 
 FOLDER = Path("training/hoip")
 PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
-COUNTED = {"search": 3, "shaken": 3}  # few beside the ways, and what a search has to choose between
+COUNTED = {"search": 3, "shaken": 3}  # few beside the relaxation paths, and what a search has to choose between
 
 
 def frames_of(what: str) -> list[Atoms]:
@@ -76,7 +76,7 @@ def gather() -> None:
         ase.io.write(FOLDER / "rough-replay.extxyz", replay, format="extxyz")
     for what, folders in (
         ("rough", ("rough", "visited")),
-        ("tuned", ("tuned", "ways", "searched")),
+        ("tuned", ("tuned", "paths", "searched")),
         ("dft", ("dft",)),
     ):
         frames = [frame for folder in folders for frame in frames_of(folder)]
@@ -93,7 +93,7 @@ def gather() -> None:
 
 
 def count() -> None:
-    for what in ("rough", "visited", "found", "searched", "tuned", "ways", "dft", "atoms"):
+    for what in ("rough", "visited", "search-results", "searched", "tuned", "paths", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
         good = [frame for frame in frames if "failure" not in frame.info]

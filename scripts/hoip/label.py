@@ -1,18 +1,17 @@
-"""Label the structures from which `hoip` learns, shard by shard; an interrupted run goes on with the first missing one.
+"""Label the structures from which `hoip` learns, shard by shard; an interrupted run starts at the first missing one.
 
-    python scripts/hoip/label.py rough 0 2000     # structure k: way of its relaxation by the rough teacher
-    python scripts/hoip/label.py visited 0 40     # relaxations of eight structures each by `hoip`, roughly labelled
-    python scripts/hoip/label.py found 0 100      # two crystals of each of so many searches by `hoip`, for `dft` below
-    python scripts/hoip/label.py searched 0 60    # all that each of so many searches leaves, by what tune.py made
-    python scripts/hoip/label.py tuned 0 700      # the structures of those shards again, by what tune.py made
-    python scripts/hoip/label.py dft 0 400        # one geometry of structure k by PBE-D3(BJ); makes what it needs
-    python scripts/hoip/label.py dft 500000 500160   # those of doubted.py that are doubted most
-    python scripts/hoip/label.py again            # labels of `dft` with fewer k-points than now, or perhaps metallic
-    python scripts/hoip/label.py atoms            # the isolated atoms
-Shards are in training/hoip/{rough,visited,found,searched,tuned,dft,atoms}; structures 20000 on have many more cations
-(structures.WIDE), 100000 + k of `tuned` is shard k of `visited`, 200000 + 2 k and the next of `dft` are the two of
-shard k of `found`, from 500000 on those that doubted.py numbers. WORKERS (1) processes, each with one thread.
-gather.py counts them, packs them and makes files of them to train on.
+    python -m scripts.hoip.label rough small 0 2000   # structure k: relaxation by the rough teacher, labelled
+    python -m scripts.hoip.label visited 0 40         # relaxations of eight structures each by `hoip`, roughly labelled
+    python -m scripts.hoip.label search-results 0 100 # two crystals of each of so many searches by `hoip`, for `dft`
+    python -m scripts.hoip.label searched 0 60        # all crystals of so many searches, by the finetuned potential
+    python -m scripts.hoip.label tuned small 0 700    # structures of those shards again, by the finetuned potential
+    python -m scripts.hoip.label dft small 0 400      # one geometry of structure k by PBE-D3(BJ); makes what it needs
+    python -m scripts.hoip.label dft disagreements 0 160   # what disagreements.py chose
+    python -m scripts.hoip.label again                # labels of `dft` with too few k-points, or perhaps metallic
+    python -m scripts.hoip.label atoms                # the isolated atoms
+Structures have a stream and a number in it (streams.py); `tuned visited K` is shard K of `visited`, and `dft searches`
+2 K and 2 K + 1 are the two crystals of search K. Shards are in training/hoip/{rough,visited,search-results,...}.
+WORKERS (1) processes, each with one thread. gather.py counts the labels, packs them and makes training files of them.
 """
 
 import os
@@ -20,6 +19,7 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 warnings.filterwarnings("ignore")
@@ -29,12 +29,13 @@ from ase import Atoms, units  # noqa: E402
 from ase.data import ground_state_magnetic_moments  # noqa: E402
 from ase.filters import FrechetCellFilter  # noqa: E402
 from ase.optimize import FIRE  # noqa: E402
-from found import all_of_search, crystals_of_search  # noqa: E402
-from gather import FOLDER, split  # noqa: E402
-from structures import WIDE, apart, rattled, strained, structure  # noqa: E402
-from teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 from gendesign.train.label import label_shards, read_frames, write_frames  # noqa: E402
+from scripts.hoip.gather import FOLDER, split  # noqa: E402
+from scripts.hoip.search_results import all_of_search, crystals_of_search  # noqa: E402
+from scripts.hoip.streams import STREAMS, Draw, numbers_of, stream  # noqa: E402
+from scripts.hoip.structures import WIDE, apart, rattled, strained, structure  # noqa: E402
+from scripts.hoip.teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 TUNED_WEIGHTS = FOLDER / "tuned.pt"
 LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
@@ -42,11 +43,10 @@ THIN = 3  # of labels by the tuned potential, each of which costs 2.4 times one 
 EVERY = 3  # of these steps one is a label
 MAX_FORCE = 30.0  # eV/Angstrom
 BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
-VISITED, TOGETHER = 100_000, 8  # structures from here on are relaxed by the checkpoint, so many in a batch
+VISITED, TOGETHER = STREAMS["visited"].start, 8  # so many of these are relaxed in a batch
 MOST = 42  # atoms of these
-FOUND = 200_000  # structures of `dft` from here on are crystals of searches, two of each
 SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
-DOUBTED, DOUBTED_FILE = 500_000, FOLDER / "doubted.extxyz"  # and from here on those of doubted.py
+DISAGREEMENTS = FOLDER / "disagreements.extxyz"
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
@@ -60,9 +60,9 @@ def rough_shard(k: int) -> list[Atoms]:
 
 def _rough(k: int) -> list[Atoms]:
     """The start of structure k, some geometries of its relaxation under pressure, and strained and rattled ones."""
-    rng = np.random.default_rng([k, 32])
+    rng = stream(Draw.ROUGH_RELAXATION, k)
     start = structure(k)
-    found = _labelled(start, "start")
+    frames = _labelled(start, "start")
     work = start.copy()
     work.calc = Universal()
     pressure = float(rng.choice([0.0, 0.5, 2.0])) * units.GPa
@@ -73,9 +73,9 @@ def _rough(k: int) -> list[Atoms]:
         way[-1].calc = None
         way[-1].info["results"] = dict(work.calc.results)
         if len(way) > 1 and not apart(work, 0.35):
-            return found
+            return frames
     for i in range(len(way) - 1, 0, -EVERY):
-        found += _with(way[i], way[i].info.pop("results"), "way")
+        frames += _with(way[i], way[i].info.pop("results"), "way")
     last = way[-1]
     last.info.pop("results", None)
     for stage, made in (
@@ -84,8 +84,8 @@ def _rough(k: int) -> list[Atoms]:
         ("both", rattled(strained(last, rng), rng)),
     ):
         if apart(made, 0.4):
-            found += _labelled(made, stage)
-    return found
+            frames += _labelled(made, stage)
+    return frames
 
 
 def visited_shard(k: int) -> list[Atoms]:
@@ -100,10 +100,10 @@ def visited_shard(k: int) -> list[Atoms]:
     from gendesign.relaxation import Relaxation, relax
 
     torch.set_num_threads(1)
-    rng = np.random.default_rng([k, 34])
+    rng = stream(Draw.VISITED, k)
     potential = load_potential(os.environ.get("POTENTIAL", "hoip"))
     works = [structure(VISITED + TOGETHER * k + i, MOST) for i in range(TOGETHER)]
-    going, found = list(range(TOGETHER)), []
+    going, frames = list(range(TOGETHER)), []
     for steps, pressure in ((20, 1.0), (60, 1.0), (80, 0.0)):
         settings = Relaxation("precon_lbfgs", 0.01, steps, cell=True, pressure=pressure)
         done = relax([works[i] for i in going], potential, settings)
@@ -112,20 +112,20 @@ def visited_shard(k: int) -> list[Atoms]:
                 going.remove(i)
                 continue
             works[i].cell, works[i].positions = one.atoms.cell, one.atoms.positions
-            found += _safely(works[i], "visited")
+            frames += _safely(works[i], "visited")
     for i in going:
         for made in (rattled(works[i], rng), strained(works[i], rng, 0.04)):
             if apart(made, 0.4):
-                found += _safely(made, "about")
-    return found
+                frames += _safely(made, "about")
+    return frames
 
 
-def found_shard(k: int) -> list[Atoms]:
+def search_shard(k: int) -> list[Atoms]:
     """The crystals of search k by the checkpoint, roughly labelled."""
     return [
         label
         for number, one in enumerate(crystals_of_search(k))
-        for label in _safely(one, one.info["stage"], FOUND + 2 * k + number)
+        for label in _safely(one, one.info["stage"], STREAMS["searches"].start + 2 * k + number)
     ]
 
 
@@ -144,14 +144,14 @@ def tuned_shard(k: int) -> list[Atoms]:
     """Every THIN-th structure to train on of a shard of `rough` or `visited`, labelled by the tuned potential."""
     folder, number = ("visited", k - VISITED) if k >= VISITED else ("rough", k)
     frames = read_frames([FOLDER / folder / f"shard-{number:05d}.extxyz"])
-    found = []
+    labelled = []
     for frame in split([frame for frame in frames if "failure" not in frame.info])["train"][
         :: 1 if k in WIDE else THIN
     ]:
         frame.calc = Universal(TUNED_WEIGHTS)
         frame.get_forces()
-        found += _with(frame, frame.calc.results, frame.info["stage"], BY_TUNED)
-    return found
+        labelled += _with(frame, frame.calc.results, frame.info["stage"], BY_TUNED)
+    return labelled
 
 
 def _safely(atoms: Atoms, stage: str, stream: int | None = None) -> list[Atoms]:
@@ -207,17 +207,17 @@ def dft_shard(k: int) -> list[Atoms]:
 
 def _to_label(k: int) -> Atoms | None:
     """The geometry of structure k for CP2K with the rough teacher's answer, or None where none came of it."""
-    if k >= DOUBTED:
-        chosen = next((frame for frame in read_frames([DOUBTED_FILE]) if frame.info["stream"] == k), None)
+    if k in STREAMS["disagreements"]:
+        chosen = next((frame for frame in read_frames([DISAGREEMENTS]) if frame.info["stream"] == k), None)
         if chosen is not None:
             chosen.info = {key: chosen.info[key] for key in ("kind", "molecule", "stream")}
-            chosen.info |= {"stage": "doubted", "held_out": False}
+            chosen.info |= {"stage": "disagreement", "held_out": False}
             chosen.set_array("rigid", np.zeros(len(chosen), dtype=int))  # nothing here is moved any more
             chosen.calc = Universal()
             chosen.get_forces()
         return chosen
     search = search_of(k)
-    make, folder, number = (rough_shard, "rough", k) if search is None else (found_shard, "found", search)
+    make, folder, number = (rough_shard, "rough", k) if search is None else (search_shard, "search-results", search)
     path = FOLDER / folder / f"shard-{number:05d}.extxyz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,14 +227,15 @@ def _to_label(k: int) -> Atoms | None:
         frames = [frame for frame in frames if frame.info["stream"] == k]
     if not frames:
         return None
-    rng = np.random.default_rng([k, 33])
+    rng = stream(Draw.LABELLED_GEOMETRY, k)
     share = np.array([{"start": 0.5, "way": 1.0}.get(frame.info["stage"], 2.0) for frame in frames])
     return frames[int(rng.choice(len(frames), p=share / share.sum()))]
 
 
 def search_of(k: int) -> int | None:
     """The search, two of whose crystals are structures, to which structure k belongs, if it is of one."""
-    return (k - FOUND) // 2 if FOUND <= k < DOUBTED else None
+    searches = STREAMS["searches"]
+    return (k - searches.start) // 2 if k in searches else None
 
 
 def again() -> None:
@@ -277,31 +278,43 @@ def atom_shard(index: int) -> list[Atoms]:
 MAKERS = {
     "rough": rough_shard,
     "visited": visited_shard,
-    "found": found_shard,
+    "search-results": search_shard,
     "searched": searched_shard,
     "tuned": tuned_shard,
     "dft": dft_shard,
     "atoms": atom_shard,
 }
+OF_STREAMS = ("rough", "tuned", "dft")
 
 
-def main(what: str = "", *numbers: str) -> None:
+def main(what: str = "", *words: str) -> None:
     """Makes the missing ones of the shards asked for."""
-    if what == "again" and not numbers:
+    if what == "again" and not words:
         return again()
-    if what == "atoms" and not numbers:
-        indices = range(len(ELECTRONS))
-    elif what in MAKERS and what != "atoms" and len(numbers) == 2 and all(number.isdecimal() for number in numbers):
-        indices = range(*map(int, numbers))
-    else:
-        shards = ", ".join(sorted(set(MAKERS) - {"atoms"}))
-        given = " ".join(["label.py", what, *numbers]).rstrip()
-        sys.exit(f"{given}: give {shards} with the first and the end, such as dft 0 400, or atoms, or again")
+    indices = asked_for(what, words)
     workers = int(os.environ.get("WORKERS", "1"))
     if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
         searches = sorted({search_of(k) for k in indices} - {None})
-        label_shards(found_shard, searches, FOLDER / "found", workers)
+        label_shards(search_shard, searches, FOLDER / "search-results", workers)
     label_shards(MAKERS[what], indices, FOLDER / what, workers)
+
+
+def asked_for(what: str, words: Sequence[str]) -> range:
+    """The shards that the command line names; it ends with one line where it names none."""
+    if what == "atoms" and not words:
+        return range(len(ELECTRONS))
+    if what in OF_STREAMS and len(words) == 3:
+        try:
+            return numbers_of(*words)
+        except ValueError as error:
+            sys.exit(f"label {what} {error}")
+    plain = set(MAKERS) - {"atoms", *OF_STREAMS}
+    if what in plain and len(words) == 2 and all(word.isdecimal() for word in words):
+        return range(*map(int, words))
+    sys.exit(
+        f"{' '.join(('label', what, *words)).rstrip()}: give {', '.join(sorted(plain))} with the first and the end, "
+        f"such as visited 0 40; {', '.join(OF_STREAMS)} with a stream too, such as dft small 0 400; or atoms, or again"
+    )
 
 
 if __name__ == "__main__":

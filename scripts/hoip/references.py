@@ -1,6 +1,6 @@
 """Make the reference crystals of `gendesign benchmark perovskites`: the best of long independent searches.
 
-    python scripts/hoip/references.py potential=hoip [perovskites=quick] [key=value ...]
+    python -m scripts.hoip.references potential=hoip [perovskites=quick] [key=value ...]
 Keys are those of the benchmark. Each composition is searched several times, with a seed of its own and at most
 480 candidates each time, until these are five times as many as perovskites.starts; the lowest intact crystal is the
 reference. Several that tie are relaxed on in double precision and come into the file in that order.
@@ -22,7 +22,7 @@ from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, TIED, read_references
 from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
 from gendesign.errors import SettingsError, UserError
-from gendesign.generate.perovskite.prototype import possible_settings
+from gendesign.generate.perovskite.known_cell import possible_settings
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import load
 from gendesign.run.settings import resolve
@@ -39,7 +39,7 @@ SHOWN = 10  # energies of the ranked crystals that stand beside a reference
 def planned(material: Material, config: DictConfig, output: Path) -> list[Search]:
     """The independent random searches of one composition."""
     own = config.perovskites
-    cell, each = fitting_cell(material, own.cell, own.most_atoms), min(own.starts, MOST)
+    cell, each = fitting_cell(material, own.cells, own.most_atoms), min(own.starts, MOST)
     shorter = OmegaConf.merge(config, {"perovskites": {"starts": each, "shard_size": min(own.shard_size, each)}})
     seeds = range(FIRST_SEED, FIRST_SEED + math.ceil(LONGER * own.starts / each))
     return [Search(settings_for(material, cell, shorter, s), output / f"{material.folder}-{s}") for s in seeds]
@@ -50,7 +50,7 @@ def published(material: Material, config: DictConfig, output: Path) -> list[Sear
     searches, search = [], Search(settings_for(material, "sqrt2", config), output / material.folder)
     phases = [cell for name, one in MATERIALS.items() if one == material for cell in PHASES[name].values()]
     for number, cell in enumerate(phases):
-        setting = possible_settings(material.composition, cell)[0]
+        setting = possible_settings(material.compound, cell)[0]
         if len(setting.metals) * material.atoms <= config.perovskites.most_atoms:
             starts = max(1, config.perovskites.published)
             held = in_known_cell(search, cell, f"{material.folder}-published{number}", starts)
@@ -116,7 +116,7 @@ def main(words: list[str]) -> None:
     path = SHIPPED if config.perovskites.references is None else Path(config.perovskites.references)
     materials = [Material.parse(text) for text in config.perovskites.compositions]
     potential, output = load(config), Path(config.output) / "perovskites" / "longer"
-    potential.require_elements({symbol for material in materials for symbol in material.composition.elements})
+    potential.require_elements({symbol for material in materials for symbol in material.compound.elements})
     searches = {m: [*planned(m, config, output), *published(m, config, output)] for m in materials}
     for search in (search for some in searches.values() for search in some):
         search.check(potential)

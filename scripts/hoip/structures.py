@@ -9,29 +9,29 @@ from collections.abc import Callable
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
 from numpy.random import Generator
 from rdkit import Chem
 from scipy.spatial.transform import Rotation
-from wider import put_together
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.cation import NAMED, Cation, isomers, read_cation
-from gendesign.generate.perovskite.composition import BOND, CAGE, compose
+from gendesign.generate.perovskite.abbreviations import smiles_of
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.cation import Cation, isomers, read_cation
+from gendesign.generate.perovskite.compound import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
+from scripts.hoip.cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
+from scripts.hoip.extra_cations import put_together
+from scripts.hoip.streams import STREAMS, Draw, stream
 
 Named = Callable[[], str]  # draws the SMILES of a cation
 
-STREAM = 31
 HELD_SHARE = 0.2  # of the structures with an organic cation: one that is held out
 LIMITS = ((150, 30), (500, 45), (1 << 30, 70))  # most atoms of the structures before this one
-WIDE = range(20_000, 60_000)  # of these each has the next of BROAD and FRESH, and at most WIDE_MOST atoms
-WIDE_MOST = 34
-SMALLEST = range(60_000, 100_000)  # of these each has the next of SMALL, STRIDE on, so that families come in turn
-SMALL_MOST, STRIDE = 23, 89
-WIDER = range(300_000, 400_000)  # of these seven in ten have one of wider.py, the others one learned from
-WIDER_MOST, WIDER_SHARE = 46, 0.7
+WIDE, SALTS, EXTRA = STREAMS["wide"], STREAMS["salts"], STREAMS["extra"]
+WIDE_MOST, SALTS_MOST, EXTRA_MOST = 34, 23, 46  # atoms
+STRIDE = 89  # from one cation of salts to the next, so that families come in turn
+EXTRA_SHARE = 0.7  # of `extra` with a cation of extra_cations.py; the others have one learned from
 HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion that its hydrogen points to
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
@@ -41,16 +41,16 @@ def structure(k: int, most: int | None = None) -> Atoms:
 
     most: of atoms, None for what LIMITS has for k.
     """
-    rng = np.random.default_rng([STREAM, k])
+    rng = stream(Draw.STRUCTURE, k)
     if k in WIDE:
         smiles = (BROAD + FRESH)[(k - WIDE.start) % len(BROAD + FRESH)]
         limit, kinds, named = most or WIDE_MOST, WIDE_KINDS, lambda: smiles
-    elif k in SMALLEST:
-        smiles = SMALL[(k - SMALLEST.start) * STRIDE % len(SMALL)]
-        limit, kinds, named = most or SMALL_MOST, SMALL_KINDS, lambda: smiles
-    elif k in WIDER:
-        cations = put_together() if rng.random() < WIDER_SHARE else TRAINED + BROAD + SMALL
-        limit, kinds, named = most or WIDER_MOST, WIDER_KINDS, lambda: str(rng.choice(cations))
+    elif k in SALTS:
+        smiles = SMALL[(k - SALTS.start) * STRIDE % len(SMALL)]
+        limit, kinds, named = most or SALTS_MOST, SALTS_KINDS, lambda: smiles
+    elif k in EXTRA:
+        cations = put_together() if rng.random() < EXTRA_SHARE else TRAINED + BROAD + SMALL
+        limit, kinds, named = most or EXTRA_MOST, EXTRA_KINDS, lambda: str(rng.choice(cations))
     else:
         limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
     while True:
@@ -87,16 +87,16 @@ def _mixture(rng: Generator, layered: bool) -> str:
 
 def one_isomer(smiles: str) -> str:
     """The cation, one of its isomers where the SMILES leaves several open, which generators refuse."""
-    found = isomers(Chem.MolFromSmiles(NAMED.get(smiles, smiles)))
-    return smiles if len(found) == 1 else Chem.MolToSmiles(found[0])
+    forms = isomers(Chem.MolFromSmiles(smiles_of(smiles)))
+    return smiles if len(forms) == 1 else Chem.MolToSmiles(forms[0])
 
 
-def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **composition) -> Atoms | None:
+def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **compound) -> Atoms | None:
     # A third of the starts are nearer to contact than the search's own, which are loose.
     contact = float(rng.choice([0.62, 0.7, 0.7]))
-    draws = Draws(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
-    made = compose(one_isomer(smiles), metal=_metal(rng), conformers=4, **composition)
-    start = build_start(made, draws, seed=int(rng.integers(1 << 30)), index=0)
+    options = RandomStarts(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
+    made = compose(Composition(one_isomer(smiles), metal=_metal(rng), conformers=4, **compound))
+    start = build_start(made, options, seed=int(rng.integers(1 << 30)), index=0)
     if start.failure:
         return None
     start.atoms.info = {"molecule": name}
@@ -311,8 +311,8 @@ KINDS = {  # how often
     "chains": 0.08,
 }
 WIDE_KINDS = {"layered": 0.45, "salt": 0.45, "pair": 0.1}
-SMALL_KINDS = {"salt": 0.7, "pair": 0.3}
-WIDER_KINDS = {"layered": 0.5, "salt": 0.34, "pair": 0.1, "chains": 0.06}
+SALTS_KINDS = {"salt": 0.7, "pair": 0.3}
+EXTRA_KINDS = {"layered": 0.5, "salt": 0.34, "pair": 0.1, "chains": 0.06}
 
 
 def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:

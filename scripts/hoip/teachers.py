@@ -225,16 +225,16 @@ def dispersion(atoms: Atoms) -> dict[str, np.ndarray | float]:
     lengths = (atoms.positions / units.Bohr, atoms.cell.array / units.Bohr)
     model = DispersionModel(atoms.numbers, *lengths, atoms.pbc)
     model.set_realspace_cutoff(disp2=40.0, disp3=1.0, cn=25.0)
-    found = model.get_dispersion(RationalDampingParam(method="pbe", atm=False), grad=True)
+    result = model.get_dispersion(RationalDampingParam(method="pbe", atm=False), grad=True)
     return {
-        "energy": float(found["energy"]) * units.Hartree,
-        "forces": -found["gradient"] * units.Hartree / units.Bohr,
-        "stress": full_3x3_to_voigt_6_stress(found["virial"]) * units.Hartree / atoms.get_volume(),
+        "energy": float(result["energy"]) * units.Hartree,
+        "forces": -result["gradient"] * units.Hartree / units.Bohr,
+        "stress": full_3x3_to_voigt_6_stress(result["virial"]) * units.Hartree / atoms.get_volume(),
     }
 
 
 class Universal(Calculator):
-    """A universal potential with `dispersion`: as it was published, or tuned to labels by CP2K (tune.py)."""
+    """A universal potential with `dispersion`: as it was published, or tuned to labels by CP2K (finetune.py)."""
 
     implemented_properties = ("energy", "forces", "stress")
 
@@ -264,7 +264,7 @@ def universal(name: str):
 
 @cache
 def tuned_universal(path: Path):
-    """That of TUNED with the weights of tune.py, and the energy per atom that makes its energies those of CP2K."""
+    """That of TUNED with the weights of finetune.py, and the energy per atom that makes its energies those of CP2K."""
     import torch
 
     calculator, _ = universal(TUNED)

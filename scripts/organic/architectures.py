@@ -1,6 +1,6 @@
 """Which network learns most in the same time: one shape after the other, trained from nothing for equal CPU seconds.
 
-    python scripts/organic/architectures.py SECONDS [CORE/CORES]      # prints the table of docs/potential.md
+    python -m scripts.organic.architectures SECONDS [CORE/CORES]      # prints the table of docs/notebook/organic.md
 A hundred shards of `wide` to learn from and four others to judge by, one thread, Muon as for `organic`; the frozen test
 set plays no part, as a network is chosen here. CPU time is counted, so that other work matters little.
 Of CORES processes each does its share of the shapes; training/shapes/NAME.json keeps results for a later start.
@@ -19,9 +19,9 @@ import torch  # noqa: E402
 from gendesign.potential import mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
+from gendesign.train.isolated_atoms import atomic_energies  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
-from gendesign.train.training import atomic_energies  # noqa: E402
 
 ROOT = Path("training")
 OUT = ROOT / "shapes"

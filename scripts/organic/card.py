@@ -1,6 +1,6 @@
 """Measure a checkpoint and write card.md, card.png and errors.json beside it.
 
-    python scripts/organic/card.py [CHECKPOINT_FOLDER] [quick|text]
+    python -m scripts.organic.card [CHECKPOINT_FOLDER] [quick|text]
 quick: two molecules, 20 fs, print only; text: card.md again from errors.json, nothing measured.
 Needs what structures.py labelled under training/ and the logs of the fits there.
 """

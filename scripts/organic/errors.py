@@ -1,6 +1,6 @@
 """Print the error table of a checkpoint on the frozen test set.
 
-python scripts/organic/errors.py [POTENTIAL]
+python -m scripts.organic.errors [POTENTIAL]
 """
 
 import sys

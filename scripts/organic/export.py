@@ -1,6 +1,6 @@
 """Write checkpoints/organic, or another folder, from a fit: averaged weights and chemical potentials.
 
-    python scripts/organic/export.py NAME [FOLDER]        # reads training/fit-NAME/state.pt
+    python -m scripts.organic.export NAME [FOLDER]        # reads training/fit-NAME/state.pt
 The card is written by scripts/organic/card.py, which measures.
 """
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from molecules import graph_key
 from rdkit import Chem
 
 from gendesign.potential import Potential
@@ -21,6 +20,7 @@ from gendesign.validation import dimers, dynamics, errors
 from gendesign.validation import geometries as minima_tests
 from gendesign.validation.methods import Batched, OneByOne, bare
 from gendesign.validation.teachers import by_labels
+from scripts.organic.molecules import graph_key
 
 ROOT, TRAINED = Path("training"), Path("checkpoints/organic/training.smi")
 HELD_OUT = ("relaxed", "md300", "md600")  # the classes the targets speak of

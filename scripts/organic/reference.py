@@ -1,7 +1,7 @@
 """Choose the reference molecules of the similarity kernel from the labelled minima.
 
-    python scripts/organic/reference.py 360        # -> checkpoints/organic/reference.extxyz, training.smi
-    python scripts/organic/reference.py trained    # -> training.smi alone, after more was labelled
+    python -m scripts.organic.reference 360        # -> checkpoints/organic/reference.extxyz, training.smi
+    python -m scripts.organic.reference trained    # -> training.smi alone, after more was labelled
 Molecules with reactive or exotic groups are left out, then MaxMin on Morgan fingerprints picks a diverse set.
 The file keeps hydrogens and fluorine; the kernel strips them.
 """

@@ -1,6 +1,6 @@
 """Keep the reference molecules' own scores beside the checkpoint, to be shown beside those of generated molecules.
 
-gendesign benchmark molecules && python scripts/organic/scores.py [results/benchmark]
+gendesign benchmark molecules && python -m scripts.organic.scores [results/benchmark]
 """
 
 import json

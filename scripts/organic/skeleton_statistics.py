@@ -1,6 +1,6 @@
 """Measure how kinds of atoms show in the geometry of relaxed molecules; simgen places hydrogens by this table.
 
-python scripts/organic/skeleton_statistics.py     # reads training/train, writes the table beside simgen/skeleton.py
+python -m scripts.organic.skeleton_statistics     # reads training/train, writes the table beside simgen/skeleton.py
 """
 
 import json

@@ -1,11 +1,11 @@
 """Label the structures from which `organic` learns: molecules relaxed, at temperature, torn, unfinished, in pairs.
 
-    python scripts/organic/structures.py train 0 400     # shards 0..399 of 8 molecules each -> training/train
-    python scripts/organic/structures.py test 0 15       # the frozen test set
-    python scripts/organic/structures.py wide 0 300      # more molecules, larger and stranger, fewer labels of each
-    python scripts/organic/structures.py builds 0 20     # random atom-by-atom builds
-    python scripts/organic/structures.py turned 0 200    # conformers far from minima: bonds turned by any angle
-    python scripts/organic/structures.py hot 0 40        # where dynamics of the bundled potential at 1500 K leads
+    python -m scripts.organic.structures train 0 400     # shards 0..399 of 8 molecules each -> training/train
+    python -m scripts.organic.structures test 0 15       # the frozen test set
+    python -m scripts.organic.structures wide 0 300      # more molecules, larger and stranger, fewer labels of each
+    python -m scripts.organic.structures builds 0 20     # random atom-by-atom builds
+    python -m scripts.organic.structures turned 0 200    # conformers far from minima: bonds turned by any angle
+    python -m scripts.organic.structures hot 0 40        # where dynamics of the bundled potential at 1500 K leads
 Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
 """
 
@@ -25,15 +25,15 @@ from ase.data import covalent_radii  # noqa: E402
 from ase.md.langevin import Langevin  # noqa: E402
 from ase.md.velocitydistribution import thermalize_momenta  # noqa: E402
 from ase.optimize import LBFGS  # noqa: E402
-from molecules import embed, graph_key, molecule  # noqa: E402
 from rdkit import Chem  # noqa: E402
 from rdkit.Chem import rdForceFieldHelpers  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
-from well import Well  # noqa: E402
 
 from gendesign.potential.reference import lowest_multiplicity  # noqa: E402
 from gendesign.train.label import label_shards  # noqa: E402
 from gendesign.train.teachers.semiempirical import FAILURES, gfn2, gfn2_label  # noqa: E402
+from scripts.organic.molecules import embed, graph_key, molecule  # noqa: E402
+from scripts.organic.well import Well  # noqa: E402
 
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 MOLECULES_PER_SHARD = 8

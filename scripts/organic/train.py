@@ -1,6 +1,6 @@
 """Fit `organic` to everything labelled under training/, print its errors on the frozen test set.
 
-    python scripts/organic/train.py NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER]
+    python -m scripts.organic.train NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER]
 FOLDER holds a checkpoint of the same shape to begin from.
 On several cores: torchrun --nproc_per_node 2 scripts/organic/train.py ... (one thread each).
 Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command after a kill goes on.

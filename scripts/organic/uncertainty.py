@@ -1,6 +1,6 @@
 """Make the uncertainty of a checkpoint: rigidity.safetensors, rigidity.yaml and rigidity.png.
 
-    python scripts/organic/uncertainty.py [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
+    python -m scripts.organic.uncertainty [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
 Reads the labels under training/: the covariance of train, modes and visited-* (every `every`-th shard of each), half of
 the molecules of test for the calibration (at most `held` structures, `forces` of them with forces), the other half for
 the numbers that are printed. FOLDER is where the files go, by default the checkpoint's own.

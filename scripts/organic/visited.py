@@ -1,6 +1,6 @@
 """One round of active learning: label what the generator and the relaxation visit under a checkpoint.
 
-    python scripts/organic/visited.py ROUND N [POTENTIAL]        # N attempts -> training/visited-ROUND
+    python -m scripts.organic.visited ROUND N [POTENTIAL]        # N attempts -> training/visited-ROUND
 Every hydrogenated copy and every exchange of elements that the generator weighed is kept as it stands after its rough
 relaxation, and every result at the end of its full relaxation. train.py reads all training/visited-* folders.
 """
@@ -15,12 +15,12 @@ warnings.filterwarnings("ignore")
 
 import ase.io  # noqa: E402
 from ase import Atoms  # noqa: E402
-from molecules import graph_key  # noqa: E402
-from structures import in_test  # noqa: E402
 
 from gendesign.structure.bonds import perceive  # noqa: E402
 from gendesign.train.label import label_shards, write_frames  # noqa: E402
 from gendesign.train.teachers.semiempirical import gfn2_label  # noqa: E402
+from scripts.organic.molecules import graph_key  # noqa: E402
+from scripts.organic.structures import in_test  # noqa: E402
 
 LABELS_PER_SHARD = 200
 
@@ -28,17 +28,17 @@ LABELS_PER_SHARD = 200
 def visited(round_: int, count: int, source: Path, potential: str = "organic") -> None:
     """Write the structures that `count` attempts visit to `source`, after every batch."""
     from gendesign import SimGen, load_potential, relax
-    from gendesign.generate.simgen import finish
+    from gendesign.generate.simgen import finisher
 
     seen: list[Atoms] = []
-    judged = finish.judged
+    relaxed_roughly = finisher.relaxed_roughly
 
     def recording(*args):
-        out = judged(*args)
+        out = relaxed_roughly(*args)
         seen.extend(p.atoms for group in out for p in group)
         return out
 
-    finish.judged = recording
+    finisher.relaxed_roughly = recording
     model = load_potential(potential)
     for elements, share in ((("C", "N", "O"), 0.75), (("C", "N", "O", "S", "F", "Cl"), 0.25)):
         generator = SimGen(model, n_heavy_atoms="5-14", elements=elements)

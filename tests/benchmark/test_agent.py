@@ -57,8 +57,8 @@ def test_asymmetry_sees_a_policy_that_is_not_equivariant():
     assert building.asymmetry(policy, canvas, action) < 1e-6
 
     class Tilted(Policy):
-        def judge(self, canvas, action):
-            log_prob, *rest = super().judge(canvas, action)
+        def evaluate_actions(self, canvas, action):
+            log_prob, *rest = super().evaluate_actions(canvas, action)
             return log_prob + action.direction[:, 2], *rest
 
     policy.__class__ = Tilted
@@ -108,7 +108,7 @@ def test_the_whole_command(tmp_path, capsys):
     words = ["benchmark", "agent", f"potential={tmp_path / 'model'}", f"output={tmp_path / 'out'}",
              f"record={tmp_path / 'record'}", "building=quick", "building.episodes=4"]  # fmt: skip
     assert cli.main([*words, "building.bags=[C60]"]) == 2
-    assert "nothing is known of C60" in capsys.readouterr().err
+    assert "C60 has no reference" in capsys.readouterr().err
     words += ["building.symmetric=[]", "building.bags=[C3H8O]", "building.bag_steps=256", "building.speed=false",
               f"building.agent={tmp_path / 'several'}", "building.unseen=1",
               "building.solvation_steps=256"]  # fmt: skip
@@ -122,4 +122,4 @@ def test_the_whole_command(tmp_path, capsys):
 
 
 def test_solvation_counts_its_molecules():
-    assert Solvation("H2CO", "H2O", 5).molecules == 6 and SingleBag("CH4").molecules == 1
+    assert Solvation("H2CO", "H2O", 5).n_molecules == 6 and SingleBag("CH4").n_molecules == 1

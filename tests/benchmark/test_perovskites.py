@@ -1,6 +1,5 @@
 """gendesign benchmark perovskites: its pure parts on cases made by hand, and the whole command on a toy potential."""
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -32,22 +31,22 @@ from gendesign.benchmark.recovery import (
 )
 from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.potential.adapters import AseCalculator
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_extxyz
 from gendesign.structure.types import Candidate
-
-REFERENCES = Path(__file__).parents[2] / "scripts" / "hoip" / "references.py"
+from scripts.hoip import references
 
 
 @pytest.fixture(scope="module")
 def crystals() -> list[Atoms]:
     """Two different starts of (methylammonium)2PbI4."""
-    made = compose("C[NH3+]")
-    return [build_start(made, Draws(cells=("sqrt2",)), 0, index).atoms for index in (0, 1)]
+    made = compose(Composition("C[NH3+]"))
+    return [build_start(made, RandomStarts(cells=("sqrt2",)), 0, index).atoms for index in (0, 1)]
 
 
 def disguised(atoms: Atoms) -> Atoms:
@@ -140,7 +139,7 @@ def test_the_first_crystal_that_is_like_the_measured_one():
 
 
 def test_lattices_of_the_published_cells():
-    made = {name: material.composition for name, material in lattices.MATERIALS.items()}
+    made = {name: material.compound for name, material in lattices.MATERIALS.items()}
     warm, cold = (Lattice.of(cell, made["BA2PbI4"]) for cell in PHASES["BA2PbI4"].values())
     assert vars(warm) == pytest.approx({"spacing": 13.8, "area": 38.5836, "longer": 8.88, "shorter": 8.69})
     assert (cold.spacing, cold.longer, cold.shorter) == pytest.approx((13.1165, 8.986, 8.428))
@@ -174,7 +173,7 @@ def test_cells_of_the_teacher(tmp_path):
 
 def test_materials_and_their_cells():
     material = Material.parse("C[NH3+] Pb I")
-    assert material.composition.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
+    assert material.compound.formula() == "C2H12I4N2Pb" and "/" not in Material("C/C=C\\C[NH3+]", "Pb", "I").folder
     assert Material("C/C=C\\C[NH3+]", "Pb", "I").folder != Material("C/C=C/C[NH3+]", "Pb", "I").folder
     fitting = [fitting_cell(material, ["2x2", "sqrt2", 1], most) for most in (84, 83, 42, 41)]
     assert fitting == ["2x2", "sqrt2", "sqrt2", "1"] and fitting_cell(material, 1, 21) == "1"
@@ -235,15 +234,7 @@ def test_calls_are_counted():
     assert toy.calls >= 2 * 5 and meter.read(4) == []  # before, three steps, and for the report
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("references", REFERENCES)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker):
+def test_references_that_tie_come_in_the_order_of_exact_energies(crystals):
     first, second = crystals
 
     def ended(*pairs: tuple[Atoms, float]) -> Found:
@@ -255,7 +246,7 @@ def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker
 
     def made_of(searches: list[Found], *exact: float) -> list[Candidate]:
         seeds, text = range(1, 1 + len(searches)), "C[NH3+] Pb I"
-        return maker.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
+        return references.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
 
     searches = [ended((first, -7.0)), ended((disguised(second), -6.9996)), ended(), ended((second, -6.9997))]
     made, other = made_of(searches, -7.00001, -7.00002)
@@ -269,12 +260,12 @@ def test_references_that_tie_come_in_the_order_of_exact_energies(crystals, maker
     assert made.info["energy_per_formula"] == made.info["exact"] == -7.0
 
 
-def test_exact_energies_are_those_of_a_potential_in_double_precision(maker, monkeypatch, crystals):
+def test_exact_energies_are_those_of_a_potential_in_double_precision(monkeypatch, crystals):
     asked = []
-    monkeypatch.setattr(maker, "load", lambda config: asked.append(config.dtype) or Ionic())
+    monkeypatch.setattr(references, "load", lambda config: asked.append(config.dtype) or Ionic())
     atoms = crystals[0]
     candidate = Candidate(atoms, 0, info={"formula_units": 2})
-    (energy,) = maker.exact_energies([candidate], resolve("benchmark", ["dtype=float32"]))
+    (energy,) = references.exact_energies([candidate], resolve("benchmark", ["dtype=float32"]))
     assert asked == ["float64"]
     assert energy < float(Ionic().evaluate([atoms], stress=False).energy[0]) / 2
 
@@ -283,7 +274,7 @@ def labelled(path: Path) -> None:
     """Two kinds of structures with forces 50 and energies 10 meV per atom off those of the toy."""
     frames = []
     for kind, index in (("layered", 0), ("layered", 1), ("cubic", 2)):
-        atoms = build_start(compose("C[NH3+]"), Draws(cells=("1",)), 5, index).atoms
+        atoms = build_start(compose(Composition("C[NH3+]")), RandomStarts(cells=("1",)), 5, index).atoms
         atoms.calc = AseCalculator(Ionic())
         frame = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={"kind": kind})
         frame.info.update(energy=atoms.get_potential_energy() + 0.01 * len(atoms), stress=atoms.get_stress())
@@ -299,20 +290,20 @@ def cubic_minimum(formula: str) -> float:
     return float(lengths[int(Ionic().evaluate(grid, stress=False).energy.argmin())])
 
 
-def test_the_whole_command(tmp_path, monkeypatch, capfd, maker):
+def test_the_whole_command(tmp_path, monkeypatch, capfd):
     known, record = tmp_path / "known.extxyz", tmp_path / "record"
     monkeypatch.setattr(perovskites, "load", lambda config: Ionic())
-    monkeypatch.setattr(maker, "load", lambda config: Ionic())
+    monkeypatch.setattr(references, "load", lambda config: Ionic())
     labelled(tmp_path / "test.extxyz")
     keys = ["perovskites=quick", "dtype=float64", f"perovskites.references={known}", f"output={tmp_path / 'out'}"]
-    keys += ["perovskites.starts=8", "perovskites.rungs=1", "perovskites.steps=8", "perovskites.max_steps=60"]
+    keys += ["perovskites.starts=8", "perovskites.rounds=1", "perovskites.steps=8", "perovskites.max_steps=60"]
     keys += ["perovskites.fmax=0.5", "perovskites.max_stress=2.0"]
     words = ["benchmark", "perovskites", *keys, f"record={record}", f"perovskites.test=[{tmp_path}/te*.extxyz]"]
     words += ["perovskites.known=[BA2PbI4]", "perovskites.timed=2", "perovskites.timed_steps=4"]
     words += ["seed=8", "perovskites.searches=2", "perovskites.timed_fmax=1e9", "perovskites.timed_stress=1e9"]
     assert cli.main(words) == 2
-    assert "does not exist; make it: python scripts/hoip/references.py" in capfd.readouterr().err
-    maker.main(keys)
+    assert "does not exist; make it: python -m scripts.hoip.references" in capfd.readouterr().err
+    references.main(keys)
     ((kept, *_),) = read_references(str(known)).values()
     assert kept.info["starts"] == 40 and kept.info["weights_sha256"] == "0"
     assert cli.main(words) == 0

@@ -6,52 +6,53 @@ from ase import Atoms
 from spacing import closest
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
+from gendesign.generate.perovskite.build import build_start, check_recipe
 from gendesign.generate.perovskite.cation import read_cation
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.contacts import clash, contact_height
 from gendesign.generate.perovskite.layer import Framework, Tilt, build_framework
 from gendesign.generate.perovskite.placement import draw_orientation
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.structure.perovskite import cation_fault, hydrogen_bonds, network_fault, octahedra
 
 CASES = {
-    "butylammonium lead iodide": (dict(cation="CCCC[NH3+]"), Draws()),
-    "phenethylammonium lead iodide": (dict(cation="[NH3+]CCc1ccccc1"), Draws(layers=2)),
-    "methylammonium lead iodide": (dict(cation="MA", thickness="3d"), Draws(cells=("1", "sqrt2"))),
-    "thickness 2": (dict(cation="CCCC[NH3+]", thickness=2), Draws()),
-    "Dion-Jacobson": (dict(cation="[NH3+]CCCC[NH3+]", metal="Sn", halide="Br"), Draws(layers=3)),
-    "mixture with tin": (dict(cation="CCCC[NH3+]", metal="Sn", halide="IBr"), Draws(cells=("2x2",))),
-    "caesium in cages": (dict(cation="[NH3+]CCCC[NH3+]", thickness=2, a_site="Cs"), Draws()),
-    "halogens in the cation": (dict(cation="ClCC[NH3+]", halide="Br"), Draws()),
-    "chiral": (dict(cation="C[C@H]([NH3+])c1ccccc1"), Draws(orientations="each")),
+    "butylammonium lead iodide": (dict(cation="CCCC[NH3+]"), RandomStarts()),
+    "phenethylammonium lead iodide": (dict(cation="[NH3+]CCc1ccccc1"), RandomStarts(layers=2)),
+    "methylammonium lead iodide": (dict(cation="MA", thickness="3d"), RandomStarts(cells=("1", "sqrt2"))),
+    "thickness 2": (dict(cation="CCCC[NH3+]", thickness=2), RandomStarts()),
+    "Dion-Jacobson": (dict(cation="[NH3+]CCCC[NH3+]", metal="Sn", halide="Br"), RandomStarts(layers=3)),
+    "mixture with tin": (dict(cation="CCCC[NH3+]", metal="Sn", halide="IBr"), RandomStarts(cells=("2x2",))),
+    "caesium in cages": (dict(cation="[NH3+]CCCC[NH3+]", thickness=2, a_site="Cs"), RandomStarts()),
+    "halogens in the cation": (dict(cation="ClCC[NH3+]", halide="Br"), RandomStarts()),
+    "chiral": (dict(cation="C[C@H]([NH3+])c1ccccc1"), RandomStarts(orientations="each")),
 }
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_starts_are_what_was_asked_for(case):
-    settings, draws = CASES[case]
-    composition = compose(**settings)
+    settings, options = CASES[case]
+    compound = compose(Composition(**settings))
     for index in range(3):
-        start = build_start(composition, draws, seed=1, index=index)
+        start = build_start(compound, options, seed=1, index=index)
         assert start.failure is None
         atoms, info = start.atoms, start.atoms.info
-        assert atoms.pbc.all() and atoms.get_chemical_formula("hill") == composition.formula(info["formula_units"])
-        assert network_fault(atoms, composition.thickness) == ""
+        assert atoms.pbc.all() and atoms.get_chemical_formula("hill") == compound.formula(info["formula_units"])
+        assert network_fault(atoms, compound.thickness) == ""
         assert cation_fault(atoms, info["cations"]) == ""
-        assert closest(atoms) >= draws.contact - 0.01
+        assert closest(atoms) >= options.contact - 0.01
         molecule = atoms.arrays["molecule"]
-        inorganic = composition.metals + composition.sites
+        inorganic = compound.metals + compound.sites
         assert (molecule[: inorganic * info["formula_units"]] == -1).all()
         assert (np.diff(molecule[inorganic * info["formula_units"] :]) >= 0).all()
 
 
 def test_a_start_depends_on_seed_and_index_alone():
-    composition, draws = compose("CCCC[NH3+]"), Draws(cells=("1", "sqrt2"))
-    batch = [build_start(composition, draws, 3, index).atoms for index in range(4)]
-    alone = build_start(composition, draws, 3, 2).atoms
+    compound, options = compose(Composition("CCCC[NH3+]")), RandomStarts(cells=("1", "sqrt2"))
+    batch = [build_start(compound, options, 3, index).atoms for index in range(4)]
+    alone = build_start(compound, options, 3, 2).atoms
     assert np.array_equal(alone.positions, batch[2].positions) and np.array_equal(alone.cell, batch[2].cell)
     assert alone.info == batch[2].info
-    other = build_start(composition, draws, 4, 2).atoms
+    other = build_start(compound, options, 4, 2).atoms
     assert len(other) != len(alone) or not np.allclose(other.positions, alone.positions)
 
 
@@ -107,14 +108,15 @@ def test_contacts_are_found_across_images():
 
 
 def test_broken_networks_and_cations_are_recognised():
-    atoms = build_start(compose("CCCC[NH3+]"), Draws(), 0, 0).atoms
+    atoms = build_start(compose(Composition("CCCC[NH3+]")), RandomStarts(), 0, 0).atoms
     halide, hydrogen = 2, len(atoms) - 1
     moved = atoms.copy()
     moved.positions[halide] += [0, 0, 3.0]
     assert "halide" in network_fault(moved, 1) or "metals" in network_fault(moved, 1)
     assert "free corners" in network_fault(atoms, 2)
     moved = atoms.copy()
-    moved.positions[hydrogen] += [0, 1.5, 0]
+    nitrogen = np.flatnonzero(atoms.numbers == 7)[-1]
+    moved.set_distance(nitrogen, hydrogen, 2.5, fix=0, mic=True)
     assert "broken" in cation_fault(moved, atoms.info["cations"])
     moved = atoms.copy()
     halide = moved.positions[halide]
@@ -123,7 +125,7 @@ def test_broken_networks_and_cations_are_recognised():
 
 
 def test_layer_groups_play_no_part_in_three_dimensions():
-    start = build_start(compose("MA", thickness="3d"), Draws(cells=("sqrt2",), symmetry=1.0), 0, 0)
+    start = build_start(compose(Composition("MA", thickness="3d")), RandomStarts(cells=("sqrt2",), symmetry=1.0), 0, 0)
     assert not start.failure and start.atoms.info["orientations"] in ("each", "shared")
 
 
@@ -164,14 +166,14 @@ def test_bridging_cations_mostly_take_low_conformers(smiles, share):
 
 def test_recipes_without_room_are_refused():
     with pytest.raises(UserError, match="fits no pocket"):
-        bulky = compose("[NH3+]C(c1ccccc1)(c1ccccc1)c1ccccc1", conformers=1)
-        check_recipe(bulky, Draws(contact=1.0, redraws=2, cells=("1",), cap=0), seed=0, tries=1)
+        bulky = compose(Composition("[NH3+]C(c1ccccc1)(c1ccccc1)c1ccccc1", conformers=1))
+        check_recipe(bulky, RandomStarts(contact=1.0, redraws=2, cells=("1",), cation_angle=0), seed=0, tries=1)
     with pytest.raises(UserError, match="3D"):
-        check_recipe(compose("MA", thickness="3d"), Draws(layers=2), seed=0)
+        check_recipe(compose(Composition("MA", thickness="3d")), RandomStarts(layers=2), seed=0)
 
 
 @pytest.mark.parametrize("wrong", [{"cells": ("3x3",)}, {"layers": 0}, {"contact": 2}, {"orientations": "some"}])
 def test_wrong_draws_are_refused(wrong):
     with pytest.raises(UserError) as caught:
-        Draws(**wrong)
+        RandomStarts(**wrong)
     assert "\n" not in str(caught.value)

@@ -6,7 +6,8 @@ from ionic import Ionic
 
 from gendesign.generate.perovskite import comparison, precursors
 from gendesign.generate.perovskite.cation import read_cation
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition
 from gendesign.relaxation import Relaxation
 from gendesign.structure.perovskite import cation_fault
 
@@ -39,7 +40,7 @@ def test_precursors_balance_the_composition(quick, monkeypatch):
     monkeypatch.setattr(
         precursors, "lowest", lambda crystals, *_, **__: energies["MX2" if len(crystals) == 2 else "salt"]
     )
-    of = lambda **settings: precursors.precursors_energy(compose(**settings), Ionic(), 1)  # noqa: E731
+    of = lambda **settings: precursors.precursors_energy(compose(Composition(**settings)), Ionic(), 1)  # noqa: E731
     assert of(cation="CCCC[NH3+]") == -18.0
     assert of(cation="[NH3+]CCCC[NH3+]") == -14.0
     assert of(cation="CCCC[NH3+]", thickness=3) == 2 * -4.0 + 2 * -4.0 + 3 * -10.0
@@ -48,7 +49,7 @@ def test_precursors_balance_the_composition(quick, monkeypatch):
 
 
 def test_an_ion_without_nitrogen_has_no_salt_here(quick):
-    oxonium = compose("[OH3+]", thickness="3d")
+    oxonium = compose(Composition("[OH3+]", thickness="3d"))
     assert precursors.salt_starts(oxonium.cation, "I", 2) == []
     assert precursors.precursors_energy(oxonium, Ionic(), 1) is None
 

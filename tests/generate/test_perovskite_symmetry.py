@@ -1,19 +1,17 @@
 """Starts with the symmetry of a layer group: spglib finds what was drawn, and every start is as others are."""
 
-import sys
-
 import numpy as np
 import pytest
 import spglib
 
-from gendesign.errors import UserError
 from gendesign.generate.perovskite import bridges, symmetry
-from gendesign.generate.perovskite.build import Draws, build_start, check_recipe
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.build import build_start, check_recipe
+from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.layer import Tilt, build_framework, draw_tilt
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.structure.perovskite import cation_fault, network_fault
 
-ALL = dict(symmetry=1.0, compact=1)
+ALL = dict(symmetry=1.0, densest_of=1)
 # Orders of the layer groups met below, and the space groups they are where layers are far apart (Kopsky and Litvin).
 KNOWN = {
     "p-1 (2)": (2, 2), "p112 (3)": (2, 3), "p11m (4)": (2, 6), "p211 (8)": (2, 3), "p2111 (9)": (2, 4),
@@ -28,20 +26,6 @@ TURNS = {
 }  # fmt: skip
 
 
-def test_the_refusal_needs_no_package():
-    with pytest.raises(UserError, match="symmetry") as caught:
-        check_recipe(compose("MA", thickness="3d"), Draws(symmetry=0.5), seed=0)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_missing_package_is_one_line(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyxtal.symmetry", None)
-    symmetry.group_table.cache_clear()
-    with pytest.raises(UserError, match="pip install pyxtal") as caught:
-        check_recipe(compose("C[NH3+]"), Draws(symmetry=0.01), seed=0)
-    assert "\n" not in str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("settings", "cells"),
     [
@@ -51,11 +35,10 @@ def test_a_missing_package_is_one_line(monkeypatch):
     ],
 )
 def test_spglib_finds_the_group_that_was_drawn(settings, cells):
-    pytest.importorskip("pyxtal")
-    composition, met = compose(**settings), set()
+    compound, met = compose(Composition(**settings)), set()
     for index in range(6):
-        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
-        assert atoms.get_chemical_formula("hill") == composition.formula(atoms.info["formula_units"])
+        atoms = build_start(compound, RandomStarts(cells=cells, **ALL), 1, index).atoms
+        assert atoms.get_chemical_formula("hill") == compound.formula(atoms.info["formula_units"])
         assert network_fault(atoms, 1) == "" and cation_fault(atoms, atoms.info["cations"]) == ""
         met.add(atoms.info["orientations"])
         slab = np.vstack([atoms.cell[:2], [0, 0, 80]])
@@ -64,7 +47,7 @@ def test_spglib_finds_the_group_that_was_drawn(settings, cells):
         assert len(turns) > 1
         if atoms.info["orientations"] in KNOWN:
             assert (len(turns), found.number) == KNOWN[atoms.info["orientations"]]
-        if composition.cation.chiral:
+        if compound.cation.chiral:
             assert (np.linalg.det(turns) > 0).all()
     assert len(met) > 1 and met & KNOWN.keys()
 
@@ -74,11 +57,10 @@ def test_spglib_finds_the_group_that_was_drawn(settings, cells):
 ])  # fmt: skip
 def test_bridged_crystals_have_the_group_that_was_drawn(cation, cells):
     """Bridged layers are no slabs: the whole crystal has the operations. A cation on one is its image but roughly."""
-    pytest.importorskip("pyxtal")
-    composition, met = compose(cation, halide="Br"), set()
+    compound, met = compose(Composition(cation, halide="Br")), set()
     for index in range(8):
-        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
-        assert atoms.get_chemical_formula("hill") == composition.formula(atoms.info["formula_units"])
+        atoms = build_start(compound, RandomStarts(cells=cells, **ALL), 1, index).atoms
+        assert atoms.get_chemical_formula("hill") == compound.formula(atoms.info["formula_units"])
         assert network_fault(atoms, 1) == "" and cation_fault(atoms, atoms.info["cations"]) == ""
         heavy = atoms[atoms.numbers > 1]
         found = spglib.get_symmetry_dataset((heavy.cell.array, heavy.get_scaled_positions(), heavy.numbers), 0.3)
@@ -86,7 +68,7 @@ def test_bridged_crystals_have_the_group_that_was_drawn(cation, cells):
         turns = {(round(np.linalg.det(turn)), np.trace(turn), turn[2, 2]) for turn in found.rotations}
         assert turns > TURNS[group]
         met.add(group)
-        if composition.cation.chiral:
+        if compound.cation.chiral:
             assert (np.linalg.det(found.rotations) > 0).all()
     assert len(met) > 1
 
@@ -94,7 +76,6 @@ def test_bridged_crystals_have_the_group_that_was_drawn(cation, cells):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_next_layer_follows_as_the_group_demands(seed):
     """Operations of a group turn the vector to it into itself, or back, but for whole lattice vectors."""
-    pytest.importorskip("pyxtal")
     rng = np.random.default_rng(seed)
     for cell in ("1", "sqrt2", "2x2"):
         framework = build_framework(cell, 1, 3.0, Tilt())
@@ -115,17 +96,15 @@ def test_the_next_layer_follows_as_the_group_demands(seed):
 @pytest.mark.parametrize("cells", [("1",), ("2x2",)])
 def test_where_no_group_suits_the_cation_starts_are_drawn_without(cells):
     """In a cell of one metal every operation turns the layer over and leads the one cation onto itself."""
-    pytest.importorskip("pyxtal")
-    composition = compose("C[C@H]([NH3+])CC[NH3+]", halide="Br")
-    check_recipe(composition, Draws(cells=cells, **ALL), seed=0)
+    compound = compose(Composition("C[C@H]([NH3+])CC[NH3+]", halide="Br"))
+    check_recipe(compound, RandomStarts(cells=cells, **ALL), seed=0)
     for index in range(2):
-        atoms = build_start(composition, Draws(cells=cells, **ALL), 1, index).atoms
+        atoms = build_start(compound, RandomStarts(cells=cells, **ALL), 1, index).atoms
         assert cation_fault(atoms, atoms.info["cations"]) == ""
         assert ("(" in atoms.info["orientations"]) == (cells != ("1",))
 
 
 def test_the_square_net_has_the_groups_it_must_have():
-    pytest.importorskip("pyxtal")
     flat, chiral = (
         {symmetry.draw_group(np.random.default_rng(i), build_framework("sqrt2", 1, 3.2, Tilt()), flag).symbol
          for i in range(60)}
@@ -143,7 +122,6 @@ def test_the_square_net_has_the_groups_it_must_have():
 @pytest.mark.parametrize("sign", [1, -1])
 def test_tilts_about_either_diagonal_leave_the_same_groups(sign):
     """The two are one layer seen from two sides, in which a group's axes change places."""
-    pytest.importorskip("pyxtal")
     framework = build_framework("sqrt2", 1, 3.2, Tilt((6, 6 * sign, 9)))
     drawn = [symmetry.draw_group(np.random.default_rng(i), framework, False) for i in range(60)]
     assert {group.symbol for group in drawn} == {"p-1 (2)", "p2111 (9)", "pb11 (12)", "p21/b11 (17)"}
@@ -161,29 +139,30 @@ def test_half_of_the_tilts_are_about_a_diagonal():
 
 
 def test_symmetric_starts_are_a_share_and_leave_the_others_alone():
-    pytest.importorskip("pyxtal")
-    composition = compose("C[NH3+]")
-    plain, some = Draws(cells=("1",), compact=1), Draws(cells=("1",), compact=1, symmetry=0.5)
-    starts = [build_start(composition, some, 3, index).atoms for index in range(12)]
-    others = [build_start(composition, plain, 3, index).atoms for index in range(12)]
+    compound = compose(Composition("C[NH3+]"))
+    plain, some = (
+        RandomStarts(cells=("1",), densest_of=1, symmetry=0),
+        RandomStarts(cells=("1",), densest_of=1, symmetry=0.5),
+    )
+    starts = [build_start(compound, some, 3, index).atoms for index in range(12)]
+    others = [build_start(compound, plain, 3, index).atoms for index in range(12)]
     symmetric = ["(" in atoms.info["orientations"] for atoms in starts]
     assert 2 <= sum(symmetric) <= 10
     for is_symmetric, atoms, other in zip(symmetric, starts, others, strict=True):
         assert atoms.info.keys() == other.info.keys() and set(atoms.arrays) == set(other.arrays)
         assert is_symmetric or np.array_equal(atoms.positions, other.positions)
     index = symmetric.index(True)
-    again = build_start(composition, some, 3, index).atoms
+    again = build_start(compound, some, 3, index).atoms
     assert np.array_equal(again.positions, starts[index].positions) and again.info == starts[index].info
 
 
 def test_layers_with_cages_and_several_layers():
-    pytest.importorskip("pyxtal")
-    composition = compose("CCCC[NH3+]", thickness=2)
-    atoms = build_start(composition, Draws(layers=2, **ALL), 1, 0).atoms
+    compound = compose(Composition("CCCC[NH3+]", thickness=2))
+    atoms = build_start(compound, RandomStarts(layers=2, **ALL), 1, 0).atoms
     assert atoms.info["orientations"].count("(") == 2 and network_fault(atoms, 2) == ""
-    assert atoms.get_chemical_formula("hill") == composition.formula(4)
-    bridged = compose("[NH3+]CCCC[NH3+]", thickness=2)
-    atoms = build_start(bridged, Draws(layers=2, **ALL), 1, 0).atoms
+    assert atoms.get_chemical_formula("hill") == compound.formula(4)
+    bridged = compose(Composition("[NH3+]CCCC[NH3+]", thickness=2))
+    atoms = build_start(bridged, RandomStarts(layers=2, **ALL), 1, 0).atoms
     assert atoms.info["orientations"].count("(") == 2 and network_fault(atoms, 2) == ""
     assert cation_fault(atoms, atoms.info["cations"]) == ""
     assert atoms.get_chemical_formula("hill") == bridged.formula(4)

@@ -12,7 +12,7 @@ from episodes import OH, RNG, Pairs, batch, draw, same, towards
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 from gendesign.errors import UserError
-from gendesign.generate.rl.canvas import Canvas, placed
+from gendesign.generate.rl.canvas import Canvas, new_positions
 from gendesign.generate.rl.energies import teacher_energies
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding, seeds
 from gendesign.generate.rl.reward import Reward
@@ -29,10 +29,10 @@ def test_canvas_and_atoms():
     assert back[0].numbers.tolist() == [8, 1] and len(back[1]) == 0
     np.testing.assert_allclose(back[0].positions, OH[:2], atol=1e-6)
     action = batch(towards(OH[2], OH[0], 0, 0), towards(OH[2], OH[0], 0, 1))
-    np.testing.assert_allclose(placed(canvas, action), [OH[2], [0, 0, 0]], atol=1e-12)
+    np.testing.assert_allclose(new_positions(canvas, action), [OH[2], [0, 0, 0]], atol=1e-12)
     with pytest.raises(UserError, match="2 atoms do not fit on a canvas of 1"):
         Canvas.build(structures, [{}, {}], (1,), 1)
-    with pytest.raises(UserError, match="the bag holds F, but the actions know H O only"):
+    with pytest.raises(UserError, match="the bag holds F, but the actions have H O only"):
         Canvas.build(structures, [{9: 1}, {}], (1, 8), 4)
 
 
@@ -76,7 +76,7 @@ def test_many_are_as_single_ones_with_one_call_a_step():
 
 def test_going_on_is_as_not_having_stopped():
     def make():
-        reward = Reward(Pairs(broken=6), objective=Objective(["qed"], memory="scaffold"))
+        reward = Reward(Pairs(broken=6), objective=Objective(["qed"], diversity_filter="scaffold"))
         return VectorBuilding(StochasticBag("CH4O", "3-6"), reward, 4, seed=1)
 
     def walk(env, rng, steps):
@@ -108,21 +108,21 @@ def test_going_on_is_as_not_having_stopped():
         (lambda: SingleBag("water"), "not a chemical formula"),
         (lambda: SeveralBags([]), "give a list of one or more"),
         (lambda: SeveralBags(["H2O"], "shuffle"), "allowed are cycle, draw"),
-        (lambda: StochasticBag("H", 5), "no molecule of 5 atoms was found"),
+        (lambda: StochasticBag("H", 5), "no closed-shell molecule of 5 atoms"),
         (lambda: StochasticBag("FeO", 4), "valence of Fe is not known"),
         (lambda: StochasticBag("CH4", "9-4"), "task.size=9-4 runs backwards"),
         (lambda: Solvation("nonsense"), "task.solute: nonsense does not exist"),
         (lambda: Solvation(n=0), "task.n=0"),
-        (lambda: Scaffold(margin=None, reach=None), "give one of them"),
+        (lambda: Scaffold(margin=None, max_distance=None), "give one of them"),
         (lambda: Scaffold("C6H6", margin=1.0), "12 atoms have no convex hull"),
         (lambda: VectorBuilding(SingleBag("CH4"), Reward(Pairs()), 1, slots=4), "canvas of 4 atoms is too small"),
-        (lambda: VectorBuilding(SingleBag("CH4"), Reward(Pairs()), 0), "environments=0"),
-        (lambda: MoleculeBuilding(SingleBag("CH4"), Reward(Pairs()), elements=(1,)), "needs C, but the actions know H"),
+        (lambda: VectorBuilding(SingleBag("CH4"), Reward(Pairs()), 0), "n_envs=0"),
+        (lambda: MoleculeBuilding(SingleBag("CH4"), Reward(Pairs()), elements=(1,)), "needs C, but the actions have H"),
         (lambda: MoleculeBuilding(SingleBag("CH4"), Reward(teacher_energies("pm6")), distances=(2, 1)), "ascending"),
         (lambda: MoleculeBuilding(SingleBag("UO2"), Reward(teacher_energies("gfn2"))), "GFN2-xTB does not know U"),
-        (lambda: Reward(Pairs(), floor=0.6), "reward.floor=0.6"),
+        (lambda: Reward(Pairs(), min_reward=0.6), "reward.min_reward=0.6"),
         (lambda: Reward("gfn2"), "cannot be called"),
-        (lambda: Reward(Pairs(), contact=2), "reward.contact=2"),
+        (lambda: Reward(Pairs(), min_covalent_ratio=2), "reward.min_covalent_ratio=2"),
     ],
 )
 def test_what_cannot_be_is_one_line(make, said):

@@ -16,13 +16,13 @@ from omegaconf import OmegaConf
 
 from gendesign.errors import UserError
 from gendesign.generate.rl.canvas import Action, Canvas
-from gendesign.generate.rl.distributions import Choice, Distances
+from gendesign.generate.rl.distributions import MaskedCategorical, TruncatedGaussianMixture
 from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.sphere import Directions, harmonics
 
 ELEMENTS = (1, 6, 7, 8)
-EXTRACTORS = [MessagePassing(), PotentialFeatures(described=1, channels=8, max_l=2)]
+EXTRACTORS = [MessagePassing(), PotentialFeatures(descriptor_layers=1, channels=8, max_l=2)]
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def product_rule() -> tuple[torch.Tensor, torch.Tensor]:
 
 def many(one: Directions, n: int) -> torch.Tensor:
     """`n` draws of one distribution, some hundreds at a time."""
-    several = Directions(one.coefficients.expand(500, -1), one.sharpness, one.sharpest)
+    several = Directions(one.coefficients.expand(500, -1), one.sharpness, one.max_sharpness)
     generator = draws()
     return torch.cat([several.sample(generator) for _ in range(n // 500)])
 
@@ -138,13 +138,17 @@ def test_broken_or_impossible_directions_are_refused():
 def test_distances_integrate_to_one_and_are_drawn_so():
     rand = draws()
     weights, means, widths = torch.randn(3, 5, 3, generator=rand, dtype=torch.float64)
-    mixture = Distances(weights, 0.8 + torch.sigmoid(means), 0.02 + 0.4 * torch.sigmoid(widths - 1), 0.8, 1.8)
+    mixture = TruncatedGaussianMixture(
+        weights, 0.8 + torch.sigmoid(means), 0.02 + 0.4 * torch.sigmoid(widths - 1), 0.8, 1.8
+    )
     x = torch.linspace(0.8, 1.8, 20_001, dtype=torch.float64)
     log_p = torch.stack([mixture.log_prob(d.expand(5)) for d in x[::10]], 1)
     assert torch.allclose(torch.trapezoid(log_p.exp(), x[::10]), torch.ones(5, dtype=torch.float64), atol=1e-5)
     assert torch.allclose(torch.trapezoid(-log_p.exp() * log_p, x[::10]), mixture.entropy(), atol=1e-3)
     assert torch.isneginf(mixture.log_prob(torch.full((5,), 1.9, dtype=torch.float64))).all()
-    many = Distances(*(part[:1].expand(20_000, 3) for part in (weights, mixture.means, mixture.widths)), 0.8, 1.8)
+    many = TruncatedGaussianMixture(
+        *(part[:1].expand(20_000, 3) for part in (weights, mixture.means, mixture.widths)), 0.8, 1.8
+    )
     drawn = many.sample(rand)
     cdf = torch.cumulative_trapezoid(log_p[0].exp(), x[::10])
     ranks = np.interp(np.sort(drawn.numpy()), x[10::10].numpy(), cdf.numpy())
@@ -154,7 +158,7 @@ def test_distances_integrate_to_one_and_are_drawn_so():
 def test_choices_keep_to_what_is_allowed():
     logits = torch.randn(500, 4, generator=draws())
     allowed = torch.rand(500, 4, generator=draws(1)) < 0.4
-    choice = Choice(logits.requires_grad_(), allowed)
+    choice = MaskedCategorical(logits.requires_grad_(), allowed)
     option = choice.sample(draws(2))
     some = allowed.any(1)
     assert allowed.gather(1, option[:, None])[some].all() and allowed.gather(1, choice.mode()[:, None])[some].all()
@@ -187,17 +191,17 @@ def canvases(slots: int = 10, dtype=torch.float64) -> Canvas:
     return Canvas.build(structures, bags, ELEMENTS, slots, dtype=dtype)
 
 
-@pytest.mark.parametrize("features", EXTRACTORS, ids=["own", "potential"])
+@pytest.mark.parametrize("features", EXTRACTORS, ids=["message_passing", "potential"])
 def test_probabilities_respect_the_symmetries_of_space(features):
     policy, canvas = make(features), canvases()
     action, log_prob, value = policy.act(canvas, draws())
-    expected = policy.judge(canvas, action)
+    expected = policy.evaluate_actions(canvas, action)
     assert torch.allclose(expected[0], log_prob) and torch.allclose(expected[2], value)
     filled = canvas.filled[..., None]
     for sign in (1, -1):
         turn = sign * o3.rand_matrix().double()
         moved = replace(canvas, positions=(canvas.positions @ turn.T + torch.tensor([3.0, -2.0, 5.0])) * filled)
-        found = policy.judge(moved, replace(action, direction=action.direction @ turn.T))
+        found = policy.evaluate_actions(moved, replace(action, direction=action.direction @ turn.T))
         for one, other in zip(expected, found, strict=True):
             assert torch.allclose(one, other, atol=1e-4)
     # atoms in another order
@@ -205,7 +209,7 @@ def test_probabilities_respect_the_symmetries_of_space(features):
     rows = torch.arange(len(canvas))[:, None]
     shuffled = replace(canvas, positions=canvas.positions[rows, order], numbers=canvas.numbers[rows, order])
     focus = (order == action.focus[:, None]).long().argmax(1)
-    for one, other in zip(expected, policy.judge(shuffled, replace(action, focus=focus)), strict=True):
+    for one, other in zip(expected, policy.evaluate_actions(shuffled, replace(action, focus=focus)), strict=True):
         assert torch.allclose(one, other, atol=1e-8)
     assert torch.allclose(policy(canvas).focus.log_probs.exp().sum(1), torch.ones(len(canvas), dtype=torch.float64))
 
@@ -224,23 +228,55 @@ def test_the_deterministic_agent_turns_with_the_canvas():
         policy.act(canvas, None)
 
 
-@pytest.mark.parametrize("features", EXTRACTORS, ids=["own", "potential"])
+def test_messages_are_sums_over_pairs():
+    policy, canvas = make(), canvases()
+    extractor = policy.features
+    captured = []
+    extractor.layers[1].register_forward_hook(lambda layer, inputs, output: captured.append(inputs))
+    extractor(canvas)
+    x, h, radial, edges = captured[0]
+    layer, slots, cutoff = extractor.layers[1], x.shape[1], extractor.settings.cutoff
+    density = layer._expanded(x, edges) + layer._carried(h, radial)
+    sent, carried = layer.send(x), layer.carry(h)
+    for n, i in ((0, 2), (1, 0), (3, 1)):
+        expected = torch.zeros(16, 48, dtype=torch.float64)
+        for j in range(int(canvas.counts[n])):
+            vector = canvas.positions[n, j] - canvas.positions[n, i]
+            if j == i or vector.norm() > cutoff:
+                continue
+            b = radial_functions(vector.norm(), cutoff)
+            y = math.sqrt(4 * math.pi) * harmonics(vector, 3)
+            expected += (y[:, None, None] * b[:, None] * sent[n, j]).flatten(1)
+            expected += (b[:, None] * carried[:, n, j].unflatten(-1, (8, -1))).flatten(1)
+        assert torch.allclose(density[:, n, i], expected, atol=1e-10) and i < slots
+
+
+def radial_functions(length: torch.Tensor, cutoff: float) -> torch.Tensor:
+    """Eight Gaussians from 0.5 Angstrom to the cutoff, with a cosine envelope."""
+    width = (cutoff - 0.5) / 8
+    gaussians = torch.stack([torch.exp(-0.5 * ((length - 0.5 - k * width) / width) ** 2) for k in range(8)])
+    return gaussians * 0.5 * (torch.cos(math.pi * length / cutoff) + 1)
+
+
+@pytest.mark.parametrize("features", EXTRACTORS, ids=["message_passing", "potential"])
 def test_float32_is_as_symmetric_as_it_can_be(features):
     policy, canvas = make(features, torch.float32), canvases()
     action = policy.act(canvas, draws())[0]
     turn = o3.rand_matrix().double()
     moved = replace(canvas, positions=canvas.positions @ turn.T)
     turned = replace(action, direction=action.direction @ turn.T.float())
-    assert torch.allclose(policy.judge(canvas, action)[0], policy.judge(moved, turned)[0], atol=2e-3)
+    assert torch.allclose(
+        policy.evaluate_actions(canvas, action)[0], policy.evaluate_actions(moved, turned)[0], atol=2e-3
+    )
 
 
-@pytest.mark.parametrize("features", EXTRACTORS, ids=["own", "potential"])
+@pytest.mark.parametrize("features", EXTRACTORS, ids=["message_passing", "potential"])
 def test_a_batch_of_unequal_canvases_is_its_members(features):
     policy, canvas = make(features), canvases()
     action = policy.act(canvas, draws())[0]
-    together = policy.judge(canvas, action)
+    together = policy.evaluate_actions(canvas, action)
     for k in range(len(canvas)):
-        for one, other in zip(policy.judge(canvas[[k]], action[[k]]), together, strict=True):
+        for one, other in zip(policy.evaluate_actions(canvas[[k]], action[[k]]), together, strict=True):
             assert torch.allclose(one[0], other[k], atol=1e-10)
 
 
@@ -255,7 +291,7 @@ def test_only_what_the_bag_holds_is_placed_on_what_there_is():
     assert ((action.distance >= 0.8) & (action.distance <= 1.8))[placed].all()
     assert torch.allclose(action.direction.norm(dim=1), torch.ones(len(many), dtype=torch.float64))
     assert torch.isfinite(log_prob).all()
-    assert torch.allclose(policy.judge(many, action)[0], log_prob)
+    assert torch.allclose(policy.evaluate_actions(many, action)[0], log_prob)
 
 
 def test_an_empty_canvas_counts_the_element_alone():
@@ -265,7 +301,7 @@ def test_an_empty_canvas_counts_the_element_alone():
     probability = policy.elements_at(canvas, policy(canvas), action.focus)
     assert torch.allclose(log_prob, probability.log_prob(action.element))
     elsewhere = Action(action.focus, action.element, action.distance + 9, -action.direction)
-    judged, entropy, _ = policy.judge(canvas, elsewhere)
+    judged, entropy, _ = policy.evaluate_actions(canvas, elsewhere)
     assert torch.allclose(judged, log_prob) and not entropy[:, 1].any()
     assert torch.allclose(entropy[:, 0], probability.entropy())
 
@@ -277,11 +313,11 @@ def test_an_exhausted_bag_is_judged_without_nan():
     assert torch.isfinite(log_prob).all() and torch.isfinite(value).all() and (action.element == 0).all()
 
 
-@pytest.mark.parametrize("features", EXTRACTORS, ids=["own", "potential"])
+@pytest.mark.parametrize("features", EXTRACTORS, ids=["message_passing", "potential"])
 def test_gradients_are_finite_and_reach_every_part(features):
     policy, canvas = make(features, torch.float32, learn_sharpness=True), canvases()
     action = policy.act(canvas, draws())[0]
-    log_prob, entropy, value = policy.judge(canvas, action)
+    log_prob, entropy, value = policy.evaluate_actions(canvas, action)
     (log_prob.sum() + 0.1 * entropy.sum() + value.square().sum()).backward()
     for name, parameter in policy.named_parameters():
         assert parameter.grad is not None and torch.isfinite(parameter.grad).all(), name
@@ -301,7 +337,7 @@ def test_the_potential_must_know_what_is_on_the_canvas():
     stranger = Canvas.build([Atoms("F")], [{1: 1}], ELEMENTS, 5)
     with pytest.raises(UserError, match="does not know F"):
         make(EXTRACTORS[1]).act(stranger, draws())
-    with pytest.raises(UserError, match="none was given"):
+    with pytest.raises(UserError, match="policy=potential needs a potential"):
         Policy(PolicySettings(PotentialFeatures()), ELEMENTS)
 
 
@@ -310,17 +346,15 @@ def test_the_same_seeds_do_the_same():
     assert torch.equal(first[0].direction, second[0].direction) and torch.equal(first[1], second[1])
 
 
-@pytest.mark.parametrize("name", ["own", "potential"])
+@pytest.mark.parametrize("name", ["message_passing", "potential"])
 def test_settings_are_those_of_the_files(name):
     file = Path(__file__).parents[2] / "conf" / "policy" / f"{name}.yaml"
     settings = instantiate(OmegaConf.load(file))
-    assert settings == PolicySettings({"own": MessagePassing, "potential": PotentialFeatures}[name]())
-    lines = [line for line in file.read_text().splitlines() if ":" in line]
-    assert all("#" in line for line in lines if "_target_" not in line and line != "features:")
+    assert settings == PolicySettings({"message_passing": MessagePassing, "potential": PotentialFeatures}[name]())
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"shortest": 2.0}, {"narrowest": 0.001}, {"sharpness": -1.0}, {"n_gaussians": 0}, {"width": 0}]
+    "wrong", [{"min_distance": 2.0}, {"min_std": 0.001}, {"sharpness": -1.0}, {"n_gaussians": 0}, {"width": 0}]
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):

@@ -1,4 +1,4 @@
-"""Rewards by hand, floors, and the energies behind them."""
+"""Rewards by hand, lowest rewards, and the energies behind them."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ase.build import molecule
 from episodes import OH, Pairs, batch, towards, water
 
 from gendesign.errors import UserError
-from gendesign.generate.rl.energies import potential_energies, returned, teacher_energies
+from gendesign.generate.rl.energies import potential_energies, returns_of, teacher_energies
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SeveralBags, SingleBag
@@ -28,16 +28,16 @@ def test_rewards_by_hand(at_end):
     info = steps[-1][4]
     assert info["reason"] == "" and info["length"] == 3 and info["return"] == pytest.approx(sum(byhand))
     assert info["atoms"].get_chemical_formula() == "H2O"
-    assert returned([info["atoms"]], Pairs())[0] == pytest.approx(sum(byhand))
+    assert returns_of([info["atoms"]], Pairs())[0] == pytest.approx(sum(byhand))
     np.testing.assert_allclose(steps[-1][0]["positions"], OH, atol=1e-12)
 
 
 @pytest.mark.parametrize(
     ("formula", "places", "reason"),
     [
-        ("H2", [[0, 0, 0], [0.74, 0, 0]], "stray"),
-        ("F2", [[0, 0, 0], [1.4, 0, 0]], "stray"),
-        ("H2O", [OH[0], OH[1], [-2.1, 0, 0]], "stray"),
+        ("H2", [[0, 0, 0], [0.74, 0, 0]], "isolated atom"),
+        ("F2", [[0, 0, 0], [1.4, 0, 0]], "isolated atom"),
+        ("H2O", [OH[0], OH[1], [-2.1, 0, 0]], "isolated atom"),
         ("H2O", [OH[0], OH[1], [1.9, 0, 0]], ""),  # beside the other hydrogen, but within reach of oxygen
         ("H2O", [OH[0], OH[1], [1.5, 0, 0]], "too close"),
         ("H2O", [OH[0], [0.5, 0, 0]], "too close"),
@@ -45,7 +45,7 @@ def test_rewards_by_hand(at_end):
         ("H2O", [OH[0], [0.1, 0, 0]], "too close"),
     ],
 )
-def test_the_floor_of_geometry(formula, places, reason):
+def test_placements_against_geometry_get_the_lowest_reward(formula, places, reason):
     env = MoleculeBuilding(SingleBag(formula), Reward(Pairs()))
     env.reset(seed=0)
     heavy = len(env.elements) - 1
@@ -56,19 +56,19 @@ def test_the_floor_of_geometry(formula, places, reason):
     assert (reward == -0.6) == bool(reason)
 
 
-def test_the_floor_of_energy_and_of_what_is_not_there():
-    env = MoleculeBuilding(SingleBag("H2O"), Reward(Pairs(), floor=-0.1))
+def test_low_energies_and_invalid_actions_get_the_lowest_reward():
+    env = MoleculeBuilding(SingleBag("H2O"), Reward(Pairs(), min_reward=-0.1))
     env.reset(seed=0)
     _, reward, terminated, _, info = water(env, OH[:2])[-1]
-    assert reward == -0.1 and terminated and info["reason"] == "floor"
+    assert reward == -0.1 and terminated and info["reason"] == "reward below minimum"
     env.reset()
     for action in (towards(OH[0], OH[0], 0, 1), towards(OH[1], OH[0], 2, 0)):  # the focus is an empty slot
         answer = env.step(action)
-    assert answer[1] == -0.1 and answer[4]["reason"] == "impossible" and len(answer[4]["atoms"]) == 1
+    assert answer[1] == -0.1 and answer[4]["reason"] == "invalid action" and len(answer[4]["atoms"]) == 1
     env.reset()
     for action in (towards(OH[0], OH[0], 0, 1), towards(OH[1], OH[0], 0, 1)):  # there is no second oxygen
         answer = env.step(action)
-    assert answer[1] == -0.1 and answer[4]["reason"] == "impossible"
+    assert answer[1] == -0.1 and answer[4]["reason"] == "invalid action"
 
 
 def test_an_episode_without_energy_ends_and_is_counted():
@@ -83,20 +83,22 @@ def test_an_episode_without_energy_ends_and_is_counted():
 
 
 @pytest.mark.parametrize(
-    ("at_end", "ceiling", "reason"),
-    [(False, 1.0, "unlikely energy"), (True, 2.9, ""), (True, 1.0, "unlikely energy"), (False, None, "")],
+    ("at_end", "max_gain", "reason"),
+    [(False, 1.0, "implausible energy"), (True, 2.9, ""), (True, 1.0, "implausible energy"), (False, None, "")],
 )
-def test_holes_of_a_potential_do_not_pay(at_end, ceiling, reason):
+def test_holes_of_a_potential_are_not_rewarded(at_end, max_gain, reason):
     def hole(structures):  # 5 Hartree below where two atoms are nearer than 0.7 Angstrom
         return np.array([-5.0 * (len(a) == 2 and a.get_distance(0, 1) < 0.7) for a in structures])
 
-    env = VectorBuilding(SingleBag("CO"), Reward(hole, at_end=at_end, ceiling=ceiling), 1)
+    env = VectorBuilding(
+        SingleBag("CO"), Reward(hole, at_end=at_end, min_covalent_ratio=0, max_gain_per_atom=max_gain), 1
+    )
     for x in ([0, 0, 0], [0.65, 0, 0]):
         step = towards(x, [0, 0, 0], 0, int(x[0] == 0))
         _, rewards, _, infos = env.step(batch(step))
     assert infos[0]["reason"] == reason and env.failures == bool(reason)
     assert rewards[0] == pytest.approx(-0.6 if reason else 5.0)
-    shut = VectorBuilding(SingleBag("CO"), Reward(hole, contact=0.7), 1)  # carbon and oxygen: 0.7 (0.76 + 0.66)
+    shut = VectorBuilding(SingleBag("CO"), Reward(hole), 1)  # carbon and oxygen: 0.7 (0.76 + 0.66)
     for x in ([0, 0, 0], [0.99, 0, 0]):
         infos = shut.step(batch(towards(x, [0, 0, 0], 0, int(x[0] == 0))))[3]
     assert infos[0]["reason"] == "too close"
@@ -124,13 +126,13 @@ def test_water_by_the_teacher_is_water_by_tblite():
 
 def test_pm6_gives_the_published_numbers():
     pm6 = teacher_energies("pm6")
-    assert returned([Atoms("H2", [[0, 0, 0], [0, 0, 1]])], pm6)[0] == pytest.approx(0.1696435, abs=1e-6)
-    assert returned([molecule("CH3OH")], pm6)[0] == pytest.approx(1.0275, abs=0.01)
+    assert returns_of([Atoms("H2", [[0, 0, 0], [0, 0, 1]])], pm6)[0] == pytest.approx(0.1696435, abs=1e-6)
+    assert returns_of([molecule("CH3OH")], pm6)[0] == pytest.approx(1.0275, abs=0.01)
     with pytest.raises(UserError, match="allowed are gfn2, pm6"):
         teacher_energies("am1")
 
 
-def test_the_potential_is_asked_once_and_its_lone_atoms_by_table(monkeypatch):
+def test_the_potential_is_evaluated_once_and_isolated_atoms_come_from_its_table(monkeypatch):
     potential = tiny.potential()
     energies, asked = potential_energies(potential), []
     answer = type(potential).energies
@@ -144,9 +146,9 @@ def test_the_potential_is_asked_once_and_its_lone_atoms_by_table(monkeypatch):
         VectorBuilding(SingleBag("CH3F"), Reward(energies), 2)
 
 
-def test_a_finished_molecule_is_paid_its_objective():
+def test_a_finished_molecule_is_rewarded_by_its_objective():
     objective = Objective([lambda atoms, mol: 0.25])
-    env = MoleculeBuilding(SingleBag("H2O"), Reward(Pairs(), objective=objective, weight=2.0))
+    env = MoleculeBuilding(SingleBag("H2O"), Reward(Pairs(), objective=objective, objective_weight=2.0))
     plain = MoleculeBuilding(SingleBag("H2O"), Reward(Pairs()))
     env.reset(seed=0), plain.reset(seed=0)
     with_score, without = water(env), water(plain)

@@ -11,7 +11,7 @@ from episodes import OH, RNG, Pairs, batch, towards
 from gendesign.generate.rl.environment import MoleculeBuilding, VectorBuilding
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Scaffold, SeveralBags, SingleBag, Solvation, StochasticBag, has_closed_shell
-from gendesign.run.settings import conf_folder
+from gendesign.run.conf import conf_folder
 from gendesign.structure.lewis import VALENCES
 from gendesign.train.teacher import make_teacher  # it makes an object of any `_target_`
 
@@ -42,12 +42,12 @@ def test_closed_shells(formula, exists):
     assert has_closed_shell(SingleBag(formula).bag) == bool(exists)
 
 
-def test_solvation_refills_and_pulls_to_the_middle():
+def test_solvation_refills_and_penalises_distance():
     task = Solvation("H2CO", "H2O", n=2)
-    assert task.sizes == (7, 10) and np.allclose(task.given.positions.mean(0), 0)
-    env = MoleculeBuilding(task, Reward(Pairs(), floor=-50.0), distances=(0.8, 2.8))
+    assert task.sizes == (7, 10) and np.allclose(task.initial_atoms.positions.mean(0), 0)
+    env = MoleculeBuilding(task, Reward(Pairs(), min_reward=-50.0), distances=(0.8, 2.8))
     observation, _ = env.reset(seed=0)
-    assert observation["numbers"].tolist()[:4] == task.given.numbers.tolist()
+    assert observation["numbers"].tolist()[:4] == task.initial_atoms.numbers.tolist()
     assert env.observation_space.contains(observation)
     first, bags, rewards = [0.0, 0.0, 6.0], [], []
     for shift in ([0, 0, 0], [0, 0, 3.0]):
@@ -72,7 +72,7 @@ def test_solvation_refills_and_pulls_to_the_middle():
 
 
 def test_a_full_canvas_truncates():
-    env = VectorBuilding(Solvation("H2CO", "H2O", n=3), Reward(Pairs(), floor=-50.0), 1, slots=8)
+    env = VectorBuilding(Solvation("H2CO", "H2O", n=3), Reward(Pairs(), min_reward=-50.0), 1, slots=8)
     for k, x in enumerate([*(np.array(OH) + [0, 0, 5.0]), np.array([0, 0, -5.0])]):
         there = env.canvas.to_atoms()[0].positions[0]
         element = env.elements.index(1 if k in (1, 2) else 8)
@@ -82,9 +82,9 @@ def test_a_full_canvas_truncates():
     assert env.canvas.counts.tolist() == [4]
 
 
-def test_given_atoms_are_asked_along_with_the_rest():
+def test_initial_atoms_are_evaluated_with_the_others():
     energies = Pairs()
-    env = VectorBuilding(Scaffold("CH4", "H2O", reach=9.0), Reward(energies, floor=-50.0), 2)
+    env = VectorBuilding(Scaffold("CH4", "H2O", max_distance=9.0), Reward(energies, min_reward=-50.0), 2)
     assert energies.calls == []
     env.step(batch(*[towards([0, 0, 3.0], [0, 0, 0], 0, env.elements.index(8))] * 2))
     assert energies.calls == [5]  # two new, two given, the lone atom
@@ -92,17 +92,19 @@ def test_given_atoms_are_asked_along_with_the_rest():
 
 def test_scaffold_regions(tmp_path):
     cube = Atoms("Ne8", [[x, y, z] for x in (0, 4) for y in (0, 4) for z in (0, 4)])
-    hull = Scaffold(cube, "CO", margin=0.5, reach=None)
+    hull = Scaffold(cube, "CO", margin=0.5, max_distance=None)
     places = {(2, 2, 2): True, (4.4, 2, 2): True, (4.6, 2, 2): False, (2, -0.6, 2): False}
     assert {x: hull.allows(np.array(x, float)) for x in places} == places
-    assert not Scaffold(cube, "CO", reach=3.4).allows(np.array([2.0, 2, 2]))  # the middle is 3.46 from every corner
+    assert not Scaffold(cube, "CO", max_distance=3.4).allows(
+        np.array([2.0, 2, 2])
+    )  # the middle is 3.46 from every corner
     cube.write(tmp_path / "cube.xyz")
-    assert Scaffold(str(tmp_path / "cube.xyz"), "CO", reach=3.5).allows(np.array([2.0, 2, 2]))
-    env = MoleculeBuilding(hull, Reward(Pairs(), floor=-500.0))
+    assert Scaffold(str(tmp_path / "cube.xyz"), "CO", max_distance=3.5).allows(np.array([2.0, 2, 2]))
+    env = MoleculeBuilding(hull, Reward(Pairs(), min_reward=-500.0))
     env.reset(seed=0)
     where = env.elements.index(6)
     _, reward, terminated, _, info = env.step(towards([0, 0, -1.5], [0, 0, 0], 0, where))
-    assert reward == -500.0 and terminated and info["reason"] == "outside" and len(info["atoms"]) == 8
+    assert reward == -500.0 and terminated and info["reason"] == "outside the region" and len(info["atoms"]) == 8
 
 
 def test_the_files_of_conf_are_the_defaults():

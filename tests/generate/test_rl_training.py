@@ -11,18 +11,18 @@ from ase.build import molecule
 
 from gendesign.errors import UserError
 from gendesign.generate.rl.agent import Agent
-from gendesign.generate.rl.archive import BETTER, Archive, name_of
-from gendesign.generate.rl.canvas import placed
+from gendesign.generate.rl.archive import MIN_IMPROVEMENT, Archive, Entry, smiles_of
+from gendesign.generate.rl.canvas import new_positions
 from gendesign.generate.rl.checkpoint import load_agent, save_agent
 from gendesign.generate.rl.energies import teacher_energies
 from gendesign.generate.rl.environment import VectorBuilding
+from gendesign.generate.rl.expert_iteration import ExpertIteration, demonstrated, imitate, is_buildable
 from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
 from gendesign.generate.rl.ppo import PPO
-from gendesign.generate.rl.practice import Practice, buildable, placements_of, practise
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
-from gendesign.generate.rl.training import Training, judge, train
+from gendesign.generate.rl.training import Training, evaluate, train
 from gendesign.potential import Potential, load_potential, mace
 from gendesign.structure.bonds import connectivity
 
@@ -42,9 +42,11 @@ def spring(structures):
 def trained(folder, formula: str, energies, steps: int, **more):
     task, reward = SingleBag(formula), Reward(energies)
     policy = Policy(SMALL, task.elements, seed=1)
-    settings = Training(**{"steps": steps, "environments": 16, "horizon": 4, "judge_every": steps, "judged": 4, **more})
+    settings = Training(
+        **{"steps": steps, "n_envs": 16, "horizon": 4, "eval_freq": steps, "n_eval_episodes": 4, **more}
+    )
     vectors = (VectorBuilding(task, reward, 16, 0), VectorBuilding(task, reward, 4, 0))
-    return train(policy, *vectors, folder, settings, FAST, Practice(steps=1, batch_size=8))
+    return train(policy, *vectors, folder, settings, FAST, ExpertIteration(steps=1, batch_size=8))
 
 
 @pytest.mark.parametrize(("formula", "least"), [("HF", 0.15), ("H2O", 0.30)])  # relaxed: 0.22 and 0.38 Hartree
@@ -52,9 +54,9 @@ def test_small_bags_are_learned_under_gfn2(tmp_path, formula, least):
     state = trained(tmp_path, formula, teacher_energies("gfn2"), 2560)
     with open(tmp_path / "log.csv") as handle:
         rows = list(csv.DictReader(handle))
-    assert float(rows[-1]["judged_return"]) > least
+    assert float(rows[-1]["eval_return"]) > least
     assert float(rows[0]["return"]) < float(rows[-1]["return"])
-    assert len(state.archive.kept[Atoms(formula).get_chemical_formula()]) == 1
+    assert len(state.archive.best[Atoms(formula).get_chemical_formula()]) == 1
 
 
 def test_a_resumed_run_is_the_identical_one(tmp_path):
@@ -74,24 +76,24 @@ def test_a_resumed_run_is_the_identical_one(tmp_path):
     assert whole.archive.state_dict() == again.archive.state_dict() and again.step == 512
 
 
-def test_a_target_ends_the_stage(tmp_path):
-    state = trained(tmp_path, "CH4", spring, 4096, judge_every=256, target=-10.0)
-    assert state.reached and state.step == 256  # any return reaches it at the first judgement
+def test_a_target_return_ends_the_training(tmp_path):
+    state = trained(tmp_path, "CH4", spring, 4096, eval_freq=256, target_return=-10.0)
+    assert state.target_reached and state.step == 256  # any return reaches it at the first evaluation
     task = SingleBag("CH4")
-    found = judge(state.policy, VectorBuilding(task, Reward(spring), 4, 0), 4)
-    assert found["judged_worst"] <= found["judged_return"] <= found["judged_best"]
+    found = evaluate(state.policy, VectorBuilding(task, Reward(spring), 4, 0), 4)
+    assert found["eval_worst"] <= found["eval_return"] <= found["eval_best"]
 
 
 def test_the_archive_keeps_the_best_of_each_graph():
-    archive, ethanol, ether = Archive(most=1), molecule("CH3CH2OH"), molecule("CH3OCH3")
+    archive, ethanol, ether = Archive(size=1), molecule("CH3CH2OH"), molecule("CH3OCH3")
     archive.add([ether, ethanol, ethanol, molecule("CH3")], [1.0, 1.2, 1.1, 9.0])
-    (row,) = archive.kept["C2H6O"].values()
-    assert (archive.seen, archive.valid, row[0]) == (4, 3, 1.2)
+    (row,) = archive.best["C2H6O"].values()
+    assert (archive.n_finished, archive.n_valid, row.total_return) == (4, 3, 1.2)
     (candidate,) = Archive.from_state(archive.state_dict()).candidates("agent")
     assert candidate.info["return"] == 1.2 and candidate.atoms == ethanol
 
 
-def test_what_is_new_or_much_better_is_relaxed_and_kept_as_a_lesson_if_its_graph_stays():
+def test_what_is_new_or_much_better_is_relaxed_and_kept_as_a_demonstration_if_its_graph_stays():
     asked = []
 
     def relax(structures):
@@ -100,17 +102,17 @@ def test_what_is_new_or_much_better_is_relaxed_and_kept_as_a_lesson_if_its_graph
 
     archive, ethanol, ethene = Archive(10), molecule("CH3CH2OH"), molecule("C2H4")
     archive.add([ethanol, ethene, ethanol], [1.0, 0.5, 1.2])
-    archive.learn(relax)
-    archive.add([ethanol], [1.2 + BETTER / 2])
-    archive.learn(relax)
-    assert asked == [2] and (archive.relaxed, archive.stable) == (2, 1)  # what was ethene is methane now
-    assert archive.lessons["C2H6O"]["CCO"][0] == 2.0 and not archive.lessons.get("C2H4")
+    archive.add_demonstrations(relax)
+    archive.add([ethanol], [1.2 + MIN_IMPROVEMENT / 2])
+    archive.add_demonstrations(relax)
+    assert asked == [2] and (archive.n_relaxed, archive.n_stable) == (2, 1)  # what was ethene is methane now
+    assert archive.demonstrations["C2H6O"]["CCO"].total_return == 2.0 and not archive.demonstrations.get("C2H4")
     archive.add([ethanol], [1.3])  # built much better than before: it may lie in another minimum
-    archive.learn(lambda structures: [(ethanol, 1.9)])
-    assert archive.lessons["C2H6O"]["CCO"][0] == 2.0 and archive.relaxed == 2
+    archive.add_demonstrations(lambda structures: [(ethanol, 1.9)])
+    assert archive.demonstrations["C2H6O"]["CCO"].total_return == 2.0 and archive.n_relaxed == 2
     archive.add([ethanol], [1.4])
-    archive.learn(lambda structures: [(ethanol, 2.1)])
-    assert archive.lessons["C2H6O"]["CCO"][0] == 2.1
+    archive.add_demonstrations(lambda structures: [(ethanol, 2.1)])
+    assert archive.demonstrations["C2H6O"]["CCO"].total_return == 2.1
     again = Archive.from_state(archive.state_dict())
     assert again == archive
 
@@ -118,38 +120,38 @@ def test_what_is_new_or_much_better_is_relaxed_and_kept_as_a_lesson_if_its_graph
 def test_clusters_are_named_by_their_molecules():
     pair = molecule("H2O")
     pair.extend(Atoms("OH2", molecule("H2O").positions + [0, 0, 3.0]))
-    assert name_of(pair) is None and name_of(pair, 2) == "O.O" and name_of(pair, 3) is None
+    assert smiles_of(pair) is None and smiles_of(pair, 2) == "O.O" and smiles_of(pair, 3) is None
     del pair[-1]
-    assert name_of(pair, 2) is None
+    assert smiles_of(pair, 2) is None
 
 
-def test_lessons_are_the_placements_that_built_the_molecule():
+def test_demonstrations_are_the_placements_that_built_the_molecule():
     task, numbers, positions = SingleBag("CH4O"), *(getattr(molecule("CH3OH"), k) for k in ("numbers", "positions"))
-    row = (1.0, numbers.tolist(), positions.tolist())
+    row = Entry(1.0, numbers.tolist(), positions.tolist())
     like = VectorBuilding(task, Reward(spring), 1, 0).canvas
-    canvas, action = placements_of([row] * 6, range(6), like)
+    canvas, action = demonstrated([row] * 6, range(6), like)
     assert canvas.counts.tolist() == list(range(6)) and canvas.bag.sum(1).tolist() == [6, 5, 4, 3, 2, 1]
-    built = placed(canvas, action).numpy()
+    built = new_positions(canvas, action).numpy()
     assert np.allclose(built[1:], positions[1:], atol=1e-5)
     assert [like.elements[k] for k in action.element] == numbers.tolist()
     bonded = connectivity(molecule("CH3OH"))
     assert all((min(k, f), max(k, f)) in bonded for k, f in list(enumerate(action.focus.tolist()))[1:])
-    far = (1.0, [8, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]])
-    assert buildable(row, 0, 0.8, 1.8) and not buildable(far, 0, 0.8, 1.8)
+    far = Entry(1.0, [8, 1], [[0.0, 0.0, 0.0], [0.0, 0.0, 1.9]])
+    assert is_buildable(row, 0, 0.8, 1.8) and not is_buildable(far, 0, 0.8, 1.8)
 
 
-def test_practice_makes_lessons_probable():
+def test_imitation_makes_demonstrations_probable():
     task = SingleBag("H2O")
     policy = Policy(SMALL, task.elements, seed=1)
     like = VectorBuilding(task, Reward(spring), 1, 0).canvas
     optimizer, rng = torch.optim.Adam(policy.parameters(), lr=0.003), torch.Generator().manual_seed(0)
     archive = Archive(10)
-    settings, ppo = Practice(steps=5), PPO(choice=0.0, entropy=0.0)
-    assert np.isnan(practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng))
+    settings, ppo = ExpertIteration(steps=5), PPO(entropy_coef=0.0, continuous_entropy_coef=0.0)
+    assert np.isnan(imitate(policy, optimizer, archive, Atoms(), like, settings, ppo, rng))
     water = molecule("H2O")
     archive.add([water], [0.3])
-    archive.learn()
-    first, *_, last = [practise(policy, optimizer, archive, Atoms(), like, settings, ppo, rng) for _ in range(20)]
+    archive.add_demonstrations()
+    first, *_, last = [imitate(policy, optimizer, archive, Atoms(), like, settings, ppo, rng) for _ in range(20)]
     assert last > first + 1.0
 
 
@@ -172,7 +174,7 @@ def test_the_bundled_agent_builds_what_it_never_saw():
     done = list(agent.generate(range(12), seed=0))
     whole = [candidate.atoms for candidate in done if candidate.failure is None]
     assert all(atoms.get_chemical_formula() == "C3H7NO" for atoms in whole)
-    assert sum(name_of(atoms) is not None for atoms in whole) >= 3  # a quarter, of some half that is usual
+    assert sum(smiles_of(atoms) is not None for atoms in whole) >= 3  # a quarter, of some half that is usual
     with pytest.raises(UserError, match="builds with H C N O, not with F"):
         Agent(load_potential("organic"), "CH3F")
 
@@ -187,6 +189,12 @@ def test_agents_are_saved_and_refused(tmp_path):
         load_agent(str(tmp_path))
     with pytest.raises(UserError, match="holds a potential, not an agent"):
         load_agent("organic")
+    config = tmp_path / "agent" / "config.yaml"
+    written = config.read_text()
+    config.write_text(written.replace("min_distance", "shortest"))
+    with pytest.raises(UserError, match="in which min_distance was shortest; rename the key"):
+        load_agent(str(tmp_path / "agent"))
+    config.write_text(written)
     with open(tmp_path / "agent" / "weights.safetensors", "ab") as handle:
         handle.write(b"x")
     with pytest.raises(UserError, match="do not match their hash"):

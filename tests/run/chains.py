@@ -16,6 +16,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from gendesign.run.folder import open_folder
 from gendesign.run.pipeline import run
 from gendesign.run.stages import Stages
+from gendesign.structure.generator import Generator, PhaseReport, no_report
 from gendesign.structure.types import Candidate, Verdict
 
 N, SHARD_SIZE, SEED = 10, 3, 5
@@ -23,7 +24,7 @@ IDENTITY = {"verb": "generate", "settings": {"n": N, "seed": SEED, "generator": 
 
 
 @dataclass(frozen=True)
-class Chains:
+class Chains(Generator):
     """Chains of random length; every fifth attempt fails, half of those without any atom."""
 
     pause: float = 0.0
@@ -62,7 +63,9 @@ def screen(candidates: Sequence[Candidate]) -> list[Verdict]:
     return rows
 
 
-def screen_set(candidates: Sequence[Candidate], verdicts: Sequence[Verdict]) -> list[Verdict]:
+def screen_set(
+    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
+) -> list[Verdict]:
     seen: set[str] = set()
     rows = []
     for verdict in verdicts:
@@ -81,6 +84,9 @@ class Silent:
         """Nothing to show."""
 
     def shard(self, finished: int, total: int) -> None:
+        """Nothing to show."""
+
+    def phase(self, name: str, done: int = 0, total: int = 0) -> None:
         """Nothing to show."""
 
 

@@ -9,7 +9,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule, nanotube
 
-from gendesign.run.pictures import draw_atoms, draw_smiles, histogram
+from gendesign.run.pictures import draw_atoms, draw_smiles, histogram, scatter
 from gendesign.run.report import write_report
 from gendesign.run.sections import reason_counts, sections
 from gendesign.run.table import count, readable, terminal_lines
@@ -23,7 +23,7 @@ def test_report_of_a_run(tmp_path):
     assert not re.search(r"(src|href)=.http|url\((?!#)", page)
     assert page.count('class="card"') == toy.N
     assert "an odd chain" in page and "no room for &#34;hydrogen&#34;, given up" in page
-    assert "strain toy (kcal/mol)" in page and "heavy atoms" in page and "4 of 4 shards finished" in page
+    assert "strain energy, toy (kcal/mol)" in page and "heavy atoms" in page and "4 of 4 shards finished" in page
 
 
 def test_report_without_a_valid_molecule(tmp_path):
@@ -139,7 +139,7 @@ def test_what_was_still_too_large_when_a_relaxation_stopped(tmp_path):
     info = {"converged": False, "fmax": 0.01, "stress_max": 0.3, "steps": 9}
     page = page_of(tmp_path, [Candidate(bulk("C"), 0, info=info)], [], identity={"verb": "relax", "settings": settings})
     assert "not converged after 9 steps: largest stress 0.3 GPa" in page
-    assert "converged: the largest force is below 0.05 eV/Angstrom" in page
+    assert "converged: the largest force is below 0.05 eV/Å" in page
 
 
 def test_edges_of_the_cell():
@@ -171,7 +171,9 @@ def test_pictures():
     salt = draw_atoms(bulk("NaCl", "rocksalt", a=5.6, cubic=True))
     # eight atoms on a cube, and behind each of its six faces two sodiums, without which no chlorine has its six
     assert salt.count("<circle") == 8 + 6 * 2 and salt.count("<line") >= 4 * 6
-    assert "nothing to show" in histogram([], "strain", "kcal/mol")
+    assert all(histogram(values, "strain", "kcal/mol") == "" for values in ([], [1.5], [1.5, 1.5], [None, 2.0]))
+    assert histogram([9.0, 9.0], "heavy atoms", "", whole=True) == ""
+    assert scatter([(1.0, 2.0)], "density", "energy") == "" and "<svg" in scatter([(1.0, 2.0), (2.0, 3.0)], "a", "b")
     assert histogram([1.0, 2.0], "strain", "") == histogram([1.0, 2.0], "strain", "")
     assert "larger" in histogram([1.0] * 50 + [900.0], "strain", "kcal/mol")
 

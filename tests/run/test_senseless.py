@@ -31,9 +31,11 @@ def test_senseless_values_are_one_line(section, word, tmp_path, monkeypatch):
     assert str(refused.value) and "\n" not in str(refused.value)
 
 
-PEROVSKITE = """cation=x cation=C cation=[NH4 cation=7 metal=Fe metal=7 halide=F halide=I0 thickness=0 thickness=9 thickness=x
-cell=[3x3] cell=[] layers=0 tilt=400 conformers=0 redraws=0 compact=0 keep=0 known_cell=[1,2] known_cell=[1,2,3]
-space_group=Pbca orientations=some max_atoms=0 contact=0""".split()
+COMPOSITION = "cation=x cation=C cation=[NH4 cation=7 metal=Fe metal=7 halide=F halide=I0 thickness=0 thickness=9 thickness=x conformers=0"
+START = """cells=[3x3] cells=[] layers=0 tilt=400 redraws=0 densest_of=0 known_cell=[1,2] known_cell=[1,2,3] space_group=Pbca
+orientations=some contact=0"""
+GROUPS = {"composition": COMPOSITION, "start": START, "halving": "keep=0 max_atoms=0 rounds=21", "evolution": "share=1"}
+PEROVSKITE = [f"{group}.{word}" for group, words in GROUPS.items() for word in words.split()]
 
 
 AGENT = ["formula=7", "formula=C0", "formula=Xe", "formula=(", "agent=missing", "agent=organic"]

@@ -16,8 +16,16 @@ from omegaconf import OmegaConf
 
 from gendesign import cli
 from gendesign.errors import SettingsError
-from gendesign.run.settings import SHOWN, _all_groups, _options, conf_folder, describe, flatten, resolve, verbs_of
-from gendesign.run.values import COUNTS, MATRICES, NUMBERS, TEXTS, literal, value_of
+from gendesign.fields import Setting
+from gendesign.run import conf as conf_module
+from gendesign.run import groups as groups_module
+from gendesign.run import settings as settings_module
+from gendesign.run.conf import all_groups, conf_folder, options, verbs_of
+from gendesign.run.groups import SHOWN
+from gendesign.run.help import describe, meaning
+from gendesign.run.schema import Field
+from gendesign.run.settings import flatten, resolve
+from gendesign.run.values import literal, value_of
 
 VERBS = sorted(cli.VERBS)
 WRONG = Path(__file__).parents[1] / "data" / "wrong_settings.txt"
@@ -62,7 +70,7 @@ def test_any_key_and_any_text(key, text):
     if isinstance(found, str):
         return
     value = OmegaConf.select(found, key) if "/" not in key else None
-    if isinstance(value, str) and key not in _all_groups():
+    if isinstance(value, str) and key not in all_groups():
         quoted = len(text) > 1 and text[0] == text[-1] and text[0] in "'\""
         assert value == (text[1:-1] if quoted else text)
     container = OmegaConf.to_container(found, resolve=True)
@@ -118,8 +126,8 @@ def test_there_are_enough_wrong_settings():
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_with_every_option_of_every_group(verb):
-    for group in sorted(_all_groups()):
-        for option in (*_options(group), "null", "", "../x", "a/b"):
+    for group in sorted(all_groups()):
+        for option in (*options(group), "null", "", "../x", "a/b"):
             found = outcome(verb, [f"{group}={option}"])
             if option in ("", "../x", "a/b"):
                 assert isinstance(found, str), (group, option)
@@ -127,14 +135,14 @@ def test_every_verb_with_every_option_of_every_group(verb):
 
 @pytest.mark.parametrize("verb", ["generate", "agent", "benchmark"])
 def test_every_experiment_with_every_generator_and_screening(verb):
-    choices = [f"{group}={option}" for group in ("generator", "screening") for option in _options(group)]
+    choices = [f"{group}={option}" for group in ("generator", "screening") for option in options(group)]
     choices.append("generator/prior=circle")
-    for experiment, choice in itertools.product(_options("experiment"), choices):
+    for experiment, choice in itertools.product(options("experiment"), choices):
         found = outcome(verb, [f"experiment={experiment}", choice])
         assert verb in verbs_of(experiment) or f"experiment={experiment} is for" in found
 
 
-@pytest.mark.parametrize("experiment", _options("experiment"))
+@pytest.mark.parametrize("experiment", options("experiment"))
 def test_experiments_state_their_verbs_and_compose_with_them(experiment):
     assert "verbs" in OmegaConf.load(conf_folder() / "experiment" / f"{experiment}.yaml")
     for verb in VERBS:
@@ -171,7 +179,7 @@ def test_experiments_state_their_verbs_and_compose_with_them(experiment):
         ("generate output=null", "output=null: this key needs a value"),
         ("generate output=", "output=: the value is missing"),
         ("generate generator.elements=[C,N", "a bracket is not closed"),
-        ("generate screening.energy_deviation=low", "a number is needed"),
+        ("generate screening.energy_deviation=low", "give null, or a number above 0"),
     ],
 )  # fmt: skip
 def test_what_is_said(words, said, capsys, tmp_path, monkeypatch):
@@ -181,42 +189,64 @@ def test_what_is_said(words, said, capsys, tmp_path, monkeypatch):
     assert said in capsys.readouterr().err
 
 
-def test_values_of_keys_that_are_null_by_default():
-    assert value_of("init", "7", None) == "7" and value_of("generator.trajectory", "1e5", None) == "1e5"
-    assert value_of("screening.window", "0.50", None) == 0.5 and value_of("workers", "3", None) == 3
-    assert value_of("generator.prior.covariance", "[[1,0,0],[0,2,0],[0,0,3]]", None) == [
-        [1, 0, 0],
-        [0, 2, 0],
-        [0, 0, 3],
-    ]
-    assert value_of("something.new", "5", None) == 5 and value_of("something.new", "five", None) == "five"
-    for text in ("1,2", "[1,2]", "[[a]]", "[[1],nan]", "[[1,]]"):
-        with pytest.raises(SettingsError):
-            value_of("generator.prior.covariance", text, None)
+def field(takes: str, **about) -> Field:
+    return Field(Setting("", **about), tuple(takes.split(" | ")))
 
 
-def test_every_key_that_is_null_by_default_has_a_kind():
-    """The kinds agree with the type hints of the classes that take these keys."""
-    import typing
-    from dataclasses import is_dataclass
+@pytest.mark.parametrize(
+    ("takes", "text", "value"),
+    [
+        ("text | null", "7", "7"),
+        ("text | null", "1e5", "1e5"),
+        ("text | null", "null", None),
+        ("float | null", "0.50", 0.5),
+        ("int | null", "3", 3),
+        ("int | text", "5-12", "5-12"),
+        ("int | text", "9", "9"),
+        ("list[int]", "[1,2]", [1, 2]),
+        ("list[int]", "3", [3]),
+        ("text | list[text]", "a,b", ["a", "b"]),
+        ("int | list[float]", "3", 3),
+        ("int | list[float]", "[0,1,2]", [0.0, 1.0, 2.0]),
+        ("list[list[float]] | null", "[[1,0,0],[0,2,0],[0,0,3]]", [[1, 0, 0], [0, 2, 0], [0, 0, 3]]),
+        ("bool", "TRUE", True),
+    ],
+)
+def test_values_have_the_declared_type(takes, text, value):
+    assert value_of("some.key", text, field(takes)) == value
+    assert type(value_of("some.key", text, field(takes))) is type(value)
 
-    from hydra.utils import get_object
 
-    for path in conf_folder().rglob("*.yaml"):
-        config = OmegaConf.to_container(OmegaConf.load(path))
-        sections = [config, *(value for value in config.values() if isinstance(value, dict))]
-        for section in sections:
-            target = get_object(section["_target_"]) if "_target_" in section else None
-            hints = typing.get_type_hints(target) if target is not None and is_dataclass(target) else {}
-            for key, value in section.items():
-                if value is not None or key in ("experiment", "prior", "teacher"):
-                    continue
-                assert key in NUMBERS | COUNTS | MATRICES | TEXTS, (path, key)
-                kinds = set(typing.get_args(hints.get(key, None)) or ())
-                if float in kinds or int in kinds:
-                    assert key in NUMBERS | COUNTS, (path, key)
-                elif str in kinds:
-                    assert key in TEXTS, (path, key)
+@pytest.mark.parametrize("text", ["1,2", "[1,2]", "[[a]]", "[[1],nan]", "[[1,]]"])
+def test_what_is_no_matrix(text):
+    with pytest.raises(SettingsError):
+        value_of("some.key", text, field("list[list[float]] | null"))
+
+
+@pytest.mark.parametrize(
+    ("takes", "about", "text", "said"),
+    [
+        ("int", {"least": 1}, "0", "key=0: give a whole number of 1 or more"),
+        ("int", {"least": 1}, "one", "key=one: a whole number is needed, such as 4"),
+        ("float", {"above": 0, "unit": "eV"}, "-1", "key=-1.0: give a number above 0, eV"),
+        ("float", {"least": 0, "most": 1}, "2", "key=2.0: give a number from 0 to 1"),
+        ("float", {}, "inf", "key=inf: a finite number is needed"),
+        ("float | null", {"above": 0}, "0", "key=0.0: give null, or a number above 0"),
+        ("int | text", {"least": 1, "allowed": ("auto",)}, "two", "key=two: give auto, or a whole number of 1 or more"),
+        ("int | text", {"least": 1, "allowed": ("auto",)}, "0", "key=0: give auto, or a whole number of 1 or more"),
+        ("text", {"allowed": ("cpu", "cuda:N")}, "cuda:x", "key=cuda:x: allowed are cpu, cuda:N"),
+        ("list[text]", {"allowed": ("a", "b")}, "[a,c]", "key=c: allowed are a, b"),
+        ("text", {}, "null", "key=null: this key needs a value"),
+    ],
+)
+def test_bounds_and_allowed_words_are_checked_at_once(takes, about, text, said):
+    with pytest.raises(SettingsError, match=re.escape(said)):
+        value_of("key", text, field(takes, **about))
+
+
+def test_infinite_values_where_they_are_allowed():
+    assert value_of("key", "-inf", field("list[float]", infinite=True)) == [-math.inf]
+    assert value_of("key", "cuda:1", field("text", allowed=("cpu", "cuda:N"))) == "cuda:1"
 
 
 @pytest.mark.parametrize(
@@ -239,3 +269,39 @@ def test_usual_numbers_of_workers_and_threads():
     assert resolve("generate", ["workers=auto"]).workers == "auto"
     assert resolve("screen", ["workers=0"]).workers == 0 and resolve("train", ["threads=auto"]).threads == "auto"
     assert resolve("label", ["workers=null"]).workers is None and resolve("label", ["workers=3"]).workers == 3
+
+
+def test_old_keys_are_refused_with_the_new_one_named(monkeypatch):
+    monkeypatch.setitem(settings_module.RENAMED, "generator.wight", ("generator.missing", "generator.likeness"))
+    monkeypatch.setitem(settings_module.RENAMED, "easing", "relaxation")
+    for word, new in (("generator.wight=1", "generator.likeness"), ("easing.fmax=1", "relaxation.fmax")):
+        old = word.partition("=")[0]
+        with pytest.raises(SettingsError, match=re.escape(f"{old} is called {new} now; give {new}=...")):
+            resolve("generate", [word])
+
+
+def test_old_keys_in_an_experiment_are_refused(monkeypatch, tmp_path):
+    import shutil
+
+    shutil.copytree(conf_folder(), tmp_path / "conf")
+    text = "# @package _global_\n# Old.\nverbs: [generate]\ngenerator:\n  wight: 2.0\n"
+    (tmp_path / "conf" / "experiment" / "old.yaml").write_text(text)
+    (tmp_path / "conf" / "experiment" / "odd.yaml").write_text(text.replace("generator:\n  wight", "nn"))
+    for module in (groups_module, settings_module, conf_module):
+        monkeypatch.setattr(module, "conf_folder", lambda: tmp_path / "conf", raising=False)
+    conf_module.options.cache_clear()
+    monkeypatch.setitem(settings_module.RENAMED, "generator.wight", "generator.likeness")
+    try:
+        said = outcome("generate", ["experiment=old"])
+        assert said == "experiment=old: generator.wight is called generator.likeness now; give generator.likeness=..."
+        assert outcome("generate", ["experiment=odd"]).startswith("experiment=odd sets nn, which generate has not")
+    finally:
+        conf_module.options.cache_clear()
+
+
+def test_help_gives_units_and_bounds():
+    lines = {line.split()[0]: line for line in describe("relax").splitlines() if " = " in line}
+    assert lines["relaxation.fmax"].endswith("largest force of a relaxed structure (eV/Angstrom, above 0)")
+    assert lines["relaxation.optimizer"].endswith("or gradient_descent)") or "lbfgs" in lines["relaxation.optimizer"]
+    assert lines["shard_size"].endswith("(from 1)") and lines["seed"].endswith("(from 0)")
+    assert meaning(Setting("share", least=0, most=1)) == "share (0 to 1)"

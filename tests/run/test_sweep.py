@@ -30,14 +30,18 @@ def test_folders_differ_even_where_their_names_would_not():
 
 def test_an_experiment_brings_its_values_and_the_command_line_goes_before_them():
     runs = plan("generate", ["experiment=perovskite_cations"], True)
-    cations = {run.varied["generator.cation"] for run in runs}
+    cations = {run.varied["generator.composition.cation"] for run in runs}
     assert len(runs) == 2 * len(cations) >= 20
     assert all(Chem.GetFormalCharge(Chem.MolFromSmiles(smiles)) in (1, 2) for smiles in cations)
     config = resolve("generate", runs[-1].overrides)
-    assert config.generator.cation == runs[-1].varied["generator.cation"] and "sweep" not in config
-    few = plan("generate", ["experiment=perovskite_cations", "generator.cation=CC[NH3+]"], True)
-    assert [run.varied for run in few] == [{"generator.metal": "Pb"}, {"generator.metal": "Sn"}]
-    with pytest.raises(SettingsError, match=r"generator.cation and generator.metal: add --sweep"):
+    assert (
+        config.generator.composition.cation == runs[-1].varied["generator.composition.cation"] and "sweep" not in config
+    )
+    few = plan("generate", ["experiment=perovskite_cations", "generator.composition.cation=CC[NH3+]"], True)
+    assert [run.varied for run in few] == [{"generator.composition.metal": "Pb"}, {"generator.composition.metal": "Sn"}]
+    with pytest.raises(
+        SettingsError, match=r"generator.composition.cation and generator.composition.metal: add --sweep"
+    ):
         plan("generate", ["experiment=perovskite_cations"], False)
 
 

@@ -175,16 +175,15 @@ def test_processes_of_the_checks_end_with_the_run(monkeypatch, error):
     from gendesign.run import build
 
     closed = []
-    stages = SimpleNamespace(
-        about={"warnings": []}, generator=SimpleNamespace(), names=["generate"], close=lambda: closed.append(True)
-    )
+    stages = replace(toy.stages(), close=lambda: closed.append(True))
 
     def act(*_, **__):
         if error:
             raise error
         return {}
 
-    monkeypatch.setattr(build, "build_stages", lambda *_: (stages, 1))
+    monkeypatch.setattr(build, "source_of", lambda *_: build.Source(toy.Chains(), 1, []))
+    monkeypatch.setattr(build, "stages_of", lambda *_: stages)
     monkeypatch.setattr(build, "run", act)
     config = OmegaConf.create({"workers": 0, "shard_size": 1, "seed": 0})
     with pytest.raises(error) if error else nullcontext():

@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 
 from gendesign.errors import UserError
-from gendesign.generate.perovskite.build import Draws, build_start
-from gendesign.generate.perovskite.composition import compose
+from gendesign.generate.perovskite.build import build_start
+from gendesign.generate.perovskite.compound import compose
+from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.structure.cells import space_group
 from gendesign.structure.crystals import UNRELAXED, duplicates
 from gendesign.structure.types import Candidate, Verdict
 
 
-def candidate(index: int, energy: float, seed: int = 0, failure: str | None = None, **draws) -> Candidate:
-    atoms = build_start(compose("C[NH3+]"), Draws(**{"cells": ("1",), **draws}), seed, 0).atoms
+def candidate(index: int, energy: float, seed: int = 0, failure: str | None = None, **options) -> Candidate:
+    atoms = build_start(compose(Composition("C[NH3+]")), RandomStarts(**{"cells": ("1",), **options}), seed, 0).atoms
     info = {**atoms.info, "energy": energy, "converged": True, "fmax": 0.005}
     atoms.info = {}
     return Candidate(atoms, index, failure=failure, info=info)
@@ -65,28 +66,31 @@ def test_energies_relative_to_other_crystals():
     def other(name, energy):
         return lambda starts: asked.append((name, starts)) or energy
 
-    settings = PerovskiteScreening(decomposition=3, rivals=5)
+    settings = PerovskiteScreening(decomposition=3, competing_phases=5)
     verdicts = settings.screen_each(everyone)
-    comparisons = {"decomposition": other("decomposition", -9.5), "rivals": other("rivals", -10.25)}
+    comparisons = {"decomposition": other("decomposition", -9.5), "competing_phases": other("competing_phases", -10.25)}
     ranked = settings.screen_set(everyone, verdicts, comparisons=comparisons)
     found = {(v.candidate, v.check): v.value for v in ranked}
-    assert asked == [("decomposition", 3), ("rivals", 5)]
+    assert asked == [("decomposition", 3), ("competing_phases", 5)]
     assert [found[i, "decomposition_energy"] for i in (0, 1)] == pytest.approx([-0.5, 0.5])
-    assert [found[i, "energy_above_rivals"] for i in (0, 1)] == pytest.approx([0.25, 1.25])
+    assert [found[i, "energy_above_competing_phases"] for i in (0, 1)] == pytest.approx([0.25, 1.25])
     verdicts += ranked
     rows = list(csv.DictReader(io.StringIO(settings.files(everyone, verdicts)["ranked.csv"])))
-    assert [float(row["energy_above_rivals"]) for row in rows] == [0.25, 1.25]
+    assert [float(row["energy_above_competing_phases"]) for row in rows] == [0.25, 1.25]
     assert [float(row["decomposition_energy"]) for row in rows] == [-0.5, 0.5]
     table = {row["name"]: (row["value"], row["unit"]) for row in settings.summarise(verdicts, 2)}
-    assert table["best: energy above rivals"] == (0.25, "eV per formula unit")
+    assert table["best: energy above competing phases"] == (0.25, "eV per formula unit")
 
 
 @pytest.mark.parametrize(
     ("settings", "found"),
     [
-        (PerovskiteScreening(), {}),  # 0 starts: not asked for
-        (PerovskiteScreening(rivals=2), {"rivals": lambda starts: None}),  # none found
-        (PerovskiteScreening(rivals=2), {}),  # a generator without any
+        (PerovskiteScreening(decomposition=0, competing_phases=0), {}),  # 0 starts: not asked for
+        (
+            PerovskiteScreening(decomposition=0, competing_phases=2),
+            {"competing_phases": lambda starts: None},
+        ),  # none found
+        (PerovskiteScreening(decomposition=0, competing_phases=2), {}),  # a generator without any
     ],
 )
 def test_what_was_not_found_is_left_out(settings, found):
@@ -108,7 +112,9 @@ def test_measurements():
 
 
 def test_space_group_of_the_cubic_perovskite():
-    atoms = build_start(compose("Cs", thickness="3d"), Draws(cells=("1",), tilt=0, distortion=0), 0, 0).atoms
+    atoms = build_start(
+        compose(Composition("Cs", thickness="3d")), RandomStarts(cells=("1",), tilt=0, distortion=0), 0, 0
+    ).atoms
     assert space_group(atoms, 0.1) == "Pm-3m (221)"
 
 
@@ -137,7 +143,7 @@ def test_other_structures_get_a_reason():
     assert not found[0, "valid"].passed and "generator=perovskite" in found[0, "valid"].reason
 
 
-@pytest.mark.parametrize("wrong", [{"symprec": 0}, {"kept": -1}, {"rivals": -1}, {"window": -0.1}])
+@pytest.mark.parametrize("wrong", [{"symprec": 0}, {"kept": -1}, {"competing_phases": -1}, {"window": -0.1}])
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(UserError) as caught:
         PerovskiteScreening(**wrong)

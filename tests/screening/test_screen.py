@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 from ase.optimize import BFGS
@@ -22,7 +21,8 @@ from gendesign.screening.energetics import potential_strain
 from gendesign.screening.uniqueness import novelty
 from gendesign.screening.workers import Failure, late
 from gendesign.structure.files import read_structures
-from gendesign.structure.types import Candidate, Prediction, Verdict
+from gendesign.structure.graph import Batch
+from gendesign.structure.types import Candidate, Verdict
 
 QUICK = tuple(check for check in CHECKS if check not in ("posebusters", "strain"))
 quick = partial(Screening, checks=QUICK)
@@ -146,14 +146,8 @@ def test_strain_says_when_it_is_not_one():
 def test_strain_under_the_potential_against_its_formula():
     """A Morse curve of depth 1 eV, exponent 2/Angstrom and minimum 1.5 Angstrom, started at 1.7."""
 
-    class Morse(ToyPotential):
-        def evaluate(self, structures):
-            lengths = torch.tensor([atoms.get_distance(0, 1) for atoms in structures], dtype=torch.float64)
-            energy = (1 - torch.exp(-2 * (lengths - 1.5))) ** 2 - 1
-            return Prediction(energy, torch.zeros(2, 3), torch.zeros(2))
-
     candidates = [Candidate(Atoms(kind, [[0, 0, 0], [0, 0, 1.7]]), i) for i, kind in enumerate(("N2", "S2", "NO"))]
-    found = potential_strain(candidates, Morse(), 0.001, 200)
+    found = potential_strain(candidates, ToyPotential(), 0.001, 200)
     expected = (1 - np.exp(-0.4)) ** 2 * 23.0605
     assert [found[i].energy for i in (0, 2)] == pytest.approx([expected] * 2, abs=0.01)
     assert found[0].rmsd == pytest.approx(0.1, abs=1e-3) and found[0].reason == ""
@@ -267,19 +261,16 @@ def test_strain_under_the_potential_keeps_the_time_limit():
     """The small molecule is measured, the large one (over 64 atoms) has no time left after its first step."""
 
     class Slow(ToyPotential):
-        def evaluate(self, structures):
-            return Prediction(torch.zeros(len(structures)), torch.zeros(2, 3), torch.zeros(2))
-
-        def as_torchsim(self, *, stress=False):
-            model = super().as_torchsim(stress=stress)
-            model.register_forward_hook(lambda _, inputs, __: time.sleep(0.6 if inputs[0].n_atoms > 64 else 0))
-            return model
+        def evaluate(self, structures, *, stress=False):
+            if isinstance(structures, Batch) and len(structures.positions) > 64:
+                time.sleep(2.2)
+            return super().evaluate(structures, stress=stress)
 
     line = Atoms("N70", [[0, 0, 1.7 * k] for k in range(70)])
     found = potential_strain(
-        [Candidate(line, 0), Candidate(Atoms("N2", [[0, 0, 0], [0, 0, 1.7]]), 1)], Slow(), 1e-3, 200, 0.5
+        [Candidate(line, 0), Candidate(Atoms("N2", [[0, 0, 0], [0, 0, 1.7]]), 1)], Slow(), 1e-3, 200, 2.0
     )
-    assert found[0].energy is None and found[0].reason == "not measured: stopped after the time limit of 0.5 s"
+    assert found[0].energy is None and found[0].reason == "not measured: stopped after the time limit of 2 s"
     assert found[1].energy is not None
 
 

@@ -14,8 +14,8 @@ from ase.io import read, write
 
 from gendesign import cli
 from gendesign.errors import UserError
+from gendesign.train.isolated_atoms import atomic_energies
 from gendesign.train.split import split
-from gendesign.train.training import atomic_energies
 
 TINY = [
     "architecture.channels=4",
@@ -68,7 +68,8 @@ def test_train(tmp_path, capsys):
     assert cli.main(words) == 2 and "forces are exactly zero in" in capsys.readouterr().err
     words.append("check_units=false")
     assert cli.main(words) == 0
-    assert "test.all.force_mae_mev_a" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "force MAE (meV/Angstrom)" in shown and "test   all    4 " in shown and "card.md" in shown
     assert {"weights.safetensors", "config.yaml", "log.csv", "errors.json"} <= {p.name for p in output.iterdir()}
     table = json.loads((output / "errors.json").read_text())
     assert table["test"]["all"]["n"] == 4 and table["train"]["all"]["n"] == 12
@@ -88,10 +89,10 @@ def test_train(tmp_path, capsys):
         ("label", [bulk("C")], ["teacher=pm6"], "(read from bad.extxyz) cannot be used: not for PM6: it is periodic"),
         ("label", [molecule("H2O")], ["teacher=emt"], "EMT does not know H, O; it knows Ag Al Au Cu Ni Pd Pt"),
         ("label", [molecule("H2O")], ["teacher=null"], "labels need a teacher"),
-        ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: give GFN2-xTB or GFN1-xTB"),
+        ("label", [molecule("H2O")], ["teacher.method=PM6"], "teacher.method=PM6: allowed are GFN2-xTB, GFN1-xTB"),
         ("label", [molecule("H2O")], ["workers=0"], "workers=0: give null, or a whole number of 1 or more"),
         ("train", [molecule("H2O")], [], "structure 1 (read from bad.extxyz): H2O has no energy and forces"),
-        ("train", [labelled("H2O"), labelled("H2O", 1)], [], "none can be held out"),
+        ("train", [labelled("H2O"), labelled("H2O", 1)], [], "too few to hold one out"),
         ("train", [labelled("H2O"), labelled("CH4")], ["test_share=1.5"], "test_share=1.5"),
         ("train", [labelled("H2O"), labelled("CH4")], ["fit.steps=0"], "fit.steps=0"),
         ("train", [labelled("H2O"), labelled("CH4")], ["architecture.channels=0"], "architecture.channels=0"),

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
+from gendesign.randomness import Purpose
 from gendesign.structure.graph import Batch
 from gendesign.structure.labels import labels_of
 from gendesign.train.dataset import Dataset
@@ -51,7 +52,9 @@ def test_a_batch_is_that_of_the_structures(frames):
     assert torch.equal(batch.system, wanted.system) and batch.n_systems == wanted.n_systems == 3
     assert energy.tolist() == [frames[k].get_potential_energy() for k in chosen]
     np.testing.assert_allclose(forces, np.concatenate([frames[k].get_forces() for k in chosen]), rtol=1e-6)
-    assert torch.equal(data.order(1, 2), data.order(1, 2)) and not torch.equal(data.order(1, 2), data.order(1, 3))
+    orders = [data.order(Purpose.FIT_ORDER, 1, epoch) for epoch in (2, 2, 3)]
+    assert torch.equal(orders[0], orders[1]) and not torch.equal(orders[0], orders[2])
+    assert not torch.equal(orders[0], data.order(Purpose.FIT_REPLAY_ORDER, 1, 2))
     assert torch.cat(list(data.chunks(4))).tolist() == list(range(15))
 
 
@@ -98,20 +101,20 @@ def test_fit_learns_and_a_restart_is_exact(frames, tmp_path, monkeypatch):
     assert table["n"] == 15 and 0 < table["force_mae_mev_a"] <= table["force_rmse_mev_a"]
 
 
-def test_energies_settle_in_the_first_third_alone_and_a_restart_keeps_them(frames, tmp_path):
+def test_energies_of_atoms_are_refitted_in_the_first_third_only_and_a_restart_keeps_them(frames, tmp_path):
     data, calls = Dataset.from_frames(frames), []
 
-    def settle(net):
+    def refit(net):
         calls.append(1)
         net.atomic_energies_fn.atomic_energies += 0.5
 
     def energies(net):
         return net.atomic_energies_fn.atomic_energies.flatten()
 
-    plan = replace(FEW, save_every=3)  # judged after 3, 6, 9 ... of 20 steps
-    whole = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)
+    plan = replace(FEW, save_every=3)  # evaluated after 3, 6, 9 ... of 20 steps
+    whole = fit(tiny.settings(), data, tmp_path / "whole", plan, refit_energies=refit)
     assert len(calls) == 2 and energies(whole).tolist() == [e + 1.0 for e in tiny.ENERGIES.values()]
-    again = fit(tiny.settings(), data, tmp_path / "whole", plan, settle=settle)  # finished: nothing is done anew
+    again = fit(tiny.settings(), data, tmp_path / "whole", plan, refit_energies=refit)  # finished: nothing is done anew
     assert len(calls) == 2 and torch.equal(energies(again), energies(whole))
 
 

@@ -1,11 +1,8 @@
 """The recipe of `hoip` (scripts/hoip): k-points, the labels that are shipped, and lattices of the teacher."""
 
 import gzip
-import importlib
 import re
-import sys
 from functools import partial
-from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -17,34 +14,37 @@ from ase.calculators.lj import LennardJones
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 
-SCRIPTS = Path(__file__).parents[2] / "scripts" / "hoip"
+from scripts.hoip import (
+    cations,
+    cells,
+    disagreements,
+    extra_cations,
+    finetune,
+    gather,
+    label,
+    relaxation_paths,
+    search_results,
+    streams,
+    structures,
+    teachers,
+)
+
+FIRST = streams.STREAMS["disagreements"].start
 
 
-@pytest.fixture
-def recipe(monkeypatch):
-    """Import a module of the recipe; those of other recipes have the same names."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    before = set(sys.modules)
-    yield importlib.import_module
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(SCRIPTS)):
-            del sys.modules[name]
-
-
-def test_a_layer_and_its_supercell_have_the_same_points(recipe):
-    kpoints = recipe("teachers").kpoints
+def test_a_layer_and_its_supercell_have_the_same_points():
+    kpoints = teachers.kpoints
     layer = Atoms("PbC", cell=[6.2, 6.2, 13.8], pbc=True)
     assert kpoints(layer, 4.0) == (5, 5, 1)  # 2 pi / 6.2 Angstrom is 1.01; stacked, one point
     assert kpoints(layer.repeat((2, 2, 1)), 4.0) == (3, 3, 1)
     assert kpoints(Atoms("Pb", cell=[6.2, 6.2, 6.2], pbc=True), 4.0) == (5, 5, 5)
     assert kpoints(Atoms("Pb", cell=[6.2, 12.6, 6.2], pbc=True), 4.0)[1] == 2
     assert kpoints(Atoms("Pb", cell=[6.2, 6.2, 12.6], pbc=True), 4.0)[2] == 2  # nothing keeps its layers apart
-    density = recipe("teachers").usual_density
+    density = teachers.usual_density
     assert [density(Atoms(formula)) for formula in ("CsPbI3", "CsPbI3CH6N", "PbI2", "CsI", "CH6NI")] == [6, 4, 4, 2, 2]
 
 
-def test_packed_labels_come_back(recipe, monkeypatch, tmp_path, capsys):
-    gather = recipe("gather")
+def test_packed_labels_come_back(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gather, "FOLDER", tmp_path)
     gather.unpack()
     shards = sorted((tmp_path / "dft").glob("shard-*.extxyz"))
@@ -60,14 +60,13 @@ def test_packed_labels_come_back(recipe, monkeypatch, tmp_path, capsys):
     assert np.array_equal(back.get_forces(), before[3].get_forces())
 
 
-@pytest.mark.parametrize("words", ["", "foo 1 2", "dft 3", "dft 0 -4", "atoms 3", "again 1"])
-def test_what_cannot_be_labelled_is_said_in_one_line(recipe, words):
-    with pytest.raises(SystemExit, match=f"{words}: give dft, found, .*such as dft 0 400, or atoms, or again"):
-        recipe("label").main(*words.split())
+@pytest.mark.parametrize("words", ["", "foo 1 2", "dft small 3", "visited 0 -4", "atoms 3", "again 1"])
+def test_what_cannot_be_labelled_is_said_in_one_line(words):
+    with pytest.raises(SystemExit, match=f"{words}: give search-results, .*such as visited 0 40; .*or again"):
+        label.main(*words.split())
 
 
-def test_shipped_labels_are_enough_to_measure_by(recipe, monkeypatch, tmp_path, capsys):
-    gather = recipe("gather")
+def test_shipped_labels_are_enough_to_measure_by(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(gather, "FOLDER", tmp_path)
     gather.unpack()
     gather.gather()
@@ -76,7 +75,7 @@ def test_shipped_labels_are_enough_to_measure_by(recipe, monkeypatch, tmp_path, 
     assert not {f.info["molecule"] for f in test} & {f.info["molecule"] for f in train}
 
 
-def test_replayed_labels_compare_with_those_of_the_teacher(recipe):
+def test_replayed_labels_compare_with_those_of_the_teacher():
     def frame(symbols: str, energy: float, **info) -> Atoms:
         atoms = Atoms(symbols, positions=np.arange(3 * len(Atoms(symbols))).reshape(-1, 3), info=info)
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=np.zeros((len(atoms), 3)))
@@ -84,14 +83,13 @@ def test_replayed_labels_compare_with_those_of_the_teacher(recipe):
 
     # the teacher has 10 eV more for every Cs and 2 less for every I
     taught = [frame("CsI", 5.0, rough_energy=-3.0), frame("Cs2I", 10.0, rough_energy=-8.0)]
-    (moved,) = recipe("gather").moved_to_dft([frame("CsI3", -1.0)], taught)
+    (moved,) = gather.moved_to_dft([frame("CsI3", -1.0)], taught)
     assert moved.get_potential_energy() == pytest.approx(-1.0 + 10 - 6) and moved.get_forces().shape == (4, 3)
 
 
-def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
-    cations = recipe("cations")
+def test_shipped_labels_are_whole_and_of_one_teacher():
     held_out = cations.HELD_OUT + cations.FRESH
-    with gzip.open(SCRIPTS / "dft.extxyz.gz", "rt") as handle:
+    with gzip.open(gather.PACKED, "rt") as handle:
         frames = [frame for frame in ase.io.read(handle, ":", format="extxyz") if "failure" not in frame.info]
     points = re.compile(r"k [246]/Angstrom")  # salts have half as many, caesium perovskites half more
     assert len({points.sub("", frame.info["teacher"]) for frame in frames}) == 1
@@ -104,8 +102,7 @@ def test_shipped_labels_are_whole_and_of_one_teacher(recipe):
         assert frame.info["held_out"] == any(smiles in frame.info["molecule"].split() for smiles in held_out)
 
 
-def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
-    cations, structures, gather = recipe("cations"), recipe("structures"), recipe("gather")
+def test_the_wide_part_of_the_stream_takes_its_cations_in_turn():
     names = cations.BROAD + cations.FRESH
     first = structures.WIDE.start
     picked = (0, 7, len(names) - 1, len(names) + 7)
@@ -117,15 +114,15 @@ def test_the_wide_part_of_the_stream_takes_its_cations_in_turn(recipe):
     assert [len(part) for part in gather.split(made).values()] == [3, 0, 1, 0]
 
 
-def test_metallic_crystals_are_not_learned_from_but_stay_in_the_measure(recipe):
+def test_metallic_crystals_are_not_learned_from_but_stay_in_the_measure():
     def frame(entropy: float, held_out: bool) -> Atoms:
         return Atoms("CsI", info={"molecule": "CCC[NH3+]", "held_out": held_out, "entropy": entropy})
 
-    sets = recipe("gather").split([frame(-0.04, False), frame(-1e-5, False), frame(-0.04, True)])
+    sets = gather.split([frame(-0.04, False), frame(-1e-5, False), frame(-0.04, True)])
     assert {name: len(part) for name, part in sets.items()} == {"train": 1, "test": 1, "fresh": 0, "metallic": 1}
 
 
-def test_entropy_of_electrons_is_read(recipe):
+def test_entropy_of_electrons_is_read():
     output = """
  *** SCF run converged in    13 steps ***
   Electronic entropic energy:                                  -0.00027736638403
@@ -137,28 +134,25 @@ def test_entropy_of_electrons_is_read(recipe):
  STRESS|      y        0.0    1.0    0.0
  STRESS|      z        0.0    0.0    1.0
 """
-    teachers = recipe("teachers")
     assert teachers.parsed(output, 1)["entropy"] == pytest.approx(-0.00755, abs=1e-5)
     assert teachers.parsed(output.replace("Electronic entropic", "No"), 1)["entropy"] == 0.0
 
 
-def test_searches_to_learn_from_have_no_cation_that_is_held_out(recipe):
-    cations, chosen = recipe("cations"), recipe("found").small_enough()
+def test_searches_to_learn_from_have_no_cation_that_is_held_out():
+    chosen = search_results.small_enough()
     assert len(set(chosen)) == len(chosen) > 50 and not {*chosen} & {*cations.HELD_OUT, *cations.FRESH}
     assert "c1ccccc1C[NH3+]" in chosen and "c1ccccc1CCC[NH3+]" not in chosen  # 41 and 53 atoms
 
 
-def test_no_cation_is_both_trained_and_held_out(recipe):
-    cations = recipe("cations")
+def test_no_cation_is_both_trained_and_held_out():
     names = [*cations.TRAINED, *cations.BROAD, *cations.SMALL, *cations.HELD_OUT, *cations.FRESH]
     molecules = [Chem.MolFromSmiles(smiles) for smiles in names]
     assert len({Chem.MolToSmiles(molecule) for molecule in molecules}) == len(names)
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
 
 
-def test_cations_put_together_are_ions_and_none_is_held_out(recipe):
-    cations, structures = recipe("cations"), recipe("structures")
-    made = recipe("wider").put_together()
+def test_cations_put_together_are_ions_and_none_is_held_out():
+    made = extra_cations.put_together()
     molecules = [Chem.MolFromSmiles(smiles) for smiles in made]
     assert len(set(made)) == len(made) > 1000
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
@@ -166,12 +160,11 @@ def test_cations_put_together_are_ions_and_none_is_held_out(recipe):
     assert not held_out & set(made)
     # the heads, chains and tails do reach them: it is the check that keeps them away
     assert "[NH3+]CC" + "C=C" not in map(Chem.CanonSmiles, made) and Chem.CanonSmiles("[NH3+]CCC=C") in made
-    first, again = (structures.structure(structures.WIDER.start + 5) for _ in range(2))
-    assert first == again and len(first) <= structures.WIDER_MOST and not first.info["held_out"]
+    first, again = (structures.structure(structures.EXTRA.start + 5) for _ in range(2))
+    assert first == again and len(first) <= structures.EXTRA_MOST and not first.info["held_out"]
 
 
-def test_ways_lead_downhill_and_carry_their_dispersion(recipe, monkeypatch):
-    ways = recipe("ways")
+def test_relaxation_paths_lead_downhill_and_carry_their_dispersion(monkeypatch):
     argon = partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0, smooth=True)
 
     def evaluated(structures, *_):
@@ -190,15 +183,15 @@ def test_ways_lead_downhill_and_carry_their_dispersion(recipe, monkeypatch):
         return atoms
 
     constant = {"energy": -0.5, "forces": np.zeros((4, 3)), "stress": np.full(6, 0.01)}
-    monkeypatch.setattr(ways, "evaluated", evaluated)
-    monkeypatch.setattr(ways, "structure", start)
-    monkeypatch.setattr(ways, "dispersion", lambda atoms: constant)
-    monkeypatch.setattr(ways, "PRESSURES", (0.0,))
+    monkeypatch.setattr(relaxation_paths, "evaluated", evaluated)
+    monkeypatch.setattr(relaxation_paths, "structure", start)
+    monkeypatch.setattr(relaxation_paths, "dispersion", lambda atoms: constant)
+    monkeypatch.setattr(relaxation_paths, "PRESSURES", (0.0,))
     model = torch.nn.Linear(1, 1)
     model.set_is_batch_data = lambda _: None
     given = type("C", (), {"model": model, "cutoff": 5.0})(), {18: 2.0}
-    monkeypatch.setattr(ways, "tuned_universal", lambda _: given)
-    found = ways.shard(0, 4, Pool())
+    monkeypatch.setattr(relaxation_paths, "tuned_universal", lambda _: given)
+    found = relaxation_paths.shard(0, 4, Pool())
     for k in (0, 1, 3):
         own = [frame for frame in found if frame.info["stream"] == k]
         energies = [frame.info["energy"] for frame in own]
@@ -210,8 +203,7 @@ def test_ways_lead_downhill_and_carry_their_dispersion(recipe, monkeypatch):
     assert {frame.info["stream"] for frame in found} == {0, 1, 3}
 
 
-def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe, monkeypatch, tmp_path):
-    label = recipe("label")
+def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(monkeypatch, tmp_path):
     monkeypatch.setattr(label, "FOLDER", tmp_path)
     argon = partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0)
     monkeypatch.setattr(label, "Universal", lambda weights: argon())
@@ -238,8 +230,15 @@ def test_structures_to_train_on_are_labelled_again_by_the_tuned_potential(recipe
         assert frame.info["stress"] == pytest.approx(bare.get_stress()) and "tuned" in frame.info["teacher"]
 
 
-def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(recipe, monkeypatch, tmp_path, capsys):
-    label, doubted = recipe("label"), recipe("doubted")
+@pytest.mark.parametrize("words", ["dft small 0 -4", "dft nowhere 0 4", "tuned wide 4 4", "rough small 0 20001"])
+def test_streams_are_named_with_their_range(words):
+    with pytest.raises(SystemExit, match=words.split(maxsplit=1)[1]):
+        label.main(*words.split())
+    assert streams.numbers_of("wide", "0", "304") == range(20_000, 20_304)
+    assert len(set(streams.Draw)) == len({stream.random() for stream in (streams.stream(d, 7) for d in streams.Draw)})
+
+
+def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(monkeypatch, tmp_path, capsys):
 
     def crystal(energy: float, molecule: str, kind: str = "salt", repeat: int = 2, force: float = 0.0) -> Atoms:
         atoms = bulk("Ar", "fcc", a=5.2).repeat((2, 2, repeat))
@@ -257,43 +256,41 @@ def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(recipe, monk
         assert len(data) == len(given)  # the others are no salts and pairs, large or violent
         return {i: {"energy": np.array([value])} for i, value in enumerate(by_fit[net])}
 
-    monkeypatch.setattr(doubted, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
-    monkeypatch.setattr(doubted, "deviations", off)
-    assert doubted.doubts(given, ["0.0", "0.2"]) == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5, 2.0])
-    for module in (label, doubted):
+    monkeypatch.setattr(disagreements, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
+    monkeypatch.setattr(disagreements, "deviations", off)
+    assert disagreements.disagreement(given, ["0.0", "0.2"]) == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5, 2.0])
+    for module in (label, disagreements):
         monkeypatch.setattr(module, "FOLDER", tmp_path)
-        monkeypatch.setattr(module, "DOUBTED_FILE", tmp_path / "doubted.extxyz")
-    monkeypatch.setattr(doubted, "EVERY", 1)
+        monkeypatch.setattr(module, "DISAGREEMENTS", tmp_path / "disagreements.extxyz")
+    monkeypatch.setattr(disagreements, "EVERY", 1)
     ase.io.write(tmp_path / "tuned-train.extxyz", [*given, *out])
     (tmp_path / "dft").mkdir()
-    label.write_frames(tmp_path / "dft" / f"shard-{label.DOUBTED + 4}.extxyz", [given[3]])
-    doubted.main(["0.0", "0.2"])
-    assert f"label.py dft {label.DOUBTED + 5} {label.DOUBTED + 7}" in capsys.readouterr().out
+    label.write_frames(tmp_path / "dft" / f"shard-{FIRST + 4}.extxyz", [given[3]])
+    disagreements.main(["0.0", "0.2"])
+    assert "label dft disagreements 5 7" in capsys.readouterr().out
     results = {"energy": -1.0, "stress": np.zeros(6), "scf_steps": 9, "entropy": 0.0}
     monkeypatch.setattr(label, "cp2k", lambda atoms: {**results, "forces": 0 * atoms.positions, "teacher": "CP2K"})
     monkeypatch.setattr(label, "Universal", partial(LennardJones, sigma=3.4, epsilon=0.0103, rc=6.0))
-    (worst,), (second,) = (label.dft_shard(label.DOUBTED + k) for k in (5, 6))
+    (worst,), (second,) = (label.dft_shard(FIRST + k) for k in (5, 6))
     assert [frame.info["molecule"] for frame in (worst, second)] == ["a", "b"] and worst.info["energy"] == -1.0
-    assert second.info["stream"] == label.DOUBTED + 6 and second.info["stage"] == "doubted"
+    assert second.info["stream"] == FIRST + 6 and second.info["stage"] == "disagreement"
     assert worst.info["rough_energy"] < 0 and not worst.info["held_out"]
-    assert label.dft_shard(label.DOUBTED + 7) == []
-    assert [label.search_of(k) for k in (label.FOUND - 1, label.FOUND + 5, label.DOUBTED)] == [None, 2, None]
+    assert label.dft_shard(FIRST + 7) == []
+    assert [label.search_of(k) for k in (label.FOUND - 1, label.FOUND + 5, FIRST)] == [None, 2, None]
 
 
-def test_elements_make_up_for_another_zero_of_energy(recipe, monkeypatch):
-    tune = recipe("tune")
-    monkeypatch.setattr(tune, "predicted", lambda model, graphs: (torch.tensor([-1.0 * len(graphs[0].numbers)]),))
+def test_elements_make_up_for_another_zero_of_energy(monkeypatch):
+    monkeypatch.setattr(finetune, "predicted", lambda model, graphs: (torch.tensor([-1.0 * len(graphs[0].numbers)]),))
     numbers = [[55, 53], [55, 55, 53], [55, 53, 53, 53]]
-    graphs = [tune.Graph(np.array(z), None, None, 1.0) for z in numbers]
+    graphs = [finetune.Graph(np.array(z), None, None, 1.0) for z in numbers]
     cases = [
-        tune.Case(graph, -1.0 * len(z) + 7 * z.count(55) - 2 * z.count(53), None, None)
+        finetune.Case(graph, -1.0 * len(z) + 7 * z.count(55) - 2 * z.count(53), None, None)
         for graph, z in zip(graphs, numbers, strict=True)
     ]
-    assert tune.element_energies(None, cases) == pytest.approx({55: 7.0, 53: -2.0})
+    assert finetune.element_energies(None, cases) == pytest.approx({55: 7.0, 53: -2.0})
 
 
-def test_lattices_of_the_teacher_are_its_own_minima(recipe, monkeypatch):
-    cells = recipe("cells")
+def test_lattices_of_the_teacher_are_its_own_minima(monkeypatch):
     calls = []
 
     def taught(atoms):  # argon that is 2 % larger than the potential thinks
@@ -321,8 +318,7 @@ def test_lattices_of_the_teacher_are_its_own_minima(recipe, monkeypatch):
     assert len(calls) == before  # what is known of a crystal is not asked again
 
 
-def test_the_better_crystal_of_the_teacher_stays(recipe, monkeypatch, tmp_path):
-    cells = recipe("cells")
+def test_the_better_crystal_of_the_teacher_stays(monkeypatch, tmp_path):
     monkeypatch.setattr(cells, "OUT", tmp_path / "cells.extxyz")
     monkeypatch.setattr(cells, "load_potential", lambda *_, **__: type("P", (), {"as_ase": lambda self: None})())
 

@@ -17,10 +17,11 @@ from gendesign.errors import UserError
 from gendesign.potential import save_folder
 from gendesign.structure.labels import teacher_of
 from gendesign.structure.types import Candidate
-from gendesign.train import label_files, training
+from gendesign.train import label_files
+from gendesign.train.data_sets import labelled_frames
 from gendesign.train.mixture import refuse_mixture
-from gendesign.train.training import labelled_frames
-from gendesign.validation.case import Settings
+from gendesign.train.split import split
+from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import read_frames, validate
 
 TROUBLES = Path(__file__).parents[1] / "data" / "troubles"
@@ -141,12 +142,14 @@ def test_validate_measures_the_labels_of_the_file_or_says_so(tmp_path, capsys):
 
 def test_validate_of_energies_alone_and_of_no_labels(capsys):
     frames = [Atoms("CH4", tiny.rattled("CH4", k).positions, info={"REF_energy": -1000.0 - k}) for k in range(3)]
-    found = validate(tiny.potential(), frames, Settings(tests=("errors",)))
+    found = validate(tiny.potential(), frames, ValidationSettings(tests=("errors",)))
     assert found["errors"]["classes"]["all"]["energy_mae_mev_atom"] > 0
     assert "force_mae_mev_a" not in found["errors"]["classes"]["all"]
     assert "3 of 3 labelled structures have no forces" in capsys.readouterr().err
     bare = [Atoms("CH4", tiny.rattled("CH4", 0).positions)]
-    validate(tiny.potential(), bare, Settings(tests=("errors",)), molecular=lambda atoms: EMT(), teacher="EMT")
+    validate(
+        tiny.potential(), bare, ValidationSettings(tests=("errors",)), molecular=lambda atoms: EMT(), teacher="EMT"
+    )
     assert "hence no labels: errors are measured on copies of them" in capsys.readouterr().err
 
 
@@ -155,5 +158,5 @@ def test_one_atom_cells_are_divided_like_other_structures():
     for k in range(10):
         frames.append(Atoms("Cu", cell=np.eye(3) * (2.2 + 0.02 * k), pbc=True))
     frames.append(Atoms("Cu", cell=np.eye(3) * 12, pbc=True))
-    rest, held = training.divided(frames, 0.5, "frame", "test_share", 4.0)
+    rest, held = split(frames, 0.5, "frame", "test_share", 4.0)
     assert len(held) == 5 and frames[-1] in rest

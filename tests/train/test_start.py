@@ -10,7 +10,7 @@ from ase.build import molecule
 from gendesign.errors import UserError
 from gendesign.potential import Potential, mace
 from gendesign.train.fit import freeze
-from gendesign.train.start import begin_from, likest, with_cutoff, with_elements
+from gendesign.train.start import begin_from, most_similar, with_cutoff, with_elements
 
 NAMES = ("CH4", "H2O", "CH3OH")
 
@@ -76,7 +76,7 @@ def test_cutoffs_that_cannot_be():
     for wrong in (2, float("inf"), "far"):
         with pytest.raises(UserError, match=rf"cutoff={wrong}: the potential of init has .* Angstrom; give more, or"):
             with_cutoff(plain, weights, wrong)
-    with pytest.raises(UserError, match="cannot be laid on a longer range; begin with init=null"):
+    with pytest.raises(UserError, match="cannot be extended to it; start a new network"):
         with_cutoff(plain | {"distance_transform": "Agnesi"}, _with_transform(plain, weights), 9.0)
 
 
@@ -85,8 +85,8 @@ def _with_transform(plain, weights):
 
 
 @pytest.mark.parametrize(("number", "wanted"), [(34, 16), (53, 17), (35, 17), (14, 6), (15, 7), (11, 1), (82, 6)])
-def test_likest(number, wanted):
-    assert likest(number, [1, 6, 7, 8, 9, 16, 17]) == wanted
+def test_most_similar(number, wanted):
+    assert most_similar(number, [1, 6, 7, 8, 9, 16, 17]) == wanted
 
 
 def test_freezing():

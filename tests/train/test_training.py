@@ -15,8 +15,8 @@ from ase.io import write
 
 from gendesign import cli
 from gendesign.potential import Potential, load_potential, mace, save_folder
+from gendesign.train.isolated_atoms import refit_by, shifted_energies
 from gendesign.train.start import begin_from
-from gendesign.train.training import settled_by, shifted_energies
 
 TINY = [
     "architecture.channels=4",
@@ -119,7 +119,7 @@ def test_energies_of_atoms_settle_where_the_network_fits_them_best():
         frame.calc = SinglePointCalculator(frame, energy=energy, forces=frame.positions * 0)
     alone = Atoms("H")
     alone.calc = SinglePointCalculator(alone, energy=-13.5, forces=np.zeros((1, 3)))
-    settled_by([*frames, alone])(net)
+    refit_by([*frames, alone])(net)
     left = np.array(labels) - [float(Potential(net, "", "", "", "").energies([frame])[0]) for frame in frames]
     for z in (6, 8):  # what is left has no share of the elements that moved
         assert left @ [np.count_nonzero(frame.numbers == z) for frame in frames] == pytest.approx(0, abs=1e-6)
@@ -146,7 +146,7 @@ def test_other_geometries_of_one_molecule(tmp_path, capsys):
     more = f"test=[{tmp_path / 'more.extxyz'}]"
     assert train(tmp_path, frames, "fit.steps=2", "test_share=0", more) == 2
     said = capsys.readouterr().err
-    assert "holds 1 of the trained molecules (CH4)" in said and "split=frame" in said and said.count("\n") == 1
+    assert "holds 1 molecules of the training (CH4)" in said and "split=frame" in said and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert train(tmp_path, frames, "fit.steps=2", "split=frame", more) == 0
     assert errors(tmp_path)["more.extxyz"]["all"]["n"] == 6

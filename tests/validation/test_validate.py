@@ -13,7 +13,8 @@ from ase.io import write
 
 from gendesign import cli
 from gendesign.potential import save_folder
-from gendesign.validation.case import Case, Settings
+from gendesign.validation.case import Case
+from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import rows_of, validate
 
 QUICK = ["molecules=1", "time=0.005", "drift_time=0.005", "device=cpu"]
@@ -67,7 +68,7 @@ def test_validate_goes_on_where_it_stopped(place, capsys):
         ([], "validate needs POTENTIAL [FILE ...]"),
         (["nothing"], "potential='nothing' is neither a file nor a known name"),
         (["MODEL", "missing.extxyz"], "missing.extxyz does not exist"),
-        (["MODEL", "LABELS", "tests=[magic]"], "tests=magic is unknown; choose of errors"),
+        (["MODEL", "LABELS", "tests=[magic]"], "tests=magic: allowed are errors"),
         (["MODEL", "LABELS", "tests=[phonons]"], "tests=phonons needs what is missing"),
         (["MODEL", "LABELS", "molecules=0"], "molecules=0: give a whole number of 1 or more"),
         (["MODEL", "LABELS", "time=0"], "time=0.0: give a number above 0"),
@@ -111,9 +112,9 @@ def test_benchmark_writes_rows_with_targets(place, capsys):
 
 
 def test_without_files_the_package_brings_molecules_and_the_teacher_labels():
-    case = Case(tiny.potential(), [], Settings(molecules=2))
+    case = Case(tiny.potential(), [], ValidationSettings(molecules=2))
     assert len(case.given) == 2 and case.elements == ["H", "C", "N", "O"] and not case.crystals
-    found = validate(tiny.potential(), [molecule("H2O")], Settings(tests=("errors", "softening"), molecules=1),
-                     molecular=lambda atoms: EMT())  # fmt: skip
+    settings = ValidationSettings(tests=("errors", "softening"), molecules=1)
+    found = validate(tiny.potential(), [molecule("H2O")], settings, molecular=lambda atoms: EMT())
     names = [row.name for row in rows_of(found)["errors"]]
     assert "force MAE, minima" in names and "force MAE, displaced 0.12 A" in names

@@ -116,17 +116,17 @@ def _distinct(
 
     pockets: the one it stands on, of those above, and the one of the next layer, of those below, that it ends in.
     """
-    found: dict[int, np.ndarray] = {}
+    images: dict[int, np.ndarray] = {}
     heavy, (near, far) = cation.numbers > 1, pockets
     for rotation, to, image in zip(group.rotations, group.pockets, group.images(molecule), strict=True):
         over = rotation[2, 2] < 0
         image = image + step if over else image
         pocket = int(to[len(to) // 2 + far] if over else to[near])
-        if pocket not in found:
-            found[pocket] = image
+        if pocket not in images:
+            images[pocket] = image
             continue
-        apart = (image - found[pocket])[heavy].mean(axis=0)
+        apart = (image - images[pocket])[heavy].mean(axis=0)
         image = image - apart + _shortest(apart, lattice)
-        if squares_apart(image, found[pocket], cation.numbers) > OWN_IMAGE**2 * heavy.sum():
+        if squares_apart(image, images[pocket], cation.numbers) > OWN_IMAGE**2 * heavy.sum():
             return {}
-    return found
+    return images

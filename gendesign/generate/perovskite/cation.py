@@ -16,9 +16,10 @@ from rdkit.Chem import AllChem, rdDetermineBonds
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 from gendesign.errors import UserError
+from gendesign.generate.perovskite.abbreviations import nearest, smiles_of
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.superposition import aligned_rmsd
 
-NAMED = {"MA": "C[NH3+]", "FA": "NC=[NH2+]", "Cs": "[Cs+]"}
 CHARGES = (1, 2)
 WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for good packing
 ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
@@ -74,22 +75,20 @@ class Cation:
 
 
 def read_cation(text: str, conformers: int = 20) -> Cation:
-    """The cation that a SMILES, a name (MA, FA, Cs) or a structure file describes.
+    """The cation that a SMILES, an abbreviation (MA, BA, PEA; see `abbreviations`) or a structure file describes.
 
     A SMILES gets at most `conformers` conformers (ETKDG, then MMFF94 or UFF); a file keeps its own, one from each of
     its structures. A SMILES without the hand of a chiral cation is the racemate. Raises UserError for what cannot be
     read, for charges other than +1 and +2, and for a SMILES that may be several isomers, such as cis and trans.
     """
     if not isinstance(text, str):
-        raise UserError(f"cation={text}: give one SMILES such as CCCC[NH3+], one of {', '.join(NAMED)}, or a file")
-    if conformers < 1:
-        raise UserError(f"generator.conformers={conformers}: give 1 or more, the most that starts are drawn from")
+        raise UserError(f"cation={text}: give a SMILES such as CCCC[NH3+], an abbreviation such as BA, or a file")
     text = text.strip()
     if os.path.isfile(path := os.path.expanduser(text)):
         return _cation(*_from_file(Path(path)))
     if Path(text).suffix in {*MOL_SUFFIXES, ".xyz"} or text.startswith(("/", "./", "~")):
         raise UserError(f"cation={text}: no such file; give the path of a structure file or a SMILES like CCCC[NH3+]")
-    mol = _from_smiles(NAMED.get(text, text))
+    mol = _from_smiles(smiles_of(text))
     return _cation(mol, _embedded(Chem.MolToSmiles(mol), conformers))
 
 
@@ -97,10 +96,14 @@ def _from_smiles(text: str) -> Chem.Mol:
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
     if mol is None or not mol.GetNumAtoms():
-        raise UserError(f"cation={text!r} is no SMILES that can be read; write one with its charge, such as CCCC[NH3+]")
-    found = isomers(_checked(mol, text))
-    if len(found) > 1:
-        first, second = (Chem.MolToSmiles(one) for one in found[:2])
+        meant = f"did you mean {names}? " if (names := nearest(text)) else ""
+        raise UserError(
+            f"cation={text!r} is neither a SMILES nor a known abbreviation; {meant}write a SMILES with its charge, "
+            "such as CCCC[NH3+]"
+        )
+    forms = isomers(_checked(mol, text))
+    if len(forms) > 1:
+        first, second = (Chem.MolToSmiles(one) for one in forms[:2])
         raise UserError(f"cation={text} may be several isomers, such as {first} and {second}; write one of them")
     return mol
 
@@ -109,18 +112,18 @@ def isomers(mol: Chem.Mol) -> list[Chem.Mol]:
     """The stereoisomers that a molecule leaves open, one of each pair of mirror images, its atoms in their order."""
     options = StereoEnumerationOptions(tryEmbedding=True, unique=True, maxIsomers=ISOMERS, rand=7)
     with rdBase.BlockLogs():
-        found = {Chem.MolToSmiles(one): one for one in EnumerateStereoisomers(mol, options=options)}
+        forms = {Chem.MolToSmiles(one): one for one in EnumerateStereoisomers(mol, options=options)}
     kept: dict[str, Chem.Mol] = {}
-    for smiles in sorted(found):
-        if _mirrored(found[smiles]) not in kept:
-            kept[smiles] = found[smiles]
+    for smiles in sorted(forms):
+        if _mirrored(forms[smiles]) not in kept:
+            kept[smiles] = forms[smiles]
     return list(kept.values()) or [mol]
 
 
 def _checked(mol: Chem.Mol, text: str) -> Chem.Mol:
     if len(Chem.GetMolFrags(mol)) > 1:
         raise UserError(
-            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.halide"
+            f"cation={text}: several molecules; give the cation alone, its halide comes by generator.composition.halide"
         )
     if any(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms()):
         raise UserError(f"cation={text} is a radical; give a closed-shell cation such as CCCC[NH3+]")
@@ -139,17 +142,17 @@ def _embedded(smiles: str, most: int) -> tuple[np.ndarray, ...]:
         return (np.zeros((1, 3)),)
     options = AllChem.ETKDGv3()
     options.randomSeed, options.pruneRmsThresh, options.numThreads = 7, ALIKE, 1
-    found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
-    if not found:
+    numbers = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not numbers:
         options.useRandomCoords = True
-        found = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
-    if not found:
+        numbers = list(AllChem.EmbedMultipleConfs(mol, 6 * most, options))
+    if not numbers:
         raise UserError(f"cation={smiles}: no three-dimensional structure was found; give a file with one")
     energies = _optimized(mol)
     heavy = np.array([atom.GetAtomicNum() > 1 for atom in mol.GetAtoms()])
     kept: list[np.ndarray] = []
     for i in np.argsort(energies, kind="stable"):
-        positions = mol.GetConformer(found[i]).GetPositions()
+        positions = mol.GetConformer(numbers[i]).GetPositions()
         far = all(aligned_rmsd(positions[heavy], other[heavy]) > ALIKE for other in kept)
         if energies[i] < min(energies) + WINDOW and len(kept) < most and (far or not kept):
             kept.append(positions - positions[heavy].mean(axis=0))
@@ -180,30 +183,31 @@ def _optimized(mol: Chem.Mol) -> np.ndarray:
 def _from_file(path: Path) -> tuple[Chem.Mol, list[np.ndarray]]:
     """Molecule without hydrogens, and the centred positions of each structure in the order of its SMILES with hydrogens
     appended."""
-    found = _sdf_molecules(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
-    for mol in found:
+    molecules = _sdf_molecules(path) if path.suffix.lower() in MOL_SUFFIXES else _bonds_found(path)
+    for mol in molecules:
         Chem.AssignStereochemistryFrom3D(mol)
-    kinds = list(dict.fromkeys(Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in found))
+    kinds = list(dict.fromkeys(Chem.MolToSmiles(Chem.RemoveHs(mol)) for mol in molecules))
     if len(kinds) > 1:
         raise UserError(f"cation={path} holds several molecules, {kinds[0]} and {kinds[1]}; give conformers of one")
     plain = _checked(Chem.MolFromSmiles(kinds[0]), str(path))
     full, positions = Chem.AddHs(plain), []
     heavy = [atom.GetAtomicNum() > 1 for atom in full.GetAtoms()]
-    for mol in found:
+    for mol in molecules:
         match = mol.GetSubstructMatch(full)
         if len(match) != mol.GetNumAtoms():
             raise UserError(f"cation={path}: its hydrogens do not fit its bonds; add all of them to the file")
-        own = mol.GetConformer().GetPositions()[list(match)]
-        positions.append(own - own[heavy].mean(axis=0))
+        coordinates = mol.GetConformer().GetPositions()[list(match)]
+        positions.append(coordinates - coordinates[heavy].mean(axis=0))
     return plain, positions
 
 
 def _sdf_molecules(path: Path) -> list[Chem.Mol]:
     with rdBase.BlockLogs():
-        found = list(Chem.SDMolSupplier(str(path), removeHs=False))
-    if not found or any(mol is None or not mol.GetNumConformers() or not mol.GetConformer().Is3D() for mol in found):
+        molecules = list(Chem.SDMolSupplier(str(path), removeHs=False))
+    usable = [mol is not None and mol.GetNumConformers() and mol.GetConformer().Is3D() for mol in molecules]
+    if not usable or not all(usable):
         raise UserError(f"cation={path}: no molecule with three-dimensional coordinates; give one or a SMILES")
-    return found
+    return molecules
 
 
 def _bonds_found(path: Path) -> list[Chem.Mol]:
@@ -222,11 +226,11 @@ def _bonded(atoms: Atoms, path: Path) -> Chem.Mol:
     atoms are charged than must be. No carbon may be.
     """
     charge = CHARGES[0] if atoms.numbers.sum() % 2 else CHARGES[1]
-    rng, best = np.random.default_rng(0), None
+    rng, best = stream(Purpose.ATOM_ORDER), None
     for order in [np.arange(len(atoms)), *(rng.permutation(len(atoms)) for _ in range(ORDERS - 1))]:
-        found = _with_bonds(atoms[order], charge)
-        if found is not None and (best is None or _charges(found) < _charges(best)):
-            best = found
+        mol = _with_bonds(atoms[order], charge)
+        if mol is not None and (best is None or _charges(mol) < _charges(best)):
+            best = mol
         if best is not None and _charges(best) == charge:
             break
     if best is None:
@@ -281,12 +285,12 @@ def _cation(mol: Chem.Mol, conformers: Sequence[np.ndarray]) -> Cation:
 
 def _torsions(mol: Chem.Mol) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
     """Single bonds outside rings between atoms that have further heavy neighbours each."""
-    found = []
+    torsions = []
     for i, j in sorted({chain[1:3] for chain in mol.GetSubstructMatches(TURNING)}):
         cut = Chem.FragmentOnBonds(mol, [mol.GetBondBetweenAtoms(i, j).GetIdx()], addDummies=False)
         (side,) = (part for part in Chem.GetMolFrags(cut) if j in part)
-        found.append((i, j, side))
-    return tuple(found)
+        torsions.append((i, j, side))
+    return tuple(torsions)
 
 
 def _is_charged(atom: Chem.Atom) -> bool:

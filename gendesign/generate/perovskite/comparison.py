@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ase import Atoms
 
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.perovskite import cation_fault, energy_of
@@ -17,7 +17,7 @@ FINAL = Relaxation("precon_lbfgs", 0.02, 500, cell=True, max_atoms=TOGETHER)
 
 def lowest(
     crystals: Sequence[Atoms],
-    potential: Potential,
+    potential: PotentialLike,
     counts: Callable[[Atoms], bool] = lambda _: True,
     spread: Spread = SERIAL,
 ) -> float | None:

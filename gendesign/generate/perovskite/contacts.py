@@ -11,8 +11,8 @@ UNKNOWN = 2.0  # Angstrom, for elements without a van der Waals radius in the ta
 
 def radii(numbers: np.ndarray) -> np.ndarray:
     """Van der Waals radii (atoms,) in Angstrom."""
-    found = vdw_radii[numbers]
-    return np.where(np.isfinite(found), found, UNKNOWN)
+    tabulated = vdw_radii[numbers]
+    return np.where(np.isfinite(tabulated), tabulated, UNKNOWN)
 
 
 def clash(new: np.ndarray, sizes: np.ndarray, others: np.ndarray, other_sizes: np.ndarray, lattice: np.ndarray) -> bool:
@@ -25,11 +25,11 @@ def clash(new: np.ndarray, sizes: np.ndarray, others: np.ndarray, other_sizes: n
     least = sizes[:, None] + other_sizes[None]
     if (np.einsum("abkx,abkx->abk", apart, apart) < least[..., None] ** 2).any():
         return True
-    own = _image_vectors(new, new, lattice)
+    to_images = _image_vectors(new, new, lattice)
     same = new[:, None] - new[None]
-    squares = np.einsum("abkx,abkx->abk", own, own)
+    squares = np.einsum("abkx,abkx->abk", to_images, to_images)
     # Within one image of a molecule atoms are bonded; everything else about it must keep off.
-    squares[(np.abs(own - same[:, :, None]) < 1e-6).all(axis=-1)] = np.inf
+    squares[(np.abs(to_images - same[:, :, None]) < 1e-6).all(axis=-1)] = np.inf
     return bool((squares < (sizes[:, None] + sizes[None])[..., None] ** 2).any())
 
 

@@ -1,83 +1,67 @@
 """Successive halving: all starts are relaxed a little, the best go on (Jamieson and Talwalkar, AISTATS 2016)."""
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.generate.perovskite.settings import Halving
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.crystals import RELAXED, UNRELAXED, Alike, duplicates
+from gendesign.structure.generator import ALONE, ShardContext
 from gendesign.structure.perovskite import cation_fault, energy_of, network_fault
-from gendesign.structure.step_cache import NO_CACHE, StepCache
 from gendesign.structure.types import Candidate
 
 
-@dataclass(frozen=True)
-class Halving:
-    """How the starts of one call are thinned out.
-
-    rungs: how often they are relaxed and compared, 0 for not at all; steps: optimizer steps on each rung; keep: share
-    that goes on after each; pressure (GPa) pushes loose starts together; max_atoms as in relaxation; cell: whether it
-    moves as atoms do.
-    """
-
-    rungs: int = 2
-    steps: int = 20
-    keep: float = 0.35
-    pressure: float = 1.0
-    max_atoms: int = 320
-    cell: bool = True
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.rungs <= 20:
-            raise UserError(f"generator.rungs={self.rungs}: give 0 (no halving) to 20")
-        if self.steps < 1:
-            raise UserError(f"generator.steps={self.steps}: give 1 or more optimizer steps for each rung")
-        if not 0 < self.keep <= 1:
-            raise UserError(f"generator.keep={self.keep}: give the share that goes on, above 0 and up to 1")
-        if not 0 <= self.pressure <= 20:
-            raise UserError(f"generator.pressure={self.pressure}: give 0 to 20 GPa")
-        self.relaxation  # noqa: B018  a wrong max_atoms is said now
-
-    @property
-    def relaxation(self) -> Relaxation:
-        """One rung. Starts are not meant to converge on it."""
-        pressure = self.pressure if self.cell else 0.0
-        return Relaxation("precon_lbfgs", 0.05, self.steps, self.cell, pressure=pressure, max_atoms=self.max_atoms)
+def one_round(settings: Halving, cell: bool = True) -> Relaxation:
+    """The relaxation of one round, which starts are not meant to converge in; cell: whether it changes the cell."""
+    pressure = settings.pressure if cell else 0.0
+    return Relaxation("precon_lbfgs", 0.05, settings.steps, cell, pressure=pressure, max_atoms=settings.max_atoms)
 
 
 def halve(
-    candidates: Sequence[Candidate], potential: Potential, settings: Halving, cache: StepCache = NO_CACHE
+    candidates: Sequence[Candidate],
+    potential: PotentialLike,
+    settings: Halving,
+    context: ShardContext = ALONE,
+    *,
+    cell: bool = True,
 ) -> Iterator[list[Candidate]]:
-    """After each rung the candidates in their order: the best relaxed so far, others with why they ended as failure.
+    """The candidates in their order after each round: the lowest go on, the others have a failure that says why not.
 
-    Compared by energy per formula unit, which tells more of where they will end than the enthalpy under pressure, or as
-    much (measured: docs/perovskites.md). Ended are broken networks and cations, copies of a better one, and the upper
-    part at the end of each rung.
+    Energies per formula unit are compared. They predict the final order better than the enthalpy under pressure does,
+    or as well (measured: docs/notebook/perovskite-rounds.md). A candidate ends when its network or a cation is broken,
+    when it is a copy of a lower one, or when it is not among the share `settings.keep`. cell: whether rounds change the
+    cell.
     """
-    current = list(candidates)
-    for rung in range(1, settings.rungs + 1):
-        step = f"rung {rung}"
-        own = (current, potential, settings.relaxation, step, settings.keep, UNRELAXED, cache.spread)
-        current = cache.get_or_make(step, partial(compare, *own))
+    current, relaxation = list(candidates), one_round(settings, cell)
+    for number in range(1, settings.rounds + 1):
+        stage = f"round {number}"
+        report = partial(context.phase, f"halving {number} of {settings.rounds}")
+        comparison = partial(
+            compare, current, potential, relaxation, stage, settings.keep, UNRELAXED, context.spread, report
+        )
+        current = context.get_or_make(stage, comparison)
         yield current
 
 
 def compare(
     candidates: Sequence[Candidate],
-    potential: Potential,
+    potential: PotentialLike,
     relaxation: Relaxation,
     stage: str,
     keep: float,
     alike: Alike = UNRELAXED,
     spread: Spread = SERIAL,
+    report: Callable[[int, int], None] | None = None,
 ) -> list[Candidate]:
-    """The candidates relaxed a little, thinned out to the share `keep`, in their order; `stage` is for the reasons,
-    `alike` says which are copies."""
-    current = [checked(c, stage) for c in relax(candidates, potential, relaxation, spread=spread)]
+    """The candidates in their order, relaxed; those beyond the lowest share `keep` have a failure.
+
+    stage: what the failures name; alike: how near two crystals are copies of each other; report: called with how many
+    candidates are relaxed, of how many.
+    """
+    current = [checked(c, stage) for c in relax(candidates, potential, relaxation, report, spread)]
     current = without_copies(current, stage, alike)
     alive = lowest(current)
     best = energy_of(alive[0]) if alive else 0.0

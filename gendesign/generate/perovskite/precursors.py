@@ -9,13 +9,13 @@ from numpy.random import Generator
 
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.comparison import lowest
-from gendesign.generate.perovskite.composition import BOND, Composition
+from gendesign.generate.perovskite.compound import BOND, Compound
 from gendesign.generate.perovskite.placement import Arrangement, draw_orientation
 from gendesign.generate.perovskite.stack import Layer, stack
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Spread
+from gendesign.randomness import Purpose, stream
 
-STREAM = 17  # salts have a random stream of their own
 WIDTHS = np.arange(4.4, 12.0, 0.2)  # Angstrom, of a salt's square cell, the narrowest with room taken
 CONTACT, CAP, PADDING = 0.7, 40.0, 0.5
 # Cotunnite, as ZrO2 under pressure has it; relaxation makes it that of the compound.
@@ -52,8 +52,11 @@ def salt_start(rng: Generator, cation: Cation, halide: str) -> Atoms | None:
     return None
 
 
-def salt_starts(cation: Cation, halide: str, count: int) -> list[Atoms]:
-    """Random crystals of a salt, none without a nitrogen to face its halide; for a bare ion those of CsCl and NaCl."""
+def salt_starts(cation: Cation, halide: str, count: int, number: int = 0) -> list[Atoms]:
+    """Random crystals of a salt, none for a cation without nitrogen; of a bare ion the structures of CsCl and NaCl.
+
+    number: of the salt among those of one compound, whose random numbers differ.
+    """
     if len(cation.numbers) == 1:
         length = 2.6 + BOND["Pb"][halide] * 0.35  # near the distance of caesium to its halides
         shapes = {"cesiumchloride": 2 * length / np.sqrt(3), "rocksalt": 2 * length}
@@ -63,8 +66,8 @@ def salt_starts(cation: Cation, halide: str, count: int) -> list[Atoms]:
         return ions
     if not all(cation.ends):
         return []
-    found = [salt_start(np.random.default_rng([STREAM, i]), cation, halide) for i in range(count)]
-    return [atoms for atoms in found if atoms is not None]
+    crystals = [salt_start(stream(Purpose.SALT, number, i), cation, halide) for i in range(count)]
+    return [atoms for atoms in crystals if atoms is not None]
 
 
 def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
@@ -87,20 +90,20 @@ def metal_halide_starts(metal: str, halide: str) -> list[Atoms]:
 
 
 def precursors_energy(
-    composition: Composition, potential: Potential, starts: int, spread: Spread = SERIAL
+    compound: Compound, potential: PotentialLike, starts: int, spread: Spread = SERIAL
 ) -> float | None:
     """Energy (eV) of the balanced precursors of one formula unit: AX, A'X or A'X2, and MX2, each the lowest found.
 
     `starts` random crystals are tried for each salt. None for mixtures of halides, whose share in each precursor is
     open, and where no intact precursor was found.
     """
-    if len(composition.halides) > 1:
+    if len(compound.halides) > 1:
         return None
-    halide = composition.halides[0][0]
-    parts = [(composition.spacers, salt_starts(composition.cation, halide, starts))]
-    if composition.caged:
-        parts.append((composition.caged, salt_starts(composition.a_site, halide, starts)))
-    parts.append((composition.metals, metal_halide_starts(composition.metal, halide)))
+    halide = compound.halides[0][0]
+    parts = [(compound.spacers, salt_starts(compound.cation, halide, starts))]
+    if compound.caged:
+        parts.append((compound.caged, salt_starts(compound.a_site, halide, starts, 1)))
+    parts.append((compound.metals, metal_halide_starts(compound.metal, halide)))
     energies = [(count, lowest(crystals, potential, spread=spread)) for count, crystals in parts]
     if any(energy is None for _, energy in energies):
         return None

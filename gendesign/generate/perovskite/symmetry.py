@@ -12,7 +12,6 @@ from itertools import product
 import numpy as np
 from numpy.random import Generator
 
-from gendesign.errors import UserError
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.layer import Framework
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, draw_flip, draw_orientation
@@ -50,23 +49,22 @@ class LayerGroup:
 def draw_group(rng: Generator, framework: Framework, chiral: bool) -> LayerGroup | None:
     """One of the layer groups that the framework has, each as likely, with one of its origins; None where it has none.
 
-    Only those that move every pocket, since a cation fits into one once. chiral: without reflections. Raises UserError
-    where pyxtal is missing.
+    Only those that move every pocket, since a cation fits into one once. chiral: without reflections.
     """
-    own = _operations(framework)
-    found: dict[str, list[LayerGroup]] = {}
+    known = _operations(framework)
+    groups: dict[str, list[LayerGroup]] = {}
     for number in GROUPS:
         symbol, proper, settings = group_table(number)
         for keys in settings if proper or not chiral else ():
-            if not own.keys() >= set(keys):
+            if not known.keys() >= set(keys):
                 continue
-            rotations, shifts, atoms, pockets = (np.array(part) for part in zip(*map(own.get, keys), strict=True))
+            rotations, shifts, atoms, pockets = (np.array(part) for part in zip(*map(known.get, keys), strict=True))
             if not (pockets[1:] == pockets[0]).any():
-                found.setdefault(symbol, []).append(LayerGroup(symbol, rotations, shifts, atoms, pockets))
-    if not found:
+                groups.setdefault(symbol, []).append(LayerGroup(symbol, rotations, shifts, atoms, pockets))
+    if not groups:
         return None
-    some = found[list(found)[int(rng.integers(len(found)))]]
-    return some[int(rng.integers(len(some)))]
+    origins = groups[list(groups)[int(rng.integers(len(groups)))]]
+    return origins[int(rng.integers(len(origins)))]
 
 
 def fill_orbits(
@@ -96,24 +94,17 @@ def fill_orbits(
 def group_table(number: int) -> tuple[str, bool, list[list[tuple]]]:
     """Symbol of a layer group, whether it has rotations only, and the _keys of its operations for each of SETTINGS and
     ORIGINS.
-
-    Raises UserError where pyxtal is missing.
     """
-    try:
-        from pyxtal.symmetry import Group
-    except ImportError:
-        raise UserError(
-            "generator.symmetry above 0 needs the package pyxtal, which is not installed; "
-            "run pip install pyxtal, or give generator.symmetry=0"
-        ) from None
+    from pyxtal.symmetry import Group  # which takes a second
+
     group = Group(number, dim=2)
     matrices = np.array([operation.affine_matrix for operation in group[0].ops])
     turns, shifts = matrices[:, :3, :3], matrices[:, :2, 3]
     settings = []
     for axes, origin in product(SETTINGS, ORIGINS):
-        own = axes @ turns @ axes.T
-        moved = shifts @ axes[:2, :2].T + origin - own[:, :2, :2] @ origin
-        settings.append([_key(turn, shift) for turn, shift in zip(own, moved, strict=True)])
+        rotations = axes @ turns @ axes.T
+        moved = shifts @ axes[:2, :2].T + origin - rotations[:, :2, :2] @ origin
+        settings.append([_key(turn, shift) for turn, shift in zip(rotations, moved, strict=True)])
     proper = bool((np.linalg.det(turns) > 0).all())
     # A centred cell is not the smallest one of its layer.
     return f"{group.symbol} ({number})", proper, settings if group.symbol[0] == "p" else []
@@ -126,7 +117,7 @@ def _operations(framework: Framework) -> dict[tuple, tuple]:
     atoms = _fractional(np.vstack([framework.metals, framework.halides]), inverse)
     pockets = _fractional(np.vstack([framework.above + [0, 0, 1], framework.below - [0, 0, 1]]), inverse)
     kinds = np.arange(len(atoms)) < len(framework.metals)
-    metric, found = lattice @ lattice.T, {}
+    metric, operations = lattice @ lattice.T, {}
     for turn in _SQUARE:
         plane = turn[:2, :2]
         if np.abs(plane.T @ metric @ plane - metric).max() > NEAR * metric.max():
@@ -139,8 +130,8 @@ def _operations(framework: Framework) -> dict[tuple, tuple]:
                 continue
             cartesian = np.eye(3)
             cartesian[:2, :2], cartesian[2, 2] = lattice.T @ plane @ inverse.T, turn[2, 2]
-            found[_key(turn, shift)] = (cartesian, np.array([*(shift @ lattice), 0.0]), to, into)
-    return found
+            operations[_key(turn, shift)] = (cartesian, np.array([*(shift @ lattice), 0.0]), to, into)
+    return operations
 
 
 # What turns a square net and its two faces into themselves.

@@ -1,42 +1,44 @@
-"""A trained agent as a generator: molecules of a formula, built atom by atom."""
+"""Generator of molecules of a given formula, built atom by atom by a trained agent."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from gendesign.errors import UserError
+from gendesign.fields import setting
 from gendesign.generate.rl.checkpoint import load_agent
 from gendesign.generate.rl.energies import potential_energies
 from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
-from gendesign.generate.rl.reward import CONTACT, Reward
+from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
+from gendesign.randomness import Purpose, seed_of
+from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class Agent:
-    """Generator that plays episodes of a trained policy.
+class Agent(Generator):
+    """Generator that runs episodes of a trained policy, one for each candidate.
 
-    formula: the atoms of every molecule; agent: the bundled `builder`, or a folder that `gendesign train
-    generator=agent` wrote; deterministic: always the most probable placement, hence one molecule only. Raises UserError
-    for elements that the agent or the potential does not know.
+    Raises UserError for a formula with elements that the agent or the potential does not know.
     """
 
-    potential: Potential
-    formula: str
-    agent: str = "builder"
-    deterministic: bool = False
+    potential: PotentialLike
+    formula: str = setting("C3H8O", "formula of the molecules")
+    agent: str = setting(
+        "builder", "bundled agent, or the folder of one written by gendesign train generator=agent", file=True
+    )
+    deterministic: bool = setting(False, "true takes the most probable placements: all candidates are equal")
     name: str = "agent"
 
     def __post_init__(self) -> None:
-        self.task  # noqa: B018  what is wrong is said before anything runs
+        self.task  # noqa: B018  raises UserError before a run starts
         unknown = sorted(set(self.task.elements) - set(self.policy.elements))
         if unknown:
             names = ", ".join(chemical_symbols[z] for z in unknown)
@@ -47,7 +49,7 @@ class Agent:
 
     @cached_property
     def task(self) -> SingleBag:
-        """Where every episode begins."""
+        """The start of every episode."""
         return SingleBag(self.formula)
 
     @cached_property
@@ -57,19 +59,19 @@ class Agent:
 
     @cached_property
     def reward(self) -> Reward:
-        """What ends episodes that went wrong; energies are asked at the end only."""
-        return Reward(potential_energies(self.potential), at_end=True, contact=CONTACT)
+        """The rules that end an episode; energies are evaluated at its end only."""
+        return Reward(potential_energies(self.potential), at_end=True)
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
-        """A candidate for every index; one that depends on (seed, index) alone plays its episode by itself."""
+        """A candidate for every index, which depends on (seed, index) alone."""
         for index in indices:
-            rng = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, index]).generate_state(1)[0]))
-            building = VectorBuilding(self.task, self.reward, 1, seed=0, elements=tuple(self.policy.elements))
-            canvas, info = building.canvas, {}
+            rng = torch.Generator().manual_seed(seed_of(Purpose.AGENT_CANDIDATE, seed, index))
+            environment = VectorBuilding(self.task, self.reward, 1, elements=tuple(self.policy.elements))
+            canvas, info = environment.canvas, {}
             while not info:
                 with torch.no_grad():
                     action = self.policy.act(canvas, rng, deterministic=self.deterministic)[0]
-                canvas, _, _, (info,) = building.step(action)
+                canvas, _, _, (info,) = environment.step(action)
             base = Candidate(Atoms(), index, self.name, seed)
             failure = None if not info["reason"] else f"the episode ended: {info['reason']}"
             yield base.after("built", info["atoms"], failure, **{"return": float(info["return"])})

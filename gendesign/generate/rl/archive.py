@@ -1,8 +1,8 @@
-"""The best molecules an agent has built, by formula and graph."""
+"""The best molecules that an agent has built, by formula and molecular graph."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -13,103 +13,127 @@ from gendesign.structure.bonds import connectivity, perceive
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate
 
-Row = tuple[float, list[int], list[list[float]]]  # return in Hartree, atomic numbers, positions
-Rows = dict[str, dict[str, Row]]  # by formula and graph
-# relaxed structures and their returns in Hartree
-Relax = Callable[[Sequence[Atoms]], Sequence[tuple[Atoms, float]]]
-BETTER = 0.01  # Hartree
+MIN_IMPROVEMENT = 0.01  # Hartree
+
+
+class Entry(NamedTuple):
+    """A structure with its return (Hartree): atomic numbers and positions (Angstrom) in the order of placement."""
+
+    total_return: float
+    numbers: list[int]
+    positions: list[list[float]]
+
+    @classmethod
+    def of(cls, atoms: Atoms, total_return: float) -> "Entry":
+        """The entry of a structure."""
+        return cls(float(total_return), atoms.numbers.tolist(), atoms.positions.tolist())
+
+    @property
+    def atoms(self) -> Atoms:
+        """The structure."""
+        return Atoms(self.numbers, self.positions)
+
+
+Entries = dict[str, dict[str, Entry]]  # by formula and SMILES
+Relax = Callable[[Sequence[Atoms]], Sequence[tuple[Atoms, float]]]  # to relaxed structures and their returns (Hartree)
 
 
 @dataclass
 class Archive:
-    """For every formula the `most` valid molecules of highest return, one structure each; `seen` counts the finished.
+    """The `size` valid structures of highest return for every formula, one for each graph.
 
-    `valid` counts valid molecules, or clusters of so many `molecules`, whatever became of them. `lessons` are the same
-    molecules relaxed, atoms in the order in which they were placed, as far as they kept their graph (`stable` of
-    `relaxed` did at first). `waiting` are to be relaxed: new ones, and ones built better than before by `BETTER`, which
-    may lie in a deeper minimum.
+    A valid structure is one molecule, or a cluster of `n_molecules`. best: structures as they were built.
+    demonstrations: the same structures relaxed, atoms in the order of placement, if they kept their graph. pending:
+    structures that await relaxation: new graphs, and those built again with a return higher by MIN_IMPROVEMENT, which
+    may belong to a deeper minimum.
+
+    Counts: n_finished episodes with an emptied bag, n_valid of these, n_relaxed graphs, n_stable of these that kept
+    their graph in the first relaxation.
     """
 
-    most: int = 200
-    molecules: int = 1
-    kept: Rows = field(default_factory=dict)
-    lessons: Rows = field(default_factory=dict)
-    waiting: Rows = field(default_factory=dict)
-    seen: int = 0
-    valid: int = 0
-    relaxed: int = 0
-    stable: int = 0
+    size: int = 200
+    n_molecules: int = 1
+    best: Entries = field(default_factory=dict)
+    demonstrations: Entries = field(default_factory=dict)
+    pending: Entries = field(default_factory=dict)
+    n_finished: int = 0
+    n_valid: int = 0
+    n_relaxed: int = 0
+    n_stable: int = 0
 
     def add(self, structures: Sequence[Atoms], returns: Sequence[float]) -> None:
-        """Finished structures and their returns (Hartree)."""
-        for atoms, gained in zip(structures, returns, strict=True):
-            self.seen += 1
-            key = name_of(atoms, self.molecules)
+        """Add finished structures with their returns (Hartree)."""
+        for atoms, total_return in zip(structures, returns, strict=True):
+            self.n_finished += 1
+            key = smiles_of(atoms, self.n_molecules)
             if key is None:
                 continue
-            self.valid += 1
+            self.n_valid += 1
             formula = atoms.get_chemical_formula()
-            own = self.kept.setdefault(formula, {})
-            if key not in own or own[key][0] < gained:
-                if key not in own or own[key][0] < gained - BETTER:
-                    self.waiting.setdefault(formula, {})[key] = _row(atoms, gained)
-                own[key] = _row(atoms, gained)
-            if len(own) > self.most:
-                worst = min(own, key=lambda k: own[k][0])
-                for rows in (own, self.lessons.get(formula, {}), self.waiting.get(formula, {})):
-                    rows.pop(worst, None)
+            best = self.best.setdefault(formula, {})
+            if key not in best or best[key].total_return < total_return:
+                if key not in best or best[key].total_return < total_return - MIN_IMPROVEMENT:
+                    self.pending.setdefault(formula, {})[key] = Entry.of(atoms, total_return)
+                best[key] = Entry.of(atoms, total_return)
+            if len(best) > self.size:
+                worst = min(best, key=lambda k: best[k].total_return)
+                for entries in (best, self.demonstrations.get(formula, {}), self.pending.get(formula, {})):
+                    entries.pop(worst, None)
 
-    def learn(self, relax: Relax | None = None, fits: Callable[[Row], bool] = lambda row: True) -> None:
-        """Make lessons of what waits and `fits`, as `relax` leaves it, or else as it is."""
-        keys = [(formula, key) for formula, own in self.waiting.items() for key in own]
-        structures = [Atoms(*self.waiting[formula][key][1:]) for formula, key in keys]
-        returns = [self.waiting[formula][key][0] for formula, key in keys]
-        found = list(zip(structures, returns, strict=True)) if relax is None or not keys else relax(structures)
-        self.waiting = {}
-        for (formula, key), (atoms, gained) in zip(keys, found, strict=True):
-            own, same = self.lessons.setdefault(formula, {}), name_of(atoms, self.molecules) == key
-            if relax is not None and key not in own:
-                self.relaxed += 1
-                self.stable += same
-            if same and (key not in own or own[key][0] < gained) and fits(row := _row(atoms, gained)):
-                own[key] = row
+    def add_demonstrations(
+        self, relax: Relax | None = None, accepts: Callable[[Entry], bool] = lambda entry: True
+    ) -> None:
+        """Relax all pending structures (without `relax` they stay as built); accepted ones become demonstrations."""
+        keys = [(formula, key) for formula, entries in self.pending.items() for key in entries]
+        structures = [self.pending[formula][key].atoms for formula, key in keys]
+        returns = [self.pending[formula][key].total_return for formula, key in keys]
+        unchanged = relax is None or not keys
+        relaxed = list(zip(structures, returns, strict=True)) if unchanged else relax(structures)
+        self.pending = {}
+        for (formula, key), (atoms, total_return) in zip(keys, relaxed, strict=True):
+            known, stable = self.demonstrations.setdefault(formula, {}), smiles_of(atoms, self.n_molecules) == key
+            if relax is not None and key not in known:
+                self.n_relaxed += 1
+                self.n_stable += stable
+            entry = Entry.of(atoms, total_return)
+            if stable and (key not in known or known[key].total_return < total_return) and accepts(entry):
+                known[key] = entry
 
     def candidates(self, name: str) -> list[Candidate]:
-        """All that is kept, formula by formula, the best first."""
-        rows = [row for own in self.kept.values() for row in sorted(own.values(), key=lambda row: -row[0])]
+        """The best structures as candidates, formula by formula, by falling return."""
+        entries = [
+            entry for best in self.best.values() for entry in sorted(best.values(), key=lambda one: -one.total_return)
+        ]
         return [
-            Candidate(Atoms(numbers, positions), k, name, history=("built",), info={"return": gained})
-            for k, (gained, numbers, positions) in enumerate(rows)
+            Candidate(entry.atoms, k, name, history=("built",), info={"return": entry.total_return})
+            for k, entry in enumerate(entries)
         ]
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return {key: _plain(value) if isinstance(value, dict) else value for key, value in vars(self).items()}
+        """All fields as plain values."""
+        return {key: _to_plain(value) if isinstance(value, dict) else value for key, value in vars(self).items()}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Archive":
-        return cls(**{key: _rows(value) if isinstance(value, dict) else value for key, value in state.items()})
+        """The archive of a `state_dict`."""
+        return cls(**{key: _from_plain(value) if isinstance(value, dict) else value for key, value in state.items()})
 
 
-def name_of(atoms: Atoms, molecules: int = 1) -> str | None:
-    """SMILES of a valid molecule, or of a cluster of so many valid `molecules`; None for anything else."""
-    if molecules == 1:
+def smiles_of(atoms: Atoms, n_molecules: int = 1) -> str | None:
+    """SMILES of a valid molecule, or of a cluster of `n_molecules` valid molecules; None for anything else."""
+    if n_molecules == 1:
         mol = perceive(atoms).mol
         return None if mol is None else smiles(mol)
     pairs = np.array(sorted(connectivity(atoms)), dtype=int).reshape(-1, 2)
     bonds = coo_array((np.ones(len(pairs)), pairs.T), shape=(len(atoms),) * 2)
-    count, piece = connected_components(bonds, directed=False)
-    names = [name_of(atoms[piece == k]) for k in range(count if count == molecules else 0)]
+    count, component = connected_components(bonds, directed=False)
+    names = [smiles_of(atoms[component == k]) for k in range(count if count == n_molecules else 0)]
     return ".".join(sorted(names)) if names and None not in names else None
 
 
-def _row(atoms: Atoms, gained: float) -> Row:
-    return float(gained), atoms.numbers.tolist(), atoms.positions.tolist()
+def _to_plain(entries: Entries) -> dict[str, dict[str, list]]:
+    return {formula: {key: list(entry) for key, entry in group.items()} for formula, group in entries.items()}
 
 
-def _plain(rows: Rows) -> dict[str, dict[str, list]]:
-    return {formula: {key: list(row) for key, row in own.items()} for formula, own in rows.items()}
-
-
-def _rows(plain: dict[str, dict[str, list]]) -> Rows:
-    return {formula: {key: tuple(row) for key, row in own.items()} for formula, own in plain.items()}
+def _from_plain(plain: dict[str, dict[str, list]]) -> Entries:
+    return {formula: {key: Entry(*values) for key, values in group.items()} for formula, group in plain.items()}

@@ -1,4 +1,4 @@
-"""What the agent sees and does: unfinished molecules with the atoms left to place, and one placement in each."""
+"""Observations (unfinished molecules with the atoms to place) and actions (one placement in each), as batches."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from gendesign.errors import UserError
 
 @dataclass(frozen=True)
 class Canvas:
-    """A batch of observations, one unfinished molecule and its bag for each environment.
+    """A batch of observations: one unfinished molecule and its bag for each environment.
 
-    positions (environments, slots, 3) in Angstrom, zero where empty; numbers (environments, slots) atomic numbers
-    (integers), 0 where empty, filled slots first; bag (environments, elements) atoms left to place (integers);
-    elements: the atomic numbers that bag and actions count by.
+    positions (environments, slots, 3) in Angstrom, zero where empty. numbers (environments, slots): atomic numbers, 0
+    where empty, filled slots first. bag (environments, elements): counts of the atoms to place. elements: the atomic
+    numbers to which columns of the bag and actions refer.
     """
 
     positions: Tensor
@@ -39,14 +39,14 @@ class Canvas:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Canvas:
-        """Of `structures` and of `bags` (atomic number -> count); raises UserError for what does not fit in."""
+        """From `structures` and `bags` (atomic number -> count); UserError for elements or atoms that do not fit."""
         n, elements = len(structures), tuple(int(z) for z in elements)
         unknown = {z for bag in bags for z, count in bag.items() if count and z not in elements}
         if unknown:
             allowed = " ".join(chemical_symbols[z] for z in elements)
             raise UserError(
-                f"the bag holds {', '.join(chemical_symbols[z] for z in sorted(unknown))}, but the actions know "
-                f"{allowed} only; name every element of the task"
+                f"the bag holds {', '.join(chemical_symbols[z] for z in sorted(unknown))}, but the actions have "
+                f"{allowed} only; give all elements of the task"
             )
         empty = cls(
             torch.zeros(n, slots, 3, dtype=dtype, device=device),
@@ -58,7 +58,7 @@ class Canvas:
 
     @cached_property
     def filled(self) -> Tensor:
-        """Which slots hold an atom (environments, slots)."""
+        """Whether a slot holds an atom (environments, slots)."""
         return self.numbers > 0
 
     @cached_property
@@ -71,11 +71,11 @@ class Canvas:
 
     @property
     def slots(self) -> int:
-        """Atoms that a canvas can hold."""
+        """Largest number of atoms."""
         return self.numbers.shape[1]
 
     def with_atoms(self, structures: Sequence[Atoms]) -> Canvas:
-        """The same bags beside other atoms; raises UserError for a structure with more atoms than slots."""
+        """The same bags with other atoms; raises UserError for a structure with more atoms than slots."""
         positions, numbers = np.zeros((len(structures), self.slots, 3)), np.zeros((len(structures), self.slots), int)
         for i, atoms in enumerate(structures):
             if len(atoms) > self.slots:
@@ -102,12 +102,12 @@ class Canvas:
         return Canvas(*moved, self.elements)
 
     def __getitem__(self, rows: slice | Tensor | list[int]) -> Canvas:
-        """Some of the environments, as an index of several rows selects them."""
+        """The canvas of some environments."""
         return Canvas(self.positions[rows], self.numbers[rows], self.bag[rows], self.elements)
 
     @staticmethod
     def cat(parts: Sequence[Canvas]) -> Canvas:
-        """All environments of `parts`, which have the same slots and elements, in one batch."""
+        """One batch of all environments of `parts`, which have the same slots and elements."""
         joined = (torch.cat([getattr(part, key) for part in parts]) for key in ("positions", "numbers", "bag"))
         return Canvas(*joined, parts[0].elements)
 
@@ -116,8 +116,8 @@ class Canvas:
 class Action:
     """One placement in each environment.
 
-    focus (environments,) the slot of the atom to build on; element (environments,) index into Canvas.elements;
-    distance (environments,) in Angstrom; direction (environments, 3) unit vectors.
+    focus (environments,): slot of the atom to build on. element (environments,): index into Canvas.elements. distance
+    (environments,) in Angstrom. direction (environments, 3): unit vectors.
     """
 
     focus: Tensor
@@ -134,11 +134,11 @@ class Action:
         return Action(*(torch.cat([getattr(part, key) for part in parts]) for key in keys))
 
 
-def placed(canvas: Canvas, action: Action) -> Tensor:
-    """Positions of the new atoms (environments, 3): x_focus + distance direction; the origin on an empty canvas.
+def new_positions(canvas: Canvas, action: Action) -> Tensor:
+    """Positions of the placed atoms (environments, 3): x_focus + distance * direction; the origin on an empty canvas.
 
     Simm et al., ICLR 2021 (arXiv 2011.12747), section 3.
     """
     rows = torch.arange(len(canvas), device=canvas.positions.device)
-    found = canvas.positions[rows, action.focus] + action.distance[:, None] * action.direction
-    return torch.where(canvas.counts[:, None] > 0, found, torch.zeros_like(found))
+    positions = canvas.positions[rows, action.focus] + action.distance[:, None] * action.direction
+    return torch.where(canvas.counts[:, None] > 0, positions, torch.zeros_like(positions))

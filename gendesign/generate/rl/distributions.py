@@ -1,4 +1,4 @@
-"""The distributions of one placement besides its direction: a choice among what is allowed, and a distance."""
+"""Distributions of focus and element (masked categorical) and of the distance (truncated Gaussian mixture)."""
 
 import math
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-NEVER = -1e9  # a logit whose probability is zero in any float, without the NaN that infinity makes of 0 log 0
+NEVER = -1e9  # a logit with probability zero in any float; minus infinity would make 0 log 0 a NaN
 NODES = 256
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Categorical over the allowed options of each row: logits and allowed (batch, options).
+class MaskedCategorical:
+    """Categorical distribution over the allowed options of each row: logits and allowed (batch, options).
 
-    A row in which nothing is allowed always gives option 0, with log-probability and entropy zero.
+    A row without an allowed option gives option 0, with log-probability and entropy zero.
     """
 
     logits: Tensor
@@ -45,11 +45,11 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Distances:
-    """Mixtures of Gaussians, each truncated to [low, high] Angstrom: log_weights, means and widths (batch, Gaussians).
+class TruncatedGaussianMixture:
+    """Mixture of Gaussians truncated to [low, high] Angstrom: log_weights, means and widths (batch, Gaussians).
 
-    The means lie within the range and `narrowest` bounds the widths from below, so that no normalisation vanishes
-    and the quadrature of the entropy resolves every peak. Densities are per Angstrom.
+    Means lie within the range and widths are at least PolicySettings.min_std, so that no normalisation vanishes and the
+    quadrature of the entropy resolves every peak. Densities are per Angstrom.
     """
 
     log_weights: Tensor
@@ -58,20 +58,20 @@ class Distances:
     low: float
     high: float
 
-    def _below(self, x: float | Tensor) -> Tensor:
+    def _cdf(self, x: float | Tensor) -> Tensor:
         return torch.special.ndtr((x - self.means) / self.widths)
 
     def _log_density(self, distance: Tensor) -> Tensor:
         """(batch, n) at distances (batch, n)."""
         z = (distance[..., None] - self.means[:, None]) / self.widths[:, None]
-        norm = self.widths.log() + (self._below(self.high) - self._below(self.low)).log() + 0.5 * math.log(2 * math.pi)
+        norm = self.widths.log() + (self._cdf(self.high) - self._cdf(self.low)).log() + 0.5 * math.log(2 * math.pi)
         return torch.logsumexp((torch.log_softmax(self.log_weights, 1) - norm)[:, None] - 0.5 * z.square(), -1)
 
     def log_prob(self, distance: Tensor) -> Tensor:
-        """Log-density (batch,) at distances (batch,); minus infinity outside the range, but for rounding."""
+        """Log-density (batch,) at distances (batch,); minus infinity outside the range (to 1e-5 Angstrom)."""
         inside = (distance >= self.low - 1e-5) & (distance <= self.high + 1e-5)
-        found = self._log_density(distance.clamp(self.low, self.high)[:, None])[:, 0]
-        return torch.where(inside, found, torch.full_like(found, -torch.inf))
+        log_density = self._log_density(distance.clamp(self.low, self.high)[:, None])[:, 0]
+        return torch.where(inside, log_density, torch.full_like(log_density, -torch.inf))
 
     @cached_property
     def _nodes(self) -> Tensor:
@@ -81,20 +81,20 @@ class Distances:
 
     def entropy(self) -> Tensor:
         """Differential entropy (batch,), by the midpoint rule."""
-        found = self._log_density(self._nodes)
-        return -(found.exp() * found).sum(1) * (self.high - self.low) / NODES
+        log_density = self._log_density(self._nodes)
+        return -(log_density.exp() * log_density).sum(1) * (self.high - self.low) / NODES
 
     @torch.no_grad()
     def sample(self, generator: torch.Generator) -> Tensor:
-        """One distance (batch,) of each: a Gaussian by its weight, then its inverse cumulative distribution."""
+        """One distance (batch,) of each: a Gaussian drawn by weight, then its inverse cumulative distribution."""
         which = torch.multinomial(torch.softmax(self.log_weights, 1), 1, generator=generator)
         u = torch.rand(len(which), 1, generator=generator, dtype=self.means.dtype, device=self.means.device)
-        low, high = (self._below(edge).gather(1, which) for edge in (self.low, self.high))
+        low, high = (self._cdf(edge).gather(1, which) for edge in (self.low, self.high))
         z = torch.special.ndtri(low + u * (high - low))
         drawn = self.means.gather(1, which) + self.widths.gather(1, which) * z
         return drawn.clamp(self.low, self.high)[:, 0]
 
     @torch.no_grad()
     def mode(self) -> Tensor:
-        """The densest distance (batch,), to the spacing of the nodes."""
+        """The distance (batch,) of highest density, to the spacing of the nodes."""
         return self._nodes.gather(1, self._log_density(self._nodes).argmax(1, keepdim=True))[:, 0]

@@ -1,4 +1,4 @@
-"""Energies that rewards are made of: functions from structures to Hartree, NaN where there is no answer."""
+"""Energies for rewards: functions from structures to Hartree, NaN for failures."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,52 +10,53 @@ from ase import Atoms, units
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.reference import gfn2_calculator, lowest_multiplicity, pm6_calculator
 
 GFN2_LAST = 86  # GFN2-xTB is parametrised up to radon
 
 
 class Energies(Protocol):
-    """Energies (n,) in Hartree of n structures, all asked together; of no atoms 0, NaN for a failure."""
+    """A function from n structures to energies (n,) in Hartree: 0 without atoms, NaN for a failure."""
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class PotentialEnergies:
-    """Of a potential, in one `Potential.energies` for all; lone atoms by its table, to which its labels were fitted."""
+    """Energies of a potential in one evaluation; isolated atoms from its table, which its labels were fitted to."""
 
-    potential: Any
+    potential: PotentialLike
 
     def require_elements(self, symbols: Iterable[str]) -> None:
         self.potential.require_elements(symbols)
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
-        out, asked = np.zeros(len(structures)), []
+        out, evaluated = np.zeros(len(structures)), []
         for i, atoms in enumerate(structures):
             if len(atoms) == 1:
                 out[i] = self.potential.isolated_energies[atoms.get_chemical_symbols()[0]]
             elif len(atoms):
-                asked.append(i)
-        if asked:
-            found = self.potential.energies([Atoms(structures[i].numbers, structures[i].positions) for i in asked])
-            out[asked] = found.cpu().numpy()
+                evaluated.append(i)
+        if evaluated:
+            bare = [Atoms(structures[i].numbers, structures[i].positions) for i in evaluated]
+            out[evaluated] = self.potential.energies(bare).cpu().numpy()
         return np.where(np.isfinite(out), out, np.nan) / units.Hartree
 
 
 @dataclass(frozen=True)
 class TeacherEnergies:
-    """Of a reference method, structure by structure; the lowest over `multiplicities`. Lone atoms are asked once."""
+    """Energies of a reference method, the lowest over its spin multiplicities. Isolated atoms are computed once."""
 
     method: "Method"
     _atoms: dict[int, float] = field(default_factory=dict, init=False, repr=False)
 
     def require_elements(self, symbols: Iterable[str]) -> None:
-        """Raise UserError for elements of which the method gives no lone atom."""
+        """Raise UserError for elements whose isolated atom the method cannot compute."""
         if unknown := [s for s in sorted(set(symbols)) if not math.isfinite(self([Atoms(s)])[0])]:
             raise UserError(
-                f"{self.method.title} does not know {', '.join(unknown)}; leave such elements out or choose another "
-                f"energy: {', '.join(METHODS)} or a potential"
+                f"{self.method.title} does not know {', '.join(unknown)}; leave these elements out or choose other "
+                f"energies: {', '.join(METHODS)} or a potential"
             )
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
@@ -70,21 +71,21 @@ class TeacherEnergies:
         return self._atoms[number]
 
     def _lowest(self, atoms: Atoms) -> float:
-        found = [self._single_point(atoms, m) for m in self.method.multiplicities(atoms)]
-        return min((e for e in found if math.isfinite(e)), default=math.nan)
+        energies = [self._single_point(atoms, m) for m in self.method.multiplicities(atoms)]
+        return min((e for e in energies if math.isfinite(e)), default=math.nan)
 
     def _single_point(self, atoms: Atoms, multiplicity: int) -> float:
         work = Atoms(atoms.numbers, atoms.positions)
         try:
             work.calc = self.method.calculator(work, multiplicity)
             return float(work.get_potential_energy()) / units.Hartree
-        except Exception:  # calculators raise whatever they like; an episode ends, not the run
+        except Exception:  # a calculator may raise anything; the episode ends, not the run
             return math.nan
 
 
 @dataclass(frozen=True)
 class Gfn2:
-    """GFN2-xTB at 300 K, as labels with open shells have it: lone atoms by Hund's rule, else the two lowest spins."""
+    """GFN2-xTB at 300 K: isolated atoms with the spin of Hund's rule, others with the two lowest spins."""
 
     title = "GFN2-xTB"
 
@@ -102,9 +103,9 @@ class Gfn2:
 
 @dataclass(frozen=True)
 class Pm6:
-    """PM6 with the lowest spin for everything, lone atoms too: so the paper's returns were made (CH4O 1.03 Hartree).
+    """PM6 with the lowest spin for all structures, isolated atoms included, as in the paper (CH4O: 1.03 Hartree).
 
-    By Hund's rule methanol would return 0.78 Hartree.
+    With Hund's rule for atoms the return of methanol is 0.78 Hartree.
     """
 
     title = "PM6"
@@ -120,28 +121,28 @@ Method = Gfn2 | Pm6
 METHODS: dict[str, Method] = {"gfn2": Gfn2(), "pm6": Pm6()}
 
 
-def potential_energies(potential: Any) -> PotentialEnergies:
+def potential_energies(potential: PotentialLike) -> PotentialEnergies:
     """Energies of a loaded potential."""
     return PotentialEnergies(potential)
 
 
 def teacher_energies(name: str) -> TeacherEnergies:
-    """Energies of a reference method, gfn2 or pm6, in place of the potential's."""
+    """Energies of a reference method, gfn2 or pm6."""
     if name not in METHODS:
-        raise UserError(f"energies of '{name}' are unknown; allowed are {', '.join(METHODS)}: give one of them")
+        raise UserError(f"energies={name}: allowed are {', '.join(METHODS)}, or a potential")
     return TeacherEnergies(METHODS[name])
 
 
-def returned(structures: Sequence[Atoms], energies: Energies, given: Sequence[Atoms] | None = None) -> np.ndarray:
-    """Return of finished structures (n,) in Hartree: E(given) + sum E(atom) - E(structure), whatever the order.
+def returns_of(structures: Sequence[Atoms], energies: Energies, initial: Sequence[Atoms] | None = None) -> np.ndarray:
+    """Returns (n,) in Hartree of finished structures: E(initial) + sum E(new atom) - E(structure), for any order.
 
-    `given` are the atoms that were there at the start, first in each structure; none means an empty canvas.
+    `initial`: the first atoms of each structure, from which its episode started; None for an empty canvas.
     """
-    given = [Atoms()] * len(structures) if given is None else list(given)
-    kinds = sorted({int(z) for atoms in structures for z in atoms.numbers})
-    found = np.asarray(energies([*structures, *given, *(Atoms([z]) for z in kinds)]), dtype=float)
+    initial = [Atoms()] * len(structures) if initial is None else list(initial)
+    elements = sorted({int(z) for atoms in structures for z in atoms.numbers})
+    values = np.asarray(energies([*structures, *initial, *(Atoms([z]) for z in elements)]), dtype=float)
     n = len(structures)
-    table = np.zeros(len(atomic_numbers) + 1)
-    table[kinds] = found[2 * n :]
-    atoms = np.array([table[a.numbers[len(g) :]].sum() for a, g in zip(structures, given, strict=True)])
-    return found[n : 2 * n] + atoms - found[:n]
+    isolated = np.zeros(len(atomic_numbers) + 1)
+    isolated[elements] = values[2 * n :]
+    atoms = np.array([isolated[a.numbers[len(start) :]].sum() for a, start in zip(structures, initial, strict=True)])
+    return values[n : 2 * n] + atoms - values[:n]

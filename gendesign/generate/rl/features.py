@@ -1,10 +1,10 @@
-"""What the agent knows of every atom on the canvas: invariant and equivariant features, by one of two extractors.
+"""Invariant and equivariant features of every atom on the canvas, by one of two extractors.
 
-`MessagePassing` learns them all; `PotentialFeatures` starts from the frozen potential's descriptors. Both then expand
-the neighbourhood in radial functions and spherical harmonics (atomic cluster expansion, Drautz, PRB 99, 014104, 2019,
-as MACE does, arXiv 2206.07697) and multiply these densities as functions on the sphere, which couples degrees without
-Clebsch-Gordan sums (Gaunt products, arXiv 2401.10216). All parities are those of the harmonics, (-1)^l, so reflections
-are respected too. Canvases are small: pairs are dense tensors, without edge lists.
+`MessagePassing` learns all of them; `PotentialFeatures` starts from the descriptors of the frozen potential. Both
+expand the neighbourhood in radial functions and spherical harmonics (atomic cluster expansion, Drautz, PRB 99, 014104,
+2019, as in MACE, arXiv 2206.07697) and multiply these densities as functions on the sphere, which couples degrees
+without Clebsch-Gordan sums (Gaunt products, arXiv 2401.10216). All parities are those of the harmonics, (-1)^l, so the
+features are equivariant under reflections too. Canvases are small: pairs are dense tensors and not lists of edges.
 """
 
 import math
@@ -12,24 +12,28 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
+from ase.data import atomic_numbers, chemical_symbols
 from scipy.integrate import lebedev_rule
 from torch import Tensor, nn
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.generate.rl.canvas import Canvas
 from gendesign.generate.rl.sphere import LEBEDEV, harmonics
-from gendesign.potential import Potential, mace
-from gendesign.structure.graph import Batch, neighbours
+from gendesign.potential.protocol import PotentialLike
+from gendesign.structure.graph import Batch
 
-N_ELEMENTS = 119  # rows of tables that are looked up by atomic number
+N_ELEMENTS = 119  # rows of tables indexed by atomic number
+CHANNELS = "features per atom and degree: an even number, twice which is a multiple of n_radial"
+MAX_L = "highest degree of the spherical harmonics; 4 resolves octahedra at 1.5 times the cost"
 
 
 @dataclass(frozen=True)
 class Features:
-    """invariants (environments, slots, channels), zero where empty; equivariants ((max_l + 1)^2, environments, slots,
-    channels), in the order of e3nn's 0e + 1o + 2e + ...; bag (environments, channels); filled (environments, slots).
+    """Features of canvases, with as many slots as the fullest canvas needs.
 
-    There are only as many slots as the fullest canvas needs.
+    invariants (environments, slots, channels), zero where empty. equivariants ((max_l + 1)^2, environments, slots,
+    channels), in e3nn's order 0e + 1o + 2e + ... bag (environments, channels). filled (environments, slots).
     """
 
     invariants: Tensor
@@ -40,72 +44,61 @@ class Features:
 
 @dataclass(frozen=True)
 class MessagePassing:
-    """Settings of features that are all learned. `cutoff` in Angstrom; `layers` rounds of messages; `max_l` degree of
-    the harmonics; `channels` features per atom and degree, an even number and a multiple of half of `n_radial`."""
+    """Settings of features that are all learned."""
 
-    layers: int = 2
-    channels: int = 24
-    max_l: int = 3
-    n_radial: int = 8
-    cutoff: float = 5.0
+    layers: int = setting(2, "rounds of messages between the atoms", least=1)
+    channels: int = setting(24, CHANNELS, least=1)
+    max_l: int = setting(3, MAX_L, least=1)
+    n_radial: int = setting(8, "radial functions", least=1)
+    cutoff: float = setting(5.0, "radius of the neighbourhood of an atom", unit="Angstrom", above=0)
 
     def __post_init__(self) -> None:
         _check(self)
 
-    def build(self, potential: Potential | None = None) -> "Extractor":
-        """The network, untrained; the potential plays no part."""
+    def build(self, potential: PotentialLike | None = None) -> "Extractor":
+        """The untrained network; the potential is not used."""
         return Extractor(Embedding(self.channels), self)
 
 
 @dataclass(frozen=True)
 class PotentialFeatures:
-    """Settings of features that start from the potential's descriptors, which stay as they are.
+    """Settings of features that start from the descriptors of the potential, which is not trained."""
 
-    `described` layers of the potential give the descriptors; `layers` of our own make equivariants of them. The other
-    keys as in MessagePassing.
-    """
-
-    described: int = 2
-    layers: int = 1
-    channels: int = 24
-    max_l: int = 3
-    n_radial: int = 8
-    cutoff: float = 5.0
+    descriptor_layers: int = setting(2, "layers of the potential whose descriptors are used", least=1)
+    layers: int = setting(1, "rounds of messages between the described atoms", least=1)
+    channels: int = setting(24, CHANNELS, least=1)
+    max_l: int = setting(3, MAX_L, least=1)
+    n_radial: int = setting(8, "radial functions", least=1)
+    cutoff: float = setting(5.0, "radius of the neighbourhood of an atom", unit="Angstrom", above=0)
 
     def __post_init__(self) -> None:
-        if self.described < 1:
-            raise UserError(f"policy.features.described={self.described}: give 1 or more layers of the potential")
         _check(self)
 
-    def build(self, potential: Potential | None = None) -> "Extractor":
-        """The network, untrained; raises UserError without a potential."""
+    def build(self, potential: PotentialLike | None = None) -> "Extractor":
+        """The untrained network; raises UserError without a potential."""
         if potential is None:
-            raise UserError("these features describe atoms by a potential, and none was given; give one")
-        return Extractor(DescriptorEmbedding(self.channels, potential, self.described), self)
+            raise UserError("policy=potential needs a potential; give one, or choose policy=message_passing")
+        return Extractor(DescriptorEmbedding(self.channels, potential, self.descriptor_layers), self)
 
 
 def _check(settings: MessagePassing | PotentialFeatures) -> None:
-    for key in ("layers", "channels", "max_l", "n_radial"):
-        if getattr(settings, key) < 1:
-            raise UserError(f"policy.features.{key}={getattr(settings, key)}: give a whole number of 1 or more")
-    if not settings.cutoff > 0:
-        raise UserError(f"policy.features.cutoff={settings.cutoff}: give a length above 0, in Angstrom")
+    check_bounds(settings, "policy.features")
     if settings.channels % 2 or 2 * settings.channels % settings.n_radial:
         raise UserError(
-            f"policy.features.channels={settings.channels} must be even, and twice that a multiple of "
-            f"n_radial={settings.n_radial}; give such numbers"
+            f"policy.features.channels={settings.channels}: give an even number, twice which is a multiple of "
+            f"n_radial={settings.n_radial}"
         )
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """One hidden layer."""
+    """A perceptron with one hidden layer."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
 
 
 class Embedding(nn.Module):
     """First invariants of atoms, from their elements and the bag.
 
-    Tables by atomic number, so that a policy learned with one set of elements goes on with another.
+    Tables are indexed by atomic number, so that a trained policy can be trained further with other elements.
     """
 
     def __init__(self, channels: int) -> None:
@@ -119,8 +112,8 @@ class Embedding(nn.Module):
     def bag(self, canvas: Canvas) -> Tensor:
         """Bag features (environments, channels)."""
         elements = torch.tensor(canvas.elements, device=canvas.bag.device)
-        left = canvas.bag.to(self.element.weight.dtype)
-        return self.mix(0.3 * left @ self.count(elements) + (left > 0).to(left) @ self.presence(elements))
+        counts = canvas.bag.to(self.element.weight.dtype)
+        return self.mix(0.3 * counts @ self.count(elements) + (counts > 0).to(counts) @ self.presence(elements))
 
     def forward(self, canvas: Canvas, bag: Tensor) -> Tensor:
         """Invariants (environments, slots, channels)."""
@@ -128,43 +121,42 @@ class Embedding(nn.Module):
 
 
 class DescriptorEmbedding(Embedding):
-    """The same with the descriptors of a potential, whose weights are neither trained nor saved here."""
+    """First invariants with the descriptors of a potential, whose weights are neither trained nor saved here."""
 
-    def __init__(self, channels: int, potential: Potential, described: int) -> None:
+    def __init__(self, channels: int, potential: PotentialLike, descriptor_layers: int) -> None:
         super().__init__(channels)
-        self.potential, self.described = potential, described
-        one = Batch(
+        # past torch, which would train and save a potential that is a module
+        object.__setattr__(self, "potential", potential)
+        self.descriptor_layers = descriptor_layers
+        number = atomic_numbers[potential.elements[0]]
+        atom = Batch(
             torch.zeros(1, 3, dtype=potential.dtype, device=potential.device),
-            potential.net.atomic_numbers[:1],
+            torch.tensor([number], device=potential.device),
             torch.zeros(1, dtype=torch.long, device=potential.device),
             1,
         )
-        size = potential.descriptors(one, layers=described).shape[1]
+        size = potential.descriptors(atom, layers=descriptor_layers).shape[1]
         self.read = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, channels))
 
     def forward(self, canvas: Canvas, bag: Tensor) -> Tensor:
-        """Invariants (environments, slots, channels); raises UserError for elements that the potential cannot know."""
+        """Invariants (environments, slots, channels); UserError for elements that the potential does not know."""
         filled = canvas.filled
         with torch.no_grad():
-            described = self._describe(canvas, filled).to(bag)
-        start = super().forward(canvas, bag)
-        return start.index_put(filled.nonzero(as_tuple=True), self.read(described), accumulate=True)
+            descriptors = self._descriptors(canvas, filled).to(bag)
+        invariants = super().forward(canvas, bag)
+        return invariants.index_put(filled.nonzero(as_tuple=True), self.read(descriptors), accumulate=True)
 
-    def _describe(self, canvas: Canvas, filled: Tensor) -> Tensor:
+    def _descriptors(self, canvas: Canvas, filled: Tensor) -> Tensor:
         """Descriptors (atoms, features) of all filled slots."""
-        net, home = self.potential.net, self.potential.device
-        numbers = canvas.numbers[filled].to(home)
-        known = (numbers[:, None] == net.atomic_numbers).any(1)
-        if not known.all():
-            from ase.data import chemical_symbols
-
-            self.potential.require_elements({chemical_symbols[z] for z in numbers[~known].tolist()})
+        potential, device = self.potential, self.potential.device
+        numbers = canvas.numbers[filled].to(device)
+        potential.require_elements({chemical_symbols[z] for z in numbers.unique().tolist()})
         if not len(numbers):
             return torch.zeros(0, self.read[0].normalized_shape[0])
-        system = torch.arange(len(filled), device=filled.device)[:, None].expand_as(filled)[filled].to(home)
-        positions = canvas.positions[filled].to(home, self.potential.dtype)
+        system = torch.arange(len(filled), device=filled.device)[:, None].expand_as(filled)[filled].to(device)
+        positions = canvas.positions[filled].to(device, potential.dtype)
         batch = Batch(positions, numbers, system, len(filled))
-        return mace.descriptors(net, positions, numbers, neighbours(batch, self.potential.cutoff), self.described)
+        return potential.descriptors(batch, layers=self.descriptor_layers)
 
 
 class Extractor(nn.Module):
@@ -179,14 +171,14 @@ class Extractor(nn.Module):
         )
 
     def forward(self, canvas: Canvas) -> Features:
-        """Features of every atom; translations change nothing, rotations turn the equivariants by Wigner matrices."""
+        """Features of every atom: invariant under translation, equivariant under rotation (Wigner matrices of e3nn)."""
         canvas = _cropped(canvas)
         positions = canvas.positions.to(self.embedding.element.weight.dtype)
         vectors = positions[:, None] - positions[:, :, None]  # [n, i, j] from i to j
         lengths = vectors.square().sum(-1).sqrt()
         filled = canvas.filled
-        alone = torch.eye(filled.shape[1], dtype=torch.bool, device=filled.device)
-        pairs = filled[:, :, None] & filled[:, None] & ~alone
+        diagonal = torch.eye(filled.shape[1], dtype=torch.bool, device=filled.device)
+        pairs = filled[:, :, None] & filled[:, None] & ~diagonal
         radial = _radial(lengths, self.settings.cutoff, self.settings.n_radial) * pairs[..., None]
         radial = radial.movedim(3, 1).contiguous()
         y = math.sqrt(4 * math.pi) * harmonics(vectors, self.settings.max_l).movedim(3, 1)
@@ -199,24 +191,24 @@ class Extractor(nn.Module):
 
 
 def _cropped(canvas: Canvas) -> Canvas:
-    """Without the slots that are empty on every canvas, but one slot at least."""
+    """The canvas without slots that are empty in all environments; one slot at least."""
     used = canvas.filled.any(0).nonzero()
     slots = int(used.max()) + 1 if len(used) else 1
     return Canvas(canvas.positions[:, :slots], canvas.numbers[:, :slots], canvas.bag, canvas.elements)
 
 
 def _radial(lengths: Tensor, cutoff: float, count: int) -> Tensor:
-    """Gaussians of the length (..., count), evenly spaced from 0.5 Angstrom to the cutoff, where they end smoothly."""
+    """Gaussians of the length (..., count), spaced evenly from 0.5 Angstrom to the cutoff, with a cosine envelope."""
     centres = torch.linspace(0.5, cutoff, count + 1, dtype=lengths.dtype, device=lengths.device)[:-1]
     width = (cutoff - 0.5) / count
-    bumps = torch.exp(-0.5 * ((lengths[..., None] - centres) / width).square())
-    return bumps * (0.5 * (torch.cos(math.pi * (lengths / cutoff).clamp(max=1.0)) + 1))[..., None]
+    gaussians = torch.exp(-0.5 * ((lengths[..., None] - centres) / width).square())
+    return gaussians * (0.5 * (torch.cos(math.pi * (lengths / cutoff).clamp(max=1.0)) + 1))[..., None]
 
 
 @cache
 def _sphere_grid(max_l: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Y_lm at points (points, harmonics), and back (harmonics, points): exact for products of two functions."""
-    # degree 13 has negative weights, which cost digits
+    """Y_lm at points (points, harmonics) and the inverse (harmonics, points), exact for products of two functions."""
+    # the rule of degree 13 has negative weights, which cost accuracy
     degree = next(d for d in LEBEDEV if d >= 3 * max_l and d != 13)
     points, weights = (torch.as_tensor(part) for part in lebedev_rule(degree))
     values = harmonics(points.T, max_l)
@@ -224,7 +216,7 @@ def _sphere_grid(max_l: int, dtype: torch.dtype, device: torch.device) -> tuple[
 
 
 class DegreeLinear(nn.Module):
-    """One matrix for each degree, on the channels of ((max_l + 1)^2, ..., channels)."""
+    """A linear map of the channels of ((max_l + 1)^2, ..., channels), one matrix for each degree."""
 
     def __init__(self, max_l: int, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -236,11 +228,11 @@ class DegreeLinear(nn.Module):
 
 
 class Layer(nn.Module):
-    """One round of messages and one product of them with themselves at every atom.
+    """A round of messages, and the product of the density at every atom with itself.
 
-    A_i,gk,lm = sum_j B_g(r_ij) Y_lm(r_ij) (W x_j)_k, to which later layers add sum_j B_g(r_ij) (W' h_j)_gk,lm: the
-    matrices that mix channels afterwards make of the fixed radial functions g learned ones for each degree. h_i gains
-    A and the product of A with itself, gated by invariants; the invariants x_i gain what has l = 0.
+    A_i,gk,lm = sum_j B_g(r_ij) Y_lm(r_ij) (W x_j)_k, to which later layers add sum_j B_g(r_ij) (W' h_j)_gk,lm. The
+    linear maps of channels that follow combine the fixed radial functions g into learned ones for each degree. A and
+    the product of A with itself are added to h_i, gated by invariants; their part of l = 0 updates the invariants x_i.
     """
 
     def __init__(self, channels: int, max_l: int, n_radial: int, *, first: bool) -> None:
@@ -260,7 +252,7 @@ class Layer(nn.Module):
         density = self._expanded(x, edges)
         if self.carry is not None:
             density = density + self._carried(h, radial)
-        # an invariant factor that keeps crowded atoms in range
+        # an invariant factor that bounds the density of atoms with many neighbours
         density = density * torch.rsqrt(1 + density.square().mean((0, -1), keepdim=True))
         to_grid, back = _sphere_grid(len(self.sizes) - 1, x.dtype, x.device)
         left = self.left(density)
@@ -273,8 +265,8 @@ class Layer(nn.Module):
 
     def _expanded(self, x: Tensor, edges: Tensor) -> Tensor:
         n, slots, _ = x.shape
-        found = (edges @ self.send(x)).view(n, self.n_radial, sum(self.sizes), slots, -1)
-        return found.permute(2, 0, 3, 1, 4).flatten(3)
+        density = (edges @ self.send(x)).view(n, self.n_radial, sum(self.sizes), slots, -1)
+        return density.permute(2, 0, 3, 1, 4).flatten(3)
 
     def _carried(self, h: Tensor, radial: Tensor) -> Tensor:
         size, n, slots, _ = h.shape

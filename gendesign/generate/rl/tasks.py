@@ -1,4 +1,4 @@
-"""What an agent is asked to build: the atoms it is given and those already there, episode by episode.
+"""Tasks: the bag of atoms to place and the initial atoms of every episode.
 
 Simm et al., ICLR 2021 (arXiv 2011.12747), section 5: single, several and stochastic bags, solvation, scaffolds.
 """
@@ -17,45 +17,47 @@ from ase.data import atomic_numbers, chemical_symbols
 from scipy.spatial import ConvexHull, QhullError
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
+from gendesign.randomness import Purpose, stream
 from gendesign.structure.files import read_structures
 from gendesign.structure.formula import parse_formula, parse_range
 from gendesign.structure.lewis import VALENCES
 
 Bag = dict[int, int]  # atoms left to place, by atomic number
 ORDERS = ("cycle", "draw")
-DRAWS = 1000  # bags drawn before a closed shell is given up on
+DRAWS = 1000  # largest number of bags drawn in search of a closed shell
 
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """The `_target_`s of conf/task. What most tasks do not have, refills and a region, is answered here."""
+    """Base of all tasks (the `_target_`s of conf/task), without refills, region and penalty."""
 
     @abstractmethod
     def start(self, rng: np.random.Generator, episode: int = 0) -> tuple[Bag, Atoms]:
-        """The first bag of an episode and the atoms that are there; `episode` counts an environment's episodes."""
+        """The first bag and the initial atoms of an episode; `episode` is its index in the environment."""
 
     @property
     @abstractmethod
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that may occur, ascending, those of given atoms too."""
+        """Atomic numbers of bags and initial atoms, ascending."""
 
     @property
     @abstractmethod
     def sizes(self) -> tuple[int, int]:
-        """Largest number of atoms on the canvas when a first bag is empty, and when all refills are."""
+        """Largest number of atoms on the canvas when the first bag is empty, and when all refills are."""
 
     @cached_property
-    def given(self) -> Atoms:
-        """The atoms that every episode starts from."""
+    def initial_atoms(self) -> Atoms:
+        """The atoms from which every episode starts."""
         return Atoms()
 
     @property
-    def molecules(self) -> int:
-        """Of how many molecules a finished structure consists."""
+    def n_molecules(self) -> int:
+        """Number of molecules in a finished structure."""
         return 1
 
     def refill(self, completed: int) -> Bag:
-        """The bag that follows after `completed` emptied ones; an empty one ends the episode."""
+        """The bag after `completed` emptied ones; an empty bag ends the episode."""
         return {}
 
     def allows(self, position: np.ndarray) -> bool:
@@ -63,18 +65,18 @@ class Task(ABC):
         return True
 
     def penalty(self, position: np.ndarray) -> float:
-        """What a placement at `position` (3,) costs, in Hartree."""
+        """Penalty in Hartree of a placement at `position` (3,) in Angstrom."""
         return 0.0
 
 
 @dataclass(frozen=True)
 class SingleBag(Task):
-    """Build one formula again and again."""
+    """Build one formula in every episode."""
 
-    formula: str = "CH4O"
+    formula: str = setting("CH4O", "formula of the molecules")
 
     def __post_init__(self) -> None:
-        self.bag  # noqa: B018  what is wrong is said before anything runs
+        self.bag  # noqa: B018  raises UserError before a run starts
 
     @cached_property
     def bag(self) -> Bag:
@@ -94,16 +96,15 @@ class SingleBag(Task):
 
 @dataclass(frozen=True)
 class SeveralBags(Task):
-    """Build one of `formulas` in each episode: by turns (`order` cycle) or drawn with equal chances (draw)."""
+    """Build one of several formulas in each episode."""
 
-    formulas: Sequence[str] = ("CH4O", "C2H6O")
-    order: str = "cycle"
+    formulas: Sequence[str] = setting(("CH4O", "C2H6O"), "formulas of the molecules, one for each episode")
+    order: str = setting("cycle", "cycle: formulas in turn; draw: formulas at random", allowed=ORDERS)
 
     def __post_init__(self) -> None:
+        check_bounds(self, "task")
         if isinstance(self.formulas, str) or not self.formulas:
             raise UserError(f"task.formulas={self.formulas}: give a list of one or more, such as [CH4O,C2H6O]")
-        if self.order not in ORDERS:
-            raise UserError(f"task.order={self.order} is unknown; allowed are {', '.join(ORDERS)}")
         object.__setattr__(self, "formulas", tuple(self.formulas))
         self.bags  # noqa: B018
 
@@ -126,13 +127,10 @@ class SeveralBags(Task):
 
 @dataclass(frozen=True)
 class StochasticBag(Task):
-    """Bags of `size` atoms (a number, or a range drawn from evenly), elements drawn in proportion to `formula`.
+    """Build bags of random size and composition, drawn until a closed-shell molecule exists (`has_closed_shell`)."""
 
-    A bag is drawn again until a connected closed-shell molecule of it exists; see `has_closed_shell`.
-    """
-
-    formula: str = "C7H8N2O2"
-    size: str | int = "8-16"
+    formula: str = setting("C7H8N2O2", "proportions in which elements are drawn")
+    size: str | int = setting("8-16", "atoms of a molecule: a number, or a range such as 8-16 drawn from uniformly")
 
     def __post_init__(self) -> None:
         for z in self.proportions:
@@ -140,11 +138,11 @@ class StochasticBag(Task):
                 known = " ".join(chemical_symbols[k] for k in sorted(VALENCES))
                 raise UserError(
                     f"task.formula={self.formula}: the valence of {chemical_symbols[z]} is not known; "
-                    f"allowed are {known}"
+                    f"allowed elements are {known}"
                 )
         self.range  # noqa: B018
         for size in self.range:
-            self._draw(np.random.default_rng(0), size)
+            self._draw(stream(Purpose.TASK_TEST), size)
 
     @cached_property
     def proportions(self) -> Bag:
@@ -175,125 +173,130 @@ class StochasticBag(Task):
             if has_closed_shell(bag):
                 return bag
         raise UserError(
-            f"task.formula={self.formula}, task.size={self.size}: no molecule of {size} atoms was found in {DRAWS} "
-            "draws; choose other sizes, or proportions in which closed shells are common"
+            f"task.formula={self.formula}, task.size={self.size}: no closed-shell molecule of {size} "
+            f"atoms in {DRAWS} draws; choose another size, or proportions in which closed shells are common"
         )
 
 
 @dataclass(frozen=True)
 class Solvation(Task):
-    """Place `n` molecules of `solvent` (a formula), one after the other, around a `solute`.
+    """Place solvent molecules, one after the other, around a solute whose centre is the origin.
 
-    The solute, a file or a name that ASE knows (H2CO), lies with its middle in the origin; each placement costs
-    `pull` Hartree per Angstrom from there, 0.01 in the paper.
+    The penalty of a placement is `distance_penalty` times its distance from the origin.
     """
 
-    solute: str | Atoms = "H2CO"
-    solvent: str = "H2O"
-    n: int = 5
-    pull: float = 0.01
+    solute: str | Atoms = setting("H2CO", "file of the solute, or its name in ASE", file=True)
+    solvent: str = setting("H2O", "formula of the solvent")
+    n: int = setting(5, "solvent molecules", least=1)
+    distance_penalty: float = setting(
+        0.01, "penalty of a placement by its distance from the centre", unit="Hartree/Angstrom", least=0
+    )
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or self.n < 1:
-            raise UserError(f"task.n={self.n}: a whole number of 1 or more solvent molecules is needed")
-        if not self.pull >= 0:
-            raise UserError(f"task.pull={self.pull}: give 0 or more Hartree per Angstrom")
-        self.bag, self.given  # noqa: B018
+        check_bounds(self, "task")
+        self.bag, self.initial_atoms  # noqa: B018  raises UserError before a run starts
 
     @cached_property
     def bag(self) -> Bag:
         return read_bag(self.solvent, "task.solvent")
 
     @cached_property
-    def given(self) -> Atoms:
-        atoms = read_given(self.solute, "task.solute")
+    def initial_atoms(self) -> Atoms:
+        atoms = read_initial_atoms(self.solute, "task.solute")
         atoms.positions -= atoms.positions.mean(0)
         return atoms
 
     @property
     def elements(self) -> tuple[int, ...]:
-        return tuple(sorted({*self.bag, *self.given.numbers.tolist()}))
+        return tuple(sorted({*self.bag, *self.initial_atoms.numbers.tolist()}))
 
     @property
     def sizes(self) -> tuple[int, int]:
         one = sum(self.bag.values())
-        return len(self.given) + one, len(self.given) + self.n * one
+        return len(self.initial_atoms) + one, len(self.initial_atoms) + self.n * one
 
     @property
-    def molecules(self) -> int:
+    def n_molecules(self) -> int:
         return 1 + self.n
 
     def start(self, rng: np.random.Generator, episode: int = 0) -> tuple[Bag, Atoms]:
-        return dict(self.bag), self.given.copy()
+        return dict(self.bag), self.initial_atoms.copy()
 
     def refill(self, completed: int) -> Bag:
         return dict(self.bag) if completed < self.n else {}
 
     def penalty(self, position: np.ndarray) -> float:
-        return self.pull * float(np.linalg.norm(position))
+        return self.distance_penalty * float(np.linalg.norm(position))
 
 
 @dataclass(frozen=True)
 class Scaffold(Task):
-    """Add the atoms of `formula` to a `scaffold` (a file, or a name that ASE knows), within a region.
+    """Add atoms to a scaffold, within a region.
 
-    The region is the convex hull of the atoms of the file `hull` (None: of the scaffold), its faces moved outwards by
-    `margin` Angstrom, and what lies within `reach` Angstrom of a scaffold atom; None leaves either out. Flat or short
-    hulls have no inside and are refused.
+    The region is the intersection of two: a convex hull, its faces moved outwards by `margin`, and all points within
+    `max_distance` of a scaffold atom. None leaves either out. A hull of coplanar atoms has no volume and is refused.
     """
 
-    scaffold: str | Atoms = "C6H6"
-    formula: str = "CH4O"
-    hull: str | Atoms | None = None
-    margin: float | None = None
-    reach: float | None = 4.0
+    scaffold: str | Atoms = setting("C6H6", "file of the scaffold, or its name in ASE", file=True)
+    formula: str = setting("CH4O", "formula of the atoms to add")
+    hull: str | Atoms | None = setting(
+        None, "file of atoms whose convex hull is the region; null: the hull of the scaffold", file=True
+    )
+    margin: float | None = setting(
+        None, "distance by which the faces of the hull are moved outwards; null: no hull", unit="Angstrom"
+    )
+    max_distance: float | None = setting(
+        4.0, "largest distance from the nearest scaffold atom; null: any", unit="Angstrom", above=0
+    )
 
     def __post_init__(self) -> None:
-        if self.margin is None and self.reach is None:
-            raise UserError("task.margin and task.reach are both null; give one of them, such as task.reach=4.0")
+        check_bounds(self, "task")
+        if self.margin is None and self.max_distance is None:
+            raise UserError(
+                "task.margin and task.max_distance are both null; give one of them, such as task.max_distance=4.0"
+            )
         if self.hull is not None and self.margin is None:
             raise UserError("task.hull is given without task.margin; give the margin too, such as task.margin=0.0")
-        if self.reach is not None and not self.reach > 0:
-            raise UserError(f"task.reach={self.reach}: give a distance above 0 Angstrom")
-        self.bag, self.given, self.faces  # noqa: B018
+        self.bag, self.initial_atoms, self.faces  # noqa: B018  raises UserError before a run starts
 
     @cached_property
     def bag(self) -> Bag:
         return read_bag(self.formula, "task.formula")
 
     @cached_property
-    def given(self) -> Atoms:
-        return read_given(self.scaffold, "task.scaffold")
+    def initial_atoms(self) -> Atoms:
+        return read_initial_atoms(self.scaffold, "task.scaffold")
 
     @cached_property
     def faces(self) -> np.ndarray:
-        """Outward normals and offsets of the hull's faces (faces, 4); none without a hull."""
+        """Outward normals and offsets of the faces of the hull (faces, 4); none without a hull."""
         if self.margin is None:
             return np.zeros((0, 4))
-        points = self.given if self.hull is None else read_given(self.hull, "task.hull")
+        points = self.initial_atoms if self.hull is None else read_initial_atoms(self.hull, "task.hull")
         try:
             return ConvexHull(points.positions).equations
         except (QhullError, ValueError) as error:
             key = "task.scaffold" if self.hull is None else "task.hull"
             raise UserError(
-                f"{key}: its {len(points)} atoms have no convex hull with an inside; give four or more that are not in "
-                "one plane, or use task.reach with task.margin=null"
+                f"{key}: its {len(points)} atoms have no convex hull with a volume; give four or more that are not "
+                "coplanar, or use task.max_distance with task.margin=null"
             ) from error
 
     @property
     def elements(self) -> tuple[int, ...]:
-        return tuple(sorted({*self.bag, *self.given.numbers.tolist()}))
+        return tuple(sorted({*self.bag, *self.initial_atoms.numbers.tolist()}))
 
     @property
     def sizes(self) -> tuple[int, int]:
-        return (len(self.given) + sum(self.bag.values()),) * 2
+        return (len(self.initial_atoms) + sum(self.bag.values()),) * 2
 
     def start(self, rng: np.random.Generator, episode: int = 0) -> tuple[Bag, Atoms]:
-        return dict(self.bag), self.given.copy()
+        return dict(self.bag), self.initial_atoms.copy()
 
     def allows(self, position: np.ndarray) -> bool:
         inside = self.margin is None or (self.faces[:, :3] @ position + self.faces[:, 3] <= self.margin).all()
-        near = self.reach is None or np.linalg.norm(self.given.positions - position, axis=1).min() <= self.reach
+        distances = np.linalg.norm(self.initial_atoms.positions - position, axis=1)
+        near = self.max_distance is None or distances.min() <= self.max_distance
         return bool(inside and near)
 
 
@@ -306,8 +309,8 @@ def read_bag(formula: str, key: str) -> Bag:
     return {atomic_numbers[symbol]: count for symbol, count in counts.items()}
 
 
-def read_given(source: str | Atoms, key: str) -> Atoms:
-    """Elements and positions of a structure, of the first one in a file, or of a molecule that ASE knows by name."""
+def read_initial_atoms(source: str | Atoms, key: str) -> Atoms:
+    """Elements and positions of a structure, of the first one in a file, or of a molecule named in ASE."""
     if isinstance(source, Atoms):
         atoms = source
     elif source in g2.names and not Path(source).exists():
@@ -316,16 +319,17 @@ def read_given(source: str | Atoms, key: str) -> Atoms:
         try:
             atoms = read_structures([source], hydrogens="ignore")[0].atoms
         except UserError as error:
-            raise UserError(f"{key}: {error}; or name a molecule that ASE knows, such as H2CO") from error
+            raise UserError(f"{key}: {error}; or give the name of a molecule in ASE, such as H2CO") from error
     if not len(atoms):
         raise UserError(f"{key} has no atoms; give a structure with one or more")
     return Atoms(atoms.numbers, atoms.positions)
 
 
 def has_closed_shell(bag: Bag) -> bool:
-    """Whether atoms of usual valence can form one molecule without radicals (Senior, Am. J. Math. 73, 663, 1951).
+    """Whether atoms of usual valence can form a connected molecule without radicals.
 
-    The sum of valences is even, no atom has more than all others together, and n atoms have at least 2(n - 1).
+    The conditions of Senior (Am. J. Math. 73, 663, 1951): the sum of valences is even, no valence exceeds the sum of
+    all others, and the sum for n atoms is at least 2(n - 1).
     """
     n, lowest = sum(bag.values()), {z: min(VALENCES[z]) for z in bag}
     total = sum(lowest[z] * count for z, count in bag.items())

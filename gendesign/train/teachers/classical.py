@@ -1,4 +1,4 @@
-"""Classical potentials as teachers: they cost nothing and check the way from structures to a fitted potential."""
+"""Classical potentials as teachers: fast, to test the workflow from structures to a fitted potential."""
 
 import warnings
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ase import Atoms
 
-from gendesign.train.teacher import Attempt, Teacher, require
+from gendesign.errors import UserError
+from gendesign.fields import setting
+from gendesign.train.teacher import Attempt, Teacher
 
 EMPTY = 20.0  # Angstrom around a molecule where a calculator wants a cell; beyond the reach of these potentials
 
@@ -36,13 +38,9 @@ class Emt(Teacher):
 class LennardJones(Teacher):
     """4 epsilon ((sigma/r)^12 - (sigma/r)^6) between all atoms, smoothly zero at the cutoff; through ASE."""
 
-    epsilon: float = 0.0104
-    sigma: float = 3.4
-    cutoff: float = 8.5
-
-    def __post_init__(self):
-        for key in ("epsilon", "sigma", "cutoff"):
-            require(key, getattr(self, key), getattr(self, key) > 0, "a number above 0")
+    epsilon: float = setting(0.0104, "depth of the well between any two atoms (argon's)", unit="eV", above=0)
+    sigma: float = setting(3.4, "distance at which the energy is zero (argon's)", unit="Angstrom", above=0)
+    cutoff: float = setting(8.5, "distance beyond which there is no force", unit="Angstrom", above=0)
 
     @cached_property
     def title(self) -> str:
@@ -58,13 +56,14 @@ class LennardJones(Teacher):
 class ManyBody(Teacher):
     """Stillinger-Weber or Tersoff with one of the published parameter sets that matscipy carries."""
 
-    form: str = "Tersoff"
-    parameters: str = "Tersoff_PRB_39_5566_Si_C"
+    form: str = setting("Tersoff", "form of the potential", allowed=("Tersoff", "Stillinger-Weber"))
+    parameters: str = setting("Tersoff_PRB_39_5566_Si_C", "published parameter set, as matscipy names it")
 
-    def __post_init__(self):
-        require("form", self.form, self.form in ("Tersoff", "Stillinger-Weber"), "Tersoff or Stillinger-Weber")
+    def __post_init__(self) -> None:
+        super().__post_init__()
         known = self._sets()
-        require("parameters", self.parameters, self.parameters in known, f"one of {', '.join(sorted(known))}")
+        if self.parameters not in known:
+            raise UserError(f"teacher.parameters={self.parameters}: give one of {', '.join(sorted(known))}")
 
     @cached_property
     def title(self) -> str:

@@ -23,12 +23,14 @@ from ase.calculators.calculator import CalculationFailed, Calculator, all_change
 from ase.data import ground_state_magnetic_moments
 
 from gendesign.errors import UserError
-from gendesign.train.teacher import Attempt, Teacher, multiplicities, require
+from gendesign.fields import setting
+from gendesign.train.teacher import Attempt, Teacher, multiplicities
 from gendesign.train.teachers.classical import boxed
 
 SCRIPT = Path(__file__).with_name("gpaw_script.py")
 DEBIAN_PYTHON = "/usr/bin/python3"
 DEBIAN_PSEUDO = "/usr/share/espresso/pseudo"
+CUTOFF = "kinetic energy up to which plane waves are used"
 DISPERSION = ("grimme-d2", "grimme-d3", "ts-vdw", "xdm")
 
 
@@ -36,27 +38,25 @@ DISPERSION = ("grimme-d2", "grimme-d3", "ts-vdw", "xdm")
 class PlaneWaves(Teacher):
     """What both programs are told; energies in eV, lengths in Angstrom.
 
-    `kpoints_density` is in points per 1/Angstrom of a reciprocal vector 2 pi / height. `smearing` is the width of the
-    Fermi-Dirac occupations. Molecules lie in a box with `vacuum` on each side, with fixed spin; crystals are not
-    polarised unless `spin`, which frees the moments: they start from the file's or those of free atoms.
+    A reciprocal vector, to which `kpoints_density` refers, is 2 pi / height long. Molecules lie in a box with `vacuum`
+    on each side, with fixed spin. Crystals are not polarised unless `spin`, which frees the moments: they start from
+    the file's or those of free atoms.
     """
 
-    means: ClassVar[tuple[str, ...]] = ("command", "cores")
     most_per_shard: ClassVar[int | None] = 1
-    functional: str | None = "PBE"
-    cutoff: float = 500.0
-    kpoints_density: float = 4.0
-    smearing: float = 0.05
-    spin: bool = False
-    open_shell: bool = False
-    vacuum: float = 5.0
-    command: str | None = None
-    cores: int = 1
-
-    def __post_init__(self):
-        for key in ("cutoff", "kpoints_density", "vacuum", "smearing"):
-            require(key, getattr(self, key), getattr(self, key) > 0, "a number above 0")
-        require("cores", self.cores, self.cores >= 1, "a whole number of 1 or more")
+    functional: str | None = setting("PBE", "exchange and correlation, as GPAW names it")
+    cutoff: float = setting(500.0, CUTOFF, unit="eV", above=0)
+    kpoints_density: float = setting(4.0, "k-points per 1/Angstrom along each reciprocal vector of a crystal", above=0)
+    smearing: float = setting(0.05, "width of the Fermi-Dirac occupations", unit="eV", above=0)
+    spin: bool = setting(False, "true gives crystals free magnetic moments, which start from the file's or free atoms'")
+    open_shell: bool = setting(False, "true tries the two lowest multiplicities of a molecule")
+    vacuum: float = setting(5.0, "empty space on each side of a molecule", unit="Angstrom", above=0)
+    command: str | None = setting(
+        None,
+        "how to start a Python that has GPAW (/usr/bin/python3, mpiexec -n 4 gpaw python); null: this one",
+        identity=False,
+    )
+    cores: int = setting(1, "cores that `command` uses; as many fewer worker processes run", least=1, identity=False)
 
     def workers(self, cores: int) -> int:
         return max(1, cores // self.cores)
@@ -155,25 +155,28 @@ class Gpaw(PlaneWaves):
 
 @dataclass(frozen=True, kw_only=True)
 class Espresso(PlaneWaves):
-    """Quantum ESPRESSO's pw.x. `density_cutoff` is in units of `cutoff`; `functional` None: the pseudopotentials' own.
+    """Quantum ESPRESSO's pw.x.
 
-    `files` names the pseudopotential of each element in the folder `pseudopotentials`; without it the folder must hold
-    one for each.
+    Without `files` the folder of pseudopotentials must hold one for each element.
     """
 
-    means: ClassVar[tuple[str, ...]] = ("command", "cores", "pseudopotentials", "files")
-    functional: str | None = None
-    cutoff: float = 600.0
-    density_cutoff: float = 8.0
-    dispersion: str | None = None
-    pseudopotentials: str | None = None
-    files: tuple[str, ...] = ()
+    noted: ClassVar[tuple[str, ...]] = ("pseudopotentials", "files")
+    functional: str | None = setting(
+        None, "exchange and correlation, as pw.x names it; null: the pseudopotentials' own"
+    )
+    cutoff: float = setting(600.0, CUTOFF, unit="eV", above=0)
+    density_cutoff: float = setting(
+        8.0, "the same for the density, in units of `cutoff`; 4 suits norm-conserving pseudopotentials", least=4
+    )
+    dispersion: str | None = setting(None, "dispersion correction; null: none", allowed=DISPERSION)
+    pseudopotentials: str | None = setting(None, "folder of UPF files; null: $ESPRESSO_PSEUDO or Debian's")
+    files: tuple[str, ...] = setting(
+        (), "file of each element in that folder, such as [Si.pz-vbc.UPF]; needed where it holds several"
+    )
+    command: str | None = setting(None, "how to start pw.x, such as mpirun -np 4 pw.x; null: pw.x", identity=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require("density_cutoff", self.density_cutoff, self.density_cutoff >= 4, "a number of 4 or more")
-        known = self.dispersion is None or self.dispersion in DISPERSION
-        require("dispersion", self.dispersion, known, f"null or one of {', '.join(DISPERSION)}")
         object.__setattr__(self, "files", tuple(self.files))  # Hydra gives a list, which has no hash
 
     @cached_property

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from ase import Atoms
 
+from gendesign.fields import setting
 from gendesign.train.teacher import Attempt, Teacher
 
 if TYPE_CHECKING:  # mace takes seconds to import, and the other teachers do not need it
@@ -18,12 +19,20 @@ if TYPE_CHECKING:  # mace takes seconds to import, and the other teachers do not
 class Learned(Teacher):
     """Any potential that `load_potential` loads, once per process."""
 
-    means: ClassVar[tuple[str, ...]] = ("device", "trust_pickle")
-    potential: str = "mace-mp-medium-0b3"
-    device: str = "auto"
-    dtype: str = "float64"
-    trust_pickle: bool = False
-    head: str | None = None
+    potential: str = setting(
+        "mace-mp-medium-0b3", "bundled or named model (organic, mace-off-small, ...) or the path of a MACE checkpoint"
+    )
+    device: str = setting(
+        "auto",
+        "where the model runs; auto: a GPU if there is one",
+        allowed=("auto", "cpu", "cuda", "cuda:N"),
+        identity=False,
+    )
+    dtype: str = setting("float64", "floating-point numbers of the model", allowed=("float32", "float64"))
+    trust_pickle: bool = setting(
+        False, "true allows unpickling a checkpoint file, which runs code from it", identity=False
+    )
+    head: str | None = setting(None, "output head of a multi-head model")
 
     @cached_property
     def title(self) -> str:

@@ -15,8 +15,9 @@ from scipy.sparse import coo_matrix, csgraph
 from tblite.exceptions import TBLiteRuntimeError, TBLiteValueError
 
 from gendesign.errors import UserError
+from gendesign.fields import setting
 from gendesign.potential.reference import Sparrow, gfn2_calculator, lowest_multiplicity
-from gendesign.train.teacher import Attempt, Teacher, label, multiplicities, require
+from gendesign.train.teacher import Attempt, Teacher, label, multiplicities
 
 FAILURES = (CalculationFailed, SCFError, TBLiteRuntimeError, TBLiteValueError)
 XTB = ("GFN2-xTB", "GFN1-xTB")
@@ -27,18 +28,15 @@ SPARROW = ("PM6", "PM3", "AM1", "RM1", "MNDO", "DFTB0", "DFTB2", "DFTB3")
 class Tblite(Teacher):
     """GFN2-xTB (Bannwarth 2019) or GFN1-xTB (Grimme 2017), neutral; open shells with spin polarisation.
 
-    tblite knows the Gamma point only, so a crystal is repeated until its cell is `supercell` (Angstrom) wide.
+    tblite knows the Gamma point only, so a crystal is repeated until its cell is `supercell` wide.
     """
 
-    method: str = "GFN2-xTB"
-    electronic_temperature: float = 300.0
-    open_shell: bool = False
-    supercell: float = 10.0
-
-    def __post_init__(self):
-        require("method", self.method, self.method in XTB, " or ".join(XTB))
-        temperature = self.electronic_temperature
-        require("electronic_temperature", temperature, temperature > 0, "a temperature above 0 K")
+    method: str = setting("GFN2-xTB", "parametrisation", allowed=XTB)
+    electronic_temperature: float = setting(300.0, "temperature of the electrons", unit="K", above=0)
+    open_shell: bool = setting(False, "true tries the two lowest multiplicities, for radicals and broken molecules")
+    supercell: float = setting(
+        10.0, "width to which crystals are repeated, because xTB knows the Gamma point only", unit="Angstrom", above=0
+    )
 
     @cached_property
     def title(self) -> str:
@@ -81,11 +79,8 @@ class Pm6(Teacher):
     """PM6 (Stewart 2007) and its siblings, neutral molecules; open shells unrestricted."""
 
     periodic: ClassVar[bool] = False
-    method: str = "PM6"
-    open_shell: bool = False
-
-    def __post_init__(self):
-        require("method", self.method, self.method in SPARROW, f"one of {', '.join(SPARROW)}")
+    method: str = setting("PM6", "parametrisation, for molecules only", allowed=SPARROW)
+    open_shell: bool = setting(False, "true tries the two lowest multiplicities, for radicals and broken molecules")
 
     @cached_property
     def title(self) -> str:

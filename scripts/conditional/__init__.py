@@ -1,0 +1,1 @@
+"""Cases, examples and the picture of conditional generation."""

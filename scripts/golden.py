@@ -1,0 +1,45 @@
+"""A few candidates of every generator, kept so that a change of behaviour is seen: tests/data/golden.
+
+    python -m scripts.golden            # writes them again: after a change that is meant, and said in CHANGELOG.md
+
+tests/test_golden.py makes the same candidates and compares within tolerances.
+"""
+
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import ase.io
+from ase import Atoms
+
+from gendesign import cli
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "golden"
+COMMON = ("dtype=float64", "seed=7", "workers=0", "screening=null")
+# Small, but with every stage that a usual run has; double precision, so that other processors agree.
+CASES = {
+    "simgen": ("n=3", "generator.n_heavy_atoms=5-6"),
+    "simgen_shape": ("n=2", "generator/prior=circle", "generator.n_heavy_atoms=8"),
+    "perovskite": ("generator=perovskite", "n=8", "generator.evolution.share=0.25", "generator.halving.steps=5"),
+    "agent": ("generator=agent", "n=3"),
+}
+
+
+def made(name: str, folder: Path) -> list[Atoms]:
+    """The candidates of a case, from a run of the command line into `folder`."""
+    words = ["generate", *COMMON, *CASES[name], f"output={folder}"]
+    if status := cli.main(words):
+        raise RuntimeError(f"gendesign {' '.join(words)} ended with status {status}")
+    return ase.io.read(folder / "candidates.extxyz", ":")
+
+
+def main() -> None:
+    GOLDEN.mkdir(parents=True, exist_ok=True)
+    for name in CASES:
+        with TemporaryDirectory() as folder:
+            ase.io.write(GOLDEN / f"{name}.extxyz", made(name, Path(folder) / "run"))
+        print(f"{GOLDEN / name}.extxyz", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
