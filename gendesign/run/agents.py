@@ -50,7 +50,7 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: PotentialLi
         policy, environments, eval_environments, folder.path, settings, ppo, expert_iteration, config.archive_size,
         relaxing,
     )  # fmt: skip
-    task_settings = OmegaConf.to_container(config.task, resolve=True)
+    task_settings: Any = OmegaConf.to_container(config.task, resolve=True)
     if config.generator.formula is not None:
         task_settings["formula"] = str(config.generator.formula)
     save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,

@@ -15,12 +15,8 @@ class Finish:
 
     finalists: int = setting(8, "hydrogenated copies per molecule that are relaxed roughly", least=1)
     rough_steps: int = setting(10, "steps of that rough relaxation", least=0)
-    sweeps: int = setting(
-        3,
-        "passes that try exchanges of one element: the first every element at every heavy atom, the others those that "
-        "bring the composition nearer to the one drawn",
-        least=0,
-    )
+    # the first tries every element at every heavy atom, the others those that bring the composition nearer to its goal
+    sweeps: int = setting(3, "passes in which every molecule may change the element of one heavy atom", least=0)
     off_composition: float = setting(
         1.0, "cost of each atom off the composition drawn from the references", unit="eV", least=0
     )

@@ -25,6 +25,13 @@ class Job:
     folder: Folder
     potential: "PotentialLike | None" = None
 
+    @property
+    def loaded_potential(self) -> "PotentialLike":
+        """The potential, of a verb that loads one."""
+        if self.potential is None:
+            raise TypeError("this verb loads no potential")
+        return self.potential
+
 
 @dataclass(frozen=True)
 class FolderCommand:

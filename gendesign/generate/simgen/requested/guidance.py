@@ -18,8 +18,9 @@ TOLERANCE = 0.3  # Angstrom from what a restraint asks for, as far as fragments 
 
 
 def conditions(problem: Problem) -> list[Condition]:
-    """A check for every restraint; of other functions only the energy is known."""
-    return [condition for guidance in problem.guidance for condition in _of(guidance)]
+    """A check for every restraint; of other functions only the energy is known, of plain scores nothing."""
+    guidances = [guidance for guidance in problem.guidance if isinstance(guidance, Guidance)]
+    return [condition for guidance in guidances for condition in _of(guidance)]
 
 
 def _of(guidance: Guidance) -> list[Condition]:
