@@ -55,8 +55,8 @@ class AseCalculator(Calculator):
         super().__init__()
         self.potential = potential
         more = {"stress": Capability.STRESS, "energies": Capability.ATOM_ENERGIES}
-        given = [name for name, capability in more.items() if capability in potential.supports]
-        self.implemented_properties = ["energy", "free_energy", "forces", *given]
+        supported = [name for name, capability in more.items() if capability in potential.supports]
+        self.implemented_properties = ["energy", "free_energy", "forces", *supported]
 
     def calculate(
         self,

@@ -48,8 +48,8 @@ class Domain:
     def to_config(self) -> dict[str, Any]:
         """The section `domain` of a config.yaml."""
         lists = {"kinds": self.kinds, "excluded": self.excluded, "contains": self.contains}
-        own = {key: list(values) for key, values in lists.items() if values}
-        return {"about": self.about, **own, "charges": self.charges}
+        stated = {key: list(values) for key, values in lists.items() if values}
+        return {"about": self.about, **stated, "charges": self.charges}
 
 
 @dataclass(frozen=True)

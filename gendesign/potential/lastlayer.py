@@ -71,8 +71,8 @@ def _layers(net: MACE, batch: Batch, edges: Edges) -> list[Tensor]:
     if scalar.supports(net):
         vectors, element = scalar.vectors_of(batch.positions, edges), mace.elements(net, batch.numbers)
         lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
-        found, near = scalar.layer_features(net, element, vectors, lengths, edges, len(net.interactions))
-        return [part[near.place] for part in found]
+        features, near = scalar.layer_features(net, element, vectors, lengths, edges, len(net.interactions))
+        return [part[near.place] for part in features]
     channels = [product.linear.irreps_out.count("0e") for product in net.products]
     together = mace.descriptors(net, batch.positions, batch.numbers, edges, len(channels))
     return list(together.split(channels, -1))
@@ -85,13 +85,13 @@ def _read(readout: LinearReadoutBlock, values: Tensor, heads: Tensor, column: in
     if nonlinear:
         # features of higher degree are no part of `values`, and no scalar comes of them by a linear map
         missing = readout.linear_1.irreps_in.dim - values.shape[-1]
-        seen: list[Tensor] = []
-        watch = final.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        activations: list[Tensor] = []
+        hook = final.register_forward_pre_hook(lambda _, arguments: activations.append(arguments[0]))
         try:
             readout(torch.nn.functional.pad(values, (0, missing)), heads)
         finally:
-            watch.remove()
-        values = seen[0]
+            hook.remove()
+        values = activations[0]
     size = final.irreps_in.dim
     unit = torch.eye(size, dtype=values.dtype, device=values.device)
     bias = final(torch.zeros_like(unit[:1]))[0, column]

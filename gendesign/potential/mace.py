@@ -232,10 +232,10 @@ def descriptors(
     attributes = one_hot(net, numbers)
     vectors = positions[edges.index[1]] - positions[edges.index[0]] + edges.shift
     lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
-    seen = lengths if shortest is None else lengths.clamp_min(shortest)
+    clamped = lengths if shortest is None else lengths.clamp_min(shortest)
     features = net.node_embedding(attributes)
     edge_attrs = net.spherical_harmonics(vectors)
-    edge_feats, cutoff = net.radial_embedding(seen, attributes, edges.index, net.atomic_numbers)
+    edge_feats, cutoff = net.radial_embedding(clamped, attributes, edges.index, net.atomic_numbers)
     out = []
     for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers], strict=True)):
         features, skip = interaction(

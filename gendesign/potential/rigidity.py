@@ -111,9 +111,11 @@ class Rigidity(PotentialBase):
             factor = best_factor(error, deviation)
             choices.append((likelihood_loss(error, factor * deviation), share, factor))
         loss, share, factor = min(choices)
-        found = replace(self, regulariser=share, factor=factor, force_factor=factor)
+        calibrated = replace(self, regulariser=share, factor=factor, force_factor=factor)
         about = {"structures": len(structures), "loss": loss, "quantile": QUANTILE}
-        return replace(found, thresholds=found._quantiles(structures), about={**self.about, "calibration": about})
+        return replace(
+            calibrated, thresholds=calibrated._quantiles(structures), about={**self.about, "calibration": about}
+        )
 
     def with_forces(self, structures: Sequence[Atoms], forces: Sequence[np.ndarray]) -> "Rigidity":
         """With the factor of its own under which held-out `forces` (atoms, 3 for each, eV/Angstrom) are likeliest."""
@@ -204,10 +206,10 @@ def _outer(potential: Potential, batch: Batch, force_weight: float) -> Tensor:
 
 def _finite(labels: Sequence[float] | np.ndarray) -> Tensor:
     """Labels in float64; UserError when one is not finite."""
-    found = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
-    if not found.isfinite().all():
+    values = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
+    if not values.isfinite().all():
         raise UserError("a held-out label is not finite; leave its structure out of the calibration")
-    return found
+    return values
 
 
 def _per_system(values: Tensor, batch: Batch) -> Tensor:

@@ -102,9 +102,9 @@ def layer_features(
 ) -> tuple[list[Tensor], Neighbourhood]:
     """Invariant features (atoms sorted by element, channels) after each of the first `layers` interactions."""
     near = Neighbourhood.build(element, edges.index, len(net.atomic_numbers))
-    seen = lengths if shortest is None else lengths.clamp_min(shortest)
+    clamped = lengths if shortest is None else lengths.clamp_min(shortest)
     # the embedding's element arguments serve distance transforms only, which read edge_index by element
-    radial, cutoff = net.radial_embedding(seen, _one_hot(net, element), edges.index.flip(0), net.atomic_numbers)
+    radial, cutoff = net.radial_embedding(clamped, _one_hot(net, element), edges.index.flip(0), net.atomic_numbers)
     harmonics = _padded(net.spherical_harmonics(vectors), near)
     harmonics = harmonics.split([2 * degree + 1 for degree in range(round(harmonics.shape[-1] ** 0.5))], -1)
     features = _linear(net.node_embedding.linear)[0][near.element[near.order]]
@@ -141,9 +141,9 @@ def _layer(
     counts = [count for _, count in near.groups]
     by_element = zip(*(part.split(counts) for part in message), strict=True)
     out = []
-    for (element, _), own in zip(near.groups, by_element, strict=True):
+    for (element, _), parts in zip(near.groups, by_element, strict=True):
         matrices = [m * scale if residual else m @ skip[k][element] * scale for k, m in enumerate(mix)]
-        mixed = torch.cat([part @ matrix for part, matrix in zip(own, matrices, strict=True)], 1)
+        mixed = torch.cat([part @ matrix for part, matrix in zip(parts, matrices, strict=True)], 1)
         out.append(_contract(mixed, terms, [p[element] for p in parameters]))
     new = torch.cat(out) @ _linear(product.linear)[0]
     if not (residual and product.use_sc):
@@ -194,9 +194,9 @@ _TERMS: "WeakKeyDictionary[Contraction, list[tuple[Tensor, Tensor]]]" = WeakKeyD
 def _polynomial(contraction: Contraction) -> list[tuple[Tensor, Tensor]]:
     """For each order the monomials that occur: harmonics' indices (order, terms) and coefficients (terms, paths)."""
     like = contraction.weights_max
-    found = _TERMS.get(contraction)
-    if found is None or found[0][1].dtype != like.dtype or found[0][1].device != like.device:
-        found = []
+    terms = _TERMS.get(contraction)
+    if terms is None or terms[0][1].dtype != like.dtype or terms[0][1].device != like.device:
+        terms = []
         for order in range(1, contraction.correlation + 1):
             coupling = contraction.U_tensors(order).double().cpu()
             total = sum(coupling.permute(*p, order) for p in permutations(range(order)))
@@ -205,10 +205,10 @@ def _polynomial(contraction: Contraction) -> list[tuple[Tensor, Tensor]]:
             # the sum over all permutations counts a monomial with equal indices several times
             repeats = torch.tensor([len(set(permutations(row.tolist()))) for row in index])
             coefficients *= (repeats / len(list(permutations(range(order)))))[:, None]
-            kept = coefficients.abs().amax(1) > 1e-9
-            found.append((index[kept].T.contiguous().to(like.device), coefficients[kept].to(like)))
-        _TERMS[contraction] = found
-    return found
+            nonzero = coefficients.abs().amax(1) > 1e-9
+            terms.append((index[nonzero].T.contiguous().to(like.device), coefficients[nonzero].to(like)))
+        _TERMS[contraction] = terms
+    return terms
 
 
 def _contract(basis: Tensor, terms: list[tuple[Tensor, Tensor]], parameters: list[Tensor]) -> Tensor:

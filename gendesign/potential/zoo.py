@@ -117,10 +117,10 @@ def load_folder(folder: Path) -> Potential:
                 f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml"
             )
     config = _settings(settings)
-    found = hash_of(weights)
-    if found != config["weights_sha256"]:
+    sha256 = hash_of(weights)
+    if sha256 != config["weights_sha256"]:
         raise UserError(
-            f"{weights} has sha256 {found[:12]}..., but config.yaml beside it expects "
+            f"{weights} has sha256 {sha256[:12]}..., but config.yaml beside it expects "
             f"{config['weights_sha256'][:12]}...; the file is damaged or was exchanged: restore it from its source"
         )
     net = mace.from_plain(config["architecture"], DTYPES[config["dtype"]])
@@ -128,7 +128,7 @@ def load_folder(folder: Path) -> Potential:
     return Potential(
         net,
         config["name"],
-        found,
+        sha256,
         config["licence"],
         config["citation"],
         chemical_potentials=config.get("chemical_potentials") or {},
@@ -294,14 +294,14 @@ def _foundation(name: str) -> Potential:
             f"potential={name} must be downloaded once, and that failed ({error.__cause__ or error}); connect to the "
             f"network, or place the file in {foundations_models.get_cache_dir()}, or choose {', '.join(bundled())}"
         ) from error
-    found, pin = hash_of(path), path.with_suffix(".sha256")
+    sha256, pin = hash_of(path), path.with_suffix(".sha256")
     if not pin.exists():
         with suppress(OSError):  # a cache that is only to be read keeps no pins
-            pin.write_text(found)
-    elif pin.read_text().strip() != found:
+            pin.write_text(sha256)
+    elif pin.read_text().strip() != sha256:
         raise UserError(
-            f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "
+            f"{path} differs from what was first downloaded (sha256 {sha256[:12]}...); delete it and "
             f"{pin.name} beside it to download {name} again"
         )
     licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
-    return Potential(_unpickle(path), name, found, licence, CITATIONS[family], domain=DOMAINS[family])
+    return Potential(_unpickle(path), name, sha256, licence, CITATIONS[family], domain=DOMAINS[family])

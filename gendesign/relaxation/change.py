@@ -111,8 +111,8 @@ def _described(candidate: Candidate, atoms: Atoms, whole: bool, stress: bool, se
         values["pressure"] = pressure(atoms.get_stress())
     if whole:
         values["space_group"] = space_group(atoms, SYMPREC, heavy=False)
-    kept = {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
-    info = {**candidate.info, **{BEFORE + key: value for key, value in kept.items()}}
+    finite = {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
+    info = {**candidate.info, **{BEFORE + key: value for key, value in finite.items()}}
     return replace(candidate, info=info)
 
 
