@@ -207,12 +207,12 @@ class Espresso(PlaneWaves):
         names = self.files or sorted(path.name for path in self._folder.glob("*") if path.is_file())
         fits = [name for name in names if re.match(rf"{symbol}[._-].*upf$", name, re.IGNORECASE)]
         if len(fits) != 1 or not (self._folder / fits[0]).is_file():
-            found = f"{len(fits)} pseudopotentials ({', '.join(fits[:4])}) of" if fits else "no pseudopotential of"
+            problem = f"{len(fits)} pseudopotentials ({', '.join(fits[:4])}) of" if fits else "no pseudopotential of"
             where = "teacher.files names" if self.files else f"{self._folder} holds"
             if len(fits) == 1:
-                where, found = f"{self._folder} lacks", f"{fits[0]} for"
+                where, problem = f"{self._folder} lacks", f"{fits[0]} for"
             raise UserError(
-                f"teacher=espresso: {where} {found} {symbol}; name a folder with teacher.pseudopotentials (Debian: apt "
+                f"teacher=espresso: {where} {problem} {symbol}; name a folder with teacher.pseudopotentials (Debian: apt "
                 "install quantum-espresso-data) and one file for each element with teacher.files=[Si.pz-vbc.UPF,...]"
             )
         return fits[0]
