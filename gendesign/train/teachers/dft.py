@@ -212,8 +212,8 @@ class Espresso(PlaneWaves):
             if len(fits) == 1:
                 where, problem = f"{self._folder} lacks", f"{fits[0]} for"
             raise UserError(
-                f"teacher=espresso: {where} {problem} {symbol}; name a folder with teacher.pseudopotentials (Debian: apt "
-                "install quantum-espresso-data) and one file for each element with teacher.files=[Si.pz-vbc.UPF,...]"
+                f"teacher=espresso: {where} {problem} {symbol}; name a folder with teacher.pseudopotentials (Debian: "
+                "apt install quantum-espresso-data) and one file for each element with teacher.files=[Si.pz-vbc.UPF,...]"
             )
         return fits[0]
 
