@@ -213,7 +213,7 @@ class Espresso(PlaneWaves):
                 where, problem = f"{self._folder} lacks", f"{fits[0]} for"
             raise UserError(
                 f"teacher=espresso: {where} {problem} {symbol}; name a folder with teacher.pseudopotentials (Debian: "
-                "apt install quantum-espresso-data) and one file for each element with teacher.files=[Si.pz-vbc.UPF,...]"
+                "apt install quantum-espresso-data) and one file for each element with teacher.files=[Si.UPF,...]"
             )
         return fits[0]
 
