@@ -38,7 +38,8 @@ def rows(index: torch.Tensor, unit: torch.Tensor) -> list[tuple]:
 # the list for GPUs runs on any device, and is tried here on the one there is
 @pytest.mark.parametrize("listed", [_on_cpu, _on_gpu])
 def test_crystals_have_the_neighbours_that_ase_finds(listed):
-    index, unit = listed(Batch.from_atoms(crystals(), torch.float64, "cpu"), CUTOFF)
+    batch = Batch.from_atoms(crystals(), torch.float64, "cpu")
+    index, unit = listed(batch, batch.cell, CUTOFF)
     assert rows(index, unit) == by_ase(crystals())
     assert bool((index[0].diff() >= 0).all()) and index.dtype == torch.long and unit.dtype == torch.float64
 
@@ -46,7 +47,8 @@ def test_crystals_have_the_neighbours_that_ase_finds(listed):
 @pytest.mark.parametrize("listed", [_on_cpu, _on_gpu])
 def test_a_slab_without_a_third_vector_has_neighbours_in_its_plane_alone(listed):
     slab = Atoms("NaCl", [[0, 0, 0], [2.8, 0, 0.4]], cell=[5.6, 5.6, 0], pbc=[True, True, False])
-    index, unit = listed(Batch.from_atoms([slab, slab], torch.float64, "cpu"), CUTOFF)
+    batch = Batch.from_atoms([slab, slab], torch.float64, "cpu")
+    index, unit = listed(batch, batch.cell, CUTOFF)
     assert not unit[:, 2].any()
     assert rows(index, unit) == by_ase([slab, slab])
 
