@@ -1,4 +1,4 @@
-"""What a molecule costs to sample: against heavy atoms, batch, particles and references; a step beyond its model."""
+"""Cost of sampling a molecule against heavy atoms, batch, particles and references, and the overhead of a step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ VARIED: dict[str, Sequence[int]] = {
 
 
 def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
-    """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
+    """Seconds per molecule of sampling for each variation, and the overhead of a step. Writes `picture`."""
     counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
     for name, values in tqdm(VARIED.items(), desc="cost", unit="series"):
@@ -49,7 +49,7 @@ def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Ro
 
 
 def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[float, float]:
-    """Seconds a molecule in all, and in model calls."""
+    """Seconds per molecule in total and in model calls."""
     plain = SimGen(potential, particles=point["particles"], steps=STEPS)
     known = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), point["references"])
     generator = MeteredSimGen(potential, particles=plain.particles, steps=STEPS, environments=known)
@@ -57,5 +57,5 @@ def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[fl
     key = keys(seed, torch.arange(point["batch"]))
     start = clock(potential.device)
     generator.sample(sizes, key)
-    whole = clock(potential.device) - start
-    return whole / point["batch"], generator.meter.seconds / point["batch"]
+    total = clock(potential.device) - start
+    return total / point["batch"], generator.meter.seconds / point["batch"]

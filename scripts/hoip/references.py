@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign.benchmark.lattices import MATERIALS, PHASES
 from gendesign.benchmark.recovery import LONGER, SHIPPED, TIED, read_references
-from gendesign.benchmark.search import Found, Material, Search, fitting_cell, in_known_cell, settings_for
+from gendesign.benchmark.search import Material, Search, SearchResult, fitting_cell, in_known_cell, settings_for
 from gendesign.errors import SettingsError, UserError
 from gendesign.generate.perovskite.known_cell import possible_settings
 from gendesign.relaxation import Relaxation, relax
@@ -67,7 +67,7 @@ def exact_energies(candidates: Sequence[Candidate], config: DictConfig) -> list[
 
 def references(
     material: Material,
-    found: Sequence[Found],
+    found: Sequence[SearchResult],
     potential: Any,
     seeds: Sequence[int],
     exact: Callable[[Sequence[Candidate]], list[float]],
@@ -99,7 +99,7 @@ def references(
     return sorted(made, key=lambda candidate: candidate.info["exact"])
 
 
-def _tied(ranked: list[Candidate], found: list[Found]) -> list[tuple[Candidate, int]]:
+def _tied(ranked: list[Candidate], found: list[SearchResult]) -> list[tuple[Candidate, int]]:
     """Crystals as low as the lowest, each once, and how many searches have it so low, those in published cells too."""
     limit, match, kept = energy_of(ranked[0]) + TIED, matcher(), []
     for candidate in ranked:
