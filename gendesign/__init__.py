@@ -28,4 +28,4 @@ _MODULES = {
     "UserError": "gendesign.errors",
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)
-__version__ = "0.1.0"
+__version__ = "0.2.0"

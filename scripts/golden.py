@@ -20,7 +20,14 @@ COMMON = ("dtype=float64", "seed=7", "workers=0", "screening=null")
 CASES = {
     "simgen": ("n=3", "generator.n_heavy_atoms=5-6"),
     "simgen_shape": ("n=2", "generator/prior=circle", "generator.n_heavy_atoms=8"),
-    "perovskite": ("generator=perovskite", "n=8", "generator.evolution.share=0.25", "generator.halving.steps=5"),
+    "perovskite": (
+        "generator=perovskite",
+        "n=4",
+        "generator.composition.cation=MA",
+        "generator.start.cells=1",
+        "generator.evolution.share=0.25",
+        "relaxation.max_steps=20",
+    ),
     "agent": ("generator=agent", "n=3"),
 }
 

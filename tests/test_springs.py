@@ -14,7 +14,7 @@ from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from gendesign.potential import load_potential
 from gendesign.relaxation import Relaxation, relax
-from gendesign.relaxation.preconditioned import Walk
+from gendesign.relaxation.preconditioned import PreconditionedLBFGS
 from gendesign.relaxation.springs import BEND, FLOOR, SINGLE, STRETCH, TURN, model_hessian, springs
 
 
@@ -76,42 +76,42 @@ def test_the_hessian_is_that_of_the_springs_by_finite_differences():
     assert np.linalg.eigvalsh(exact).min() > -1e-9
 
 
-def test_slopes_of_atoms_and_cell_are_those_of_the_enthalpy():
+def test_the_gradient_by_atoms_and_cell_is_that_of_the_enthalpy():
     atoms = bulk("Ar", "fcc", a=5.0, cubic=True)
     atoms.rattle(0.1, seed=3)
     model, pressure = ToyPotential("lj").as_torchsim(stress=True), 0.004
-    walk = Walk(atoms, True, pressure)
+    optimizer = PreconditionedLBFGS(atoms, True, pressure)
     # away from the start, where strain and deformation are not the same thing
-    walk._go(walk._place() + np.random.default_rng(1).normal(0, 0.05, 3 * len(atoms) + 9))
+    optimizer._set_x(optimizer._x() + np.random.default_rng(1).normal(0, 0.05, 3 * len(atoms) + 9))
 
-    def look(one: Walk) -> None:
-        found = model(ts.io.atoms_to_state([one.atoms], model.device, model.dtype))
-        one.see(float(found["energy"][0]), found["forces"].numpy(), found["stress"][0].numpy())
+    def evaluate(one: PreconditionedLBFGS) -> None:
+        output = model(ts.io.atoms_to_state([one.atoms], model.device, model.dtype))
+        one.update(float(output["energy"][0]), output["forces"].numpy(), output["stress"][0].numpy())
 
-    look(walk)
-    place, slope = walk._place(), walk._slope()
-    for k in range(len(place)):
+    evaluate(optimizer)
+    x, gradient = optimizer._x(), optimizer._gradient()
+    for k in range(len(x)):
         ends = []
         for sign in (1, -1):
-            move = np.zeros_like(place)
+            move = np.zeros_like(x)
             move[k] = sign * 1e-4
-            walk._go(place + move)
-            look(walk)
-            ends.append(walk._height())
+            optimizer._set_x(x + move)
+            evaluate(optimizer)
+            ends.append(optimizer._energy())
         numeric = (ends[0] - ends[1]) / 2e-4
-        assert slope[k] == pytest.approx(numeric, abs=2e-4)
+        assert gradient[k] == pytest.approx(numeric, abs=2e-4)
 
 
 def test_a_rise_is_taken_back():
     """A step that ends higher than where it began is shortened from there, whatever the springs say."""
-    walk = Walk(Atoms("Ar2", [[0, 0, 0], [3.5, 0, 0]]), False, 0.0)
-    walk.see(-1.0, np.array([[-1.0, 0, 0], [1.0, 0, 0]]), None)
-    walk.step(1e-12)
-    before, far = walk.last.place, walk._place()
-    walk.see(-0.5, np.array([[3.0, 0, 0], [-3.0, 0, 0]]), None)
-    walk.step(1e-12)
-    assert walk.last.place is before and walk.last.height == -1.0
-    assert np.abs(walk._place() - before).max() < 0.5 * np.abs(far - before).max()
+    optimizer = PreconditionedLBFGS(Atoms("Ar2", [[0, 0, 0], [3.5, 0, 0]]), False, 0.0)
+    optimizer.update(-1.0, np.array([[-1.0, 0, 0], [1.0, 0, 0]]), None)
+    optimizer.step(1e-12)
+    before, far = optimizer.accepted.x, optimizer._x()
+    optimizer.update(-0.5, np.array([[3.0, 0, 0], [-3.0, 0, 0]]), None)
+    optimizer.step(1e-12)
+    assert optimizer.accepted.x is before and optimizer.accepted.energy == -1.0
+    assert np.abs(optimizer._x() - before).max() < 0.5 * np.abs(far - before).max()
 
 
 def test_out_of_steps_the_lower_place_is_the_end():

@@ -24,7 +24,7 @@ from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag, Solvation
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.randomness import Purpose, seed_of, stream
 from gendesign.run.build import load
 from gendesign.structure.bonds import connectivity
@@ -68,7 +68,7 @@ def run(config: DictConfig) -> None:
     print(f"rows: {folder / 'agent.json'}; learning curves: {folder / 'agent.png'}")
 
 
-def symmetric(formula: str, settings: DictConfig, potential: Potential, output: Path, curves: dict) -> list[Row]:
+def symmetric(formula: str, settings: DictConfig, potential: PotentialLike, output: Path, curves: dict) -> list[Row]:
     """Returns of agents whose best structure is known, over several seeds."""
     task, reward, best = SingleBag(formula), building.reward_of(potential), building.optimum(formula, potential)
     shares: dict[str, list[float]] = {"potential": [], "teacher": [], "sampled": []}
@@ -96,7 +96,7 @@ def symmetric(formula: str, settings: DictConfig, potential: Potential, output: 
 
 
 def bag(
-    formula: str, reference: dict[str, Any], settings: DictConfig, potential: Potential, output: Path, curves: dict
+    formula: str, reference: dict[str, Any], settings: DictConfig, potential: PotentialLike, output: Path, curves: dict
 ) -> list[Row]:
     """Molecules of an agent of one organic bag."""
     task, reward = SingleBag(formula), building.reward_of(potential)
@@ -132,7 +132,7 @@ def best_of(archive: Archive) -> list[Atoms]:
     return [entry.atoms for entry in sorted(entries, key=lambda entry: -entry.total_return)[:BEST]]
 
 
-def several(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
+def several(settings: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
     """An agent of several bags on unseen formulas, beside agents of one formula that share as many placements."""
     policy = load_agent(settings.agent, potential)
     reward, rows, steps, asymmetry = building.reward_of(potential), [], [], 0.0
@@ -190,7 +190,7 @@ def largest_asymmetry(policy: Policy, task: SingleBag, reward: Reward) -> float:
     return worst
 
 
-def solvation(settings: DictConfig, potential: Potential, output: Path) -> list[Row]:
+def solvation(settings: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
     """Formaldehyde with five waters: hydrogen bonds and energies of the best clusters."""
     task = Solvation("H2CO", "H2O", 5)
     agent = building.trained(
@@ -225,7 +225,7 @@ def hydrogen_bonds(atoms: Atoms) -> int:
     return sum(bool(distances[h, o] < HYDROGEN_BOND and (min(h, o), max(h, o)) not in bonded) for h, o in pairs)
 
 
-def speed(potential: Potential) -> list[Row]:
+def speed(potential: PotentialLike) -> list[Row]:
     """Placements per second at ten atoms, updates included, and the share of time of every phase."""
     measured = building.speed(SingleBag("C3H6O"), potential, TIMED)
     rows = [Row("placements of ten atoms, update included", measured.pop("steps_per_second"), "1/s", TIMED, ">= 100")]

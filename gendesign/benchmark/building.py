@@ -24,7 +24,7 @@ from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Solvation, Task
 from gendesign.generate.rl.training import PHASES, State, Training, improve, train
 from gendesign.objective import Objective
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.randomness import Purpose, seed_of, stream
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.agents import roughly_relaxed
@@ -45,7 +45,7 @@ class Trained:
     curve: list[tuple[int, float]]
 
 
-def reward_of(potential: Potential, diverse: bool = False) -> Reward:
+def reward_of(potential: PotentialLike, diverse: bool = False) -> Reward:
     """Reward of all rows, by the potential; if `diverse`, with a bonus for valid molecules that are not frequent."""
     objective = Objective(["valid"], diversity_filter="molecule") if diverse else None
     return Reward(potential_energies(potential), objective=objective, objective_weight=BONUS)
@@ -54,7 +54,7 @@ def reward_of(potential: Potential, diverse: bool = False) -> Reward:
 def trained(
     folder: Path,
     task: Task,
-    potential: Potential,
+    potential: PotentialLike,
     steps: int,
     seed: int = 0,
     *,
@@ -122,7 +122,7 @@ def valid(structures: Sequence[Atoms], n_molecules: int = 1) -> dict[str, list[A
     return by_smiles
 
 
-def relaxed(structures: Sequence[Atoms], potential: Potential) -> list[Atoms]:
+def relaxed(structures: Sequence[Atoms], potential: PotentialLike) -> list[Atoms]:
     """Minima of the potential."""
     candidates = [Candidate(atoms, k) for k, atoms in enumerate(structures)]
     minima = relax(candidates, potential, Relaxation(fmax=0.05, max_steps=500))
@@ -142,12 +142,12 @@ def teacher() -> Energies:
     return teacher_energies(TEACHER)
 
 
-def both_returns(structures: Sequence[Atoms], potential: Potential) -> tuple[np.ndarray, np.ndarray]:
+def both_returns(structures: Sequence[Atoms], potential: PotentialLike) -> tuple[np.ndarray, np.ndarray]:
     """Returns (n,) in Hartree of finished structures under the potential and under its teacher."""
     return returns_of(structures, potential_energies(potential)), returns_of(structures, teacher())
 
 
-def reward_errors(steps: Sequence[tuple[Atoms, Atoms]], potential: Potential) -> np.ndarray:
+def reward_errors(steps: Sequence[tuple[Atoms, Atoms]], potential: PotentialLike) -> np.ndarray:
     """Differences (n,) in Hartree between the rewards of placements under the potential and under its teacher."""
     elements = sorted({int(z) for _, after in steps for z in after.numbers})
     structures = [*(a for pair in steps for a in pair), *(Atoms([z]) for z in elements)]
@@ -160,7 +160,7 @@ def reward_errors(steps: Sequence[tuple[Atoms, Atoms]], potential: Potential) ->
     return rewards[0] - rewards[1]
 
 
-def binding(clusters: Sequence[Atoms], task: Solvation, potential: Potential) -> tuple[np.ndarray, np.ndarray]:
+def binding(clusters: Sequence[Atoms], task: Solvation, potential: PotentialLike) -> tuple[np.ndarray, np.ndarray]:
     """Binding energies (n,) in kcal/mol of relaxed clusters, potential and teacher, against relaxed molecules."""
     parts = [task.initial_atoms, molecule("H2O")]
     minima = relaxed(parts, potential)
@@ -172,7 +172,7 @@ def binding(clusters: Sequence[Atoms], task: Solvation, potential: Potential) ->
     return out[0], out[1]
 
 
-def speed(task: Task, potential: Potential, updates: int) -> dict[str, float]:
+def speed(task: Task, potential: PotentialLike, updates: int) -> dict[str, float]:
     """Placements per second and the share of time of every phase of an update, after two updates to warm up."""
     settings, ppo = Training(), PPO()
     reward = reward_of(potential)
@@ -212,7 +212,7 @@ def asymmetry(policy: Policy, canvas: Canvas, action: Action, seed: int = 0) -> 
     return worst
 
 
-def optimum(formula: str, potential: Potential) -> dict[str, float]:
+def optimum(formula: str, potential: PotentialLike) -> dict[str, float]:
     """Returns (Hartree) of the known structure of SF6 or SOF4 at the minimum of the potential and of the teacher."""
     start = KNOWN[formula]
     minimum = relaxed([start], potential)[0]

@@ -7,7 +7,6 @@ from omegaconf import DictConfig
 
 from gendesign.benchmark import NAMES
 from gendesign.errors import SettingsError
-from gendesign.run.commands.quiet import quiet
 
 PRETRAINING = "pretraining"  # the benchmark and its experiment
 
@@ -18,6 +17,5 @@ def run_benchmark(verb: str, names: Sequence[str], config: DictConfig) -> None:
         raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(NAMES)}")
     if PRETRAINING in config and names[0] != PRETRAINING:
         raise SettingsError(f"experiment={PRETRAINING} is for benchmark {PRETRAINING}, not {names[0]}; leave it out")
-    with quiet():
-        module = importlib.import_module(f"gendesign.benchmark.{names[0]}")
+    module = importlib.import_module(f"gendesign.benchmark.{names[0]}")
     module.run(config)

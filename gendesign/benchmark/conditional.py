@@ -28,7 +28,7 @@ from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
 from gendesign.generate.simgen.shape_prior import ShapePrior
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import relax
 from gendesign.run.build import load, make
 from gendesign.structure.bonds import perceive
@@ -105,7 +105,7 @@ def run(config: DictConfig) -> None:
     print(f"rows: {folder / 'conditional.json'}")
 
 
-def tries(case: Case, count: int, config: DictConfig, potential: Potential) -> list[Try]:
+def tries(case: Case, count: int, config: DictConfig, potential: PotentialLike) -> list[Try]:
     """`count` attempts at a case; read from its file in the output folder if they were made before."""
     path = Path(config.output) / "conditional" / f"{case.name}.json"
     identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed, "dtype": config.dtype,
@@ -140,7 +140,7 @@ def _digest(settings: Mapping[str, Any]) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
-def simgen(config: DictConfig, potential: Potential, **settings: Any) -> SimGen:
+def simgen(config: DictConfig, potential: PotentialLike, **settings: Any) -> SimGen:
     """The generator of the configuration with the settings of a case."""
     base = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
     return make(base, potential=potential, **settings)
@@ -166,7 +166,7 @@ def plain(atoms: Atoms) -> Atoms:
 
 def fragments_broken(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
     """Why the fragments are not unchanged, joined and within their RMSD after relaxation; None if they are."""
-    return generator.conditions.broken_by(atoms, mol) or None
+    return generator.problem.requirements.broken_by(atoms, mol) or None
 
 
 @cache
@@ -268,7 +268,7 @@ def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
     return [Row(names[kind], share, record.SHARE, n, ">= 0.40")]
 
 
-def likeness(count: int, config: DictConfig, potential: Potential) -> list[Row]:
+def likeness(count: int, config: DictConfig, potential: PotentialLike) -> list[Row]:
     """Nearest-neighbour similarities between two reference sets and the molecules generated from each of them."""
     if not count:
         return []

@@ -9,10 +9,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from gendesign.benchmark.record import Row
-from gendesign.benchmark.speed import MeteredSimGen, clock, exactly
-from gendesign.generate.simgen import SimGen, kernel
+from gendesign.benchmark.speed import clock, metered
+from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.random import keys
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 
 STEPS = 50
 USUAL = {"heavy atoms": 9, "batch": 4, "particles": 10, "references": 2000}
@@ -24,7 +24,7 @@ VARIED: dict[str, Sequence[int]] = {
 }
 
 
-def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Row]:
+def measured(config: DictConfig, potential: PotentialLike, picture: Path) -> list[Row]:
     """Seconds per molecule of sampling for each variation, and the overhead of a step. Writes `picture`."""
     counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
@@ -48,14 +48,12 @@ def measured(config: DictConfig, potential: Potential, picture: Path) -> list[Ro
     return rows
 
 
-def _seconds(point: dict[str, int], seed: int, potential: Potential) -> tuple[float, float]:
+def _seconds(point: dict[str, int], seed: int, potential: PotentialLike) -> tuple[float, float]:
     """Seconds per molecule in total and in model calls."""
-    plain = SimGen(potential, particles=point["particles"], steps=STEPS)
-    known = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), point["references"])
-    generator = MeteredSimGen(potential, particles=plain.particles, steps=STEPS, environments=known)
+    sampler, meter = metered(SimGen(potential, particles=point["particles"], steps=STEPS), point["references"])
     sizes = torch.full((point["batch"],), point["heavy atoms"])
     key = keys(seed, torch.arange(point["batch"]))
     start = clock(potential.device)
-    generator.sample(sizes, key)
+    sampler(sizes, key)
     total = clock(potential.device) - start
-    return total / point["batch"], generator.meter.seconds / point["batch"]
+    return total / point["batch"], meter.seconds / point["batch"]

@@ -8,8 +8,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import torch
 from ase.data import atomic_numbers
@@ -20,8 +19,10 @@ from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen, kernel
 from gendesign.generate.simgen.random import keys
+from gendesign.generate.simgen.sampler import Sampler
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace
+from gendesign.potential.protocol import PotentialLike
 from gendesign.run.build import load, make
 from gendesign.structure.graph import edges_within
 
@@ -71,18 +72,6 @@ class MeteredScore(kernel.KernelScore):
             return super().__call__(swarm, sigma)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeteredSimGen(SimGen):
-    """SimGen with fixed reference environments and a meter."""
-
-    environments: kernel.Environments
-    meter: Meter = field(default_factory=Meter)
-
-    @cached_property
-    def score(self) -> MeteredScore:
-        return MeteredScore(self.potential, self.environments, meter=self.meter)
-
-
 @dataclass(frozen=True)
 class Sampling:
     """Seconds of each timed run, and the meter of all of them."""
@@ -115,21 +104,28 @@ def run(config: DictConfig) -> None:
     print(f"rows: {record / 'speed.json'}")
 
 
-def measured(config: DictConfig, potential: Potential, repeats: int) -> Sampling:
+def measured(config: DictConfig, potential: PotentialLike, repeats: int) -> Sampling:
     """Sample `speed.molecules` molecules of nine heavy atoms `repeats` times after a short warm-up run."""
     fixed = {"n_heavy_atoms": str(HEAVY_ATOMS), "steps": config.speed.steps, "particles": config.speed.particles}
-    plain = make(OmegaConf.merge(config.generator, fixed), potential=potential)
-    environments = exactly(kernel.environments(potential, plain.skeletons, merge=0.0), config.speed.references)
-    generator = MeteredSimGen(**{f.name: getattr(plain, f.name) for f in fields(plain)}, environments=environments)
+    generator = make(OmegaConf.merge(config.generator, fixed), potential=potential)
+    sampler, meter = metered(generator, config.speed.references)
     sizes = torch.full((config.speed.molecules,), HEAVY_ATOMS)
     key = keys(config.seed, torch.arange(config.speed.molecules))
-    replace(generator, steps=WARM_UP, meter=Meter()).sample(sizes, key)
+    warm_up, _ = metered(generator, config.speed.references)
+    replace(warm_up, steps=WARM_UP)(sizes, key)
     seconds = []
     for _ in range(repeats):
         start = clock(potential.device)
-        generator.sample(sizes, key)
+        sampler(sizes, key)
         seconds.append(clock(potential.device) - start)
-    return Sampling(seconds, generator.meter)
+    return Sampling(seconds, meter)
+
+
+def metered(generator: SimGen, references: int) -> tuple[Sampler, Meter]:
+    """The generator's sampler with exactly that many reference environments, and the meter of its score."""
+    problem, meter = generator.problem, Meter()
+    environments = exactly(kernel.environments(problem.potential, problem.skeletons, merge=0.0), references)
+    return Sampler.of(problem, generator, MeteredScore(problem.potential, environments, meter=meter)), meter
 
 
 def exactly(environments: kernel.Environments, count: int) -> kernel.Environments:

@@ -21,7 +21,7 @@ from typing import Any
 NOTES: tuple[tuple[type[Warning], str], ...] = (
     (UserWarning, "Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"),  # mace sets it for e3nn 0.4.4
     (FutureWarning, "`torch.jit.script` is deprecated"),  # by e3nn 0.4.4
-    (DeprecationWarning, "`torch.jit.script"),
+    (DeprecationWarning, "`torch.jit.set_fusion_strategy` is deprecated"),
     (UserWarning, "The TorchScript type system doesn't support instance-level annotations"),  # by e3nn 0.4.4
 )
 

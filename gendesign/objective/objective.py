@@ -15,6 +15,7 @@ from gendesign.fields import check_bounds, setting, settings_of
 from gendesign.objective.components import CALLED, Component
 from gendesign.objective.diversity_filter import KINDS, DiversityFilter
 from gendesign.objective.scores import Molecule, number
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.bonds import perceive
 
 log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Objective:
     diversity_filter: DiversityFilter | str | None = setting(
         None, "scaffold, cluster or molecule: a group that was rewarded 25 times is not rewarded again"
     )
-    potential: Any = None
+    potential: PotentialLike = None
     probe: bool = setting(True, "try functions of your own on ethanol and benzene before the run")
     failures: dict[str, int] = field(default_factory=dict, init=False)  # by component
     _functions: tuple[Callable, ...] = field(default=(), init=False, repr=False)
@@ -94,7 +95,7 @@ class Objective:
         vars(self).update(state)
         self._load()
 
-    def under(self, potential: Any) -> "Objective":
+    def under(self, potential: PotentialLike) -> "Objective":
         """The same objective with another potential; both share one diversity filter."""
         return replace(self, potential=potential)
 
@@ -246,7 +247,7 @@ def _call_own(function: Callable, molecule: Molecule) -> float:
     return number(function(molecule.atoms.copy(), Chem.Mol(molecule.mol)))
 
 
-def _call_physics(function: Callable, atoms: Atoms, potential: Any) -> float:
+def _call_physics(function: Callable, atoms: Atoms, potential: PotentialLike) -> float:
     return number(function([atoms], potential)[0])
 
 

@@ -7,13 +7,14 @@ import numpy as np
 from ase import Atoms, units
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 
 STEPS = 50  # of the relaxation that measures strain: most of the energy has come down within these
 MAX_ATOMS = 1500  # atoms evaluated at once
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
 
 
-def energy(structures: Sequence[Atoms], potential: Any) -> np.ndarray:
+def energy(structures: Sequence[Atoms], potential: PotentialLike) -> np.ndarray:
     """E - sum mu in eV per atom (n,): comparable between compositions."""
 
     def values(part: list[Atoms]) -> np.ndarray:
@@ -22,7 +23,7 @@ def energy(structures: Sequence[Atoms], potential: Any) -> np.ndarray:
     return _evaluated(structures, potential, values)
 
 
-def strain(structures: Sequence[Atoms], potential: Any, steps: int = STEPS) -> np.ndarray:
+def strain(structures: Sequence[Atoms], potential: PotentialLike, steps: int = STEPS) -> np.ndarray:
     """Drop of the energy in a relaxation of at most `steps`, kcal/mol (n,)."""
     from gendesign.relaxation import Relaxation, relax  # torch-sim takes seconds to import
 
@@ -41,7 +42,7 @@ class Uncertainty:
     def __init__(self) -> None:
         self.potential = self.rigidity = None
 
-    def __call__(self, structures: Sequence[Atoms], potential: Any) -> np.ndarray:
+    def __call__(self, structures: Sequence[Atoms], potential: PotentialLike) -> np.ndarray:
         if self.rigidity is None or self.potential is not potential:
             self.potential, self.rigidity = potential, _rigidity(potential)
         return _evaluated(structures, potential, self._values)
@@ -53,7 +54,7 @@ class Uncertainty:
             return self.rigidity.deviations(part)[0].cpu().numpy() / [len(a) for a in part]
 
 
-def _rigidity(potential: Any) -> Any:
+def _rigidity(potential: PotentialLike) -> Any:
     from gendesign.potential.uncertainty import stored_rigidity
 
     rigidity = stored_rigidity(potential)
@@ -65,7 +66,9 @@ def _rigidity(potential: Any) -> Any:
     return rigidity
 
 
-def _evaluated(structures: Sequence[Atoms], potential: Any, values: Callable[[list[Atoms]], np.ndarray]) -> np.ndarray:
+def _evaluated(
+    structures: Sequence[Atoms], potential: PotentialLike, values: Callable[[list[Atoms]], np.ndarray]
+) -> np.ndarray:
     """`values` (n,) of molecules whose elements the potential knows, at most MAX_ATOMS at once; NaN for others."""
     from gendesign.potential.batching import in_batches
 

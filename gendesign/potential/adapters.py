@@ -1,6 +1,7 @@
 """Adapters: a potential as a torch-sim model and as an ASE calculator."""
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import gendesign.imports.torch_sim  # noqa: F401  quick and silent
 
@@ -10,6 +11,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, chemical_symbols
 from ase.stress import full_3x3_to_voigt_6_stress
+from torch_sim import SimState
 from torch_sim.models.interface import ModelInterface
 
 from gendesign.potential.protocol import Capability, PotentialLike
@@ -26,10 +28,11 @@ class TorchSimModel(ModelInterface):
         self._device, self._dtype = potential.device, potential.dtype
         self._compute_stress, self._compute_forces = stress, True
 
-    def forward(self, state, **_) -> dict[str, torch.Tensor]:
+    def forward(self, state: SimState, **_: Any) -> dict[str, torch.Tensor]:
         if not torch.isin(state.atomic_numbers, self._known).all():
             self.potential.require_elements({chemical_symbols[int(z)] for z in state.atomic_numbers.unique()})
-        pbc = tuple(bool(p) for p in torch.as_tensor(state.pbc).expand(3))
+        x, y, z = (bool(p) for p in torch.as_tensor(state.pbc).expand(3))
+        pbc = (x, y, z)
         batch = Batch(
             state.positions.detach(),
             state.atomic_numbers,
@@ -40,7 +43,7 @@ class TorchSimModel(ModelInterface):
         )
         prediction = self.potential.evaluate(batch, stress=self._compute_stress)
         out = {"energy": prediction.energy.to(self._dtype), "forces": prediction.forces}
-        if self._compute_stress:
+        if prediction.stress is not None:
             out["stress"] = prediction.stress
         return out
 
@@ -52,8 +55,8 @@ class AseCalculator(Calculator):
         super().__init__()
         self.potential = potential
         more = {"stress": Capability.STRESS, "energies": Capability.ATOM_ENERGIES}
-        given = [name for name, capability in more.items() if capability in potential.supports]
-        self.implemented_properties = ["energy", "free_energy", "forces", *given]
+        supported = [name for name, capability in more.items() if capability in potential.supports]
+        self.implemented_properties = ["energy", "free_energy", "forces", *supported]
 
     def calculate(
         self,
@@ -63,15 +66,16 @@ class AseCalculator(Calculator):
     ) -> None:
         """Fill `results`: eV, eV/Angstrom, eV/Angstrom^3 (Voigt order, positive under tension)."""
         super().calculate(atoms, properties, system_changes)
-        stress = bool(np.all(self.atoms.pbc)) and "stress" in self.implemented_properties
-        prediction = self.potential.evaluate([self.atoms], stress=stress)
+        copy = cast(Atoms, self.atoms)  # made by ASE from `atoms`
+        stress = bool(np.all(copy.pbc)) and "stress" in self.implemented_properties
+        prediction = self.potential.evaluate([copy], stress=stress)
         energy = float(prediction.energy[0])
         self.results = {
             "energy": energy,
             "free_energy": energy,
             "forces": prediction.forces.double().cpu().numpy(),
         }
-        if "energies" in self.implemented_properties:
+        if prediction.atom_energy is not None:
             self.results["energies"] = prediction.atom_energy.double().cpu().numpy()
-        if stress:
+        if prediction.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().cpu().numpy())

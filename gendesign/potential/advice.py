@@ -21,18 +21,19 @@ def sentence(potential: PotentialLike, what: str, excluded: bool, kind: str, sym
     """One line: what the potential was made for, what was given, which potential fits."""
     verdict = "its card excludes that" if excluded else "its energies and forces may mean nothing there"
     instead = advise(symbols, kind, but=potential.name)
-    return f"potential {potential.name} was made for {potential.domain.about}; {what}: {verdict}; {instead}"
+    about = "other structures" if potential.domain is None else potential.domain.about
+    return f"potential {potential.name} was made for {about}; {what}: {verdict}; {instead}"
 
 
 def concerns(
     structures: Sequence[Atoms], potential: PotentialLike, *, cell: bool = False
 ) -> list[tuple[Departure, str]]:
     """How `structures` lie outside the domain of `potential`, each group with its `sentence`; see `departures`."""
-    found = []
+    concerned = []
     for departure in departures(structures, potential.domain, potential.cutoff, cell=cell):
         outside = [structures[number] for number in departure.structures]
         symbols = {symbol for atoms in outside for symbol in atoms.get_chemical_symbols()}
         count = f"given are {departure.what} ({len(outside)} of {len(structures)} structures)"
         kind = kind_of(outside[0], potential.cutoff)
-        found.append((departure, sentence(potential, count, departure.excluded, kind, symbols)))
-    return found
+        concerned.append((departure, sentence(potential, count, departure.excluded, kind, symbols)))
+    return concerned

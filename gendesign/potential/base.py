@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 from torch import Tensor
@@ -54,15 +55,14 @@ ATTRIBUTES = (
 )
 
 
-if TYPE_CHECKING:
-    _Base = PotentialLike
-else:  # at run time the properties of the protocol would stand in the way of the fields of dataclasses
-    _Base = object
-
-
-class PotentialBase(_Base):
+class PotentialBase:
     """Everything in `PotentialLike` that follows from five attributes and `evaluate`. Inherit from it."""
 
+    name: str
+    elements: tuple[str, ...]
+    cutoff: float
+    device: torch.device
+    dtype: torch.dtype
     supports: frozenset[Capability] = frozenset()
     weights_hash: str = ""
     licence: str = "unknown"
@@ -70,6 +70,10 @@ class PotentialBase(_Base):
     domain: Domain | None = None
     isolated_energies: Mapping[str, float] = MappingProxyType({})
     chemical_potentials: Mapping[str, float] = MappingProxyType({})
+
+    def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
+        """Energies, forces and what `supports` says; see PotentialLike.evaluate. Every potential writes its own."""
+        raise NotImplementedError(f"{type(self).__name__} has no method evaluate")
 
     def require_elements(self, symbols: Iterable[str]) -> None:
         """Raise UserError unless every element in `symbols` is known."""

@@ -33,13 +33,13 @@ def bundled() -> list[str]:
 @cache
 def _bundled() -> dict[str, tuple[Domain, frozenset[str]]]:
     """Domain and elements of the bundled potentials, read without their weights."""
-    found = {}
+    domains = {}
     for name in bundled():
         config = yaml.safe_load((checkpoints_folder() / name / "config.yaml").read_text())
         symbols = frozenset(chemical_symbols[z] for z in config["architecture"]["atomic_numbers"])
         if "domain" in config:
-            found[name] = Domain.from_config(config["domain"]), symbols
-    return found
+            domains[name] = Domain.from_config(config["domain"]), symbols
+    return domains
 
 
 def fitting(symbols: Iterable[str], kind: str) -> str | None:
@@ -48,7 +48,7 @@ def fitting(symbols: Iterable[str], kind: str) -> str | None:
     for name, (domain, known) in _bundled().items():
         if kind in domain.kinds and wanted <= known and (not domain.contains or wanted & set(domain.contains)):
             return name
-    return next((name for name, (own, known) in DOWNLOADED.items() if own == kind and wanted <= known), None)
+    return next((name for name, (its_kind, known) in DOWNLOADED.items() if its_kind == kind and wanted <= known), None)
 
 
 def knowing(symbols: Iterable[str]) -> str | None:
@@ -58,5 +58,5 @@ def knowing(symbols: Iterable[str]) -> str | None:
 
 
 def _kind(path: Path) -> str | None:
-    found = re.search(r"^kind: (\w+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
-    return found[1] if found else None
+    match = re.search(r"^kind: (\w+)$", path.read_text(), re.MULTILINE) if path.is_file() else None
+    return match[1] if match else None

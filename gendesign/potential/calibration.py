@@ -43,16 +43,16 @@ def likelihood_loss(error: Tensor, deviation: Tensor) -> float:
 
 def calibration_table(predicted: Sequence[float], error: Sequence[float], bins: int = 5) -> list[Bin]:
     """Bins of equal numbers by predicted deviation, lowest first, and all together at the end."""
-    predicted, error = np.ravel(predicted), np.abs(np.ravel(error))
-    order = np.argsort(predicted, kind="stable")
+    deviations, errors = np.ravel(predicted), np.abs(np.ravel(error))
+    order = np.argsort(deviations, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)] + [order]
     return [
         Bin(
             len(part),
-            float(np.sqrt(np.mean(predicted[part] ** 2))),
-            float(np.sqrt(np.mean(error[part] ** 2))),
-            float(np.mean(error[part] <= predicted[part])),
-            float(np.mean(error[part] <= 2 * predicted[part])),
+            float(np.sqrt(np.mean(deviations[part] ** 2))),
+            float(np.sqrt(np.mean(errors[part] ** 2))),
+            float(np.mean(errors[part] <= deviations[part])),
+            float(np.mean(errors[part] <= 2 * deviations[part])),
         )
         for part in parts
     ]
@@ -67,23 +67,23 @@ def calibration_plot(
     """
     from matplotlib.figure import Figure
 
-    predicted, error = np.ravel(predicted), np.abs(np.ravel(error))
-    shown = (predicted > 0) & (error > 0)
-    predicted, error = predicted[shown], error[shown]
-    if not len(predicted):
+    deviations, errors = np.ravel(predicted), np.abs(np.ravel(error))
+    positive = (deviations > 0) & (errors > 0)
+    deviations, errors = deviations[positive], errors[positive]
+    if not len(deviations):
         raise UserError("no deviation above zero; nothing can be drawn")
     figure = Figure(figsize=(4.4, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    ends = np.quantile(predicted, [0, 1]) * [0.8, 1.25]
+    ends = np.quantile(deviations, [0, 1]) * [0.8, 1.25]
     for share in BANDS:
         low, high = (NormalDist().inv_cdf(0.5 + side / 2) for side in ((1 - share) / 2, (1 + share) / 2))
         axes.fill_between(ends, low * ends, high * ends, color="tab:blue", alpha=0.1, lw=0)
-    few = np.random.default_rng(0).permutation(len(predicted))[:4000]
-    axes.plot(predicted[few], error[few], ".", color="0.25", ms=2.5, alpha=0.5, mew=0)
-    rows = calibration_table(predicted, error, bins=min(10, max(1, len(predicted) // 10)))[:-1]
+    few = np.random.default_rng(0).permutation(len(deviations))[:4000]
+    axes.plot(deviations[few], errors[few], ".", color="0.25", ms=2.5, alpha=0.5, mew=0)
+    rows = calibration_table(list(deviations), list(errors), bins=min(10, max(1, len(deviations) // 10)))[:-1]
     axes.plot([r.predicted for r in rows], [r.actual for r in rows], "o", color="tab:orange", ms=5, label="rms of bins")
     axes.plot(ends, ends, color="black", lw=1, label="ideal, and 50, 80, 98 % bands")
-    axes.set(xscale="log", yscale="log", xlim=ends, ylim=(max(np.quantile(error, 0.01), 1e-12), 1.5 * error.max()))
+    axes.set(xscale="log", yscale="log", xlim=ends, ylim=(max(np.quantile(errors, 0.01), 1e-12), 1.5 * errors.max()))
     axes.set_xlabel(f"predicted deviation of the {quantity} ({unit})")
     axes.set_ylabel(f"actual error ({unit})")
     axes.legend(fontsize=7, loc="lower right")

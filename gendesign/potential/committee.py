@@ -64,14 +64,12 @@ class Committee(PotentialBase):
         """Means of energies, forces, per-atom energies and, on request, stress, with their deviations."""
         batch = self.batch(structures)
         members = [potential.evaluate(batch, stress=stress) for potential in self.potentials]
-        energy, forces, atom = (
-            torch.stack([getattr(one, key).double() for one in members]) for key in ("energy", "forces", "atom_energy")
-        )
+        energy, forces, atom = (_stack(members, key).double() for key in ("energy", "forces", "atom_energy"))
         return Prediction(
             energy.mean(0),
             forces.mean(0),
             atom.mean(0),
-            torch.stack([one.stress for one in members]).mean(0) if stress else None,
+            _stack(members, "stress").mean(0) if stress else None,
             standard_deviation=self.factor * energy.std(0),
             force_deviation=self.factor * forces.std(0),
             atom_deviation=self.factor * atom.std(0),
@@ -80,9 +78,11 @@ class Committee(PotentialBase):
     def calibrated(self, structures: Sequence[Atoms], energies: Sequence[float]) -> "Committee":
         """With the factor under which held-out `energies` (eV) are likeliest."""
         parts = [self.predict(batch) for batch in self._batches(structures)]
-        error = torch.as_tensor(np.asarray(energies)).double() - torch.cat([one.energy for one in parts]).cpu()
-        spread = torch.cat([one.standard_deviation for one in parts]).cpu() / self.factor
-        return replace(self, factor=best_factor(error, spread))
+        predicted, deviation = (
+            torch.cat([getattr(p, k) for p in parts]).cpu() for k in ("energy", "standard_deviation")
+        )
+        error = torch.as_tensor(np.asarray(energies)).double() - predicted
+        return replace(self, factor=best_factor(error, deviation / self.factor))
 
     def deviations(self, structures: Sequence[Atoms] | Batch) -> tuple[Tensor, Tensor]:
         """Standard deviations of the energies (systems,) and of the atoms' energies (atoms,) in eV, float64.
@@ -96,7 +96,7 @@ class Committee(PotentialBase):
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
         """Standard deviation of every energy (systems,) in eV, for selections."""
-        parts = [self.predict(batch).standard_deviation.cpu() for batch in self._batches(structures)]
+        parts = [_stack([self.predict(batch)], "standard_deviation")[0].cpu() for batch in self._batches(structures)]
         return torch.cat(parts).numpy() if parts else np.zeros(0)
 
     def _spread(self, values: Tensor) -> Tensor:
@@ -110,3 +110,8 @@ class Committee(PotentialBase):
         """The mean over `tables` of the elements that all of them hold."""
         shared = [symbol for symbol in tables[0] if all(symbol in table for table in tables)]
         return {symbol: sum(table[symbol] for table in tables) / len(tables) for symbol in shared}
+
+
+def _stack(predictions: Sequence[Prediction], name: str) -> Tensor:
+    """A field of all predictions, which must have it, along a new first axis."""
+    return torch.stack([getattr(one, name) for one in predictions])

@@ -53,10 +53,10 @@ def check_potential(potential: PotentialLike, structures: Sequence[Atoms] | None
     tested; None makes small ones of its first elements. Structures far from equilibrium make the checks sharper.
     Takes some hundred evaluations of single structures.
     """
-    given = default_structures(potential) if structures is None else list(structures)
-    if len(given) < 2:
-        raise UserError(f"{len(given)} structures cannot check a potential; give two or more, or none for small ones")
-    return [_run(name, test, potential, given) for name, test in CHECKS.items()]
+    chosen = default_structures(potential) if structures is None else list(structures)
+    if len(chosen) < 2:
+        raise UserError(f"{len(chosen)} structures cannot check a potential; give two or more, or none for small ones")
+    return [_run(name, test, potential, chosen) for name, test in CHECKS.items()]
 
 
 def assert_conforms(potential: PotentialLike, structures: Sequence[Atoms] | None = None) -> None:
@@ -92,8 +92,8 @@ def _run(name: str, test: Test, potential: PotentialLike, structures: list[Atoms
         error, allowed = test(potential, structures)
     except _NotApplicable as reason:
         return Check(name, None, note=str(reason))
-    except Exception as error:
-        return Check(name, False, note=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    except Exception as failure:
+        return Check(name, False, note=f"{type(failure).__name__}: {' '.join(str(failure).split())[:200]}")
     return Check(name, bool(error <= allowed), error, allowed)
 
 
@@ -301,15 +301,15 @@ def _adapters(potential: PotentialLike, structures: list[Atoms]) -> tuple[float,
 
     worst = 0.0
     for atoms in structures:
-        own = _evaluate(potential, [atoms])
+        prediction = _evaluate(potential, [atoms])
         model = potential.as_torchsim(stress=False)
         state = ts.io.atoms_to_state([atoms], model.device, model.dtype)
         copy = atoms.copy()
         copy.calc = potential.as_ase()
-        forces = own.forces.double().cpu().numpy()
+        forces = prediction.forces.double().cpu().numpy()
         for theirs in (model(state)["forces"].detach().double().cpu().numpy(), copy.get_forces()):
             worst = max(worst, _relative(theirs, forces))
-        worst = max(worst, abs(copy.get_potential_energy() - float(own.energy[0])) / len(atoms))
+        worst = max(worst, abs(copy.get_potential_energy() - float(prediction.energy[0])) / len(atoms))
     return worst, ROUNDING[potential.dtype]
 
 

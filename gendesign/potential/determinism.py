@@ -14,4 +14,4 @@ def fix_order(device: torch.device) -> None:
     mode = "default" if device.type != "cpu" else "warn" if torch.cuda.is_available() else "error"
     torch.set_deterministic_debug_mode(mode)
     # It would also fill every new tensor with NaN, which finds mistakes and changes no result.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # set by name in PyTorch

@@ -48,8 +48,8 @@ class Domain:
     def to_config(self) -> dict[str, Any]:
         """The section `domain` of a config.yaml."""
         lists = {"kinds": self.kinds, "excluded": self.excluded, "contains": self.contains}
-        own = {key: list(values) for key, values in lists.items() if values}
-        return {"about": self.about, **own, "charges": self.charges}
+        stated = {key: list(values) for key, values in lists.items() if values}
+        return {"about": self.about, **stated, "charges": self.charges}
 
 
 @dataclass(frozen=True)
@@ -113,12 +113,14 @@ def departures(
     `cell`: whether the cells of crystals are relaxed. Empty structures belong to every domain.
     """
     groups: dict[tuple[str, bool], list[int]] = {}
-    for number, atoms in enumerate(structures if domain is not None else ()):
+    if domain is None:
+        return []
+    for number, atoms in enumerate(structures):
         relaxed = cell and bool(atoms.pbc.all())
         symbols = atoms.get_chemical_symbols()
-        if symbols and (found := outside(domain, kind_of(atoms, cutoff), symbols, cell=relaxed)):
-            groups.setdefault(found, []).append(number)
-    return [Departure(*found, tuple(numbers)) for found, numbers in groups.items()]
+        if symbols and (departure := outside(domain, kind_of(atoms, cutoff), symbols, cell=relaxed)):
+            groups.setdefault(departure, []).append(number)
+    return [Departure(*departure, tuple(numbers)) for departure, numbers in groups.items()]
 
 
 def drawn(structures: Sequence[Atoms], cutoff: float) -> Domain:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import gendesign.imports.mace  # noqa: F401  quick and silent
 
 import torch
-from mace.modules import MACE, ScaleShiftMACE
-from torch import Tensor, nn
+from mace.modules import MACE, LinearReadoutBlock, ScaleShiftMACE
+from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.potential import mace, scalar
@@ -42,7 +42,7 @@ class LastLayer:
         return self.offset + (self.features @ self.weights).double()
 
 
-def last_layer(net: nn.Module, batch: Batch, edges: Edges, head: int = 0) -> LastLayer:
+def last_layer(net: MACE, batch: Batch, edges: Edges, head: int = 0) -> LastLayer:
     """The last layer of any MACE or ScaleShiftMACE for the atoms of `batch`."""
     if type(net) not in (MACE, ScaleShiftMACE) or hasattr(net, "joint_embedding"):
         raise UserError(
@@ -52,7 +52,7 @@ def last_layer(net: nn.Module, batch: Batch, edges: Edges, head: int = 0) -> Las
     layers = _layers(net, batch, edges)
     column = head if len(getattr(net, "heads", ())) > 1 else 0
     heads = torch.full_like(batch.numbers, head)
-    features, weights, bias = [], [], 0.0
+    features, weights, bias = [], [], torch.zeros((), dtype=batch.positions.dtype, device=batch.positions.device)
     for readout, values in zip(net.readouts, layers[-1:] if len(net.readouts) == 1 else layers, strict=True):
         read, weight, constant = _read(readout, values, heads, column)
         features.append(read)
@@ -66,39 +66,39 @@ def last_layer(net: nn.Module, batch: Batch, edges: Edges, head: int = 0) -> Las
     return LastLayer(tuple(scale * part for part in features), offset, torch.cat(weights))
 
 
-def _layers(net: nn.Module, batch: Batch, edges: Edges) -> list[Tensor]:
+def _layers(net: MACE, batch: Batch, edges: Edges) -> list[Tensor]:
     """Invariant features (atoms, channels) after each interaction."""
     if scalar.supports(net):
         vectors, element = scalar.vectors_of(batch.positions, edges), mace.elements(net, batch.numbers)
         lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
-        found, near = scalar.layer_features(net, element, vectors, lengths, edges, len(net.interactions))
-        return [part[near.place] for part in found]
+        features, near = scalar.layer_features(net, element, vectors, lengths, edges, len(net.interactions))
+        return [part[near.place] for part in features]
     channels = [product.linear.irreps_out.count("0e") for product in net.products]
     together = mace.descriptors(net, batch.positions, batch.numbers, edges, len(channels))
     return list(together.split(channels, -1))
 
 
-def _read(readout: nn.Module, values: Tensor, heads: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
+def _read(readout: LinearReadoutBlock, values: Tensor, heads: Tensor, column: int) -> tuple[Tensor, Tensor, Tensor]:
     """What the final linear map of `readout` sees (atoms, n), its weights (n,) and its bias, for one output."""
     nonlinear = hasattr(readout, "linear_2")
     final = readout.linear_2 if nonlinear else readout.linear
     if nonlinear:
         # features of higher degree are no part of `values`, and no scalar comes of them by a linear map
         missing = readout.linear_1.irreps_in.dim - values.shape[-1]
-        seen: list[Tensor] = []
-        watch = final.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+        activations: list[Tensor] = []
+        hook = final.register_forward_pre_hook(lambda _, arguments: activations.append(arguments[0]))
         try:
             readout(torch.nn.functional.pad(values, (0, missing)), heads)
         finally:
-            watch.remove()
-        values = seen[0]
+            hook.remove()
+        values = activations[0]
     size = final.irreps_in.dim
     unit = torch.eye(size, dtype=values.dtype, device=values.device)
     bias = final(torch.zeros_like(unit[:1]))[0, column]
     return values, final(unit)[: values.shape[-1], column] - bias, bias
 
 
-def _pair_energy(net: nn.Module, batch: Batch, edges: Edges) -> Tensor:
+def _pair_energy(net: MACE, batch: Batch, edges: Edges) -> Tensor:
     """Each atom's share (atoms,) of the pair repulsion, before the network's scale."""
     if not hasattr(net, "pair_repulsion_fn"):
         return batch.positions.new_zeros(len(batch.numbers))

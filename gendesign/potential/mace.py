@@ -10,10 +10,10 @@ from gendesign.imports import silenced
 import numpy as np
 import torch
 from e3nn import o3
-from mace.modules import ScaleShiftMACE
+from mace.modules import MACE
 from mace.modules import models as mace_models
 from mace.tools.scripts_utils import extract_config_mace_model
-from torch import Tensor, nn
+from torch import Tensor
 
 from gendesign.potential import scalar
 from gendesign.structure.graph import Batch, Edges
@@ -26,7 +26,7 @@ GATES = {"silu": torch.nn.functional.silu, "tanh": torch.tanh, "abs": torch.abs,
 def to_plain(config: dict[str, Any]) -> dict[str, Any]:
     """Constructor arguments of a MACE as plain YAML values (classes and gates by name, arrays as lists)."""
 
-    def plain(key, value):
+    def plain(key: str, value: Any) -> Any:
         if isinstance(value, type):
             return f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, o3.Irreps):
@@ -44,10 +44,10 @@ def to_plain(config: dict[str, Any]) -> dict[str, Any]:
     return {key: plain(key, value) for key, value in config.items()}
 
 
-def from_plain(config: dict[str, Any], dtype: torch.dtype = torch.float32) -> nn.Module:
+def from_plain(config: dict[str, Any], dtype: torch.dtype = torch.float32) -> MACE:
     """Build the network that `to_plain` described, untrained, in `dtype`."""
 
-    def live(key, value):
+    def live(key: str, value: Any) -> Any:
         if value is None:
             return None
         if key in IRREPS:
@@ -72,7 +72,7 @@ def from_plain(config: dict[str, Any], dtype: torch.dtype = torch.float32) -> nn
         torch.set_default_dtype(before)
 
 
-def describe(net: nn.Module) -> dict[str, Any]:
+def describe(net: MACE) -> dict[str, Any]:
     """The plain settings from which `from_plain` rebuilds `net`."""
     config = extract_config_mace_model(net)
     if "error" in config:
@@ -128,18 +128,18 @@ def new_mace(
     }
 
 
-def elements(net: nn.Module, numbers: Tensor) -> Tensor:
+def elements(net: MACE, numbers: Tensor) -> Tensor:
     """Index (atoms,) of each atom's element among the network's, from atomic numbers (atoms,)."""
     return (numbers[:, None] == net.atomic_numbers[None]).long().argmax(-1)
 
 
-def one_hot(net: nn.Module, numbers: Tensor) -> Tensor:
+def one_hot(net: MACE, numbers: Tensor) -> Tensor:
     """Node attributes (atoms, elements) from atomic numbers (atoms,)."""
     known = net.atomic_numbers
     return (numbers[:, None] == known[None]).to(next(net.parameters()).dtype)
 
 
-def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
+def inputs(net: MACE, batch: Batch, edges: Edges) -> dict[str, Tensor]:
     """The dictionary that MACE's forward reads."""
     counts = torch.bincount(batch.system, minlength=batch.n_systems)
     pointer = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
@@ -158,7 +158,7 @@ def inputs(net: nn.Module, batch: Batch, edges: Edges) -> dict[str, Tensor]:
 
 
 def predict(
-    net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0, stress: bool = False, training: bool = False
+    net: MACE, batch: Batch, edges: Edges, *, head: int = 0, stress: bool = False, training: bool = False
 ) -> Prediction:
     """Energies, forces and, on request, stress of a batch; with `training` they stay differentiable in the weights.
 
@@ -195,7 +195,7 @@ def predict(
 
 
 @torch.no_grad()
-def energies(net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0) -> Tensor:
+def energies(net: MACE, batch: Batch, edges: Edges, *, head: int = 0) -> Tensor:
     """The energies (systems,) of `predict` in float64, alone: nothing is differentiated."""
     if not scalar.supports(net):
         data = inputs(net, batch, edges)
@@ -208,7 +208,7 @@ def energies(net: nn.Module, batch: Batch, edges: Edges, *, head: int = 0) -> Te
     return atom.new_zeros(batch.n_systems).index_add(0, batch.system, atom)
 
 
-def _total(net: nn.Module, batch: Batch, out: dict[str, Tensor], head: int) -> Tensor:
+def _total(net: MACE, batch: Batch, out: dict[str, Tensor], head: int) -> Tensor:
     """Energies (systems,) in float64 from the answer of MACE's forward."""
     if "interaction_energy" not in out:
         return out["energy"].double()
@@ -217,7 +217,7 @@ def _total(net: nn.Module, batch: Batch, out: dict[str, Tensor], head: int) -> T
 
 
 def descriptors(
-    net: nn.Module, positions: Tensor, numbers: Tensor, edges: Edges, layers: int, shortest: float | None = None
+    net: MACE, positions: Tensor, numbers: Tensor, edges: Edges, layers: int, shortest: float | None = None
 ) -> Tensor:
     """Invariant (l = 0) node features of the first `layers` interactions, (atoms, layers * channels); differentiable.
 
@@ -232,10 +232,10 @@ def descriptors(
     attributes = one_hot(net, numbers)
     vectors = positions[edges.index[1]] - positions[edges.index[0]] + edges.shift
     lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
-    seen = lengths if shortest is None else lengths.clamp_min(shortest)
+    clamped = lengths if shortest is None else lengths.clamp_min(shortest)
     features = net.node_embedding(attributes)
     edge_attrs = net.spherical_harmonics(vectors)
-    edge_feats, cutoff = net.radial_embedding(seen, attributes, edges.index, net.atomic_numbers)
+    edge_feats, cutoff = net.radial_embedding(clamped, attributes, edges.index, net.atomic_numbers)
     out = []
     for k, (interaction, product) in enumerate(zip(net.interactions[:layers], net.products[:layers], strict=True)):
         features, skip = interaction(
@@ -254,7 +254,6 @@ def descriptors(
 
 
 __all__ = [
-    "ScaleShiftMACE",
     "describe",
     "descriptors",
     "elements",

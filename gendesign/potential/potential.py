@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+
+import gendesign.imports.mace  # noqa: F401  quick and silent
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
-from torch import Tensor, nn
+from mace.modules import MACE
+from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.potential import mace
@@ -29,7 +31,7 @@ class Potential(PotentialBase):
     `domain`: the structures it was made for, None where that is not stated.
     """
 
-    net: nn.Module
+    net: MACE
     name: str
     weights_hash: str
     licence: str
@@ -37,28 +39,30 @@ class Potential(PotentialBase):
     head: int = 0
     chemical_potentials: dict[str, float] = field(default_factory=dict)
     domain: Domain | None = None
-    supports: ClassVar[frozenset[Capability]] = frozenset(Capability)
+    supports = frozenset(Capability)
 
     @property
-    def elements(self) -> tuple[str, ...]:
+    def elements(self) -> tuple[str, ...]:  # type: ignore[override]  # these follow from the network
         """Symbols the network was made for."""
         return tuple(chemical_symbols[int(z)] for z in self.net.atomic_numbers)
 
     @property
-    def cutoff(self) -> float:
+    def cutoff(self) -> float:  # type: ignore[override]
         """Radius of one layer's neighbourhood in Angstrom."""
         return float(self.net.r_max)
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
+        """Floating-point type of the weights."""
         return next(self.net.parameters()).dtype
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
+        """Where the weights lie."""
         return next(self.net.parameters()).device
 
     @property
-    def isolated_energies(self) -> dict[str, float]:  # type: ignore[override]  # read-only here
+    def isolated_energies(self) -> dict[str, float]:  # type: ignore[override]
         """Energy of every isolated atom in eV."""
         table = torch.atleast_2d(self.net.atomic_energies_fn.atomic_energies)[self.head]
         return dict(zip(self.elements, table.tolist(), strict=True))

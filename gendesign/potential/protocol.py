@@ -133,5 +133,5 @@ def require(potential: PotentialLike, capability: Capability, remedy: str = "cho
 
 def missing(potential: PotentialLike, capability: Capability, remedy: str = "choose a potential that does") -> str:
     """The one line of an error: what `potential` lacks, what it gives, what to do."""
-    given = ", ".join(["energies", "forces", *sorted(potential.supports)])
-    return f"potential {potential.name} gives no {capability}, only {given}; {remedy}"
+    supported = ", ".join(["energies", "forces", *sorted(potential.supports)])
+    return f"potential {potential.name} gives no {capability}, only {supported}; {remedy}"

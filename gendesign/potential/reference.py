@@ -1,6 +1,7 @@
 """Reference methods of quantum chemistry as ASE calculators: they judge (and may teach) what a potential makes."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 from ase import Atoms, units
@@ -36,9 +37,9 @@ def pm6_calculator(atoms: Atoms, multiplicity: int | None = None) -> Calculator:
 class Sparrow(Calculator):
     """ASE calculator of one semi-empirical method of SCINE Sparrow, for neutral molecules."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  ASE declares it as an attribute
 
-    def __init__(self, multiplicity: int = 1, method: str = "PM6"):
+    def __init__(self, multiplicity: int = 1, method: str = "PM6") -> None:
         super().__init__()
         import scine_sparrow  # noqa: F401  (registers the Sparrow module with scine_utilities)
         import scine_utilities as scine
@@ -50,13 +51,20 @@ class Sparrow(Calculator):
         self._engine.settings["spin_multiplicity"] = multiplicity
         self._engine.settings["spin_mode"] = "restricted" if multiplicity == 1 else "unrestricted"
 
-    def calculate(self, atoms=None, properties=("energy", "forces"), system_changes=all_changes):
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy", "forces"),
+        system_changes: Sequence[str] = all_changes,
+    ) -> None:
+        """Fill `results`: energy in eV, forces in eV/Angstrom; CalculationFailed where PM6 does not converge."""
         super().calculate(atoms, properties, system_changes)
         scine = self._scine
-        positions = self.atoms.positions / units.Bohr
+        copy = cast(Atoms, self.atoms)  # made by ASE from `atoms`
+        positions = copy.positions / units.Bohr
         try:
             if self._engine.structure is None or "numbers" in system_changes:
-                symbols = self.atoms.get_chemical_symbols()
+                symbols = copy.get_chemical_symbols()
                 elements = [scine.ElementInfo.element_from_symbol(symbol) for symbol in symbols]
                 self._engine.structure = scine.AtomCollection(elements, positions)
             else:

@@ -8,7 +8,7 @@ rigidity of its energy (Chong, Grasselli, Ben Mahmoud, Morrow, Deringer and Ceri
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -68,17 +68,9 @@ class Rigidity(PotentialBase):
         """
         if not structures:
             raise UserError("no training structures were given; give those that the potential was fitted to")
-        covariance, counts = None, {"structures": len(structures), "atoms": sum(map(len, structures))}
-        for batch in _batches(potential, structures):
-            if force_weight:
-                rows, slopes = _jacobian(potential, batch)
-                slopes = slopes.flatten(1)
-                found = rows.T @ rows + force_weight * slopes @ slopes.T
-            else:
-                with torch.no_grad():
-                    rows = _summed(potential.last_layer(batch), batch)
-                found = rows.T @ rows
-            covariance = found if covariance is None else covariance + found
+        counts = {"structures": len(structures), "atoms": sum(map(len, structures))}
+        parts: Iterator[Tensor] = (_outer(potential, batch, force_weight) for batch in _batches(potential, structures))
+        covariance = reduce(torch.add, parts)
         return cls(potential, covariance, about={"training": {**counts, "force_weight": force_weight}})
 
     @cached_property
@@ -119,9 +111,11 @@ class Rigidity(PotentialBase):
             factor = best_factor(error, deviation)
             choices.append((likelihood_loss(error, factor * deviation), share, factor))
         loss, share, factor = min(choices)
-        found = replace(self, regulariser=share, factor=factor, force_factor=factor)
+        calibrated = replace(self, regulariser=share, factor=factor, force_factor=factor)
         about = {"structures": len(structures), "loss": loss, "quantile": QUANTILE}
-        return replace(found, thresholds=found._quantiles(structures), about={**self.about, "calibration": about})
+        return replace(
+            calibrated, thresholds=calibrated._quantiles(structures), about={**self.about, "calibration": about}
+        )
 
     def with_forces(self, structures: Sequence[Atoms], forces: Sequence[np.ndarray]) -> "Rigidity":
         """With the factor of its own under which held-out `forces` (atoms, 3 for each, eV/Angstrom) are likeliest."""
@@ -199,12 +193,23 @@ def _batches(potential: Potential, structures: Sequence[Atoms]) -> Iterator[Batc
     return (potential.batch(part) for part in in_batches(structures, MAX_ATOMS))
 
 
+def _outer(potential: Potential, batch: Batch, force_weight: float) -> Tensor:
+    """Sum of g g^T (n, n) over the systems of a batch, and `force_weight` times that of the forces' features."""
+    if not force_weight:
+        with torch.no_grad():
+            rows = _summed(potential.last_layer(batch), batch)
+        return rows.T @ rows
+    rows, slopes = _jacobian(potential, batch)
+    slopes = slopes.flatten(1)
+    return rows.T @ rows + force_weight * slopes @ slopes.T
+
+
 def _finite(labels: Sequence[float] | np.ndarray) -> Tensor:
     """Labels in float64; UserError when one is not finite."""
-    found = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
-    if not found.isfinite().all():
+    values = torch.as_tensor(np.asarray(labels), dtype=torch.float64)
+    if not values.isfinite().all():
         raise UserError("a held-out label is not finite; leave its structure out of the calibration")
-    return found
+    return values
 
 
 def _per_system(values: Tensor, batch: Batch) -> Tensor:

@@ -7,6 +7,7 @@ edges x channels x harmonics is ever made: two to six times faster than the gene
 The parameters stay where mace-torch keeps them.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from weakref import WeakKeyDictionary
@@ -16,8 +17,14 @@ import gendesign.imports.mace  # noqa: F401  quick and silent
 import torch
 from e3nn import o3
 from mace.modules import MACE, ScaleShiftMACE
-from mace.modules.blocks import RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock
-from torch import Tensor, nn
+from mace.modules.blocks import (
+    EquivariantProductBasisBlock,
+    InteractionBlock,
+    RealAgnosticInteractionBlock,
+    RealAgnosticResidualInteractionBlock,
+)
+from mace.modules.symmetric_contraction import Contraction
+from torch import Tensor
 
 from gendesign.structure.graph import Edges
 
@@ -25,7 +32,7 @@ LONGEST_PAIR = 5.2  # Angstrom: twice the largest covalent radius, beyond which 
 INTERACTIONS = (RealAgnosticInteractionBlock, RealAgnosticResidualInteractionBlock)
 
 
-def supports(net: nn.Module, layers: int | None = None) -> bool:
+def supports(net: MACE, layers: int | None = None) -> bool:
     """Whether the first `layers` interactions of `net` (all of them when None) can be evaluated here."""
     if type(net) not in (MACE, ScaleShiftMACE) or hasattr(net, "joint_embedding"):
         return False
@@ -85,7 +92,7 @@ def vectors_of(positions: Tensor, edges: Edges) -> Tensor:
 
 
 def layer_features(
-    net: nn.Module,
+    net: MACE,
     element: Tensor,
     vectors: Tensor,
     lengths: Tensor,
@@ -95,9 +102,9 @@ def layer_features(
 ) -> tuple[list[Tensor], Neighbourhood]:
     """Invariant features (atoms sorted by element, channels) after each of the first `layers` interactions."""
     near = Neighbourhood.build(element, edges.index, len(net.atomic_numbers))
-    seen = lengths if shortest is None else lengths.clamp_min(shortest)
+    clamped = lengths if shortest is None else lengths.clamp_min(shortest)
     # the embedding's element arguments serve distance transforms only, which read edge_index by element
-    radial, cutoff = net.radial_embedding(seen, _one_hot(net, element), edges.index.flip(0), net.atomic_numbers)
+    radial, cutoff = net.radial_embedding(clamped, _one_hot(net, element), edges.index.flip(0), net.atomic_numbers)
     harmonics = _padded(net.spherical_harmonics(vectors), near)
     harmonics = harmonics.split([2 * degree + 1 for degree in range(round(harmonics.shape[-1] ** 0.5))], -1)
     features = _linear(net.node_embedding.linear)[0][near.element[near.order]]
@@ -111,7 +118,15 @@ def layer_features(
     return out, near
 
 
-def _layer(block, product, near: Neighbourhood, features: Tensor, weights: Tensor, harmonics) -> Tensor:
+def _layer(
+    block: InteractionBlock,
+    product: EquivariantProductBasisBlock,
+    near: Neighbourhood,
+    features: Tensor,
+    weights: Tensor,
+    harmonics: Sequence[Tensor],
+) -> Tensor:
+    """Features (atoms sorted by element, channels) after one interaction."""
     degrees = block.target_irreps.lmax + 1
     sent = (features @ _linear(block.linear_up)[0])[near.sender]
     channels = sent.shape[-1]
@@ -126,15 +141,15 @@ def _layer(block, product, near: Neighbourhood, features: Tensor, weights: Tenso
     counts = [count for _, count in near.groups]
     by_element = zip(*(part.split(counts) for part in message), strict=True)
     out = []
-    for (element, _), own in zip(near.groups, by_element, strict=True):
+    for (element, _), parts in zip(near.groups, by_element, strict=True):
         matrices = [m * scale if residual else m @ skip[k][element] * scale for k, m in enumerate(mix)]
-        mixed = torch.cat([part @ matrix for part, matrix in zip(own, matrices, strict=True)], 1)
+        mixed = torch.cat([part @ matrix for part, matrix in zip(parts, matrices, strict=True)], 1)
         out.append(_contract(mixed, terms, [p[element] for p in parameters]))
     new = torch.cat(out) @ _linear(product.linear)[0]
     if not (residual and product.use_sc):
         return new
-    own = zip(near.groups, features.split(counts), strict=True)
-    return new + torch.cat([part @ skip[0][element] for (element, _), part in own])
+    old = zip(near.groups, features.split(counts), strict=True)
+    return new + torch.cat([part @ skip[0][element] for (element, _), part in old])
 
 
 def _padded(values: Tensor, near: Neighbourhood) -> Tensor:
@@ -143,7 +158,7 @@ def _padded(values: Tensor, near: Neighbourhood) -> Tensor:
     return table.index_copy(0, near.slot, values).view(len(near.order), near.width, -1)
 
 
-def _linear(linear) -> list[Tensor]:
+def _linear(linear: o3.Linear) -> list[Tensor]:
     """The matrices (in, out) of an e3nn Linear, one for each irrep, normalised."""
     out, first = [], 0
     for instruction in linear.instructions:
@@ -154,7 +169,7 @@ def _linear(linear) -> list[Tensor]:
     return out
 
 
-def _skip(product) -> list[Tensor]:
+def _skip(product: o3.FullyConnectedTensorProduct) -> list[Tensor]:
     """Matrices (elements, in, out) of a fully connected tensor product with one-hot elements, for each irrep."""
     out, first = [], 0
     for instruction in product.instructions:
@@ -168,20 +183,20 @@ def _skip(product) -> list[Tensor]:
     return out
 
 
-def _contraction_weights(contraction) -> list[Tensor]:
+def _contraction_weights(contraction: Contraction) -> list[Tensor]:
     """Weights (elements, paths, channels) by order 1, 2, ..."""
     return [*reversed(list(contraction.weights)), contraction.weights_max]
 
 
-_TERMS: "WeakKeyDictionary[nn.Module, list[tuple[Tensor, Tensor]]]" = WeakKeyDictionary()
+_TERMS: "WeakKeyDictionary[Contraction, list[tuple[Tensor, Tensor]]]" = WeakKeyDictionary()
 
 
-def _polynomial(contraction) -> list[tuple[Tensor, Tensor]]:
+def _polynomial(contraction: Contraction) -> list[tuple[Tensor, Tensor]]:
     """For each order the monomials that occur: harmonics' indices (order, terms) and coefficients (terms, paths)."""
     like = contraction.weights_max
-    found = _TERMS.get(contraction)
-    if found is None or found[0][1].dtype != like.dtype or found[0][1].device != like.device:
-        found = []
+    terms = _TERMS.get(contraction)
+    if terms is None or terms[0][1].dtype != like.dtype or terms[0][1].device != like.device:
+        terms = []
         for order in range(1, contraction.correlation + 1):
             coupling = contraction.U_tensors(order).double().cpu()
             total = sum(coupling.permute(*p, order) for p in permutations(range(order)))
@@ -190,10 +205,10 @@ def _polynomial(contraction) -> list[tuple[Tensor, Tensor]]:
             # the sum over all permutations counts a monomial with equal indices several times
             repeats = torch.tensor([len(set(permutations(row.tolist()))) for row in index])
             coefficients *= (repeats / len(list(permutations(range(order)))))[:, None]
-            kept = coefficients.abs().amax(1) > 1e-9
-            found.append((index[kept].T.contiguous().to(like.device), coefficients[kept].to(like)))
-        _TERMS[contraction] = found
-    return found
+            nonzero = coefficients.abs().amax(1) > 1e-9
+            terms.append((index[nonzero].T.contiguous().to(like.device), coefficients[nonzero].to(like)))
+        _TERMS[contraction] = terms
+    return terms
 
 
 def _contract(basis: Tensor, terms: list[tuple[Tensor, Tensor]], parameters: list[Tensor]) -> Tensor:
@@ -213,7 +228,7 @@ def _selected(basis: Tensor, columns: Tensor) -> Tensor:
     return basis.index_select(1, columns)
 
 
-def atom_energies(net: nn.Module, element: Tensor, vectors: Tensor, edges: Edges, head: int) -> Tensor:
+def atom_energies(net: MACE, element: Tensor, vectors: Tensor, edges: Edges, head: int) -> Tensor:
     """Interaction energy (atoms,) in eV above the isolated atoms; differentiable in `vectors` (edges, 3)."""
     lengths = vectors.square().sum(-1, keepdim=True).clamp_min(1e-12).sqrt()
     features, near = layer_features(net, element, vectors, lengths, edges, len(net.interactions))
@@ -231,5 +246,5 @@ def atom_energies(net: nn.Module, element: Tensor, vectors: Tensor, edges: Edges
     return net.scale_shift(total, heads) if hasattr(net, "scale_shift") else total
 
 
-def _one_hot(net: nn.Module, element: Tensor) -> Tensor:
+def _one_hot(net: MACE, element: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(element, len(net.atomic_numbers)).to(next(net.parameters()).dtype)

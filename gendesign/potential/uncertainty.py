@@ -1,6 +1,7 @@
 """The uncertainty of a checkpoint as two files beside its weights, and where to find them."""
 
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -41,17 +42,17 @@ def load_rigidity(folder: str | Path, potential: Potential) -> Rigidity:
     """The rigidity in `folder`, which must have been made for exactly the weights and the head of `potential`."""
     folder = Path(folder)
     settings = _settings(folder)
-    for key, found in (("weights_sha256", potential.weights_hash), ("head", potential.head)):
-        if settings[key] != found:
+    for key, actual in (("weights_sha256", potential.weights_hash), ("head", potential.head)):
+        if settings[key] != actual:
             raise UserError(
                 f"{folder / SETTINGS} belongs to {key} {str(settings[key])[:12]}, but potential {potential.name} has "
-                f"{str(found)[:12]}; {AGAIN}"
+                f"{str(actual)[:12]}; {AGAIN}"
             )
     if not (folder / NUMBERS).is_file() or hash_of(folder / NUMBERS) != settings["numbers_sha256"]:
         raise UserError(f"{folder / NUMBERS} is missing or does not match {SETTINGS} beside it; {AGAIN}")
     covariance = safetensors.torch.load_file(folder / NUMBERS)["covariance"].to(potential.device, torch.float64)
-    kept = {key: settings[key] for key in ("regulariser", "factor", "force_factor", "thresholds", "about")}
-    return Rigidity(potential, covariance, **kept)
+    stored = {key: settings[key] for key in ("regulariser", "factor", "force_factor", "thresholds", "about")}
+    return Rigidity(potential, covariance, **stored)
 
 
 def stored_rigidity(potential: Potential, folder: str | Path | None = None) -> Rigidity | None:
@@ -61,23 +62,23 @@ def stored_rigidity(potential: Potential, folder: str | Path | None = None) -> R
     """
     if folder is not None:
         return load_rigidity(folder, potential)
-    found = getattr(potential, "weights_hash", None)
+    weights_hash = getattr(potential, "weights_hash", None)
     for settings in sorted(checkpoints_folder().glob(f"*/{SETTINGS}")):
         known = _settings(settings.parent)
-        if known["weights_sha256"] == found and known["head"] == potential.head:
+        if known["weights_sha256"] == weights_hash and known["head"] == potential.head:
             return load_rigidity(settings.parent, potential)
     return None
 
 
-def _settings(folder: Path) -> dict:
+def _settings(folder: Path) -> dict[str, Any]:
     path = folder / SETTINGS
     if not path.is_file():
         raise UserError(f"{folder} holds no {SETTINGS}; give a folder that has one, or {AGAIN}")
     try:
-        found = yaml.safe_load(path.read_text())
+        settings = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError):
-        found = None
-    missing = [key for key in KEYS if not isinstance(found, dict) or key not in found]
+        settings = None
+    missing = [key for key in KEYS if not isinstance(settings, dict) or key not in settings]
     if missing:
         raise UserError(f"{path} lacks {', '.join(missing)}; {AGAIN}")
-    return found
+    return settings

@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import gendesign.imports.mace  # noqa: F401  quick and silent
 from gendesign.imports import silenced
 
 import safetensors.torch
 import torch
 import yaml
+from mace.modules import MACE
 from torch import nn
 
 from gendesign.errors import UserError
@@ -91,7 +93,8 @@ def load_potential(
         keep_freed_memory()
         # Fused kernels take over after a call or two and differ in the last bit, so that a run which was interrupted
         # would not end as one that was not; they save 3 % at most.
-        torch.jit.set_fusion_strategy([])
+        with silenced():
+            torch.jit.set_fusion_strategy([])
     net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
     return Potential(
         net,
@@ -114,10 +117,10 @@ def load_folder(folder: Path) -> Potential:
                 f"{folder} holds no {needed.name}; a checkpoint folder needs weights.safetensors and config.yaml"
             )
     config = _settings(settings)
-    found = hash_of(weights)
-    if found != config["weights_sha256"]:
+    sha256 = hash_of(weights)
+    if sha256 != config["weights_sha256"]:
         raise UserError(
-            f"{weights} has sha256 {found[:12]}..., but config.yaml beside it expects "
+            f"{weights} has sha256 {sha256[:12]}..., but config.yaml beside it expects "
             f"{config['weights_sha256'][:12]}...; the file is damaged or was exchanged: restore it from its source"
         )
     net = mace.from_plain(config["architecture"], DTYPES[config["dtype"]])
@@ -125,7 +128,7 @@ def load_folder(folder: Path) -> Potential:
     return Potential(
         net,
         config["name"],
-        found,
+        sha256,
         config["licence"],
         config["citation"],
         chemical_potentials=config.get("chemical_potentials") or {},
@@ -156,7 +159,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 
 def save_folder(
-    net: nn.Module,
+    net: MACE,
     folder: Path,
     *,
     name: str,
@@ -214,7 +217,7 @@ def _head(potential: Potential, head: str | None) -> int:
     return heads.index(head)
 
 
-def _unpickle(path: Path) -> nn.Module:
+def _unpickle(path: Path) -> MACE:
     try:
         with silenced():
             net = torch.load(path, map_location="cpu", weights_only=False)
@@ -249,7 +252,7 @@ def _compiled(path: Path) -> str:
     return f"{path} is compiled (TorchScript), which cannot be batched or trained; give {named}, from which it was made"
 
 
-def _state(path: Path, content: dict) -> str:
+def _state(path: Path, content: dict[str, Any]) -> str:
     """What is wrong with a file that holds a dictionary and no network."""
     if "model" in content and {"optimizer", "lr_scheduler", "epoch"} & set(content):
         source = re.sub(r"_run-\d+|_epoch-\d+|_swa$|_stagetwo$", "", path.stem)
@@ -291,14 +294,14 @@ def _foundation(name: str) -> Potential:
             f"potential={name} must be downloaded once, and that failed ({error.__cause__ or error}); connect to the "
             f"network, or place the file in {foundations_models.get_cache_dir()}, or choose {', '.join(bundled())}"
         ) from error
-    found, pin = hash_of(path), path.with_suffix(".sha256")
+    sha256, pin = hash_of(path), path.with_suffix(".sha256")
     if not pin.exists():
         with suppress(OSError):  # a cache that is only to be read keeps no pins
-            pin.write_text(found)
-    elif pin.read_text().strip() != found:
+            pin.write_text(sha256)
+    elif pin.read_text().strip() != sha256:
         raise UserError(
-            f"{path} differs from what was first downloaded (sha256 {found[:12]}...); delete it and "
+            f"{path} differs from what was first downloaded (sha256 {sha256[:12]}...); delete it and "
             f"{pin.name} beside it to download {name} again"
         )
     licence = ACADEMIC if name in MACE_OFF or "omat" in name else "MIT"
-    return Potential(_unpickle(path), name, found, licence, CITATIONS[family], domain=DOMAINS[family])
+    return Potential(_unpickle(path), name, sha256, licence, CITATIONS[family], domain=DOMAINS[family])

@@ -1,8 +1,8 @@
-"""Relaxation of many structures at once, its outcome always recomputed and stored."""
+"""Relaxation of many structures at once; energies and forces are evaluated again at the final geometries."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import gendesign.imports.torch_sim  # noqa: F401  quick and silent
 
@@ -11,12 +11,13 @@ import torch
 import torch_sim as ts
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from gendesign.errors import UserError
 from gendesign.potential.batching import is_out_of_memory
 from gendesign.potential.protocol import Capability, PotentialLike, require
 from gendesign.processes import SERIAL, TELL, Failure, Spread
-from gendesign.relaxation.optimization import Ending, Group, chunks, optimize, stress_deviation
+from gendesign.relaxation.optimization import Group, OptimizationResult, chunks, optimize, stress_deviation
 from gendesign.relaxation.settings import Relaxation
 from gendesign.structure.constraints import fixed_components
 from gendesign.structure.types import Candidate
@@ -31,17 +32,19 @@ def relax(
     progress: Progress | None = None,
     spread: Spread = SERIAL,
 ) -> list[Candidate]:
-    """Relax structures under a potential; the same order, one candidate for each.
+    """Relax structures under a potential: one candidate for each, in the same order.
 
-    On a CPU batches of at most `max_atoms` atoms are relaxed one after the other, or by the workers of `spread`, to the
-    same bits; on a GPU structures that wait take the room of those that have finished.
+    On a CPU, batches of at most `max_atoms` atoms are relaxed one after the other or by the workers of `spread`; both
+    give the same bits. On a GPU, waiting structures take the room of finished ones.
 
-    `info` gets energy (eV), fmax (eV/Angstrom), converged, steps, and for cells stress_max (GPa, largest deviation of
-    the stress from -pressure) and pressure (GPa), all from one more evaluation of the model at the final geometry; the
-    atoms get a SinglePointCalculator. Fixed atoms and Cartesian components are kept. Failed and empty candidates pass
-    through; a candidate whose forces stop being finite gets a failure and the others go on. `progress(finished, total)`
-    is called as structures finish. Raises UserError for unknown elements, unsupported constraints, cells that cannot be
-    relaxed.
+    `info` gets energy (eV), fmax (eV/Angstrom), converged and steps; for periodic structures also stress_max (GPa, the
+    largest deviation of the stress from -pressure) and pressure (GPa), if the potential gives a stress. All are from
+    one more evaluation at the final geometry, which the atoms keep in a SinglePointCalculator.
+
+    Fixed atoms and Cartesian components stay where they are. Failed and empty candidates are returned unchanged. A
+    candidate whose forces are no longer finite gets a failure; the others continue. `progress(finished, total)` is
+    called whenever structures finish. Raises UserError for unknown elements, unsupported constraints, cells that
+    cannot be relaxed, and for a potential without stress where a cell is to be relaxed.
     """
     settings = settings or Relaxation()
     results = [
@@ -59,16 +62,16 @@ def relax(
     batches = [batch for members in groups.values() for batch in _batches(results, members, settings, potential)]
     counts = [0] * len(batches)
 
-    def told(batch: int, count: int | None) -> None:
-        counts[batch] = count or 0  # None: it begins anew
+    def on_report(batch: int, count: int | None) -> None:
+        counts[batch] = count or 0  # None: the batch starts again
         if progress:
             progress(len(results) - len(ready) + sum(counts), len(results))
 
     model = spread.resident(potential)
-    if model is potential:  # workers that do not hold it cannot relax; beside a GPU they never do
+    if model is potential:  # the workers do not hold the potential, as always beside a GPU
         spread = SERIAL
     tasks = [(_relax_batch, (model, settings, [results[i] for i in batch], TELL)) for batch in batches]
-    for batch, relaxed in zip(batches, spread.map(tasks, told), strict=True):
+    for batch, relaxed in zip(batches, spread.map(tasks, on_report), strict=True):
         if isinstance(relaxed, Failure):
             relaxed = _relax_alone(model, settings, [results[i] for i in batch], spread)
         for i, candidate in zip(batch, relaxed, strict=True):
@@ -79,7 +82,7 @@ def relax(
 def _batches(
     candidates: Sequence[Candidate], members: Sequence[int], settings: Relaxation, potential: PotentialLike
 ) -> list[list[int]]:
-    """Members of one periodicity divided into batches, which depend on the structures and max_atoms alone."""
+    """Divide members of one periodicity into batches, which depend on the structures and max_atoms alone."""
     if torch.device(potential.device).type != "cpu":
         return [list(members)]
     batches: list[list[int]] = []
@@ -104,7 +107,7 @@ def _relax_batch(
 def _relax_alone(
     model: PotentialLike, settings: Relaxation, candidates: Sequence[Candidate], spread: Spread
 ) -> list[Candidate]:
-    """The structures of a batch whose worker died each time, one by one; those that still end it have failed."""
+    """Relax the structures of a batch whose workers died one by one; those that end their worker again have failed."""
     answers = spread.map([(_relax_batch, (model, settings, [candidate], TELL)) for candidate in candidates])
     return [
         candidate.after("relaxation failed", failure=answer.reason, converged=False)
@@ -115,7 +118,7 @@ def _relax_alone(
 
 
 def check_relaxable(candidate: Candidate, settings: Relaxation) -> None:
-    """Raise UserError for constraints and cells that cannot be kept; long runs ask before they begin."""
+    """Raise UserError for constraints and cells that a relaxation cannot handle; runs call it before they start."""
     atoms = candidate.atoms
     try:
         fixed_components(atoms)
@@ -137,8 +140,8 @@ def check_relaxable(candidate: Candidate, settings: Relaxation) -> None:
 def _relax_group(group: Group, candidates: list[Candidate], report: Callable[[int], None]) -> list[Candidate]:
     """Relax structures of one periodicity; halve the batches for as long as they do not fit into memory."""
     try:
-        endings = optimize(group, report)
-        return _judge(group, candidates, endings)
+        optimized = optimize(group, report)
+        return _evaluate_final(group, candidates, optimized)
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
@@ -152,54 +155,64 @@ def _relax_group(group: Group, candidates: list[Candidate], report: Callable[[in
             ) from error
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    # The note tells that this result came from a smaller batch than asked for, so its last bits may differ.
+    # The note is needed because a smaller batch may change the last bits of the result.
     smaller = replace(group.settings, max_atoms=limit)
     note = f", batch shrunk to {limit} atoms for memory"
     return _relax_group(Group(group.structures, group.potential, smaller, group.pbc, note), candidates, report)
 
 
-def _judge(group: Group, candidates: list[Candidate], endings: list[Ending]) -> list[Candidate]:
-    """Evaluate the model once more at the final geometries and write down what it says."""
+class Evaluation(NamedTuple):
+    """What the potential gives for one structure: eV, eV/Angstrom (atoms, 3), eV/Angstrom^3 (3, 3) or None."""
+
+    energy: float
+    forces: np.ndarray
+    stress: torch.Tensor | None
+
+
+def _evaluate_final(group: Group, candidates: list[Candidate], optimized: list[OptimizationResult]) -> list[Candidate]:
+    """Candidates at the final geometries, with the results of one more evaluation there."""
     periodic = all(group.pbc) and Capability.STRESS in group.potential.supports
     model = group.potential.as_torchsim(stress=True) if periodic and not group.settings.cell else group.model
-    results = [_failed(candidate, ending) for candidate, ending in zip(candidates, endings, strict=True)]
-    sound = [i for i, ending in enumerate(endings) if not ending.failure]
+    results = [_failed(candidate, result) for candidate, result in zip(candidates, optimized, strict=True)]
+    intact = [i for i, result in enumerate(optimized) if not result.failure]
     final: list[Atoms] = []
-    for candidate, ending in zip(candidates, endings, strict=True):
+    for candidate, result in zip(candidates, optimized, strict=True):
         atoms = candidate.atoms.copy()
-        atoms.set_cell(ending.cell, scale_atoms=False)
-        atoms.set_positions(ending.positions, apply_constraint=False)
+        atoms.set_cell(result.cell, scale_atoms=False)
+        atoms.set_positions(result.positions, apply_constraint=False)
         final.append(atoms)
-    for chunk in chunks(sound, group):
+    for chunk in chunks(intact, group):
         output = model(ts.io.atoms_to_state([final[i] for i in chunk], model.device, model.dtype))
         forces = output["forces"].detach().cpu().split([len(final[i]) for i in chunk])
         for j, i in enumerate(chunk):
-            found = {"energy": float(output["energy"][j]), "forces": forces[j].double().numpy()}
-            if periodic:
-                found["stress"] = output["stress"][j].detach().cpu().double()
-            results[i] = _described(candidates[i], final[i], found, endings[i], group)
+            stress = output["stress"][j].detach().cpu().double() if periodic else None
+            evaluation = Evaluation(float(output["energy"][j]), forces[j].double().numpy(), stress)
+            results[i] = _described(candidates[i], final[i], evaluation, optimized[i], group)
     return results
 
 
-def _failed(candidate: Candidate, ending: Ending) -> Candidate:
-    failure = f"{ending.failure} (candidate {candidate.index})"
-    return candidate.after("relaxation failed", failure=failure, converged=False, steps=ending.steps)
+def _failed(candidate: Candidate, result: OptimizationResult) -> Candidate:
+    failure = f"{result.failure} (candidate {candidate.index})"
+    return candidate.after("relaxation failed", failure=failure, converged=False, steps=result.steps)
 
 
-def _described(candidate: Candidate, atoms: Atoms, found: dict, ending: Ending, group: Group) -> Candidate:
-    settings = group.settings
-    stress = found.pop("stress", None)
+def _described(
+    candidate: Candidate, atoms: Atoms, evaluation: Evaluation, result: OptimizationResult, group: Group
+) -> Candidate:
+    """The candidate with its final geometry, a SinglePointCalculator and the values that `relax` names."""
+    settings, stress = group.settings, evaluation.stress
     values: dict[str, Any] = {}
+    calculated: dict[str, Any] = {"energy": evaluation.energy, "forces": evaluation.forces}
     if stress is not None:
         values["stress_max"] = float(stress_deviation(stress[None], settings.pressure)[0])
         values["pressure"] = float(settings.pressure)
-        found["stress"] = stress.numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
-    atoms.calc = SinglePointCalculator(atoms, **found)
+        calculated["stress"] = full_3x3_to_voigt_6_stress(stress.numpy())
+    atoms.calc = SinglePointCalculator(atoms, **calculated)
     # ASE leaves the forces of fixed atoms out, as the optimizer did.
     fmax = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     converged = fmax < settings.fmax and (not settings.cell or values["stress_max"] < settings.max_stress)
-    if not np.isfinite(fmax) or not np.isfinite(found["energy"]):
-        return _failed(candidate, replace(ending, failure="exploded in relaxation: last forces are not finite"))
+    if not np.isfinite(fmax) or not np.isfinite(evaluation.energy):
+        return _failed(candidate, replace(result, failure="exploded in relaxation: last forces are not finite"))
     step = f"{'relaxed' if converged else 'relaxed, not converged'} by {settings.optimizer}{group.note}"
-    values |= {"energy": found["energy"], "fmax": fmax, "converged": converged, "steps": ending.steps}
+    values |= {"energy": evaluation.energy, "fmax": fmax, "converged": converged, "steps": result.steps}
     return candidate.after(step, atoms=atoms, **values)

@@ -1,4 +1,4 @@
-"""Relaxation that keeps what the potential said of a crystal before, so that the two can be compared."""
+"""Relaxation that also keeps energy, forces, stress and symmetry from before, so that both can be compared."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from gendesign.potential.batching import in_batches, is_out_of_memory
 from gendesign.potential.protocol import Capability, PotentialLike
@@ -74,7 +75,8 @@ def _evaluable(candidate: Candidate, potential: PotentialLike) -> bool:
 def _evaluate(structures: Sequence[Atoms], potential: PotentialLike, stress: bool, max_atoms: int) -> list[Atoms]:
     """Copies with a SinglePointCalculator; batches are halved for as long as they do not fit into memory."""
     try:
-        found = [(batch, potential.evaluate(batch, stress=stress)) for batch in in_batches(structures, max_atoms)]
+        batches = list(in_batches(structures, max_atoms))
+        predictions = [potential.evaluate(batch, stress=stress) for batch in batches]
     except RuntimeError as error:
         if not is_out_of_memory(error) or max_atoms <= 1:
             raise
@@ -82,12 +84,12 @@ def _evaluate(structures: Sequence[Atoms], potential: PotentialLike, stress: boo
             torch.cuda.empty_cache()
         return _evaluate(structures, potential, stress, max_atoms // 2)
     out = []
-    for batch, prediction in found:
+    for batch, prediction in zip(batches, predictions, strict=True):
         forces = prediction.forces.cpu().double().split([len(atoms) for atoms in batch])
         for j, atoms in enumerate(batch):
             results = {"energy": float(prediction.energy[j]), "forces": forces[j].numpy()}
             if stress:
-                results["stress"] = prediction.stress[j].cpu().double().numpy()[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+                results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[j].cpu().double().numpy())
             copy = atoms.copy()
             copy.calc = SinglePointCalculator(copy, **results)
             out.append(copy)
@@ -109,13 +111,13 @@ def _described(candidate: Candidate, atoms: Atoms, whole: bool, stress: bool, se
         values["pressure"] = pressure(atoms.get_stress())
     if whole:
         values["space_group"] = space_group(atoms, SYMPREC, heavy=False)
-    kept = {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
-    info = {**candidate.info, **{BEFORE + key: value for key, value in kept.items()}}
+    finite = {key: value for key, value in values.items() if isinstance(value, str) or np.isfinite(value)}
+    info = {**candidate.info, **{BEFORE + key: value for key, value in finite.items()}}
     return replace(candidate, info=info)
 
 
 def _with_space_group(candidate: Candidate) -> Candidate:
     if candidate.failure is not None or BEFORE + "space_group" not in candidate.info:
         return candidate
-    found = space_group(candidate.atoms, SYMPREC, heavy=False)
-    return replace(candidate, info={**candidate.info, "space_group": found})
+    group = space_group(candidate.atoms, SYMPREC, heavy=False)
+    return replace(candidate, info={**candidate.info, "space_group": group})

@@ -45,5 +45,5 @@ PARTIAL = {
 def torchsim_constraints(fixed: np.ndarray, device: torch.device) -> list[Constraint]:
     """torch-sim's constraints that hold the components `fixed` (atoms, 3) of bool."""
     kinds = {(True, True, True): FixAtoms, **PARTIAL}
-    found = {mask: np.flatnonzero((fixed == mask).all(axis=1)) for mask in kinds}
-    return [kinds[mask](atom_idx=torch.tensor(atoms, device=device)) for mask, atoms in found.items() if len(atoms)]
+    atoms_of = {mask: np.flatnonzero((fixed == mask).all(axis=1)) for mask in kinds}
+    return [kinds[mask](atom_idx=torch.tensor(atoms, device=device)) for mask, atoms in atoms_of.items() if len(atoms)]

@@ -99,7 +99,9 @@ def _parted(candidate: Candidate, wall: Wall) -> Candidate:
     atoms = candidate.atoms.copy()
     energy, forces = wall(np.asarray(atoms.numbers), np.asarray(atoms.positions, float))
     results = dict(candidate.atoms.calc.results)
-    own = float(results["energy"]) - float(energy.sum())
-    atoms.calc = SinglePointCalculator(atoms, **results | {"energy": own, "forces": results["forces"] - forces})
+    without_wall = float(results["energy"]) - float(energy.sum())
+    atoms.calc = SinglePointCalculator(
+        atoms, **results | {"energy": without_wall, "forces": results["forces"] - forces}
+    )
     note = "kept off the host" if energy.any() else "beside the host"
-    return candidate.after(note, atoms=atoms, energy=own, host_energy=float(energy.sum()))
+    return candidate.after(note, atoms=atoms, energy=without_wall, host_energy=float(energy.sum()))

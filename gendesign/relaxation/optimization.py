@@ -1,8 +1,8 @@
-"""The loops that drive optimizers over many structures: torch-sim's, and the preconditioned one of this package.
+"""The loops that drive optimizers over many structures: those of torch-sim, and PreconditionedLBFGS.
 
-torch-sim supplies the optimizers, cell filters and the in-flight batching; the loop here replaces `torch_sim.optimize`
-because that takes structures with forces that are not finite on to the next step (which ends the whole batch), moves
-structures that are relaxed already, tests convergence every few steps only and counts no steps.
+torch-sim supplies its optimizers, cell filters and in-flight batching. The loop here replaces `torch_sim.optimize`,
+which continues with structures whose forces are not finite (this ends the whole batch), moves structures that are
+relaxed already, tests convergence every few steps only and counts no steps.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from torch_sim.optimizers import OPTIM_REGISTRY, Optimizer, OptimState
 
 from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation.constraints import torchsim_constraints
-from gendesign.relaxation.preconditioned import Walk, walk
+from gendesign.relaxation.preconditioned import PreconditionedLBFGS, minimize
 from gendesign.relaxation.settings import PRECONDITIONED, Relaxation
 from gendesign.structure.constraints import fixed_components
 
@@ -32,8 +32,8 @@ MAX_VOLUME_FACTOR = 20.0
 
 
 @dataclass
-class Ending:
-    """How the optimizer left one structure; `failure` is empty unless the structure is unusable."""
+class OptimizationResult:
+    """The final geometry of one structure (Angstrom) and the steps taken; `failure` says why it is unusable."""
 
     positions: np.ndarray
     cell: np.ndarray
@@ -59,90 +59,109 @@ class Group:
         self.model = self.potential.as_torchsim(stress=self.settings.cell)
 
 
-def optimize(group: Group, report: Callable[[int], None]) -> list[Ending]:
-    """Drive every structure until it is relaxed, broken or out of steps."""
-    endings = [Ending(atoms.positions.copy(), atoms.cell.array.copy()) for atoms in group.structures]
-    alive = []
+def optimize(group: Group, report: Callable[[int], None]) -> list[OptimizationResult]:
+    """Optimize every structure until it is relaxed, failed or out of steps; `report` gets the number that is."""
+    results = [OptimizationResult(atoms.positions.copy(), atoms.cell.array.copy()) for atoms in group.structures]
+    usable = []
     for i, atoms in enumerate(group.structures):
-        endings[i].failure = _broken_input(atoms)
-        if not endings[i].failure:
-            alive.append(i)
+        results[i].failure = _input_error(atoms)
+        if not results[i].failure:
+            usable.append(i)
     if group.settings.optimizer == PRECONDITIONED:
-        _walk(alive, endings, group, report)
-        return endings
-    states: list[OptimState] = []
-    movable: list[int] = []
-    for chunk in chunks(alive, group):
-        state = _initial_state([group.structures[i] for i in chunk], group)
-        ending = _finished(state, group.settings, [0] * len(chunk), endings, chunk)
-        keep = [j for j in range(len(chunk)) if j not in ending]
-        states += [single for j, single in enumerate(state.split()) if j not in ending]
-        movable += [chunk[j] for j in keep]
-    report(len(endings) - len(movable))
-    if movable:
-        _drive(states, movable, endings, group, report)
-    return endings
+        _optimize_preconditioned(usable, results, group, report)
+    else:
+        _optimize_torchsim(usable, results, group, report)
+    return results
 
 
-def _walk(alive: list[int], endings: list[Ending], group: Group, report: Callable[[int], None]) -> None:
-    """The preconditioned optimizer over the structures `alive`, their endings filled in."""
+def _optimize_preconditioned(
+    usable: list[int], results: list[OptimizationResult], group: Group, report: Callable[[int], None]
+) -> None:
+    """PreconditionedLBFGS for the structures `usable`."""
     settings = group.settings
     pressure = settings.pressure * units.GPa
-    walks = [Walk(group.structures[i], settings.cell, pressure) for i in alive]
-    names = {id(one): i for one, i in zip(walks, alive, strict=True)}
-    left = len(walks)
-    report(len(endings) - left)
+    optimizers = [PreconditionedLBFGS(group.structures[i], settings.cell, pressure) for i in usable]
+    index_of = {id(one): i for one, i in zip(optimizers, usable, strict=True)}
+    running = len(optimizers)
+    report(len(results) - running)
 
-    def ended(one: Walk) -> bool:
-        nonlocal left
+    def is_done(one: PreconditionedLBFGS) -> bool:
+        nonlocal running
         finite = bool(np.isfinite(one.energy) and np.isfinite(one.forces).all())
-        done = one.largest_force < settings.fmax
+        converged = one.max_force < settings.fmax
         if settings.cell:
             stress = torch.tensor(one.stress)[None]
             finite &= bool(torch.isfinite(stress).all())
-            done &= bool(stress_deviation(stress, settings.pressure)[0] < settings.max_stress)
+            converged &= bool(stress_deviation(stress, settings.pressure)[0] < settings.max_stress)
 
-        def place() -> tuple[np.ndarray, np.ndarray]:
-            if not done:
-                one.back()
+        def geometry() -> tuple[np.ndarray, np.ndarray]:
+            if not converged:
+                one.return_to_accepted()
             return one.atoms.positions, one.atoms.cell.array
 
-        if not _left(endings[names[id(one)]], finite, one.growth, done, one.steps, settings, place):
+        status = Status(finite, one.volume_ratio, converged, one.steps)
+        if not finalize_if_done(results[index_of[id(one)]], status, settings, geometry):
             return False
-        one.forget()
-        left -= 1
-        report(len(endings) - left)
+        one.release()
+        running -= 1
+        report(len(results) - running)
         return True
 
-    walk(walks, group.model, _room(group.structures, settings), ended)
+    minimize(optimizers, group.model, _batch_atoms(group.structures, settings), is_done)
 
 
-def _drive(states, movable: list[int], endings: list[Ending], group: Group, report: Callable[[int], None]) -> None:
-    """Step the batch; what has finished leaves it at once and what waits takes the room."""
+def _optimize_torchsim(
+    usable: list[int], results: list[OptimizationResult], group: Group, report: Callable[[int], None]
+) -> None:
+    """An optimizer of torch-sim for the structures `usable`; those relaxed at the start are not moved."""
+    states: list[OptimState] = []
+    movable: list[int] = []
+    for chunk in chunks(usable, group):
+        state = _initial_state([group.structures[i] for i in chunk], group)
+        done = _finalize_done(state, group.settings, [0] * len(chunk), results, chunk)
+        keep = [j for j in range(len(chunk)) if j not in done]
+        states += [single for j, single in enumerate(state.split()) if j not in done]
+        movable += [chunk[j] for j in keep]
+    report(len(results) - len(movable))
+    if movable:
+        _step_until_done(states, movable, results, group, report)
+
+
+def _step_until_done(
+    states: list[OptimState],
+    movable: list[int],
+    results: list[OptimizationResult],
+    group: Group,
+    report: Callable[[int], None],
+) -> None:
+    """Step the batch; finished structures leave it at once, and waiting ones take their room."""
     batcher = InFlightAutoBatcher(
-        model=group.model, memory_scales_with="n_atoms", max_memory_scaler=_room(group.structures, group.settings)
+        model=group.model,
+        memory_scales_with="n_atoms",
+        max_memory_scaler=_batch_atoms(group.structures, group.settings),
     )
     batcher.load_states(states)
     step = OPTIM_REGISTRY[Optimizer(group.settings.optimizer)][1]
     steps = [0] * len(movable)
-    left = len(movable)
+    remaining = len(movable)
     state, _ = batcher.next_batch(None, None)
     while state is not None:
         running = list(batcher.current_idx)
         state = step(state=state, model=group.model)
         for j in running:
             steps[j] += 1
-        names = [movable[j] for j in running]
-        ending = _finished(state, group.settings, [steps[j] for j in running], endings, names)
-        if ending:
-            left -= len(ending)
-            report(len(endings) - left)
+        indices = [movable[j] for j in running]
+        done = _finalize_done(state, group.settings, [steps[j] for j in running], results, indices)
+        if done:
+            remaining -= len(done)
+            report(len(results) - remaining)
             mask = torch.zeros(len(running), dtype=torch.bool, device=state.device)
-            mask[ending] = True
+            mask[done] = True
             state, _ = batcher.next_batch(state, mask)
 
 
-def _broken_input(atoms: Atoms) -> str:
+def _input_error(atoms: Atoms) -> str:
+    """Why a structure cannot be relaxed at all; empty if it can."""
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         return "coordinates are not finite before relaxation"
     lattice = atoms.cell.array[atoms.pbc]
@@ -151,23 +170,24 @@ def _broken_input(atoms: Atoms) -> str:
     return ""
 
 
-def _room(structures: list[Atoms], settings: Relaxation) -> int:
+def _batch_atoms(structures: list[Atoms], settings: Relaxation) -> int:
+    """Atoms of a batch: max_atoms, or those of the largest structure."""
     return max(settings.max_atoms, max(len(atoms) for atoms in structures))
 
 
 def chunks(members: list[int], group: Group) -> list[list[int]]:
     """Consecutive members in batches of at most max_atoms atoms."""
-    room = _room(group.structures, group.settings)
-    chunks: list[list[int]] = []
-    used = room + 1
+    limit = _batch_atoms(group.structures, group.settings)
+    batches: list[list[int]] = []
+    used = limit + 1
     for i in members:
         size = len(group.structures[i])
-        if used + size > room:
-            chunks.append([])
+        if used + size > limit:
+            batches.append([])
             used = 0
-        chunks[-1].append(i)
+        batches[-1].append(i)
         used += size
-    return chunks
+    return batches
 
 
 def _initial_state(structures: list[Atoms], group: Group) -> OptimState:
@@ -200,57 +220,66 @@ def _simulation_state(structures: list[Atoms], model: ModelInterface) -> ts.SimS
     return state
 
 
-def _finished(state, settings: Relaxation, steps: list[int], endings: list[Ending], names: list[int]) -> list[int]:
-    """Places in the batch that are done, their endings filled in; everything else in `endings` stays untouched."""
+@dataclass(frozen=True)
+class Status:
+    """Where an optimization stands: all numbers finite, volume over the initial one, converged, steps taken."""
+
+    finite: bool
+    volume_ratio: float
+    converged: bool
+    steps: int
+
+
+def _finalize_done(
+    state: OptimState, settings: Relaxation, steps: list[int], results: list[OptimizationResult], indices: list[int]
+) -> list[int]:
+    """Positions in the batch of the structures that are done; their `results` are filled in, the others untouched."""
     finite = torch.isfinite(state.energy)
     # an atom at NaN has no neighbours, and so finite forces
     finite[state.system_idx[~(torch.isfinite(state.forces) & torch.isfinite(state.positions)).all(dim=1)]] = False
-    done = ts.system_wise_max_force(state) < settings.fmax
-    growth = torch.ones_like(state.energy)
+    converged = ts.system_wise_max_force(state) < settings.fmax
+    volume_ratio = torch.ones_like(state.energy)
     if settings.cell:
         finite &= torch.isfinite(state.stress).all(dim=(1, 2))
-        done &= stress_deviation(state.stress, settings.pressure) < settings.max_stress
-        growth = (torch.linalg.det(state.cell) / torch.linalg.det(state.reference_cell)).abs()
+        converged &= stress_deviation(state.stress, settings.pressure) < settings.max_stress
+        volume_ratio = (torch.linalg.det(state.cell) / torch.linalg.det(state.reference_cell)).abs()
 
-    def place(j: int) -> tuple[np.ndarray, np.ndarray]:
+    def geometry(j: int) -> tuple[np.ndarray, np.ndarray]:
         positions = state.positions[state.system_idx == j].cpu().numpy().astype(float)
         return positions, state.cell[j].mT.cpu().numpy().astype(float)
 
-    # brought over at once: the device is waited for three times, and not for every structure
-    told = zip(finite.tolist(), growth.tolist(), done.tolist(), strict=True)
+    # copied from the device at once: it is waited for three times instead of once for every structure
+    columns = zip(finite.tolist(), volume_ratio.tolist(), converged.tolist(), steps, strict=True)
     return [
         j
-        for j, (name, count, one) in enumerate(zip(names, steps, told, strict=True))
-        if _left(endings[name], *one, count, settings, partial(place, j))
+        for j, (index, values) in enumerate(zip(indices, columns, strict=True))
+        if finalize_if_done(results[index], Status(*values), settings, partial(geometry, j))
     ]
 
 
-def _left(
-    ending: Ending,
-    finite: bool,
-    growth: float,
-    done: bool,
-    count: int,
+def finalize_if_done(
+    result: OptimizationResult,
+    status: Status,
     settings: Relaxation,
-    place: Callable[[], tuple[np.ndarray, np.ndarray]],
+    geometry: Callable[[], tuple[np.ndarray, np.ndarray]],
 ) -> bool:
-    """Whether a structure is done, broken or out of steps after `count` of them; its ending is filled in then.
+    """Whether an optimization has converged, failed or used its steps; `result` is filled in then.
 
-    growth: of the cell's volume since the start; place: the present positions and lattice vectors.
+    geometry: gives the present positions and lattice vectors in Angstrom.
     """
-    intact = 1 / MAX_VOLUME_FACTOR < growth < MAX_VOLUME_FACTOR
-    if finite and intact and not done and count < settings.max_steps:
+    intact = 1 / MAX_VOLUME_FACTOR < status.volume_ratio < MAX_VOLUME_FACTOR
+    if status.finite and intact and not status.converged and status.steps < settings.max_steps:
         return False
-    if finite and intact:
-        ending.positions, ending.cell = place()
+    if status.finite and intact:
+        result.positions, result.cell = geometry()
     else:
-        what = "the cell collapsed or blew up" if finite else "forces are not finite"
-        ending.failure = f"exploded in relaxation at step {count}: {what}"
-    ending.steps = count
+        reason = "the cell collapsed or blew up" if status.finite else "forces are not finite"
+        result.failure = f"exploded in relaxation at step {status.steps}: {reason}"
+    result.steps = status.steps
     return True
 
 
 def stress_deviation(stress: torch.Tensor, pressure: float) -> torch.Tensor:
-    """Largest component of stress + pressure in GPa; stress in eV/Angstrom^3, (systems, 3, 3) -> (systems,)."""
+    """Largest component (systems,) of stress + pressure in GPa; stress (systems, 3, 3) in eV/Angstrom^3."""
     target = pressure * torch.eye(3, dtype=stress.dtype, device=stress.device)
     return (stress / units.GPa + target).abs().amax(dim=(1, 2))

@@ -31,10 +31,10 @@ def model_hessian(atoms: Atoms, deformation: np.ndarray | None = None, weight: f
     length = np.linalg.norm(vectors, axis=1)
     unit = vectors / length[:, None]
     along = unit @ deformation.T if cell else unit
-    own = np.einsum("p,pa,pb->pab", 2 * stiffness, along, along)  # the other direction serves the second atom
+    diagonal = np.einsum("p,pa,pb->pab", 2 * stiffness, along, along)  # the other direction serves the second atom
     blocks = np.zeros((n, n, 3, 3))
-    np.add.at(blocks, (first, first), own)
-    np.subtract.at(blocks, (first, second), own)
+    np.add.at(blocks, (first, first), diagonal)
+    np.subtract.at(blocks, (first, second), diagonal)
     out = np.zeros((3 * n + 9 * cell,) * 2)
     out[: 3 * n, : 3 * n] = blocks.transpose(0, 2, 1, 3).reshape(3 * n, 3 * n)
     if cell:
@@ -69,8 +69,8 @@ def springs(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     for far, stiff in ((_joined(two, one), TURN), (two, BEND)):  # what is both near and far around a ring is near
         stiffness[np.isin(names, _names(far, len(z)))] = stiff
     stiffness[bonded] = STRETCH * np.minimum(1.0, (SINGLE / length[bonded]) ** 4)
-    held = stiffness > 1e-3
-    return first[held], second[held], vectors[held], stiffness[held] / 2
+    stiff = stiffness > 1e-3
+    return first[stiff], second[stiff], vectors[stiff], stiffness[stiff] / 2
 
 
 def _joined(ways: np.ndarray, bonds: np.ndarray) -> np.ndarray:

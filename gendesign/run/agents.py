@@ -17,7 +17,7 @@ from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import Task
 from gendesign.generate.rl.training import train
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.relaxation import Relaxation, relax
 from gendesign.run.build import Structures, make, make_run
 from gendesign.run.domain import judge_generator
@@ -27,7 +27,7 @@ from gendesign.structure.types import Candidate
 ROUGH = Relaxation(fmax=0.1, max_steps=100)  # enough to leave saddle points, without converging to the minimum
 
 
-def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, folder: Folder) -> dict[str, Any]:
+def train_agent(config: DictConfig, files: Sequence[str], potential: PotentialLike, folder: Folder) -> dict[str, Any]:
     """Train by `config` (conf/agent.yaml), write agent and molecules to `folder`; returns the summary of the run."""
     judge_generator(Structures((), "agent"), potential, config)  # before hours of training; `make_run` warns
     task = _task(config)
@@ -50,7 +50,7 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
         policy, environments, eval_environments, folder.path, settings, ppo, expert_iteration, config.archive_size,
         relaxing,
     )  # fmt: skip
-    task_settings = OmegaConf.to_container(config.task, resolve=True)
+    task_settings: Any = OmegaConf.to_container(config.task, resolve=True)
     if config.generator.formula is not None:
         task_settings["formula"] = str(config.generator.formula)
     save_agent(policy, folder.path, potential=potential.name, potential_sha256=potential.weights_hash,
@@ -65,7 +65,7 @@ def train_agent(config: DictConfig, files: Sequence[str], potential: Potential, 
     return make_run(config, files, potential, folder, Structures(candidates, "agent"))
 
 
-def roughly_relaxed(reward: Reward, potential: Potential, structures: Sequence[Atoms]) -> list[tuple[Atoms, float]]:
+def roughly_relaxed(reward: Reward, potential: PotentialLike, structures: Sequence[Atoms]) -> list[tuple[Atoms, float]]:
     """`structures` after a rough relaxation, with the returns (Hartree) of building them in that geometry."""
     candidates = [Candidate(atoms, k, "agent") for k, atoms in enumerate(structures)]
     relaxed = [Atoms(c.atoms.numbers, c.atoms.positions) for c in relax(candidates, potential, ROUGH)]
@@ -81,7 +81,7 @@ def _task(config: DictConfig) -> Task:
     return make(config.task, formula=str(formula))
 
 
-def _policy(config: DictConfig, task: Task, potential: Potential, seed: int) -> Policy:
+def _policy(config: DictConfig, task: Task, potential: PotentialLike, seed: int) -> Policy:
     wanted: Sequence[int] = task.elements
     if config.generator.elements is not None:
         text = str(config.generator.elements).strip("[]").replace(",", " ").split()

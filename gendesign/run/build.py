@@ -12,7 +12,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential, load_potential
+from gendesign.potential import load_potential
 from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import SERIAL, Pool, Spread, compute_with_one_thread
 from gendesign.relaxation import Relaxation
@@ -69,7 +69,7 @@ class Methods:
         return cls(*(None if section is None else make(section) for section in sections))
 
 
-def load(config: DictConfig) -> Potential:
+def load(config: DictConfig) -> PotentialLike:
     """The potential that the top-level keys name. Torch then has `threads` threads, or one without that key."""
     set_threads(1)
     potential = load_potential(

@@ -31,13 +31,13 @@ def declared() -> dict[str, dict[str, Field]]:
     """The fields of every class and function that conf/ names by `_target_`, of the verbs, and of their sections."""
     used = used_in_conf()
     waiting = [*VERB_SETTINGS.values(), *used]
-    found: dict[str, dict[str, Field]] = {}
+    fields_by_class: dict[str, dict[str, Field]] = {}
     while waiting:
         target = waiting.pop()
-        if target not in found:
-            found[target] = fields_declared_by(target, used.get(target, set()))
-            waiting += [field.section for field in found[target].values() if field.section]
-    return found
+        if target not in fields_by_class:
+            fields_by_class[target] = fields_declared_by(target, used.get(target, set()))
+            waiting += [field.section for field in fields_by_class[target].values() if field.section]
+    return fields_by_class
 
 
 def used_in_conf() -> dict[str, set[str]]:

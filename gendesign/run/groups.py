@@ -67,10 +67,11 @@ def composed(verb: str, choices: Mapping[str, str]) -> DictConfig:
 def _composed(verb: str, pairs: tuple[tuple[str, str], ...]) -> DictConfig:
     choices = dict(pairs)
     used = groups_of(verb, choices)
-    # an experiment may have chosen otherwise, so that with one even the usual choice is said
-    said = {group: name for group, name in choices.items() if name != used[group] or EXPERIMENT in choices}
-    nothing = [group for group, name in said.items() if name == NONE and "/" in group]
-    words = [f"{group}={name}" if name != NONE else f"~{group}" for group, name in said.items() if group not in nothing]
+    # an experiment may have chosen otherwise, so that with one even the usual choice is stated
+    stated = {group: name for group, name in choices.items() if name != used[group] or EXPERIMENT in choices}
+    nothing = [group for group, name in stated.items() if name == NONE and "/" in group]
+    composed = {group: name for group, name in stated.items() if group not in nothing}
+    words = [f"{group}={name}" if name != NONE else f"~{group}" for group, name in composed.items()]
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3", job_name="gendesign"):
             config = compose(verb, overrides=words)

@@ -102,8 +102,9 @@ def _label(teacher: Teacher, atoms: Atoms) -> Atoms:
     if reason := teacher.refuse(atoms):
         return Atoms(info={"failure": f"the structure {reason}"})
     # two atoms at some distance are often open shells; the lower of two multiplicities counts
-    pair = len(atoms) == 2 and not atoms.pbc.any() and hasattr(teacher, "open_shell")
-    return label(replace(teacher, open_shell=True) if pair else teacher, atoms)
+    changed: dict[str, Any] = {"open_shell": True} if hasattr(teacher, "open_shell") else {}
+    is_pair = len(atoms) == 2 and not atoms.pbc.any()
+    return label(replace(teacher, **changed) if is_pair else teacher, atoms)
 
 
 def _with_target(row: Row, targets: Mapping[str, str]) -> Row:

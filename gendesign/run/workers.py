@@ -9,7 +9,7 @@ from gendesign.processes import Pool
 from gendesign.processes.cores import available_cores
 from gendesign.structure.generator import Generator
 
-PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.finish")  # by workers that inherit nothing
+PRELOADED = ("gendesign.screening.screen", "gendesign.generate.simgen.proposals")  # by workers that inherit nothing
 
 
 def pool_of(config: DictConfig, potential: PotentialLike) -> Pool:

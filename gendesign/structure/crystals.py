@@ -25,7 +25,7 @@ class Alike:
 
 ENERGY = 0.02  # eV per formula unit
 RELAXED = Alike(0.2, 0.3, 5.0, ENERGY, 0.03)  # pymatgen's own tolerances
-# On the way down crystals that look alike often end in different minima (measured: docs/perovskites.md).
+# On the way down crystals that look alike often end in different minima (docs/notebook/perovskite-rounds.md).
 UNRELAXED = Alike(0.05, 0.03, 2.0, 0.002, 0.005, hydrogens=True)
 
 

@@ -54,7 +54,7 @@ def first(potential, attempts: int, seed: int = 1, **settings) -> Atoms:
     for candidate in relax(list(generator.generate(range(attempts), seed=seed)), potential):
         atoms = Atoms(candidate.atoms.numbers, candidate.atoms.positions)
         mol = None if candidate.failure else perceive(atoms).mol
-        if mol is not None and not generator.conditions.broken_by(atoms, mol):
+        if mol is not None and not generator.problem.requirements.broken_by(atoms, mol):
             return atoms
     raise SystemExit(f"none of {attempts} attempts met {settings}; give more")
 

@@ -185,7 +185,7 @@ def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3
 
 
 def dft_shard(k: int) -> list[Atoms]:
-    """The label of one geometry of structure k, usually a late one of its relaxation, and the rough teacher's result."""
+    """The label of one geometry of structure k, usually late in its relaxation, and the rough teacher's result."""
     if (chosen := _to_label(k)) is None:
         return []
     began, before = time.time(), os.times()

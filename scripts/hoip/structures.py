@@ -353,7 +353,7 @@ def rattled(atoms: Atoms, rng: Generator) -> Atoms:
 
 
 def apart(atoms: Atoms, share: float = 0.45) -> bool:
-    """Whether atoms of different molecules are at least `share` of the van der Waals sum apart, and all 0.7 Angstrom."""
+    """Whether atoms of different molecules are `share` of the van der Waals sum apart, and all atoms 0.7 Angstrom."""
     from ase.neighborlist import neighbor_list
 
     i, j, d = neighbor_list("ijd", atoms, 3.0)

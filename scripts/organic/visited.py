@@ -28,17 +28,17 @@ LABELS_PER_SHARD = 200
 def visited(round_: int, count: int, source: Path, potential: str = "organic") -> None:
     """Write the structures that `count` attempts visit to `source`, after every batch."""
     from gendesign import SimGen, load_potential, relax
-    from gendesign.generate.simgen import finish
+    from gendesign.generate.simgen import finisher
 
     seen: list[Atoms] = []
-    judged = finish.judged
+    relaxed_roughly = finisher.relaxed_roughly
 
     def recording(*args):
-        out = judged(*args)
+        out = relaxed_roughly(*args)
         seen.extend(p.atoms for group in out for p in group)
         return out
 
-    finish.judged = recording
+    finisher.relaxed_roughly = recording
     model = load_potential(potential)
     for elements, share in ((("C", "N", "O"), 0.75), (("C", "N", "O", "S", "F", "Cl"), 0.25)):
         generator = SimGen(model, n_heavy_atoms="5-14", elements=elements)

@@ -89,4 +89,4 @@ def test_a_tiny_run_writes_its_rows_and_resumes(place, capsys):
     assert np.isfinite(rows["macrocycle closed and valid, per try"]["value"])
     capsys.readouterr()
     assert cli.main([*words[:-1], "conditional.tries=0"]) == 2
-    assert "conditional.tries=0: give 1 or more" in capsys.readouterr().err
+    assert "conditional.tries=0: give a whole number of 1 or more" in capsys.readouterr().err

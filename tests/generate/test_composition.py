@@ -10,7 +10,7 @@ from rdkit.Chem import rdDistGeom
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen.composition import elements_of, limits_of, unsaturation_of, weights_of
-from gendesign.generate.simgen.elements import ElementSwaps, placed_elements
+from gendesign.generate.simgen.elements import ElementSwaps, shuffled_elements
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.generate.simgen.sweep import permutations, substitutions
@@ -79,7 +79,10 @@ def test_weights_by_element():
 def test_exchanges_keep_the_composition_and_the_first_particle():
     torch.manual_seed(0)
     swarm = new_swarm(torch.tensor([6, 9]), keys(1, torch.arange(2)), 5, (torch.tensor([17]), torch.zeros(1, 3)))
-    numbers = placed_elements(swarm, keys(1, torch.arange(2)), [[6, 6, 7, 8, 6], [6] * 6 + [8, 8]])
+    table = shuffled_elements(keys(1, torch.arange(2)), [[6, 6, 7, 8, 6], [6] * 6 + [8, 8]])
+    assert sorted(table[0].tolist()) == [0, 0, 0, 6, 6, 6, 7, 8] and not table[0, 5:].any()
+    new = table[swarm.molecule, (swarm.slot - 1).clamp_min(0)]
+    numbers = torch.where(swarm.free, new, swarm.numbers)
     swarm = swarm.__class__(**{**swarm.__dict__, "numbers": numbers})
     elements = torch.tensor([6, 7, 8, 17])
     before = swarm.composition(elements)

@@ -11,9 +11,12 @@ from rdkit.Chem import rdDistGeom
 from tiny import simgen
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose
-from gendesign.generate.simgen.guidance import guidances
+from gendesign.generate.simgen.choice import Goal, choose
+from gendesign.generate.simgen.finish import Finish
+from gendesign.generate.simgen.guidance import Guidances
+from gendesign.generate.simgen.proposals import Proposal
 from gendesign.generate.simgen.random import keys
+from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.restraints import RadiusOfGyration
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_prior import ShapePrior
@@ -43,20 +46,20 @@ def test_all_conditions_together(reference):
         host=guest,
         counts="N0-1",
         forbidden=["[F]"],
-        guidance=guidances(RadiusOfGyration(target=2.0)),
+        guidance=Guidances(RadiusOfGyration(target=2.0)),
         objective=Objective(["qed"]),
         likeness=0.5,
         importance="N2",
     )
     sizes = torch.tensor([12, 13])
-    swarm, exploded, wanted = generator.sample(sizes, keys(3, torch.arange(2)))
-    given = generator.conditions.given
-    assert len(generator.priors) == 2 and len(generator.walls) == 1 and not exploded.all()
+    swarm, exploded, wanted, _ = generator.sample(sizes, keys(3, torch.arange(2)))
+    given = generator.problem.requirements.fixed
+    assert len(generator.problem.priors) == 2 and len(generator.problem.walls) == 1 and not exploded.all()
     fixed = swarm.positions[~swarm.free].numpy().reshape(-1, len(given), 3)
     assert (fixed[~np.repeat(exploded.numpy(), 2)] == given.positions).all()
-    counts = swarm.composition(torch.tensor(generator.numbers))
+    counts = swarm.composition(torch.tensor(generator.problem.numbers))
     assert (
-        torch.equal(counts, wanted[:, None].expand_as(counts)) and (counts[..., 1] <= 2).all()
+        torch.equal(counts, wanted.repeat_interleave(2, 0)[:, None].expand_as(counts)) and (counts[..., 1] <= 2).all()
     )  # one N is the nitro's
     for candidate in generator.generate(range(2), seed=3):
         assert candidate.history and (candidate.failure is None or isinstance(candidate.failure, str))
@@ -64,8 +67,8 @@ def test_all_conditions_together(reference):
 
 def test_an_exact_formula_is_drawn_and_kept(reference):
     generator = simgen(reference, n_heavy_atoms="auto", formula="C2H5NO")
-    swarm, _, _ = generator.sample(torch.tensor([4, 4]), keys(5, torch.arange(2)))
-    assert generator.size_range == (4, 4) and generator.heavy_elements == ["C", "N", "O"]
+    swarm = generator.sample(torch.tensor([4, 4]), keys(5, torch.arange(2))).swarm
+    assert generator.problem.sizes == (4, 4) and list(generator.problem.elements) == ["C", "N", "O"]
     counts = swarm.composition(torch.tensor([6, 7, 8]))
     assert (counts == torch.tensor([2.0, 1.0, 1.0])).all()
     done = list(generator.generate(range(6), seed=1))
@@ -91,7 +94,7 @@ def test_smiles_are_references_and_sets_mix(reference, tmp_path):
     (tmp_path / "own.smi").write_text("CCO ethanol\nCCN\n")
     generator = simgen(reference, reference=[reference, str(tmp_path / "own.smi")], reference_weights=[1, 3])
     weights = np.array(generator.references.weights)
-    assert len(generator.skeletons) == 8 and weights[-2:].sum() == pytest.approx(3 * weights[:-2].sum())
+    assert len(generator.problem.skeletons) == 8 and weights[-2:].sum() == pytest.approx(3 * weights[:-2].sum())
 
 
 def test_forbidden_and_reward_decide_the_choice():
@@ -101,12 +104,12 @@ def test_forbidden_and_reward_decide_the_choice():
     goal, cno = Goal(np.array([2, 0, 1]), 0.0), [6, 7, 8]
     cold = Finish(temperature=1e-3)
     assert choose([ethanol, ether], goal, cno, cold, 0.5) is ethanol
-    paid = Conditions(reward=lambda structures: np.array([0.0, 1.0]))
-    assert choose([ethanol, ether], goal, cno, cold, 0.5, paid) is ether
+    rewarded = choose([ethanol, ether], goal, cno, cold, 0.5, reward=lambda structures: np.array([0.0, 1.0]))
+    assert rewarded is ether
     broken = Proposal(ethanol.atoms, 3, 0, 0.0, "x", "contains [OH]")
     assert choose([broken, ether], goal, cno, cold, 0.5) is ether
     assert (
-        Conditions(forbidden=[Chem.MolFromSmarts("[OX2H]")]).broken_by(
+        Requirements(forbidden=[Chem.MolFromSmarts("[OX2H]")]).broken_by(
             ethanol.atoms, Chem.AddHs(Chem.MolFromSmiles("CCO"))
         )
         == "contains [O&X2&H1]"
@@ -121,7 +124,7 @@ def test_forbidden_and_reward_decide_the_choice():
         ({"attachments": [3]}, "belong to fragments"),
         ({"fragments": [molecule("C6H6")], "attachments": ["x"]}, "give the numbers of hydrogens"),
         ({"forbidden": ["C("]}, "is no SMARTS"),
-        ({"likeness": 0.0}, "must be above zero"),
+        ({"likeness": 0.0}, "generator.likeness=0.0: give a number above 0"),
         ({"reference_weights": [1, 2]}, "one number above zero for each of the 1"),
         ({"reference": ["missing.smi"]}, "does not exist"),
         ({"objective": Objective(["qed"], diversity_filter="scaffold")}, "leave diversity_filter out"),
@@ -136,8 +139,8 @@ def test_what_makes_no_sense_is_refused(reference, wrong, said):
 def test_a_candidate_with_limits_depends_on_its_index_alone(reference):
     generator, index = simgen(reference, counts="N1-2"), torch.arange(3)
     sizes = torch.tensor([5, 20, 8])
-    together, exploded, _ = generator.sample(sizes, keys(7, index))
-    single, _, _ = generator.sample(sizes[:1], keys(7, index[:1]))
+    together, exploded, _, _ = generator.sample(sizes, keys(7, index))
+    single = generator.sample(sizes[:1], keys(7, index[:1])).swarm
     own = together.molecule // generator.families == 0
     assert not exploded.any() and torch.equal(together.numbers[own], single.numbers)
     assert torch.allclose(together.positions[own], single.positions, rtol=0, atol=1e-6)
@@ -152,8 +155,8 @@ def test_settings_of_the_command_line_reach_the_generator(reference, tmp_path):
              "generator.counts=N0-1", "generator.forbidden=[[#7]-[#7],[$([OX2]),$([SX2])]F]",
              "generator/guidance=distance", "generator.guidance.function.target=3.5"]  # fmt: skip
     generator = make(resolve("generate", words).generator, potential=tiny.potential())
-    assert generator.references.weights[-1] == 0.5 and len(generator.conditions.forbidden) == 2
-    assert generator.limits.high.tolist()[1] == 1 and len(generator.guidance) == 1
+    assert generator.references.weights[-1] == 0.5 and len(generator.problem.requirements.forbidden) == 2
+    assert generator.problem.limits.high.tolist()[1] == 1 and len(generator.guidance) == 1
     assert make(resolve("generate", ["generator.forbidden=[#7]-[#7]"]).generator, potential=tiny.potential()).forbidden
 
 
@@ -175,7 +178,7 @@ def test_a_choice_undoes_an_experiment(words, key):
 def test_forbidden_patterns_see_no_hydrogen_atoms():
     ethanol = molecule("CH3CH2OH")
     mol = Chem.AddHs(Chem.MolFromSmiles("CCO"))
-    assert Conditions(forbidden=[Chem.MolFromSmarts("[!#6]~[!#6]")]).broken_by(ethanol, mol) == ""
+    assert Requirements(forbidden=[Chem.MolFromSmarts("[!#6]~[!#6]")]).broken_by(ethanol, mol) == ""
 
 
 def test_amine_oxides_and_many_attachments(reference):
@@ -189,5 +192,5 @@ def test_amine_oxides_and_many_attachments(reference):
         simgen(reference, fragments=[molecule("C6H6")], attachments=[6, 8, 10], n_heavy_atoms=2)
     assert simgen(
         reference, fragments=[molecule("C6H6")], attachments=[6, 7, 8, 9], n_heavy_atoms="auto"
-    ).size_range == (4, 9)
-    assert simgen(reference, counts="C12-14 N2 O0", n_heavy_atoms="auto").size_range == (14, 14)
+    ).problem.sizes == (4, 9)
+    assert simgen(reference, counts="C12-14 N2 O0", n_heavy_atoms="auto").problem.sizes == (14, 14)

@@ -5,7 +5,9 @@ import pytest
 from ase.build import molecule
 from rdkit import Chem
 
-from gendesign.generate.simgen.finish import Finish, Goal, Proposal, choose, hydrogenated, unsaturation
+from gendesign.generate.simgen.choice import Goal, choose, unsaturation
+from gendesign.generate.simgen.finish import Finish
+from gendesign.generate.simgen.proposals import Proposal, hydrogenated
 
 CNO = [6, 7, 8]
 

@@ -12,6 +12,7 @@ from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.prior import GaussianPrior, shapes_of, strength
 from gendesign.generate.simgen.random import keys, normal
 from gendesign.generate.simgen.state import new_swarm
+from gendesign.randomness import Purpose
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def score():
 
 def swarm_of(sizes, particles=2, spread=0.9):
     swarm = new_swarm(torch.tensor(sizes), keys(3, torch.arange(len(sizes))), particles)
-    return swarm.at(spread * normal(swarm.key, 0, 3))
+    return swarm.at(spread * normal(swarm.key, Purpose.START_POSITIONS, 3))
 
 
 def test_gradient_of_the_similarity(score):

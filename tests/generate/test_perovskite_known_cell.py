@@ -23,7 +23,10 @@ def built(parameters, group, index=0, compound=MADE):
 
 def test_a_cell_without_symmetry_has_room_for_cations_drawn_one_by_one():
     made = compose(Composition("CCCC[NH3+]", conformers=2))
-    assert all(len(built((8.7, 8.9, 13.8), "P1", index, made)) == 78 for index in range(2))
+    cell = KnownCell((8.7, 8.9, 13.8), "P1")
+    starts = [build_in_cell(made, cell, RandomStarts(), 0, index) for index in range(6)]
+    placed = [start.atoms for start in starts if start.failure is None]
+    assert len(placed) >= 3 and all(len(atoms) == 78 for atoms in placed)  # 13 of 16 find room
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_the_search_holds_the_cell():
         ({"known_cell": [8.4, 9.0]}, "known_cell=\\[8.4,9\\]: give a, b, c"),
         ({"known_cell": 8.4}, "known_cell=\\[8.4\\]: give a, b, c"),
         ({"known_cell": [8.4, "x", 26.2]}, "known_cell=\\[8.4,x,26.2\\]: give a, b, c"),
-        ({"known_cell": [8.4, 9.0, float("nan")]}, "known_cell=\\[8.4,9,nan\\]: give a, b, c"),
+        ({"known_cell": [8.4, 9.0, float("nan")]}, "known_cell=\\[8.4,9.0,nan\\]: give a finite number"),
         ({"known_cell": [8.4, 9.0, 26.2, 10, 10, 170]}, "angles in degrees that close a cell"),
         ({"known_cell": [8.4, 9.0, 26.2, 90, 90, 180]}, "angles in degrees that close a cell"),
         ({"known_cell": [12.0, 12.0, 26.0]}, "of 144.0, 312.0, 312.0 Angstrom\\^2, is that of two octahedra, about 82"),

@@ -11,10 +11,13 @@ from rdkit.Chem import rdDistGeom
 from tiny import simgen
 
 from gendesign.generate.simgen import SimGen
-from gendesign.generate.simgen.finish import Conditions, Finish, Goal, Proposal, choose, hydrogenated
-from gendesign.generate.simgen.guidance import guidances
+from gendesign.generate.simgen.choice import Goal, choose
+from gendesign.generate.simgen.finish import Finish
+from gendesign.generate.simgen.guidance import Guidances
 from gendesign.generate.simgen.hydrogen import likely
-from gendesign.generate.simgen.requested import Nearest
+from gendesign.generate.simgen.proposals import Proposal, hydrogenated
+from gendesign.generate.simgen.requested.likeness import Nearest
+from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.restraints import Box, Distance, RadiusOfGyration
 from gendesign.generate.simgen.shape import Circle, Heart, Line, Torus
 from gendesign.generate.simgen.shape_files import MoleculeShape
@@ -120,12 +123,12 @@ def test_restraints_in_angstrom(reference):
     bond = ethane.get_distance(0, 1)
     functions = [RadiusOfGyration(target=1.0), Distance(0, 1, target=bond + 0.5), Distance(0, 1, target=bond)]
     functions.append(Box([-5, -5, -5], [5, 5, 5]))
-    found = verdicts(simgen(reference, guidance=guidances(functions)), ethane)
+    found = verdicts(simgen(reference, guidance=Guidances(functions)), ethane)
     assert found["gyration"].value == pytest.approx(bond / 2)  # two equal weights
     assert found["radius_of_gyration"].value == pytest.approx(1.0 - bond / 2, abs=1e-6)
     assert found["distance"].value == pytest.approx(0.5, abs=1e-6) and found["distance"].passed is False
     assert found["distance_2"].passed and found["box"].passed and found["box"].value == pytest.approx(0, abs=1e-6)
-    lost = verdicts(simgen(reference, guidance=guidances(functions)), ethane, info={"dropped_atoms": 1})
+    lost = verdicts(simgen(reference, guidance=Guidances(functions)), ethane, info={"dropped_atoms": 1})
     assert lost["distance_2"].passed is False and "atoms were lost" in lost["distance_2"].reason
 
 
@@ -192,17 +195,17 @@ def test_closed_rings_are_among_the_finalists():
     )
     chain = np.array([[1.25 * k, 0.44 * (-1) ** k, 0.0] for k in range(6)])
     numbers, positions = np.full((2, 6), 6), np.stack([chain, ring])
-    (first,), _ = hydrogenated(numbers, positions, 1, conditions=Conditions(ring=Circle().ring))
+    (first,), _ = hydrogenated(numbers, positions, 1, requirements=Requirements(ring=Circle().ring))
     assert first.atoms.get_chemical_formula() == "C6H12" and first.particle == 1
 
 
 def test_overlapping_and_open_ones_come_last():
     goal, cno, settings = Goal(np.array([2, 0, 0]), 0.0), [6, 7, 8], Finish()
     inside = Proposal(molecule("C2H6"), 2, 0, -9.0, "x", overlaps=True)
-    chain = Proposal(molecule("C2H6"), 2, 0, -5.0, "x", is_open=True)
+    chain = Proposal(molecule("C2H6"), 2, 0, -5.0, "x", lacks_ring=True)
     good = Proposal(molecule("C2H6"), 2, 0, 9.0, "x")
     assert choose([inside, chain, good], goal, cno, settings, 0.5) is good
     assert choose([inside, chain], goal, cno, settings, 0.5) is chain
     chain, ring = (Chem.MolFromSmiles(s) for s in ("CCCCCC", "C1CCCCC1"))
-    asked = Conditions(ring=Circle().ring)
-    assert asked.is_open(chain) and not asked.is_open(ring) and not Conditions().is_open(chain)
+    asked = Requirements(ring=Circle().ring)
+    assert asked.lacks_ring(chain) and not asked.lacks_ring(ring) and not Requirements().lacks_ring(chain)

@@ -1,12 +1,13 @@
-"""The sampler against what is known exactly: Gaussians, schedules, random numbers, indices."""
+"""The sampler against what is known exactly: Gaussians, schedules, indices."""
 
 import pytest
 import torch
 
+from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.random import keys, normal, pick, uniform
-from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import new_swarm
+from gendesign.randomness import Purpose
 
 N = 4000
 
@@ -23,7 +24,7 @@ def test_exact_score_of_a_gaussian_gives_the_gaussian(churn):
     sigmas = simgen_sigmas(120 if churn else 60, largest=3.0)  # noise leaves an error of first order in the step
     swarm = new_swarm(torch.full((N // 20,), 20), keys(0, torch.arange(N // 20)), 1)
     root = torch.linalg.cholesky(covariance + sigmas[0] ** 2 * eye)
-    swarm = swarm.at(mean + normal(swarm.key, 0, 3) @ root.T)
+    swarm = swarm.at(mean + normal(swarm.key, Purpose.START_POSITIONS, 3) @ root.T)
     swarm, exploded = integrate(swarm, [score], sigmas, Heun(churn=churn, noise=1.0, floor=0.0))
     assert not exploded.any()
     inner = (swarm.positions - mean) @ turn  # along the axes of the Gaussian
@@ -36,7 +37,7 @@ def test_exact_score_of_a_gaussian_gives_the_gaussian(churn):
 
 def test_a_molecule_that_explodes_disturbs_no_other():
     swarm = new_swarm(torch.tensor([3, 4, 5]), keys(1, torch.arange(3)), 2)
-    swarm = swarm.at(normal(swarm.key, 0, 3))
+    swarm = swarm.at(normal(swarm.key, Purpose.START_POSITIONS, 3))
     calls = []
 
     def pull(state, sigma):
@@ -83,31 +84,12 @@ def test_schedule():
         simgen_sigmas(1)
 
 
-def test_random_numbers_are_uniform_and_independent():
-    key = keys(7, torch.arange(300))
-    assert len(set(key.tolist())) == 300
-    u = torch.cat([uniform(key, draw, 20) for draw in (0, 1)], 1)  # (keys, draws)
-    flat, _ = u.flatten().sort()
-    assert flat[0] > 0 and flat[-1] < 1
-    deviation = (flat - torch.linspace(0, 1, len(flat), dtype=torch.float64)).abs().max()
-    assert deviation < 1.95 / len(flat) ** 0.5  # Kolmogorov and Smirnov at 0.1 %
-    for rows in (u, u.T):  # between draws and between keys
-        correlation = torch.corrcoef(rows).fill_diagonal_(0)
-        assert correlation.abs().max() < 5.5 / rows.shape[1] ** 0.5
-    z = normal(key, 2, 100).flatten()
-    assert abs(z.mean()) < 4 / len(z) ** 0.5 and z.std().item() == pytest.approx(1, abs=0.02)
-    assert ((z**4).mean() / 3).item() == pytest.approx(1, abs=0.06)
-
-
-def test_random_numbers_do_not_depend_on_the_batch():
-    order = torch.tensor([5, 2, 9])
-    assert torch.equal(uniform(keys(3, torch.arange(10))[order], 4, 7), uniform(keys(3, order), 4, 7))
-    assert not torch.equal(keys(3, order), keys(4, order))
-
-
 def test_pick_follows_its_weights():
     logits = torch.tensor([0.0, 1.0, -torch.inf, 2.0]).expand(20_000, -1)
-    counts = torch.bincount(pick(logits, uniform(keys(0, torch.arange(20_000)), 0, 1)[:, 0]), minlength=4) / 20_000
+    counts = (
+        torch.bincount(pick(logits, uniform(keys(0, torch.arange(20_000)), Purpose.CHOICE, 1)[:, 0]), minlength=4)
+        / 20_000
+    )
     assert counts[2] == 0 and torch.allclose(counts, logits[0].softmax(0), atol=0.015)
 
 

@@ -12,7 +12,7 @@ from ase.build import molecule
 from hydra.utils import instantiate
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.prior import ellipsoid
+from gendesign.generate.simgen.prior import EllipsoidPrior
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.shape import CHAIN, SHEET, VOLUME, ZIGZAG, Circle, Heart, Line, Shell, Torus
 from gendesign.generate.simgen.shape_files import (
@@ -187,15 +187,15 @@ def test_refusals(tmp_path):
     assert "no point within radius=6.0" in said(lambda: Pocket(path, centre=(0, 0, 0), contact=7.5, reach=8.0))
     assert "no point within" in said(lambda: Pocket(path, centre=(90, 0, 0)))
     assert "either centre=[x,y,z] or ligand=FILE" in said(lambda: Pocket(path))
-    assert "centre=[1,2]; give three numbers" in said(lambda: Pocket(path, centre=("1", "2")))
-    assert "reach=-1; give Angstrom above 0" in said(lambda: Pocket(path, centre=(0, 0, 0), reach=-1))
-    assert "radius=0; give Angstrom above 0" in said(lambda: Circle(0))
+    assert "centre=[1,2]: give three numbers" in said(lambda: Pocket(path, centre=("1", "2")))
+    assert "reach=-1: give a number above 0, Angstrom" in said(lambda: Pocket(path, centre=(0, 0, 0), reach=-1))
+    assert "radius=0: give a number above 0, Angstrom" in said(lambda: Circle(0))
     assert "tube=3 exceeds" in said(lambda: Torus(2, 3))
     assert "no file is given" in said(lambda: Mesh())
     trimesh.creation.box((0.1, 0.1, 0.1)).export(tmp_path / "small.stl")
     assert "0.1 x 0.1 x 0.1 Angstrom holds no point" in said(lambda: Mesh(str(tmp_path / "small.stl")))
     assert "strength=-1" in said(lambda: ShapePrior(Circle(), strength=-1))
-    assert "prior.axes=[1.0, 0.0]" in said(lambda: ellipsoid([1.0, 0.0]))
+    assert "prior.axes=[1.0, 0.0]" in said(lambda: EllipsoidPrior([1.0, 0.0]))
 
 
 def test_settings_make_the_priors(tmp_path):
@@ -209,7 +209,8 @@ def test_settings_make_the_priors(tmp_path):
         prior = instantiate(config.generator.prior, _convert_="all")
         assert isinstance(prior, ShapePrior) and prior == ShapePrior(prior.shape)
         assert len(prior.shape.points(9))
-    assert ellipsoid(resolve("generate", ["generator/prior=anisotropic"]).generator.prior.axes).covariance[0, 0] == 4
+    axes = resolve("generate", ["generator/prior=anisotropic"]).generator.prior.axes
+    assert EllipsoidPrior(axes).gaussian.covariance[0, 0] == 4
 
 
 def test_the_order_of_points_keeps_neighbours_together():

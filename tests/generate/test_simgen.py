@@ -47,10 +47,11 @@ def test_the_same_seed_gives_the_same_candidates(simgen):
 def test_a_candidate_depends_on_its_index_alone(simgen):
     index = torch.arange(5)
     sizes = torch.tensor([3, 4, 4, 3, 4])
-    together, _, wanted = simgen.sample(sizes, keys(7, index))
-    single, _, own_wanted = simgen.sample(sizes[2:3], keys(7, index[2:3]))
+    together, _, wanted, references = simgen.sample(sizes, keys(7, index))
+    single, _, own_wanted, own_references = simgen.sample(sizes[2:3], keys(7, index[2:3]))
     own = together.molecule // simgen.families == 2
-    assert torch.equal(wanted[4:6], own_wanted) and wanted.sum(1).tolist() == [3, 3, 4, 4, 4, 4, 3, 3, 4, 4]
+    assert torch.equal(wanted[2:3], own_wanted) and wanted.sum(1).tolist() == [3, 4, 4, 3, 4]
+    assert torch.equal(references[2:3], own_references)
     assert torch.equal(together.numbers[own], single.numbers)
     assert torch.allclose(together.positions[own], single.positions, rtol=0, atol=1e-6)
     (alone,) = simgen.generate([2], seed=7)
@@ -60,8 +61,10 @@ def test_a_candidate_depends_on_its_index_alone(simgen):
 
 
 def test_references_hold_allowed_elements_only(simgen, reference):
-    assert len(simgen.skeletons) == 5 and all(set(a.symbols) <= {"C", "N", "O"} for a in simgen.skeletons)
-    assert len(SimGen(tiny.potential(), elements=("C",), reference=reference).skeletons) == 1
+    assert len(simgen.problem.skeletons) == 5 and all(
+        set(a.symbols) <= {"C", "N", "O"} for a in simgen.problem.skeletons
+    )
+    assert len(SimGen(tiny.potential(), elements=("C",), reference=reference).problem.skeletons) == 1
 
 
 @pytest.mark.parametrize(
@@ -70,10 +73,10 @@ def test_references_hold_allowed_elements_only(simgen, reference):
         ({"n_heavy_atoms": "12-5"}, "runs backwards"),
         ({"n_heavy_atoms": 0}, "begin at 1"),
         ({"n_heavy_atoms": "many"}, "is not a count"),
-        ({"elements": ()}, "choose heavy elements from C"),
-        ({"elements": ("C", "Xx")}, "choose heavy elements from C"),
+        ({"elements": ()}, "generator.elements=.*give at least one of C"),
+        ({"elements": ("C", "Xx")}, "generator.elements=.*allowed are C, N"),
         ({"elements": ("C", "S")}, "does not know S; it knows H C N O"),
-        ({"steps": 1}, "generator.steps=1 is too small; give 2"),
+        ({"steps": 1}, "generator.steps=1: give a whole number of 2 or more"),
         ({"particles": 0}, "generator.particles=0"),
         ({"particles": 4, "families": 3}, "generator.families=3 must divide generator.particles=4"),
         ({"swap_every": 0}, "generator.swap_every=0"),
@@ -96,5 +99,5 @@ def test_workers_may_help_with_what_needs_no_potential(simgen):
         done = simgen.generate(range(2), seed=1, **own)
         return [(c.failure, c.atoms.numbers.tolist(), c.atoms.positions.tolist()) for c in done]
 
-    with Pool(2, preload=("gendesign.generate.simgen.finish",)) as pool:
+    with Pool(2, preload=("gendesign.generate.simgen.proposals",)) as pool:
         assert made(spread=pool) == made()

@@ -44,7 +44,7 @@ def test_symmetries(potential):
     moved.positions = moved.positions @ turn.T + [5.0, -3.0, 2.0]
     after = potential.evaluate([moved])
     close(after.energy, before.energy)
-    close(after.forces, before.forces[order] @ turn.T)
+    close(after.forces, before.forces[order].numpy() @ turn.T)
     close(after.atom_energy, before.atom_energy[order])
     close(potential.descriptors([moved]), features[order])
 

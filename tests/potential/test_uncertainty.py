@@ -273,7 +273,7 @@ def test_the_screening_check(rigidity, tmp_path):
     assert not screen_each(candidates[:1], potential=potential, settings=strict)[-2].passed
     strict = replace(settings, atom_deviation=0.9 * float(atom.max()))
     assert [v.passed for v in screen_each(candidates[:1], potential=potential, settings=strict)[-2:]] == [True, False]
-    for wrong in (dict(energy_deviation=0), dict(atom_deviation="x")):
+    for wrong in (dict(energy_deviation=0), dict(atom_deviation=-1)):
         with pytest.raises(UserError, match=next(iter(wrong))):
             Screening(**wrong)
 

@@ -3,15 +3,19 @@
 import inspect
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
+from gendesign.errors import SettingsError
 from gendesign.fields import Setting
-from gendesign.run.conf import EXPERIMENT, conf_folder
+from gendesign.run.conf import EXPERIMENT, conf_folder, options
+from gendesign.run.groups import groups_of
 from gendesign.run.renamed import RENAMED
 from gendesign.run.schema import PATH, REQUIRED, TARGET, Fields, fields_of, schema, to_json
 from gendesign.run.settings import keys_of, resolve
@@ -111,11 +115,23 @@ def test_settings_in_words():
     assert about["above"] == 0 and about["identity"] and not about["file"]
 
 
+@cache
+def all_keys() -> set[str]:
+    """The keys of all verbs with every option of their groups."""
+    known: set[str] = set()
+    for verb in VERB_SETTINGS:
+        for generator in options("generator") if verb == "generate" else [""]:
+            chosen = [f"generator={generator}"] if generator else []
+            choices = dict(word.split("=") for word in chosen)
+            own = [[], *([f"{group}={option}"] for group in groups_of(verb, choices) for option in options(group))]
+            for words in own:
+                with suppress(SettingsError):  # options that do not go together
+                    known.update(keys_of(resolve(verb, [*chosen, *words])))
+    return known
+
+
 @pytest.mark.parametrize("old", RENAMED)
 def test_renamed_keys_have_names_that_exist(old):
     new = RENAMED[old]
-    verbs = [("generate", words) for words in ([], ["generator=perovskite"], ["generator=agent"])]
-    verbs += [("agent", []), ("agent", ["task=scaffold"]), ("benchmark", []), ("train", []), ("relax", [])]
-    known = {key for verb, words in verbs for key in keys_of(resolve(verb, words))}
     for name in (new,) if isinstance(new, str) else new:
-        assert any(key == name or key.startswith(f"{name}.") for key in known), name
+        assert any(key == name or key.startswith(f"{name}.") for key in all_keys()), name

@@ -17,9 +17,10 @@ from gendesign.errors import UserError
 from gendesign.potential import save_folder
 from gendesign.structure.labels import teacher_of
 from gendesign.structure.types import Candidate
-from gendesign.train import label_files, training
+from gendesign.train import label_files
 from gendesign.train.data_sets import labelled_frames
 from gendesign.train.mixture import refuse_mixture
+from gendesign.train.split import split
 from gendesign.validation.settings import ValidationSettings
 from gendesign.validation.suite import read_frames, validate
 
@@ -157,5 +158,5 @@ def test_one_atom_cells_are_divided_like_other_structures():
     for k in range(10):
         frames.append(Atoms("Cu", cell=np.eye(3) * (2.2 + 0.02 * k), pbc=True))
     frames.append(Atoms("Cu", cell=np.eye(3) * 12, pbc=True))
-    rest, held = training.divided(frames, 0.5, "frame", "test_share", 4.0)
+    rest, held = split(frames, 0.5, "frame", "test_share", 4.0)
     assert len(held) == 5 and frames[-1] in rest

@@ -76,7 +76,7 @@ def test_cutoffs_that_cannot_be():
     for wrong in (2, float("inf"), "far"):
         with pytest.raises(UserError, match=rf"cutoff={wrong}: the potential of init has .* Angstrom; give more, or"):
             with_cutoff(plain, weights, wrong)
-    with pytest.raises(UserError, match="cannot be laid on a longer range; begin with init=null"):
+    with pytest.raises(UserError, match="cannot be extended to it; start a new network"):
         with_cutoff(plain | {"distance_transform": "Agnesi"}, _with_transform(plain, weights), 9.0)
 
 

@@ -146,7 +146,7 @@ def test_other_geometries_of_one_molecule(tmp_path, capsys):
     more = f"test=[{tmp_path / 'more.extxyz'}]"
     assert train(tmp_path, frames, "fit.steps=2", "test_share=0", more) == 2
     said = capsys.readouterr().err
-    assert "holds 1 of the trained molecules (CH4)" in said and "split=frame" in said and said.count("\n") == 1
+    assert "holds 1 molecules of the training (CH4)" in said and "split=frame" in said and said.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert train(tmp_path, frames, "fit.steps=2", "split=frame", more) == 0
     assert errors(tmp_path)["more.extxyz"]["all"]["n"] == 6

@@ -31,8 +31,9 @@ def halve(
     """The candidates in their order after each round: the lowest go on, the others have a failure that says why not.
 
     Energies per formula unit are compared. They predict the final order better than the enthalpy under pressure does,
-    or as well (measured: docs/perovskites.md). A candidate ends when its network or a cation is broken, when it is a
-    copy of a lower one, or when it is not among the share `settings.keep`. cell: whether rounds change the cell.
+    or as well (measured: docs/notebook/perovskite-rounds.md). A candidate ends when its network or a cation is broken,
+    when it is a copy of a lower one, or when it is not among the share `settings.keep`. cell: whether rounds change the
+    cell.
     """
     current, relaxation = list(candidates), one_round(settings, cell)
     for number in range(1, settings.rounds + 1):

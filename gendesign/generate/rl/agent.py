@@ -16,7 +16,7 @@ from gendesign.generate.rl.environment import VectorBuilding
 from gendesign.generate.rl.policy import Policy
 from gendesign.generate.rl.reward import Reward
 from gendesign.generate.rl.tasks import SingleBag
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
@@ -29,7 +29,7 @@ class Agent(Generator):
     Raises UserError for a formula with elements that the agent or the potential does not know.
     """
 
-    potential: Potential
+    potential: PotentialLike
     formula: str = setting("C3H8O", "formula of the molecules")
     agent: str = setting(
         "builder", "bundled agent, or the folder of one written by gendesign train generator=agent", file=True

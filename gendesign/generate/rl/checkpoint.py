@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from gendesign.errors import UserError
 from gendesign.generate.rl.features import MessagePassing, PotentialFeatures
 from gendesign.generate.rl.policy import Policy, PolicySettings
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import checkpoints_folder, hash_of
 
 RENAMED = {
@@ -63,7 +63,7 @@ def _folder(agent: str) -> Path:
     return Path(agent) if Path(agent).is_dir() else checkpoints_folder() / agent
 
 
-def load_agent(agent: str, potential: Potential | None = None, *, moved: bool = False) -> Policy:
+def load_agent(agent: str, potential: PotentialLike | None = None, *, moved: bool = False) -> Policy:
     """The policy of a bundled agent or of a folder; one that reads the potential's features needs `potential`.
 
     moved: the agent will be trained further, so another potential with as many features is allowed (such as a newer

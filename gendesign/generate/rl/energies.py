@@ -10,6 +10,7 @@ from ase import Atoms, units
 from ase.data import atomic_numbers, chemical_symbols, ground_state_magnetic_moments
 
 from gendesign.errors import UserError
+from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.reference import gfn2_calculator, lowest_multiplicity, pm6_calculator
 
 GFN2_LAST = 86  # GFN2-xTB is parametrised up to radon
@@ -25,7 +26,7 @@ class Energies(Protocol):
 class PotentialEnergies:
     """Energies of a potential in one evaluation; isolated atoms from its table, which its labels were fitted to."""
 
-    potential: Any
+    potential: PotentialLike
 
     def require_elements(self, symbols: Iterable[str]) -> None:
         self.potential.require_elements(symbols)
@@ -120,7 +121,7 @@ Method = Gfn2 | Pm6
 METHODS: dict[str, Method] = {"gfn2": Gfn2(), "pm6": Pm6()}
 
 
-def potential_energies(potential: Any) -> PotentialEnergies:
+def potential_energies(potential: PotentialLike) -> PotentialEnergies:
     """Energies of a loaded potential."""
     return PotentialEnergies(potential)
 

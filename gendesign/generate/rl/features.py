@@ -20,7 +20,7 @@ from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
 from gendesign.generate.rl.canvas import Canvas
 from gendesign.generate.rl.sphere import LEBEDEV, harmonics
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.graph import Batch
 
 N_ELEMENTS = 119  # rows of tables indexed by atomic number
@@ -55,7 +55,7 @@ class MessagePassing:
     def __post_init__(self) -> None:
         _check(self)
 
-    def build(self, potential: Potential | None = None) -> "Extractor":
+    def build(self, potential: PotentialLike | None = None) -> "Extractor":
         """The untrained network; the potential is not used."""
         return Extractor(Embedding(self.channels), self)
 
@@ -74,7 +74,7 @@ class PotentialFeatures:
     def __post_init__(self) -> None:
         _check(self)
 
-    def build(self, potential: Potential | None = None) -> "Extractor":
+    def build(self, potential: PotentialLike | None = None) -> "Extractor":
         """The untrained network; raises UserError without a potential."""
         if potential is None:
             raise UserError("policy=potential needs a potential; give one, or choose policy=message_passing")
@@ -123,7 +123,7 @@ class Embedding(nn.Module):
 class DescriptorEmbedding(Embedding):
     """First invariants with the descriptors of a potential, whose weights are neither trained nor saved here."""
 
-    def __init__(self, channels: int, potential: Potential, descriptor_layers: int) -> None:
+    def __init__(self, channels: int, potential: PotentialLike, descriptor_layers: int) -> None:
         super().__init__(channels)
         # past torch, which would train and save a potential that is a module
         object.__setattr__(self, "potential", potential)

@@ -17,7 +17,7 @@ from gendesign.generate.rl.canvas import Action, Canvas
 from gendesign.generate.rl.distributions import NODES, MaskedCategorical, TruncatedGaussianMixture
 from gendesign.generate.rl.features import N_ELEMENTS, Features, MessagePassing, PotentialFeatures, mlp
 from gendesign.generate.rl.sphere import Directions, lebedev_degree
-from gendesign.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 from gendesign.randomness import Purpose, seed_of
 
 N_DISTANCE = 8  # radial functions of the distance, an input of the direction head
@@ -75,7 +75,7 @@ class Policy(nn.Module):
     """
 
     def __init__(
-        self, settings: PolicySettings, elements: Sequence[int], potential: Potential | None = None, seed: int = 0
+        self, settings: PolicySettings, elements: Sequence[int], potential: PotentialLike | None = None, seed: int = 0
     ) -> None:
         super().__init__()
         self.settings, self.elements = settings, tuple(int(z) for z in elements)

@@ -32,7 +32,7 @@ class _State:
 def assign(geometry: Geometry, count: int) -> list[Assignment]:
     """The `count` most likely assignments with different hydrogens per atom, best first."""
     order, edge_score = _visiting_order(geometry), _EdgeScore(geometry)
-    # The key of a group holds all that later atoms can feel: kinds of the open atoms, orders of their open edges.
+    # The key of a group holds what affects later atoms: kinds of the open atoms, orders of their open edges.
     # A row of it is (score, hydrogens so far, chain of states).
     groups: dict[tuple, list[tuple]] = {((), ()): [(0.0, (), None)]}
     visited: set[int] = set()
@@ -98,11 +98,11 @@ def _choices(geometry: Geometry, atom: int) -> list[_State]:
 
 
 class _EdgeScore:
-    """Log-likelihood of an edge given its order and the kinds of its ends, remembered."""
+    """Log-likelihood of an edge for its order and the kinds of its ends, cached."""
 
     def __init__(self, geometry: Geometry):
         self.geometry = geometry
-        self.memory: dict[tuple, float] = {}
+        self.cache: dict[tuple, float] = {}
         self.twists = [log_twist(twist(geometry, e)) for e in range(len(geometry.edges))]
 
     def __call__(self, edge: int, order: int, kinds: dict[int, str]) -> float:
@@ -110,11 +110,11 @@ class _EdgeScore:
         if order == 0:
             return self.geometry.absent[edge]
         key = (edge, order, kinds[i], kinds[j])
-        if key not in self.memory:
+        if key not in self.cache:
             symbols = (self.geometry.symbols[i], self.geometry.symbols[j])
             score = log_length(symbols, key[2:], order, self.geometry.lengths[edge])
-            self.memory[key] = score + (self.twists[edge] if order == 2 else 0.0)
-        return self.memory[key]
+            self.cache[key] = score + (self.twists[edge] if order == 2 else 0.0)
+        return self.cache[key]
 
 
 def _pruned(grown: dict[tuple, dict[tuple, tuple]], per_key: int) -> dict[tuple, list[tuple]]:

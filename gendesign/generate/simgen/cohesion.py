@@ -1,23 +1,26 @@
-"""A pull between the pieces of a particle that has come apart, so that one molecule and not two is found."""
+"""A pull between the pieces of a particle that has come apart, so that it becomes one molecule."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.state import Swarm
 
 
 @dataclass(frozen=True)
 class Cohesion:
-    """Each piece moves as a whole, with `strength`, towards the atom nearest to it that is not in it.
+    """Each piece moves as a whole towards the nearest atom that is not in it. Above `below` nothing is joined yet."""
 
-    Atoms within `bond` Angstrom count as joined. It acts below the noise level `below`: before, nothing is joined yet.
-    """
+    strength: float = setting(
+        3.0, "pull between pieces of a molecule that has come apart; 0 for none", unit="1/Angstrom", least=0
+    )
+    bond: float = setting(1.85, "longest distance at which atoms count as joined", unit="Angstrom", above=0)
+    below: float = setting(0.5, "noise level below which it acts", unit="Angstrom", least=0)
 
-    strength: float = 3.0
-    bond: float = 1.85
-    below: float = 0.5
+    def __post_init__(self) -> None:
+        check_bounds(self, "generator.cohesion")
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         if sigma > self.below or self.strength == 0:

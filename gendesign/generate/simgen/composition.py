@@ -1,4 +1,4 @@
-"""Which elements a molecule shall have: limits on their numbers, and numbers drawn within them."""
+"""Compositions: limits on the numbers of atoms by element, and numbers drawn within them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ HYPERVALENT = {"S": 2}  # how far below zero one atom may bring the count of rin
 
 @dataclass(frozen=True)
 class Limits:
-    """Fewest and most atoms of each allowed heavy element (elements,), and the number of hydrogens where given."""
+    """Fewest and most atoms of each allowed heavy element (elements,), and the number of hydrogens if fixed."""
 
     low: np.ndarray
     high: np.ndarray
@@ -34,9 +34,9 @@ class Limits:
         counts = np.clip(counts, self.low, self.high)
         while (excess := counts.sum() - n) != 0:
             room = counts - self.low if excess > 0 else self.high - counts
-            # where the most room is, in proportion to what was wanted
-            want = np.where(room > 0, (counts + 1.0) / (share * n + 1.0) * np.sign(excess), -np.inf)
-            counts[int(np.argmax(want))] -= int(np.sign(excess))
+            # change the element that is farthest, in proportion, from what was wanted
+            distance = np.where(room > 0, (counts + 1.0) / (share * n + 1.0) * np.sign(excess), -np.inf)
+            counts[int(np.argmax(distance))] -= int(np.sign(excess))
         return counts
 
 
@@ -79,11 +79,11 @@ def unsaturation_of(counts: Mapping[str, int]) -> float:
 
 
 def _ranges(text: str) -> list[tuple[str, int, int]]:
-    parts = re.fullmatch(r"(\s*[A-Z][a-z]?\d+(-\d+)?[\s,]*)+", text)
-    found = [(e, int(low), int(high or low)) for e, low, high in re.findall(r"([A-Z][a-z]?)(\d+)(?:-(\d+))?", text)]
-    if parts is None or any(low > high for _, low, high in found):
+    well_formed = re.fullmatch(r"(\s*[A-Z][a-z]?\d+(-\d+)?[\s,]*)+", text)
+    ranges = [(e, int(low), int(high or low)) for e, low, high in re.findall(r"([A-Z][a-z]?)(\d+)(?:-(\d+))?", text)]
+    if well_formed is None or any(low > high for _, low, high in ranges):
         raise UserError(f"generator.counts={text!r}: write numbers or ranges by element, such as N0-2 O1")
-    return found
+    return ranges
 
 
 def weights_of(text: str | None, elements: Sequence[str]) -> dict[int, float]:
@@ -91,12 +91,12 @@ def weights_of(text: str | None, elements: Sequence[str]) -> dict[int, float]:
     if text is None:
         return {}
     text = str(text)
-    found = re.findall(r"([A-Z][a-z]?)(\d*\.?\d+)", text)
-    if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*\.?\d+[\s,]*)+", text) or any(e not in elements for e, _ in found):
+    weights = re.findall(r"([A-Z][a-z]?)(\d*\.?\d+)", text)
+    if not re.fullmatch(r"(\s*[A-Z][a-z]?\d*\.?\d+[\s,]*)+", text) or any(e not in elements for e, _ in weights):
         raise UserError(
             f"generator.importance={text!r}: write weights by element, such as N2 O0.5, for {' '.join(elements)}"
         )
-    return {atomic_numbers[e]: float(weight) for e, weight in found}
+    return {atomic_numbers[e]: float(weight) for e, weight in weights}
 
 
 def _refuse_open_shell(formula: str, counts: Mapping[str, int]) -> None:

@@ -1,15 +1,15 @@
-"""Which element sits where: particles mutate, the fitter survive (the evolutionary part of SiMGen)."""
+"""Elements of the atoms: those at the start, and their evolution, in which particles mutate and the fitter survive."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen.kernel import KernelScore
 from gendesign.generate.simgen.random import pick, uniform
-from gendesign.generate.simgen.state import SLOTS_APART, Swarm
+from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 
 
 def temperature(sigma: float) -> float:
@@ -44,41 +44,40 @@ class ElementSwaps:
         with torch.no_grad():
             atom = self.score.energies(swarm, swarm.positions.to(self.score.potential.dtype), sigma).double()
             atom = self.score.references.surprise(atom, swarm.numbers, sigma) * self.score.weights(swarm)
-        draw = 1000 + 4 * step
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         off = (swarm.composition(allowed) - self.wanted[:, None]).abs().sum(-1) / 2
         total = swarm.per_particle(atom) + self.off_composition * off
-        survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, draw, 1)[:, 0])
+        survivor = pick(-total / temperature(sigma), uniform(swarm.molecule_key, Purpose.SURVIVOR, 1, step)[:, 0])
         source = swarm.atoms_of(survivor)
         swarm = replace(swarm, positions=swarm.positions[source], numbers=swarm.numbers[source])
         change = self.exchange if self.exact else self.mutate
-        return change(swarm, atom[source], draw + 1)
+        return change(swarm, atom[source], step)
 
-    def mutate(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
+    def mutate(self, swarm: Swarm, atom_energy: Tensor, step: int) -> Swarm:
         """Change elements of all particles but the first of each molecule; atom_energy (atoms,) weighs the sites."""
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         # Gumbel's trick: the k largest of logit + noise are a draw of k sites without replacement
-        gumbel = -torch.log(-torch.log(uniform(swarm.key, draw, 1)[:, 0]))
+        gumbel = -torch.log(-torch.log(uniform(swarm.key, Purpose.MUTATED_SITES, 1, step)[:, 0]))
         rank = _rank_within((atom_energy.clamp(-50, 50) + gumbel).masked_fill(~swarm.free, -torch.inf), swarm)
         count = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed))[swarm.molecule]
         share = self.score.references.shares(self.allowed).to(swarm.positions).log()
         logits = share.expand(len(swarm.numbers), -1).masked_fill(swarm.numbers[:, None] == allowed[None], -torch.inf)
-        other = allowed[pick(logits, uniform(swarm.key, draw + 1, 1)[:, 0])]
+        other = allowed[pick(logits, uniform(swarm.key, Purpose.MUTANT_ELEMENTS, 1, step)[:, 0])]
         change = (rank < count) & (swarm.particle > 0)
         if len(allowed) == 1:
             return swarm
         return replace(swarm, numbers=torch.where(change, other, swarm.numbers))
 
-    def exchange(self, swarm: Swarm, atom_energy: Tensor, draw: int) -> Swarm:
-        """Let sites of all particles but the first of each molecule change elements with unlike sites of the same."""
+    def exchange(self, swarm: Swarm, atom_energy: Tensor, step: int) -> Swarm:
+        """In all particles but the first of each molecule, let sites of different elements exchange them."""
         logit = atom_energy.clamp(-50, 50)
         may = swarm.padded((swarm.free & (swarm.particle > 0)).long()) > 0
         numbers, row = swarm.padded(swarm.numbers), torch.arange(swarm.n_systems, device=swarm.numbers.device)
-        # as many exchanges as the molecule's own size asks for, whatever else is in the batch
+        # the number of exchanges follows from the molecule's size, whatever else is in the batch
         rounds = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed) / 2).clamp_min(1)
         rounds = rounds.repeat_interleave(swarm.n_particles)
         for k in range(int(rounds.max())):
-            u = uniform(swarm.key, draw + 1000 * k, 2)
+            u = uniform(swarm.key, Purpose.EXCHANGED_SITES, 2, step, k)
             noisy = swarm.padded(logit[:, None] - torch.log(-torch.log(u)))
             first = noisy[..., 0].masked_fill(~may, -torch.inf).argmax(-1)
             unlike = may & (numbers != numbers[row, first][:, None]) & (k < rounds)[:, None]
@@ -97,43 +96,38 @@ def _rank_within(values: Tensor, swarm: Swarm) -> Tensor:
     return rank
 
 
-def drawn_elements(
-    swarm: Swarm,
-    molecule_key: Tensor,
-    skeletons: Sequence[Atoms],
-    elements: Sequence[int],
-    weights: Sequence[float] | None = None,
-) -> Tensor:
-    """An atomic number for every atom (atoms,): the composition of a random skeleton per molecule, scaled to its size.
+def drawn_reference(key: Tensor, weights: Sequence[float]) -> Tensor:
+    """Which reference each molecule takes its element shares and its unsaturation from (molecules,).
 
-    Fractions are rounded at random in one draw (systematic sampling), so counts stray by less than one atom; drawn
-    atom by atom, a third of all five-atom molecules would be hydrocarbons, and the same few.
-    `molecule_key` (molecules,) decides; particles, and molecules of one key, get the same.
+    key (molecules,): random keys. weights (references,): how often each is drawn.
     """
-    kinds = torch.tensor(elements, device=swarm.numbers.device)
-    counts = torch.stack(
-        [(torch.as_tensor(a.numbers)[:, None] == kinds.cpu()[None]).sum(0) for a in skeletons]
-    ).double()
-    share = (counts / counts.sum(-1, keepdim=True)).to(kinds.device)
-    row = drawn_reference(molecule_key, weights or [1.0] * len(share))
-    new, count = swarm.slot - swarm.n_fixed, (swarm.sizes - swarm.n_fixed)[swarm.molecule]
-    u = ((new + uniform(molecule_key, 6, 1)[swarm.molecule, 0]) / count).clamp(1e-9, 1 - 1e-9)
-    drawn = kinds[pick((share[row] + 1e-12).log()[swarm.molecule], u)]
-    return torch.where(swarm.free, drawn, swarm.numbers)
+    share = torch.tensor(weights, dtype=torch.float64, device=key.device).cumsum(0)
+    u = uniform(key, Purpose.REFERENCE, 1)[:, 0]
+    return torch.searchsorted(share / share[-1], u).clamp_max(len(weights) - 1)
 
 
-def placed_elements(swarm: Swarm, molecule_key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
-    """An atomic number for every atom (atoms,): `numbers` of each molecule's free atoms, shuffled by its key."""
-    key = molecule_key[swarm.molecule] + swarm.slot * SLOTS_APART
-    order = _rank_within(uniform(key, 7, 1)[:, 0].masked_fill(~swarm.free, torch.inf), swarm)
-    table = swarm.numbers.new_zeros(swarm.n_molecules, swarm.largest)
-    for k, own in enumerate(numbers):
-        table[k, swarm.n_fixed : swarm.n_fixed + len(own)] = torch.as_tensor(own)
-    return torch.where(swarm.free, table[swarm.molecule, order], swarm.numbers)
+def drawn_elements(key: Tensor, sizes: Tensor, shares: Tensor, elements: Sequence[int]) -> Tensor:
+    """Atomic numbers (molecules, largest) of `sizes` (molecules,) atoms, zeros behind them, near the wanted shares.
+
+    shares (molecules, elements): wanted fractions of the atomic numbers `elements`. They are rounded at random in one
+    draw (systematic sampling), so counts stray by less than one atom. Drawn atom by atom, a third of all five-atom
+    molecules would be hydrocarbons, and the same few.
+    """
+    slots = torch.arange(int(sizes.max()), device=key.device)[None]
+    shift = uniform(key, Purpose.ROUNDING, 1)
+    u = ((slots + shift) / sizes[:, None]).clamp(1e-9, 1 - 1e-9)
+    logits = (shares + 1e-12).log()[:, None].expand(-1, slots.shape[1], -1)
+    kinds = torch.as_tensor(elements, device=key.device)
+    numbers = kinds[pick(logits.flatten(0, 1), u.flatten())].view_as(u)
+    return torch.where(slots < sizes[:, None], numbers, 0)
 
 
-def drawn_reference(molecule_key: Tensor, weights: Sequence[float]) -> Tensor:
-    """Which reference, drawn by `weights` (references,), each molecule takes its element shares and its unsaturation
-    from (molecules,)."""
-    share = torch.tensor(weights, dtype=torch.float64, device=molecule_key.device).cumsum(0)
-    return torch.searchsorted(share / share[-1], uniform(molecule_key, 5, 1)[:, 0]).clamp_max(len(weights) - 1)
+def shuffled_elements(key: Tensor, numbers: Sequence[Sequence[int]]) -> Tensor:
+    """The atomic `numbers` of each molecule in random order (molecules, largest), zeros behind them."""
+    largest = max(map(len, numbers))
+    order = uniform(key, Purpose.ELEMENT_ORDER, largest).cpu()
+    table = torch.zeros(len(numbers), largest, dtype=torch.long)
+    for row, (of_molecule, u) in enumerate(zip(numbers, order, strict=True)):
+        n = len(of_molecule)
+        table[row, :n] = torch.as_tensor(of_molecule)[u[:n].argsort()]
+    return table.to(key.device)

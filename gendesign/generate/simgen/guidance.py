@@ -1,30 +1,47 @@
 """Guidance: energies of the positions alone, whose forces join the scores that a sampler follows."""
 
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.sampler import LOST
+from gendesign.fields import check_bounds, setting
+from gendesign.generate.simgen.heun import LOST
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.callables import check_callable, load_function
 
 Energy = Callable[[Tensor, Tensor], Tensor]
 CALLED = ("positions", "mask")
+SECTION = "generator.guidance"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceStrength:
+    """How strongly guidance acts at which noise levels."""
+
+    strength: float = setting(5.0, "factor of the energy", least=0)
+    start: float = setting(2.0, "noise level below which it acts", unit="Angstrom", above=0)
+    stop: float = setting(0.0, "noise level down to which it acts", unit="Angstrom", least=0)
+    ramp: float = setting(0.05, "noise over which it fades in and out", unit="Angstrom", least=0)
+    clip: float = setting(10.0, "longest force on an atom; inf for no limit", above=0, infinite=True)
+
+    def __post_init__(self) -> None:
+        check_bounds(self, SECTION)
+        if not self.stop < self.start:
+            raise UserError(f"{SECTION}: start={self.start} and stop={self.stop}; give 0 <= stop < start, in Angstrom")
 
 
 @dataclass(frozen=True)
-class Guidance:
+class Guidance(GuidanceStrength):
     """A score: minus the gradient of `strength` times an energy, no longer than `clip` per atom.
 
     `function` maps positions (systems, largest, 3) in Angstrom and mask (systems, largest) of bool, False where a
     system has fewer atoms, to energies (systems,) by differentiable torch operations; or it names one, as
-    path/to/file.py:function. It acts at noise levels from `start` down to `stop` (Angstrom) and fades in and out over
-    `ramp` of noise within them; the default lets the bonds alone decide the last steps. Positions are those of the
-    heavy atoms, as the sampler sees them: around the origin, where the prior holds them.
+    path/to/file.py:function. It acts at noise levels from `start` down to `stop` and fades in and out over `ramp`
+    within them; the default lets the bonds alone decide the last steps. Positions are those of the heavy atoms during
+    sampling: around the origin, where the prior holds them.
 
     Energies have no unit: E = x^2/2 pulls x to zero as exp(-strength * fall of the noise level).
     Raises UserError for settings that make no sense, and, when it acts, for a function that fails or gives no finite
@@ -32,23 +49,19 @@ class Guidance:
     """
 
     function: Energy | str
-    strength: float = 5.0
-    start: float = 2.0
-    stop: float = 0.0
-    ramp: float = 0.05
-    clip: float = 10.0
+    energy: Energy = field(init=False, repr=False, compare=False)  # the function itself
 
     def __post_init__(self) -> None:
-        if not isinstance(self.function, str):
+        super().__post_init__()
+        self._load()
+
+    def _load(self) -> None:
+        if isinstance(self.function, str):
+            energy = load_function(self.function, CALLED)
+        else:
             check_callable(self.function, self.name, CALLED)
-        self._resolved  # noqa: B018  a missing file is named before anything runs
-        if not (0 <= self.stop < self.start and math.isfinite(self.start)):
-            raise UserError(f"guidance: start={self.start} and stop={self.stop}; give 0 <= stop < start, in Angstrom")
-        for key, allowed in (("strength", "0 or more"), ("ramp", "0 or more")):
-            if not (math.isfinite(getattr(self, key)) and getattr(self, key) >= 0):
-                raise UserError(f"guidance: {key}={getattr(self, key)} must not be negative; give {allowed}")
-        if not self.clip > 0:
-            raise UserError(f"guidance: clip={self.clip} must be above zero; give .inf for none")
+            energy = self.function
+        object.__setattr__(self, "energy", energy)
 
     @property
     def name(self) -> str:
@@ -57,21 +70,14 @@ class Guidance:
             return self.function
         return getattr(self.function, "__name__", type(self.function).__name__)
 
-    @property
-    def energy(self) -> Energy:
-        """The function itself."""
-        return self._resolved
-
-    @property
-    def _resolved(self) -> Energy:
-        if not isinstance(self.function, str):
-            return self.function
-        if "_loaded" not in vars(self):
-            object.__setattr__(self, "_loaded", load_function(self.function, CALLED))
-        return vars(self)["_loaded"]
-
     def __getstate__(self) -> dict:
-        return {key: value for key, value in vars(self).items() if key != "_loaded"}
+        return {
+            key: value for key, value in vars(self).items() if key != "energy"
+        }  # functions of files cannot be pickled
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._load()
 
     def weight(self, sigma: float) -> float:
         """0 outside start and stop, 1 well inside."""
@@ -89,10 +95,10 @@ class Guidance:
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             energies = self._energies(x, mask)
-            (slope,) = torch.autograd.grad(energies.sum(), x, allow_unused=True, materialize_grads=True)
-        # a system that has exploded may give what it likes: the sampler parks it
+            (gradient,) = torch.autograd.grad(energies.sum(), x, allow_unused=True, materialize_grads=True)
+        # whatever a system that has exploded gives does not count: the sampler puts it on a line
         sound = (x.detach().abs() < LOST).all(-1).all(-1)
-        real = torch.where(mask[..., None], slope, 0.0)
+        real = torch.where(mask[..., None], gradient, 0.0)
         finite = torch.isfinite(energies.detach()) & torch.isfinite(real).all(-1).all(-1)
         if (sound & ~finite).any():
             what = "an energy" if (sound & ~torch.isfinite(energies.detach())).any() else "a gradient"
@@ -105,15 +111,17 @@ class Guidance:
 
     def _energies(self, x: Tensor, mask: Tensor) -> Tensor:
         try:
-            energies = self._resolved(x, mask)
+            energies = self.energy(x, mask)
         except UserError:
             raise
         except Exception as error:  # whatever the user's function may raise
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:160]
-            raise UserError(f"guidance '{self.name}' failed ({said}); mend it or leave it out") from error
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            raise UserError(f"guidance '{self.name}' failed ({reason}); mend it or leave it out") from error
         if not isinstance(energies, Tensor) or energies.shape != x.shape[:1]:
-            given = tuple(energies.shape) if isinstance(energies, Tensor) else type(energies).__name__
-            raise UserError(f"guidance '{self.name}' gave {given}; it must give energies of shape ({len(x)},): mend it")
+            result = tuple(energies.shape) if isinstance(energies, Tensor) else type(energies).__name__
+            raise UserError(
+                f"guidance '{self.name}' gave {result}; it must give energies of shape ({len(x)},): mend it"
+            )
         if not energies.requires_grad:
             raise UserError(
                 f"guidance '{self.name}' gave energies that do not depend on the positions by torch operations; mend it"
@@ -121,14 +129,28 @@ class Guidance:
         return energies
 
 
-def guidances(
-    function: Energy | str | Sequence[Energy | str] | None = None,
-    strength: float = 5.0,
-    start: float = 2.0,
-    stop: float = 0.0,
-    ramp: float = 0.05,
-    clip: float = 10.0,
-) -> tuple[Guidance, ...]:
-    """The `_target_` of conf/generator/guidance: a Guidance for every function, none for None."""
-    several = [] if function is None else list(function) if isinstance(function, list | tuple) else [function]
-    return tuple(Guidance(one, strength, start, stop, ramp, clip) for one in several)
+@dataclass(frozen=True)
+class Guidances(GuidanceStrength):
+    """Guidance by one function, several or none, all of the same strength: a sequence with a Guidance for each."""
+
+    function: Energy | str | Sequence[Energy | str] | None = setting(
+        None,
+        "energies of positions, as path/to/file.py:function or package.module:function; null for none",
+    )
+    members: tuple[Guidance, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        several = self.function if isinstance(self.function, list | tuple) else [self.function]
+        strength = {f.name: getattr(self, f.name) for f in fields(GuidanceStrength)}
+        members = tuple(Guidance(one, **strength) for one in several if one is not None)
+        object.__setattr__(self, "members", members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, number: int) -> Guidance:
+        return self.members[number]
+
+    def __iter__(self) -> Iterator[Guidance]:
+        return iter(self.members)

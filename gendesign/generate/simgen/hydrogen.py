@@ -15,8 +15,8 @@ from gendesign.generate.simgen.skeleton import (
     VALENCE,
     Assignment,
     Bond,
+    FixedAtoms,
     Geometry,
-    Given,
     bonds_of_skeleton,
     components,
     perceive,
@@ -28,7 +28,7 @@ __all__ = ["Saturated", "Unplaced", "bonds_of_skeleton", "components", "likely",
 
 RDLogger.DisableLog("rdApp.*")
 
-# Log-likelihood that geometry alone does not see: motifs that relaxation would not keep, or that nobody would make.
+# Log-likelihood beyond geometry: motifs that relaxation would not keep, or that are hardly ever made.
 ODD_MOTIFS = tuple(
     (Chem.MolFromSmarts(pattern), weight)
     for pattern, weight in (
@@ -52,7 +52,7 @@ ODD_MOTIFS = tuple(
 )
 CLASH = (1.30, 1.50)  # Angstrom: H...H and H...heavy distances below which an assignment is doubtful
 CLASH_PENALTY = -4.0
-WIDER = 12  # times as many assignments are weighed where the number of hydrogens is prescribed
+WIDER = 12  # times as many assignments are compared where the number of hydrogens is prescribed
 OVERLAP = 0.6  # Angstrom: nearer heavy atoms are not a skeleton
 
 
@@ -79,15 +79,15 @@ class Unplaced:
     assignment: Assignment
     mol: Chem.Mol
     smiles: str
-    given: Given | None = None
+    fixed: FixedAtoms | None = None
 
     def placed(self, host: Host | None = None) -> Saturated:
         """With hydrogens, which keep off `host`; hydrogens that clash and atoms that overlap it cost likelihood."""
         symbols = [a.GetSymbol() for a in self.mol.GetAtoms()]
         counts, known = self.assignment.hydrogens, {}
-        if self.given is not None:  # what is known counts, in S(H) of a sulfone too, which valences alone do not tell
-            known = dict(enumerate(self.given.hydrogen_positions))
-            counts = (*map(len, self.given.hydrogen_positions), *counts[len(self.given) :])
+        if self.fixed is not None:  # their known hydrogens count: valences alone do not tell S(H) of a sulfone
+            known = dict(enumerate(self.fixed.hydrogen_positions))
+            counts = (*map(len, self.fixed.hydrogen_positions), *counts[len(self.fixed) :])
         hydrogens = place(symbols, self.positions, self.assignment.bonds, self.assignment.kinds, counts, known, host)
         parents = [a for a, count in enumerate(counts) for _ in range(count)]
         atoms = Atoms(self.numbers, self.positions) + Atoms(f"H{len(parents)}" if parents else "", hydrogens)
@@ -104,28 +104,28 @@ def likely(
     numbers: np.ndarray,
     positions: np.ndarray,
     count: int,
-    given: Given | None = None,
+    fixed: FixedAtoms | None = None,
     hydrogens: int | None = None,
 ) -> list[Unplaced]:
     """The `count` most likely neutral closed-shell molecules on a skeleton, best first; no two with one SMILES.
 
     numbers [atoms], positions [atoms, 3] in Angstrom, one connected piece without hydrogens, whose first atoms may be
-    `given` fragments. Those with the wanted number of `hydrogens`, where there is one, come before all others. An
-    empty list when there is no such molecule: `unsaturable` says why.
+    those of `fixed` fragments. Molecules with the wanted number of `hydrogens`, where there is one, come before all
+    others. An empty list when there is no such molecule: `unsaturable` says why.
     """
     numbers, positions = np.asarray(numbers), np.asarray(positions, float)
-    if _obstacle(numbers, positions, given):
+    if _obstacle(numbers, positions, fixed):
         return []
     wider = 3 * count if hydrogens is None else WIDER * count
-    found = _candidates(perceive(numbers, positions, given=given), wider)
-    if not found:  # every likely assignment breaks a bond that holds the piece together
-        found = _candidates(perceive(numbers, positions, firm=True, given=given), wider)
+    candidates = _candidates(perceive(numbers, positions, fixed=fixed), wider)
+    if not candidates:  # every likely assignment breaks a bond that holds the piece together
+        candidates = _candidates(perceive(numbers, positions, firm=True, fixed=fixed), wider)
 
     def rank(row: tuple[float, Assignment, Chem.Mol]) -> tuple[bool, float]:
         return hydrogens is not None and sum(row[1].hydrogens) != hydrogens, -row[0]
 
-    ranked = sorted(found.items(), key=lambda item: rank(item[1]))[:count]
-    return [Unplaced(numbers, positions, *row, smiles, given) for smiles, row in ranked]
+    ranked = sorted(candidates.items(), key=lambda item: rank(item[1]))[:count]
+    return [Unplaced(numbers, positions, *row, smiles, fixed) for smiles, row in ranked]
 
 
 def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 3) -> list[Saturated]:
@@ -134,12 +134,12 @@ def saturate(numbers: np.ndarray, positions: np.ndarray, *, alternatives: int = 
     return sorted(placed, key=lambda s: -s.score)[:alternatives]
 
 
-def unsaturable(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> str:
+def unsaturable(numbers: np.ndarray, positions: np.ndarray, fixed: FixedAtoms | None = None) -> str:
     """Why `saturate` returned nothing for this skeleton, in one line."""
-    return _obstacle(np.asarray(numbers), np.asarray(positions, float), given) or "no bond orders satisfy every valence"
+    return _obstacle(np.asarray(numbers), np.asarray(positions, float), fixed) or "no bond orders satisfy every valence"
 
 
-def _obstacle(numbers: np.ndarray, positions: np.ndarray, given: Given | None) -> str:
+def _obstacle(numbers: np.ndarray, positions: np.ndarray, fixed: FixedAtoms | None) -> str:
     if len(numbers) == 0:
         return "no atoms"
     if not np.isfinite(positions).all():
@@ -148,22 +148,22 @@ def _obstacle(numbers: np.ndarray, positions: np.ndarray, given: Given | None) -
         return f"no valence known for {', '.join(names)}"
     if len(numbers) > 1 and (nearest := float(pdist(positions).min())) < OVERLAP:
         return f"two heavy atoms {nearest:.2f} Angstrom apart"
-    if (fragments := len(components(numbers, positions, given))) > 1:
+    if (fragments := len(components(numbers, positions, fixed))) > 1:
         return f"{fragments} fragments"
     return ""
 
 
 def _candidates(geometry: Geometry, count: int) -> dict[str, tuple[float, Assignment, Chem.Mol]]:
     """Sane molecules among the `count` likeliest assignments by SMILES, scored with their odd motifs."""
-    found: dict[str, tuple[float, Assignment, Chem.Mol]] = {}
+    best: dict[str, tuple[float, Assignment, Chem.Mol]] = {}
     for assignment in assign(geometry, count):
         mol = _molecule(geometry.symbols, assignment)
         if mol is None:
             continue
         score, smiles = assignment.score + _oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
-        if smiles not in found or found[smiles][0] < score:
-            found[smiles] = (score, assignment, mol)
-    return found
+        if smiles not in best or best[smiles][0] < score:
+            best[smiles] = (score, assignment, mol)
+    return best
 
 
 def _molecule(symbols: Sequence[str], assignment: Assignment) -> Chem.Mol | None:

@@ -8,14 +8,14 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen.state import Swarm
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.potential.batching import in_batches
 from gendesign.structure.graph import Batch, edges_within
 
-AT_ONCE = 4000  # reference atoms per model call
+ATOMS_PER_CALL = 4000  # reference atoms per model call
 STATISTICS = 3000  # reference environments from which the kernel's scale is taken
 NOTHING_ALIKE = 1e4  # -log k of an atom whose element no reference has
-SHORTEST = 0.75  # Angstrom: the radial basis sees no shorter length while atoms still overlap
+SHORTEST = 0.75  # Angstrom: shorter lengths count as this one in the radial basis, as long as atoms overlap
 CLIP = 5.0  # longest score of an atom; at the published sqrt(3) atoms stop far from any reference
 
 
@@ -53,8 +53,8 @@ class Environments:
         """Features (atoms, channels) from raw descriptors (atoms, raw) of atoms with `numbers` (atoms,)."""
         out = raw.new_zeros(len(raw), self.whitening.shape[-1])
         for k in range(len(self.elements)):  # a gather would copy a matrix per atom
-            own = (numbers == self.elements[k]).nonzero()[:, 0]
-            out = out.index_copy(0, own, (raw[own] - self.mean[k]) @ self.whitening[k])
+            rows = (numbers == self.elements[k]).nonzero()[:, 0]
+            out = out.index_copy(0, rows, (raw[rows] - self.mean[k]) @ self.whitening[k])
         return out
 
     def surprise(self, energy: Tensor, numbers: Tensor, sigma: float) -> Tensor:
@@ -74,7 +74,7 @@ class Environments:
 
 
 def environments(
-    potential: Potential,
+    potential: PotentialLike,
     skeletons: Sequence[Atoms],
     *,
     channels: int = 24,
@@ -92,7 +92,9 @@ def environments(
     `merge` of that distance are one.
     """
     with torch.no_grad():
-        raw = torch.cat([potential.descriptors(few, shortest=SHORTEST) for few in in_batches(skeletons, AT_ONCE)])
+        raw = torch.cat(
+            [potential.descriptors(few, shortest=SHORTEST) for few in in_batches(skeletons, ATOMS_PER_CALL)]
+        )
     numbers = torch.cat([torch.as_tensor(a.numbers) for a in skeletons]).to(raw.device)
     molecule = torch.repeat_interleave(torch.arange(len(skeletons)), torch.tensor([len(a) for a in skeletons])).to(
         raw.device
@@ -136,8 +138,8 @@ def _ordinary(exponent: Tensor, numbers: Tensor, elements: Tensor) -> Tensor:
         energy = -torch.logsumexp(-m * exponent, -1)
         energy = torch.where(torch.isfinite(energy), energy, torch.zeros_like(energy))
         means.append(torch.stack([energy[numbers == z].mean() for z in elements]).nan_to_num())
-    slope = (means[1] - means[0]) / (ends[1] - ends[0])
-    return torch.stack([means[0] - slope * ends[0], slope], -1)
+    rise = (means[1] - means[0]) / (ends[1] - ends[0])
+    return torch.stack([means[0] - rise * ends[0], rise], -1)
 
 
 def _whitening(centred: Tensor, channels: int, floor: float) -> Tensor:
@@ -173,21 +175,21 @@ def energies(features: Tensor, numbers: Tensor, references: Environments, sigma:
     log k_i = logsumexp_j(log w_j - m(sigma) |phi_i - phi_j|^2 / (2 L)); arXiv 2402.08708.
     """
     out = features.new_full((len(features),), NOTHING_ALIKE)
-    for own, logits, _ in _by_element(features, numbers, references, sigma):
+    for rows, logits, _ in _by_element(features, numbers, references, sigma):
         width = sharpness(sigma) / (2 * references.scale)
-        out = out.index_copy(0, own, width * features[own].square().sum(-1) - torch.logsumexp(logits, -1))
+        out = out.index_copy(0, rows, width * features[rows].square().sum(-1) - torch.logsumexp(logits, -1))
     return out
 
 
-def slopes(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
+def energy_gradient(features: Tensor, numbers: Tensor, references: Environments, sigma: float) -> Tensor:
     """Gradient of the summed `energies` with respect to the features (atoms, channels), in closed form.
 
     An atom is drawn from phi_i towards the mean of the references, weighted by their share in k_i.
     """
     out = torch.zeros_like(features)
-    for own, logits, known in _by_element(features, numbers, references, sigma):
-        pull = features[own] - torch.softmax(logits, -1) @ known
-        out = out.index_copy(0, own, pull * (sharpness(sigma) / references.scale))
+    for rows, logits, centres in _by_element(features, numbers, references, sigma):
+        pull = features[rows] - torch.softmax(logits, -1) @ centres
+        out = out.index_copy(0, rows, pull * (sharpness(sigma) / references.scale))
     return out
 
 
@@ -195,23 +197,23 @@ def _by_element(features: Tensor, numbers: Tensor, references: Environments, sig
     """For each element present: its atoms, their logits (atoms, references) less a term that all references share, and
     the references' features."""
     for z in numbers.unique():
-        own, known = (numbers == z).nonzero()[:, 0], references.numbers == z
-        if not bool(known.any()):
+        rows, same_element = (numbers == z).nonzero()[:, 0], references.numbers == z
+        if not bool(same_element.any()):
             continue
-        centres = references.features[known]
+        centres = references.features[same_element]
         # |a - b|^2 by one matrix product: atoms x references differences would not fit for large batches
         width = sharpness(sigma) / (2 * references.scale)
-        offset = references.log_weight[known] - width * centres.square().sum(-1)
-        yield own, torch.addmm(offset, features[own], centres.T, alpha=2 * width), centres
+        offset = references.log_weight[same_element] - width * centres.square().sum(-1)
+        yield rows, torch.addmm(offset, features[rows], centres.T, alpha=2 * width), centres
 
 
 @dataclass(frozen=True)
 class KernelScore:
     """Gradient of the summed log-similarity, clipped per atom, plus a short-range repulsion; `Score` of the sampler."""
 
-    potential: Potential
+    potential: PotentialLike
     references: Environments
-    importance: Mapping[int, float] = field(default_factory=dict)  # by atomic number, 1 where nothing is said
+    importance: Mapping[int, float] = field(default_factory=dict)  # by atomic number, 1 for others
 
     def energies(self, swarm: Swarm, positions: Tensor, sigma: float) -> Tensor:
         """-log k (atoms,), differentiable in `positions` (atoms, 3)."""
@@ -235,10 +237,10 @@ class KernelScore:
         positions = swarm.positions.detach().to(self.potential.dtype).requires_grad_(True)  # to() alone may not copy
         with torch.enable_grad():
             features = self.features(swarm, positions)
-            slope = slopes(features.detach(), swarm.numbers, self.references, sigma)
+            by_feature = energy_gradient(features.detach(), swarm.numbers, self.references, sigma)
             if self.importance:
-                slope = slope * self.weights(swarm).to(slope)[:, None]
-            (gradient,) = torch.autograd.grad(features, positions, slope)
+                by_feature = by_feature * self.weights(swarm).to(by_feature)[:, None]
+            (gradient,) = torch.autograd.grad(features, positions, by_feature)
         return clipped(-gradient.to(swarm.positions.dtype)) + repulsion(swarm)
 
 
@@ -248,10 +250,10 @@ def clipped(score: Tensor, longest: float = CLIP) -> Tensor:
 
 
 def repulsion(swarm: Swarm, contact: float = 1.15, stiffness: float = 20.0) -> Tensor:
-    """Force (atoms, 3) that parts atoms nearer than `contact` Angstrom, shorter than any bond of heavy atoms.
+    """Force (atoms, 3) that separates atoms nearer than `contact` Angstrom, shorter than any bond of heavy atoms.
 
-    The published pair energy, exp(-8 r)/6, is too weak to part two atoms that fell onto each other; a harmonic wall of
-    `stiffness` per Angstrom does, and is still stable at the largest step of the schedule (0.064 at 50 noise levels).
+    The published pair energy, exp(-8 r)/6, is too weak to separate two atoms that fell onto each other. A harmonic wall
+    of `stiffness` per Angstrom does, and is stable at the largest step of the schedule (0.064 at 50 noise levels).
     """
     first, second = swarm.pairs
     apart = swarm.positions[first] - swarm.positions[second]

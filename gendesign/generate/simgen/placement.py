@@ -57,9 +57,9 @@ def place(
     waiting = []
     for atom, count in enumerate(hydrogens):
         if count and atom not in frame.placed:
-            found = _options(frame, atom, count)
-            if len(found) == 1:
-                frame.placed[atom] = found[0]
+            options = _options(frame, atom, count)
+            if len(options) == 1:
+                frame.placed[atom] = options[0]
             else:
                 waiting.append(atom)
     waiting.sort(key=lambda a: (frame.pi(a) == 0, hydrogens[a] == 1, a))  # polar hydrogens settle last
@@ -96,12 +96,12 @@ def _frame(symbols, positions, bonds, kinds, host: Host | None) -> Frame:
 
 
 def _best(frame: Frame, atom: int, count: int) -> np.ndarray:
-    found = _options(frame, atom, count)
-    if len(found) == 1:
-        return found[0]
-    cost = _cost(frame, atom, found)
-    # The first of those that are as good: turned by a third, three hydrogens change names; rounding must not choose.
-    return found[int(np.argmax(cost <= cost.min() + EQUAL))]
+    options = _options(frame, atom, count)
+    if len(options) == 1:
+        return options[0]
+    cost = _cost(frame, atom, options)
+    # The first of equally good options: three hydrogens turned by a third only swap names; rounding must not choose.
+    return options[int(np.argmax(cost <= cost.min() + EQUAL))]
 
 
 def _unit(v: np.ndarray) -> np.ndarray:
@@ -114,9 +114,9 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.array([y * w - z * v, z * u - x * w, x * v - y * u])
 
 
-def _perpendicular(axis: np.ndarray, wish: np.ndarray | None = None) -> np.ndarray:
-    """A unit vector normal to `axis`, as near to `wish` as can be."""
-    for v in (wish, *np.eye(3)[np.argsort(np.abs(axis))]):
+def _perpendicular(axis: np.ndarray, preferred: np.ndarray | None = None) -> np.ndarray:
+    """The unit vector normal to `axis` that is nearest to the `preferred` direction."""
+    for v in (preferred, *np.eye(3)[np.argsort(np.abs(axis))]):
         if v is not None:
             normal = v - axis * (v @ axis)
             if normal @ normal > 0.04 * (v @ v):
@@ -180,12 +180,12 @@ def _around_axis(frame: Frame, atom: int, end: int, towards: np.ndarray, count: 
     symbol, pi = frame.symbols[atom], frame.pi(atom)
     if pi == 2:
         return -towards[None, None]
-    wish, turned = _reference(frame, atom, end)
-    x = _perpendicular(towards, wish)
+    substituent, turned = _reference(frame, atom, end)
+    x = _perpendicular(towards, substituent)
     y = _cross(towards, x)
     planar = pi == 1 or (symbol == "N" and frame.conjugated(atom))
     azimuths = AZIMUTHS
-    if planar and wish is not None:
+    if planar and substituent is not None:
         azimuths = np.radians([90.0, 270.0] if turned and pi else [0.0, 180.0])
     if planar:
         tilt, turns = math.radians(120.0 if symbol == "C" or count == 2 else 111.0), [0.0, 180.0]
@@ -223,12 +223,12 @@ def _surroundings(frame: Frame, atom: int) -> tuple[list[str], np.ndarray, np.nd
     hydrogens = [(x, frame.symbols[k] in "NO") for k, rows in frame.placed.items() if k != atom for x in rows]
     positions = [frame.positions[k] for k in far] + [x for x, _ in hydrogens]
     polar = np.array([False] * len(far) + [p for _, p in hydrogens], bool)
-    found, symbols = np.array(positions).reshape(-1, 3), [frame.symbols[k] for k in far] + ["H"] * len(hydrogens)
+    x, symbols = np.array(positions).reshape(-1, 3), [frame.symbols[k] for k in far] + ["H"] * len(hydrogens)
     if frame.host is not None:
-        found = np.concatenate([found, frame.host.positions])
+        x = np.concatenate([x, frame.host.positions])
         symbols += [chemical_symbols[z] for z in frame.host.numbers]
         polar = np.concatenate([polar, frame.host.polar])
-    return symbols, found, polar
+    return symbols, x, polar
 
 
 def _torsion(frame: Frame, atom: int, end: int, options: np.ndarray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -9,8 +11,10 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
 
 # Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
 # often as in the references.
@@ -25,19 +29,31 @@ def strength(sizes: Tensor) -> Tensor:
 
 
 def fade(sigma: float) -> float:
-    """The prior lets go as the noise vanishes, so that bonds and not the shape decide the last steps."""
+    """Share of its strength that a prior has left: it vanishes with the noise, so that bonds decide the last steps."""
     return float(torch.tanh(torch.tensor(20 * sigma * sigma)))
+
+
+class Prior(Protocol):
+    """A score that also says where atoms start."""
+
+    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
+        ...
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor: ...
 
 
 @dataclass(frozen=True)
 class GaussianPrior:
-    """-x Sigma^-1 with the determinant of Sigma normalised to 1.
+    """The score -x Sigma^-1, with the determinant of Sigma normalised to 1.
 
-    `covariance` is None for the identity, (3, 3) for one shape, or (shapes, 3, 3) of which each molecule draws one. The
+    `covariance` is None for the identity, (3, 3), or (molecules, 3, 3) for a shape of every molecule of a swarm. The
     pull is bounded for an integrator of `steps` noise levels.
     """
 
-    covariance: Tensor | None = None
+    covariance: Tensor | Sequence[Sequence[float]] | None = setting(
+        None, "3 x 3 covariance of the cloud, of which only the shape matters; null for a round one"
+    )
     steps: int = 50
 
     def __post_init__(self) -> None:
@@ -49,13 +65,13 @@ class GaussianPrior:
         shapes = torch.eye(3) if self.covariance is None else torch.as_tensor(self.covariance)
         shapes = shapes.to(swarm.positions).reshape(-1, 3, 3)
         shapes = shapes / torch.linalg.det(shapes)[:, None, None] ** (1 / 3)
-        return shapes[(uniform(swarm.molecule_key, 2, 1)[:, 0] * len(shapes)).long()]
+        return shapes.expand(swarm.n_molecules, 3, 3)
 
     def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
-        """Starting positions (atoms, 3); the particles of a molecule share theirs."""
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
         root = torch.linalg.cholesky(self._of_molecules(swarm))[swarm.molecule]
-        free = normal(swarm.slot_key, 3, 3)
-        return scale * torch.einsum("aij,aj->ai", root, free)
+        z = swarm.of_slots(normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
+        return scale * torch.einsum("aij,aj->ai", root, z)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         pull = GAUSSIAN * strength(swarm.sizes) * fade(sigma)
@@ -66,11 +82,44 @@ class GaussianPrior:
         return -torch.einsum("aij,aj->ai", tensor, swarm.positions)
 
 
-def ellipsoid(axes: Sequence[float]) -> GaussianPrior:
-    """The Gaussian whose extents along x, y and z are as `axes`, three numbers of which only the ratios matter."""
-    if len(axes) != 3 or not all(isinstance(a, int | float) and a > 0 for a in axes):
-        raise UserError(f"prior.axes={list(axes)}; give three numbers above 0, such as [2.0,1.0,0.5]")
-    return GaussianPrior(torch.diag(torch.tensor([float(a) ** 2 for a in axes])))
+@dataclass(frozen=True)
+class EllipsoidPrior:
+    """A Gaussian prior given by its extents along x, y and z."""
+
+    axes: Sequence[float] = setting((2.0, 1.0, 0.5), "extents along x, y and z relative to each other", above=0)
+
+    def __post_init__(self) -> None:
+        if len(self.axes) != 3:
+            raise UserError(
+                f"generator.prior.axes={list(self.axes)}: give three numbers above 0, such as [2.0,1.0,0.5]"
+            )
+        check_bounds(self, "generator.prior")
+
+    @cached_property
+    def gaussian(self) -> GaussianPrior:
+        """The same prior by its covariance."""
+        return GaussianPrior(torch.diag(torch.tensor([float(a) ** 2 for a in self.axes])))
+
+    def sample(self, swarm: Swarm, scale: float = 0.5) -> Tensor:
+        """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
+        return self.gaussian.sample(swarm, scale)
+
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        return self.gaussian(swarm, sigma)
+
+
+@dataclass(frozen=True)
+class GaussianMixture:
+    """Gaussian priors with `covariances` (shapes, 3, 3), one of which a molecule draws; for `steps` noise levels."""
+
+    covariances: Tensor
+    steps: int = 50
+
+    def drawn(self, molecule_key: Tensor) -> GaussianPrior:
+        """The prior of molecules with these random keys (molecules,)."""
+        u = uniform(molecule_key, Purpose.PRIOR_SHAPE, 1)[:, 0]
+        covariances = self.covariances.to(molecule_key.device)
+        return GaussianPrior(covariances[(u * len(covariances)).long()], self.steps)
 
 
 def shapes_of(skeletons: Sequence[Atoms], blur: float = 0.03) -> Tensor:

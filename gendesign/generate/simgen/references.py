@@ -1,4 +1,4 @@
-"""The molecules whose environments generated ones shall resemble: bundled, or the user's own."""
+"""The reference molecules, whose environments generated molecules resemble: bundled, or from the user's files."""
 
 import sys
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rdkit import Chem, RDLogger
 from rdkit.Chem import Descriptors, rdDistGeom, rdForceFieldHelpers
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential
+from gendesign.potential import PotentialLike
 from gendesign.potential.zoo import checkpoints_folder
 from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.files import read_structures
@@ -18,7 +18,7 @@ from gendesign.structure.formats import read_text
 from gendesign.structure.reading_notes import reading_notes
 
 SMILES_SUFFIXES = {".smi", ".smiles", ".csv", ".txt"}
-SETTLING = Relaxation(max_steps=60, fmax=0.1)  # of made conformers, so that bonds have the potential's lengths
+SETTLING = Relaxation(max_steps=60, fmax=0.1)  # of conformers by RDKit, so that bonds have the potential's lengths
 
 RDLogger.DisableLog("rdApp.*")
 
@@ -32,12 +32,12 @@ class References:
 
 
 def read_references(
-    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: Potential
+    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: PotentialLike
 ) -> References:
     """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
 
-    Of a SMILES file conformers are made, and settled by the potential. Says on standard error which molecules of the
-    user's files are left out. Raises UserError for a file that holds none.
+    SMILES become conformers, relaxed by the potential. A line on standard error says which molecules of the user's
+    files are left out. Raises UserError for a file that holds none.
     """
     weights = [_number(w) for w in weights]
     files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
@@ -51,39 +51,40 @@ def read_references(
     shares: list[float] = []
     for path, share in zip(files, weights or [1.0] * len(files), strict=True):
         read = _conformers(path, potential) if path.suffix.lower() in SMILES_SUFFIXES else _structures(path)
-        found = [a for a in read if set(a.symbols) <= allowed and sum(s in elements for s in a.symbols) > 1]
-        if not found:
+        usable = [a for a in read if set(a.symbols) <= allowed and sum(s in elements for s in a.symbols) > 1]
+        if not usable:
             raise UserError(
                 f"generator.reference={str(path)!r} holds no molecule of {' '.join(elements)} only; "
                 "allow more elements or give other references"
             )
-        if paths and len(found) < len(read):
-            _say(path, f"{len(read) - len(found)} of {len(read)} molecules are left out: they hold elements other than "
-                       f"{' '.join(sorted(allowed))}, or fewer than two heavy atoms")  # fmt: skip
-        molecules += found
-        shares += [share / len(found) if weights else 1.0] * len(found)
+        if paths and len(usable) < len(read):
+            n = len(read) - len(usable)
+            _note(path, f"{n} of {len(read)} molecules are left out: they hold elements other than "
+                        f"{' '.join(sorted(allowed))}, or fewer than two heavy atoms")  # fmt: skip
+        molecules += usable
+        shares += [share / len(usable) if weights else 1.0] * len(usable)
     return References(molecules, shares)
 
 
-def _number(given: float | str) -> float:
+def _number(weight: float | str) -> float:
     try:
-        return float(given)
+        return float(weight)
     except ValueError:
-        raise UserError(f"generator.reference_weights holds {given!r}; give numbers above zero") from None
+        raise UserError(f"generator.reference_weights holds {weight!r}; give numbers above zero") from None
 
 
-def _say(path: Path, line: str) -> None:
+def _note(path: Path, line: str) -> None:
     print(f"gendesign: generator.reference={path}: {line}", file=sys.stderr, flush=True)
 
 
 def _structures(path: Path) -> list[Atoms]:
     candidates = read_structures([path], strict=False)
     for line in reading_notes(candidates):
-        _say(path, line)
+        _note(path, line)
     return [c.atoms for c in candidates if c.failure is None]
 
 
-def _conformers(path: Path, potential: Potential) -> list[Atoms]:
+def _conformers(path: Path, potential: PotentialLike) -> list[Atoms]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of a file with one SMILES per line")
     out, count = [], 0
@@ -112,5 +113,5 @@ def _conformers(path: Path, potential: Potential) -> list[Atoms]:
     }
     for reason, lost in reasons.items():
         if lost:
-            _say(path, f"{lost} of {count} molecules are left out: {reason}")
+            _note(path, f"{lost} of {count} molecules are left out: {reason}")
     return settled

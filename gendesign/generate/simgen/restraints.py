@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 
 Place = int | Sequence[float]  # the slot of a heavy atom, counted from 0, or a fixed point
+SECTION = "generator.guidance.function"  # where a restraint stands in the settings
 TINY = 1e-12  # Angstrom^2 under roots, whose slope at zero is infinite
 
 
@@ -21,10 +23,10 @@ class RadiusOfGyration:
     """n/2 (R - target)^2 with the radius of gyration R of n atoms of equal weight; n makes the pull per atom
     independent of the size."""
 
-    target: float
+    target: float = setting(1.8, "radius of gyration of the heavy atoms", unit="Angstrom", least=0)
 
     def __post_init__(self) -> None:
-        _check(self, self.target >= 0, f"target={self.target}", "a length of 0 or more")
+        check_bounds(self, SECTION)
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
         share = mask.to(positions.dtype)
@@ -38,17 +40,17 @@ class RadiusOfGyration:
 class Distance:
     """Half the square of how far the distance between two places is from `target`, or outside `low` to `high`.
 
-    `first`, `second`: slots of heavy atoms or points (x, y, z), one a slot at least. A system without the slot is left
-    alone.
+    A place is a slot or a point (x, y, z); one of the two is a slot. A system without the slot is left alone.
     """
 
-    first: Place
-    second: Place
-    target: float | None = None
-    low: float = 0.0
-    high: float = math.inf
+    first: Place = setting(help="slot of a heavy atom, counted from 0, or a point [x,y,z] in Angstrom")
+    second: Place = setting(help="slot or point of the other")
+    target: float | None = setting(None, "distance wanted; null for low to high", unit="Angstrom", least=0)
+    low: float = setting(0.0, "least distance wanted", unit="Angstrom", least=0)
+    high: float = setting(math.inf, "largest distance wanted; inf for any", unit="Angstrom", infinite=True)
 
     def __post_init__(self) -> None:
+        check_bounds(self, SECTION)
         for key in ("first", "second"):
             place = getattr(self, key)
             if isinstance(place, int) and not isinstance(place, bool):
@@ -58,9 +60,8 @@ class Distance:
         _check(self, isinstance(self.first, int) or isinstance(self.second, int), "two points", "one slot at least")
         _check(self, self.first != self.second, f"first=second={self.first}", "two different places")
         if self.target is not None:
-            given = f"target={self.target} with low={self.low}, high={self.high}"
-            plain = self.low == 0 and self.high == math.inf
-            _check(self, plain and self.target >= 0, given, "a target of 0 or more, or low and high")
+            values = f"target={self.target} with low={self.low}, high={self.high}"
+            _check(self, self.low == 0 and self.high == math.inf, values, "a target of 0 or more, or low and high")
         else:
             some = self.low > 0 or self.high < math.inf
             _check(self, some and 0 <= self.low <= self.high, f"low={self.low}, high={self.high}", "0 <= low <= high")
@@ -90,14 +91,13 @@ class Contact:
     It asks for `count` atoms within `distance` of each point, and pulls from afar.
     """
 
-    points: Sequence[Sequence[float]]
-    distance: float
-    count: int = 1
+    points: Sequence[Sequence[float]] = setting(help="points [[x,y,z], ...] near which atoms shall be", unit="Angstrom")
+    distance: float = setting(1.0, "how near", unit="Angstrom", least=0)
+    count: int = setting(1, "how many atoms at each point", least=1)
 
     def __post_init__(self) -> None:
+        check_bounds(self, SECTION)
         object.__setattr__(self, "points", _points(self, "points", self.points))
-        _check(self, self.distance >= 0, f"distance={self.distance}", "a length of 0 or more")
-        _check(self, isinstance(self.count, int) and self.count >= 1, f"count={self.count}", "a whole number from 1 on")
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
         apart = positions[:, :, None] - positions.new_tensor(self.points)[None, None]
@@ -112,11 +112,11 @@ class Contact:
 class Sphere:
     """Half the square of how far each atom is outside a sphere."""
 
-    radius: float
-    centre: Sequence[float] = (0.0, 0.0, 0.0)
+    radius: float = setting(4.0, "radius of the sphere that atoms shall not leave", unit="Angstrom", above=0)
+    centre: Sequence[float] = setting((0.0, 0.0, 0.0), "centre of the sphere", unit="Angstrom")
 
     def __post_init__(self) -> None:
-        _check(self, self.radius > 0, f"radius={self.radius}", "a length above zero")
+        check_bounds(self, SECTION)
         object.__setattr__(self, "centre", _points(self, "centre", [self.centre])[0])
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
@@ -126,10 +126,17 @@ class Sphere:
 
 @dataclass(frozen=True)
 class Box:
-    """Half the square of how far each atom is outside a box with corners `low` and `high`; .inf leaves a side open."""
+    """Half the square of how far each atom is outside a box."""
 
-    low: Sequence[float]
-    high: Sequence[float]
+    low: Sequence[float] = setting(
+        (-4.0, -4.0, -4.0),
+        "corner of the box that atoms shall not leave; -inf leaves a side open",
+        unit="Angstrom",
+        infinite=True,
+    )
+    high: Sequence[float] = setting(
+        (4.0, 4.0, 4.0), "the opposite corner; inf leaves a side open", unit="Angstrom", infinite=True
+    )
 
     def __post_init__(self) -> None:
         for key in ("low", "high"):
@@ -145,10 +152,10 @@ class Box:
 
 @dataclass(frozen=True)
 class Wall:
-    """Half the square of how far each atom is beyond the plane through `point`, on the side that `normal` shows."""
+    """Half the square of how far each atom is beyond the plane through `point`, on the side of `normal`."""
 
-    normal: Sequence[float]
-    point: Sequence[float] = (0.0, 0.0, 0.0)
+    normal: Sequence[float] = setting((0.0, 0.0, 1.0), "direction from the wall into the forbidden half of space")
+    point: Sequence[float] = setting((0.0, 0.0, 0.0), "a point of the wall", unit="Angstrom")
 
     def __post_init__(self) -> None:
         for key in ("normal", "point"):
@@ -162,23 +169,26 @@ class Wall:
         return _summed(beyond.clamp_min(0), mask)
 
 
+RESTRAINTS = (RadiusOfGyration, Distance, Contact, Sphere, Box, Wall)
+
+
 def _summed(lengths: Tensor, mask: Tensor) -> Tensor:
     """Half the sum of squares (systems,) of lengths (systems, largest) of atoms that exist."""
     return torch.where(mask, lengths.square(), 0.0).sum(1) / 2
 
 
-def _points(restraint: object, key: str, given: Sequence, infinite: bool = False) -> tuple[tuple[float, ...], ...]:
+def _points(restraint: object, key: str, values: Sequence, infinite: bool = False) -> tuple[tuple[float, ...], ...]:
     """Tuples of three numbers; UserError for anything else."""
     try:
-        found = tuple(tuple(float(value) for value in point) for point in given)
+        points = tuple(tuple(float(value) for value in point) for point in values)
     except (TypeError, ValueError):
-        found = ()
-    allowed = math.isnan if infinite else lambda value: not math.isfinite(value)
-    sound = bool(found) and all(len(point) == 3 and not any(map(allowed, point)) for point in found)
-    _check(restraint, sound, f"{key}={given if key == 'points' else given[0]}", "x, y and z in Angstrom")
-    return found
+        points = ()
+    refused = math.isnan if infinite else lambda value: not math.isfinite(value)
+    sound = bool(points) and all(len(point) == 3 and not any(map(refused, point)) for point in points)
+    _check(restraint, sound, f"{key}={values if key == 'points' else values[0]}", "x, y and z in Angstrom")
+    return points
 
 
-def _check(restraint: object, sound: bool, given: str, allowed: str) -> None:
+def _check(restraint: object, sound: bool, values: str, allowed: str) -> None:
     if not sound:
-        raise UserError(f"{type(restraint).__name__}: {given} cannot be used; give {allowed}")
+        raise UserError(f"{type(restraint).__name__}: {values} cannot be used; give {allowed}")

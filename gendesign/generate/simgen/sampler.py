@@ -1,88 +1,116 @@
-"""Integrate a swarm along its scores, from the largest noise level to zero."""
+"""The sampler: from random keys to a swarm of skeletons, through all noise levels."""
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from gendesign.generate.simgen.random import normal
-from gendesign.generate.simgen.state import Swarm
-from gendesign.structure.types import Score
+from gendesign.generate.simgen import composition
+from gendesign.generate.simgen.cohesion import Cohesion
+from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, shuffled_elements
+from gendesign.generate.simgen.heun import Heun, integrate
+from gendesign.generate.simgen.kernel import KernelScore
+from gendesign.generate.simgen.prior import GaussianMixture, Prior
+from gendesign.generate.simgen.problem import Problem
+from gendesign.generate.simgen.random import derived, uniform
+from gendesign.generate.simgen.schedule import simgen_sigmas
+from gendesign.generate.simgen.settings import SimGenSettings
+from gendesign.generate.simgen.state import Swarm, new_swarm
+from gendesign.randomness import Purpose
 
-LOST = 2000.0  # Angstrom from the origin, where hosts may be far away: such a molecule has exploded
+Callback = Callable[[Swarm, float], None]
+
+
+class Sampled(NamedTuple):
+    """A sampled batch of molecules.
+
+    swarm: at the end, the families of a molecule one after the other. exploded (molecules * families,): which of these
+    geometries did. compositions (molecules, elements): numbers of atoms that were drawn, fixed ones included.
+    references (molecules,): from which reference they were drawn.
+    """
+
+    swarm: Swarm
+    exploded: Tensor
+    compositions: Tensor
+    references: Tensor
 
 
 @dataclass(frozen=True)
-class Heun:
-    """Stochastic Heun steps after Karras et al. (arXiv 2206.00364, algorithm 2).
+class Sampler:
+    """Samples skeletons of the molecules of a problem: positions and elements of heavy atoms, no bonds, no hydrogen.
 
-    Before each step at a level above `churn_above` the noise grows by the factor 1 + churn/steps and random numbers of
-    standard deviation max(noise * sqrt(sigma_hat^2 - sigma^2), floor) Angstrom are added.
+    `score` is the similarity to the references; the priors, walls and guidance of `problem` and `cohesion` are added to
+    it. `steps`, `particles`, `families`, `swap_share`, `swap_every` are as in SimGenSettings.
     """
 
-    churn: float = 1.3
-    churn_above: float = 2e-3
-    noise: float = 1.8
-    floor: float = 0.01
+    problem: Problem
+    score: KernelScore
+    integrator: Heun
+    cohesion: Cohesion
+    steps: int
+    particles: int
+    families: int
+    swap_share: float
+    swap_every: int
 
+    @classmethod
+    def of(cls, problem: Problem, settings: SimGenSettings, score: KernelScore | None = None) -> "Sampler":
+        """The sampler that `settings` describe. Without a `score` the references are described, which takes a while."""
+        return cls(
+            problem,
+            problem.score if score is None else score,
+            settings.integrator,
+            settings.cohesion,
+            settings.steps,
+            settings.particles,
+            settings.families,
+            settings.swap_share,
+            settings.swap_every,
+        )
 
-def integrate(
-    swarm: Swarm,
-    scores: Sequence[Score],
-    sigmas: Tensor,
-    settings: Heun,
-    between: Callable[[Swarm, int, float], Swarm] | None = None,
-    watch: Callable[[Swarm, float], None] | None = None,
-) -> tuple[Swarm, Tensor]:
-    """Follow dx/dsigma = -sum of scores down `sigmas` (steps + 1,); returns the swarm and which molecules exploded.
+    def __call__(self, sizes: Tensor, key: Tensor, callback: Callback | None = None) -> Sampled:
+        """Sample molecules of `sizes` (molecules,) atoms, fixed ones included, from their random keys (molecules,).
 
-    A score is an empirical force here (arXiv 2402.08708); for the exact reverse process of a density give
-    sigma grad log p. `between(swarm, step, sigma)` acts after each step, `watch(swarm, sigma)` sees the start and every
-    step. A molecule that is no longer finite is parked
-    on a line and reported in the mask (molecules,); the others are not touched by it.
-    """
-    levels = sigmas.tolist()
-    steps = len(levels) - 1
-    exploded = torch.zeros(swarm.n_molecules, dtype=torch.bool, device=swarm.positions.device)
-    if watch is not None:
-        watch(swarm, levels[0])
-    for step, (sigma, following) in enumerate(itertools.pairwise(levels)):
-        risen = sigma
-        if sigma > settings.churn_above and settings.churn > 0:
-            risen = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
-            width = max(settings.noise * (risen**2 - sigma**2) ** 0.5, settings.floor)
-            swarm = swarm.at(swarm.positions + width * _moving(swarm, normal(swarm.key, step + 10, 3)))
-        slope = _total(scores, swarm, risen)
-        ahead = swarm.at(swarm.positions + (risen - following) * slope)
-        if following > 0:
-            slope = (slope + _total(scores, ahead, following)) / 2
-            ahead = swarm.at(swarm.positions + (risen - following) * slope)
-        swarm, lost = _parked(ahead)
-        exploded |= lost
-        if between is not None:
-            swarm = between(swarm, step, following)
-        if watch is not None:
-            watch(swarm, following)
-    return swarm, exploded
+        `callback(swarm, sigma)` is called with the start and after every step.
+        """
+        problem, families = self.problem, self.families
+        key, sizes = key.to(problem.potential.device), sizes.to(problem.potential.device)
+        references = drawn_reference(key, problem.references.weights)
+        numbers = self._elements(key, sizes - problem.n_fixed, references)
+        family_key = derived(key[:, None], Purpose.FAMILY_KEY, torch.arange(families, device=key.device)).flatten()
+        priors = [p.drawn(family_key) if isinstance(p, GaussianMixture) else p for p in problem.priors]
+        swarm = self._start(sizes.repeat_interleave(families), family_key, priors[0], numbers)
+        wanted = swarm.composition(torch.as_tensor(problem.numbers, device=key.device))[:, 0]
+        swaps = ElementSwaps(
+            self.score, problem.numbers, self.steps, wanted, self.swap_share, self.swap_every,
+            exact=problem.limits is not None,
+        )  # fmt: skip
+        scores = [self.score, *priors, self.cohesion, *problem.walls, *problem.guidance]
+        sigmas = simgen_sigmas(self.steps)
+        swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback)
+        return Sampled(swarm, exploded, wanted[::families], references)
 
+    def _start(self, sizes: Tensor, key: Tensor, prior: Prior, numbers: Tensor) -> Swarm:
+        """The swarm at the largest noise level; sizes and key (molecules * families,), numbers (molecules, largest)."""
+        fixed = None
+        if self.problem.fragments is not None:
+            atoms = self.problem.fragments.fixed
+            fixed = torch.as_tensor(atoms.numbers), torch.as_tensor(atoms.positions)
+        swarm = new_swarm(sizes, key, self.particles // self.families, fixed)
+        swarm = swarm.at(torch.where(swarm.free[:, None], prior.sample(swarm), swarm.positions))
+        new = numbers[swarm.molecule // self.families, (swarm.slot - swarm.n_fixed).clamp_min(0)]
+        return replace(swarm, numbers=torch.where(swarm.free, new, swarm.numbers))
 
-def _total(scores: Sequence[Score], swarm: Swarm, sigma: float) -> Tensor:
-    return _moving(swarm, torch.stack([score(swarm, sigma) for score in scores]).sum(0))
-
-
-def _moving(swarm: Swarm, vectors: Tensor) -> Tensor:
-    """`vectors` (atoms, 3) of the atoms that may move, zero for the others."""
-    return vectors * swarm.free[:, None] if swarm.n_fixed else vectors
-
-
-def _parked(swarm: Swarm) -> tuple[Swarm, Tensor]:
-    """Put molecules with a lost atom on a line of harmless distances; no synchronisation with the host."""
-    wrong = ~(swarm.positions.abs() < LOST).all(-1)
-    count = torch.zeros(swarm.n_molecules, device=wrong.device).index_add_(0, swarm.molecule, wrong.float())
-    lost = count > 0
-    line = torch.stack(
-        [1.5 * swarm.slot.double(), torch.zeros_like(wrong).double(), torch.zeros_like(wrong).double()], -1
-    )
-    return replace(swarm, positions=torch.where(lost[swarm.molecule][:, None], line, swarm.positions)), lost
+    def _elements(self, key: Tensor, sizes: Tensor, references: Tensor) -> Tensor:
+        """Atomic numbers (molecules, largest) of the new atoms, near the shares of the references (molecules,)."""
+        problem = self.problem
+        counts = np.array([[int((a.numbers == z).sum()) for z in problem.numbers] for a in problem.skeletons])
+        shares = (counts / counts.sum(1, keepdims=True))[references.cpu().numpy()]
+        if problem.limits is None:
+            return drawn_elements(key, sizes, torch.as_tensor(shares, device=key.device), problem.numbers)
+        u = uniform(key, Purpose.ROUNDING, 1)[:, 0].tolist()
+        drawn = [problem.limits.drawn(*row) for row in zip(shares, sizes.tolist(), u, strict=True)]
+        return shuffled_elements(key, [composition.numbers_of(row, problem.elements) for row in drawn])

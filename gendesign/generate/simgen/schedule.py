@@ -1,4 +1,4 @@
-"""Noise levels of a run, from the largest to zero."""
+"""Noise levels, from the largest to zero."""
 
 import torch
 from torch import Tensor

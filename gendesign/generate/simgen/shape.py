@@ -7,12 +7,13 @@ runs around a hole has `ring(n)`: how many of n atoms a ring along it has.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from scipy.optimize import brentq
 
 from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.structure.clouds import grid_where, spacing_for
 
 CHAIN = 1.28  # Angstrom along a zigzag chain per atom: 1.53 Angstrom bonds at 113 degrees
@@ -21,6 +22,7 @@ SHEET = 3.2  # Angstrom^2 of a closed sheet per atom: 2.6 in graphene, 2.9 in do
 VOLUME = 15.0  # Angstrom^3 per heavy atom within the molecule's own surface
 SURFACE = 1.5  # Angstrom from the outermost atoms' centres to that surface
 PER_ATOM = 8  # points of curves and surfaces per atom
+SECTION = "generator.prior.shape"  # where a shape stands in the settings
 
 
 class Shape(Protocol):
@@ -28,18 +30,31 @@ class Shape(Protocol):
 
     skin: float
 
-    def points(self, n: int) -> np.ndarray: ...
+    def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
+        ...
+
+
+@runtime_checkable
+class RingShape(Protocol):
+    """A shape that runs around a hole."""
+
+    def ring(self, n: int) -> float:
+        """How many of n heavy atoms a ring along the shape has."""
+        ...
 
 
 @dataclass(frozen=True)
 class Line:
-    """A straight line along x; `length` in Angstrom, None for a chain of n atoms."""
+    """A straight line along x."""
 
-    length: float | None = None
+    length: float | None = setting(
+        None, "length of the line along x; null for a chain of all heavy atoms", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = ZIGZAG
 
     def __post_init__(self) -> None:
-        require_positive("length", self.length)
+        check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
         # n atoms have n - 1 steps between them; the systematic choice of points leaves half a step at each end
@@ -50,13 +65,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Circle:
-    """A circle in the plane z = 0; `radius` in Angstrom, None for a ring of n atoms."""
+    """A circle in the plane z = 0."""
 
-    radius: float | None = None
+    radius: float | None = setting(
+        None, "radius of the circle in the plane z = 0; null for a ring of all heavy atoms", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = ZIGZAG
 
     def __post_init__(self) -> None:
-        require_positive("radius", self.radius)
+        check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
         radius = CHAIN * n / (2 * np.pi) if self.radius is None else self.radius
@@ -69,19 +86,21 @@ class Circle:
 
 @dataclass(frozen=True)
 class Heart:
-    """The outline of a heart in the plane z = 0; `size` is its width in Angstrom, None for a ring of n atoms."""
+    """The outline of a heart in the plane z = 0."""
 
-    size: float | None = None
+    size: float | None = setting(
+        None, "width of the outline in the plane z = 0; null for a ring of all heavy atoms", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = ZIGZAG
 
     def __post_init__(self) -> None:
-        require_positive("size", self.size)
+        check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
-        curve, walked = _heart()
-        scale = CHAIN * n / walked[-1] if self.size is None else self.size / 32
-        even = walked[-1] * np.arange(PER_ATOM * n) / (PER_ATOM * n)
-        points = np.stack([np.interp(even, walked, curve[:, k]) for k in range(3)], -1)
+        curve, arc = _heart()
+        scale = CHAIN * n / arc[-1] if self.size is None else self.size / 32
+        even = arc[-1] * np.arange(PER_ATOM * n) / (PER_ATOM * n)
+        points = np.stack([np.interp(even, arc, curve[:, k]) for k in range(3)], -1)
         return scale * (points - points.mean(0))
 
     def ring(self, n: int) -> float:
@@ -98,13 +117,15 @@ def _heart() -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Shell:
-    """The surface of a sphere, one atom thick; `radius` in Angstrom, None for a cage of n atoms."""
+    """The surface of a sphere, one atom thick."""
 
-    radius: float | None = None
+    radius: float | None = setting(
+        None, "radius of the sphere; null for a cage of all heavy atoms", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = ZIGZAG
 
     def __post_init__(self) -> None:
-        require_positive("radius", self.radius)
+        check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
         radius = np.sqrt(SHEET * n / (4 * np.pi)) if self.radius is None else self.radius
@@ -116,20 +137,23 @@ class Shell:
 
 @dataclass(frozen=True)
 class Torus:
-    """The inside of a torus around z: distance `radius` of the tube's middle from the axis, radius `tube` of the tube.
+    """The inside of a torus around z. Without a radius and a tube, the tube is a quarter as wide as the radius."""
 
-    Both in Angstrom; what is None follows from n atoms, a tube alone a quarter as wide as the radius.
-    """
-
-    radius: float | None = None
-    tube: float | None = None
+    radius: float | None = setting(
+        None,
+        "distance of the tube's middle from the axis, z; null for what the heavy atoms fill",
+        unit="Angstrom",
+        above=0,
+    )
+    tube: float | None = setting(
+        None, "radius of the tube; null for what the heavy atoms fill", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = 0.5
 
     def __post_init__(self) -> None:
-        require_positive("radius", self.radius)
-        require_positive("tube", self.tube)
+        check_bounds(self, SECTION)
         if self.radius is not None and self.tube is not None and self.tube > self.radius:
-            raise UserError(f"prior.shape.tube={self.tube} exceeds prior.shape.radius={self.radius}; make it narrower")
+            raise UserError(f"{SECTION}.tube={self.tube} exceeds {SECTION}.radius={self.radius}; make it narrower")
 
     def size(self, n: int) -> tuple[float, float]:
         """Radius and tube for n atoms: the tube with the atoms' own extent around it holds VOLUME for each."""
@@ -167,9 +191,3 @@ def _root(excess: Callable[[float], float], low: float, high: float) -> float:
     if excess(low) >= 0:
         return low
     return high if excess(high) <= 0 else brentq(excess, low, high)
-
-
-def require_positive(key: str, value: float | None) -> None:
-    """Raise UserError for a length that is none."""
-    if value is not None and not (isinstance(value, int | float) and value > 0):
-        raise UserError(f"prior.shape.{key}={value}; give Angstrom above 0, or null for a size that fits the molecule")

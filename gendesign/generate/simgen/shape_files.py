@@ -1,7 +1,7 @@
 """Shapes from the user's files, in place: clouds, molecules, the insides of meshes, and pockets of a host."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
 
@@ -13,7 +13,8 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.spatial import cKDTree
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.shape import VOLUME, require_positive
+from gendesign.fields import check_bounds, setting
+from gendesign.generate.simgen.shape import SECTION, VOLUME
 from gendesign.structure.clouds import (
     FINEST,
     MOST,
@@ -28,22 +29,26 @@ from gendesign.structure.clouds import (
 )
 
 WATER = ("HOH", "WAT", "DOD", "H2O")
-SAME = 0.8  # Angstrom within which an atom of the host is the ligand's own, left in the file
+SAME = 0.8  # Angstrom within which an atom of the host counts as an atom of the ligand
 NEARBY = 8.0  # Angstrom from a pocket's points to the farthest atoms of the host that matter to what is in it
 
 
 @dataclass(frozen=True)
 class PointCloud:
-    """The points of a file: .txt, .csv, .dat, .npy of three columns, or the atoms of a structure file. UserError."""
+    """The points of a file. Raises UserError for a file that cannot be used."""
 
-    path: str | None = None
+    path: str | None = setting(
+        None,
+        "points: .txt, .csv, .dat or .npy of three columns in Angstrom, or the atoms of a structure file",
+        file=True,
+    )
     skin: ClassVar[float] = 0.0
+    _points: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._points  # noqa: B018  a file that cannot be used is named before anything runs
+        object.__setattr__(self, "_points", self._read())
 
-    @cached_property
-    def _points(self) -> np.ndarray:
+    def _read(self) -> np.ndarray:
         return near_each_other(at_most(read_cloud(self.path)))
 
     def points(self, n: int) -> np.ndarray:
@@ -52,23 +57,27 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class MoleculeShape:
-    """What is within `width` Angstrom of the heavy atoms of the first structure of a file. UserError."""
+    """The neighbourhood of a molecule's heavy atoms. Raises UserError for a file that cannot be used."""
 
-    path: str | None = None
-    width: float = 0.8
+    path: str | None = setting(
+        None, "molecule, the first structure of the file, whose heavy atoms are the shape", file=True
+    )
+    width: float = setting(
+        0.8, "distance from these atoms up to which a point is in the shape", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = 0.3
+    _points: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        require_positive("width", self.width)
-        self._points  # noqa: B018
+        check_bounds(self, SECTION)
+        object.__setattr__(self, "_points", self._read())
 
     @cached_property
     def n_heavy_atoms(self) -> int:
         """Of the molecule in the file."""
         return len(heavy_atoms(self.path))
 
-    @cached_property
-    def _points(self) -> np.ndarray:
+    def _read(self) -> np.ndarray:
         atoms = heavy_atoms(self.path).positions
         tree = cKDTree(atoms)
         # balls around bonded atoms overlap by about half
@@ -82,16 +91,18 @@ class MoleculeShape:
 
 @dataclass(frozen=True)
 class Mesh:
-    """The inside of a closed mesh (STL, OBJ or PLY, in Angstrom): where centres of heavy atoms belong. UserError."""
+    """The inside of a closed mesh. Raises UserError for a file that cannot be used."""
 
-    path: str | None = None
+    path: str | None = setting(
+        None, "closed mesh in Angstrom (STL, OBJ or PLY) inside which the heavy atoms belong", file=True
+    )
     skin: ClassVar[float] = 0.4
+    _points: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._points  # noqa: B018
+        object.__setattr__(self, "_points", self._read())
 
-    @cached_property
-    def _points(self) -> np.ndarray:
+    def _read(self) -> np.ndarray:
         mesh = read_mesh(self.path)
         points = inside_mesh(mesh)
         if not len(points):
@@ -108,34 +119,39 @@ class Mesh:
 
 @dataclass(frozen=True)
 class Pocket:
-    """Room for a guest in a host: grid points within `radius` Angstrom of a centre, as many as n atoms fill.
+    """Room for a guest in a host: grid points around a centre, as many as n atoms fill.
 
-    A point is within `reach` of a heavy atom of the host and at least `contact` from all of them. The centre is the
-    point `centre` (x, y, z), or every heavy atom of the file `ligand`. Water in the host is left out, and so are atoms
-    that the ligand has itself. Raises UserError.
+    The centre is one point, or every heavy atom of a ligand. Water in the host is left out, and so are atoms of the
+    host that are the ligand's own. Raises UserError for files that cannot be used and for a centre without room.
     """
 
-    path: str | None = None
-    centre: Sequence[float] = ()
-    ligand: str | None = None
-    radius: float = 6.0
-    reach: float = 6.0
-    contact: float = 3.2
+    path: str | None = setting(None, "host, such as a protein in a PDB file", file=True)
+    centre: Sequence[float] = setting((), "x,y,z in the middle of the pocket; or a ligand", unit="Angstrom")
+    ligand: str | None = setting(None, "file of a molecule that lies in the pocket; or a centre", file=True)
+    radius: float = setting(
+        6.0, "largest distance of a point from the centre, or from an atom of the ligand", unit="Angstrom", above=0
+    )
+    reach: float = setting(
+        6.0, "largest distance of a point from the nearest heavy atom of the host", unit="Angstrom", above=0
+    )
+    contact: float = setting(
+        3.2, "least distance of a point from the heavy atoms of the host", unit="Angstrom", above=0
+    )
     skin: ClassVar[float] = 0.5
+    _points: np.ndarray = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for key in ("radius", "reach", "contact"):
-            require_positive(key, getattr(self, key))
+        check_bounds(self, SECTION)
         if (len(self.centre) == 0) == (self.ligand is None):
-            raise UserError("prior.shape: a pocket needs either centre=[x,y,z] or ligand=FILE; give one of them")
-        self._points  # noqa: B018
+            raise UserError(f"{SECTION}: a pocket needs either centre=[x,y,z] or ligand=FILE; give one of them")
+        object.__setattr__(self, "_points", self._read())
 
     def _centre(self) -> list[float]:
         try:
             x, y, z = map(float, self.centre)
         except (TypeError, ValueError) as error:
             words = ",".join(map(str, self.centre))
-            raise UserError(f"prior.shape.centre=[{words}]; give three numbers in Angstrom, [x,y,z]") from error
+            raise UserError(f"{SECTION}.centre=[{words}]: give three numbers in Angstrom, [x,y,z]") from error
         return [x, y, z]
 
     @cached_property
@@ -146,23 +162,22 @@ class Pocket:
 
     @cached_property
     def _all_of_host(self) -> Atoms:
-        """The host with its hydrogens, where the file has them; those of what is left out are left out too."""
+        """The host with the hydrogens of the file, without water and without the ligand."""
         atoms = all_atoms(self.path)
-        own = np.zeros(len(atoms), dtype=bool)
+        left_out = np.zeros(len(atoms), dtype=bool)
         if "residuenames" in atoms.arrays:
-            own |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
+            left_out |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
         heavy, hydrogen = np.flatnonzero(atoms.numbers > 1), np.flatnonzero(atoms.numbers == 1)
         if self.ligand is not None:
-            own[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
+            left_out[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
         if len(hydrogen):
-            own[hydrogen] |= own[heavy[cKDTree(atoms.positions[heavy]).query(atoms.positions[hydrogen])[1]]]
-        if own[heavy].all():
-            raise UserError(f"{self.path}: without water and the ligand no atom is left; give the host of the pocket")
-        return atoms[~own]
+            left_out[hydrogen] |= left_out[heavy[cKDTree(atoms.positions[heavy]).query(atoms.positions[hydrogen])[1]]]
+        if left_out[heavy].all():
+            raise UserError(f"{self.path}: without water and the ligand it has no atoms; give the host of the pocket")
+        return atoms[~left_out]
 
-    @cached_property
-    def _points(self) -> np.ndarray:
-        """The largest connected room, those points first that are reached first from its middle (`_way`)."""
+    def _read(self) -> np.ndarray:
+        """The largest connected room; points are sorted by the length of the path from its middle (`_path_length`)."""
         atoms = self._all_of_host
         host, centres = cKDTree(atoms.positions[atoms.numbers > 1]), cKDTree(self._centres)
 
@@ -178,7 +193,7 @@ class Pocket:
                 f"least contact={self.contact} from the host; mend the centre, lower contact, or raise radius or reach"
             )
         points = _largest_room(points, FINEST)
-        return points[np.argsort(_way(points, centres.query(points)[0], self._centres, FINEST), kind="stable")]
+        return points[np.argsort(_path_length(points, centres.query(points)[0], self._centres, FINEST), kind="stable")]
 
     @property
     def room(self) -> np.ndarray:
@@ -192,7 +207,7 @@ class Pocket:
         return self._all_of_host[far <= NEARBY]
 
     def points(self, n: int) -> np.ndarray:
-        # The host's own contact distance has taken the outer half of the molecule's volume already.
+        # the contact distance to the host already excludes the outer half of the molecule's volume
         room = self._points[: max(1, round(n * VOLUME / 2 / FINEST**3))]
         return near_each_other(at_most(room))
 
@@ -206,8 +221,8 @@ def _largest_room(points: np.ndarray, spacing: float) -> np.ndarray:
     return points[label == np.bincount(label).argmax()]
 
 
-def _way(points: np.ndarray, off: np.ndarray, centres: np.ndarray, spacing: float) -> np.ndarray:
-    """Length (points,) of the shortest way through a grid's `points` (points, 3) from the middle of the `centres`.
+def _path_length(points: np.ndarray, off: np.ndarray, centres: np.ndarray, spacing: float) -> np.ndarray:
+    """Length (points,) of the shortest path through a grid's `points` (points, 3) from the middle of the `centres`.
 
     Steps count more the farther they are `off` (points,) the centres, in Angstrom. A part of the room that ends at some
     length is one piece, which follows the ligand: points that are merely near to one of its atoms would lie apart.

@@ -4,13 +4,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from ase import Atoms
 from ase.data import vdw_radii
 from torch import Tensor
 
-from gendesign.errors import UserError
+from gendesign.fields import check_bounds, setting
 from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.shape import Shape
 from gendesign.generate.simgen.state import Swarm
+from gendesign.randomness import Purpose
+from gendesign.structure.contacts import Host
 
 PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
 SETTLING = 4  # rounds in which the starting atoms share the points among them
@@ -22,23 +25,22 @@ UNKNOWN = 1.7  # Angstrom, the radius of elements that have none in the table: c
 class ShapePrior:
     """Atoms keep to the points of a shape, and share them evenly.
 
-    Every atom is pulled towards the points near it, weighted by softmax(-beta distance) with beta in 1/Angstrom, unless
-    it is within the shape's skin; and, `cover` times as much, towards the middle of those points that are nearer to it
-    than to other atoms of its molecule. `strength` is the pull per Angstrom, which fades below the noise `hold`
-    (Angstrom).
+    Every atom is pulled towards the points near it, weighted by softmax(-beta distance), unless it is within the
+    shape's skin; and, `cover` times as much, towards the middle of those points that are nearer to it than to other
+    atoms of its molecule.
     """
 
     shape: Shape
-    beta: float = 5.0
-    strength: float = 10.0
-    cover: float = 2.0
-    hold: float = 0.1
+    beta: float = setting(5.0, "how sharply an atom is pulled to the nearest of the points", unit="1/Angstrom", least=0)
+    strength: float = setting(10.0, "pull towards the shape per Angstrom; less leaves more to the bonds", least=0)
+    cover: float = setting(
+        2.0, "pull that spreads the atoms evenly over the shape, relative to strength; 0 for none", least=0
+    )
+    hold: float = setting(0.1, "noise level below which the pull fades", unit="Angstrom", least=0)
     _tables: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for key in ("beta", "strength", "cover", "hold"):
-            if not getattr(self, key) >= 0:
-                raise UserError(f"prior.{key}={getattr(self, key)}; give a number of 0 or more")
+        check_bounds(self, "generator.prior")
 
     def _table(self, n: int) -> Tensor:
         if n not in self._tables:
@@ -62,7 +64,7 @@ class ShapePrior:
         points, real = self._points(swarm)
         count = real.sum(1)
         # systematic sampling: one random number a molecule, and atoms at equal steps along the list of points
-        shift = uniform(swarm.molecule_key, 1, 1)
+        shift = uniform(swarm.molecule_key, Purpose.SHAPE_OFFSET, 1)
         slot = torch.arange(swarm.largest, device=shift.device)[None]
         chosen = ((slot + shift) / swarm.sizes[:, None] * count[:, None]).long()
         x = torch.gather(points, 1, chosen.clamp(max=points.shape[1] - 1)[..., None].expand(-1, -1, 3))
@@ -72,8 +74,7 @@ class ShapePrior:
         neighbour = torch.cdist(x, x).masked_fill(~(present[:, :, None] & present[:, None, :]), torch.inf)
         neighbour.diagonal(dim1=1, dim2=2).fill_(torch.inf)
         blur = (BLUR * neighbour.amin(-1)).clamp(min=0.1 * scale, max=scale)
-        key = swarm.slot_key
-        return x[swarm.molecule, swarm.slot] + blur[swarm.molecule, swarm.slot][:, None] * normal(key, 3, 3)
+        return swarm.of_slots(x + blur[..., None] * normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         points, real = (t.repeat_interleave(swarm.n_particles, 0) for t in self._points(swarm))
@@ -83,16 +84,16 @@ class ShapePrior:
         return self.strength * self.fade(sigma) * pull[swarm.system, swarm.slot]
 
     def fade(self, sigma: float) -> float:
-        """The share of its strength at which the prior pulls: it lets go where bonds decide, below `hold`."""
+        """Share of its strength that the prior has at this noise level; below `hold` it vanishes and bonds decide."""
         return float(np.tanh((sigma / self.hold) ** 2)) if self.hold > 0 else 1.0
 
 
 def _towards_points(x: Tensor, points: Tensor, real: Tensor, beta: float, skin: float) -> Tensor:
-    """From atoms (systems, atoms, 3) to the points near them, less the `skin` (Angstrom) that needs no mending."""
+    """From atoms (systems, atoms, 3) to the points near them, less the `skin` (Angstrom) within which nothing pulls."""
     distance = torch.cdist(x, points).masked_fill(~real[:, None], torch.inf)
-    way = torch.softmax(-beta * distance, -1) @ points - x
+    step = torch.softmax(-beta * distance, -1) @ points - x
     outside = (1 - skin / distance.amin(-1).clamp_min(1e-6)).clamp_min(0.0)
-    return outside[..., None] * way
+    return outside[..., None] * step
 
 
 def _towards_shares(x: Tensor, present: Tensor, points: Tensor, real: Tensor, beta: float) -> Tensor:
@@ -123,20 +124,20 @@ class HostRepulsion:
     most: float = 10.0
 
     @classmethod
-    def of(cls, host, **settings: float) -> "HostRepulsion":
-        """The wall around an ase.Atoms or a Host; choose the atoms nearby first, as `Pocket.host` does."""
+    def of(cls, host: Atoms | Host, **settings: float) -> "HostRepulsion":
+        """The wall around atoms; choose those nearby first, as `Pocket.host` does."""
         return cls(torch.as_tensor(host.positions), torch.as_tensor(np.asarray(host.numbers)), **settings)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         radii = torch.as_tensor(np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)).to(swarm.positions)
         host = self.positions.to(swarm.positions)
-        own, its = radii[swarm.numbers], radii[self.numbers.to(swarm.numbers)]
+        atom_radii, host_radii = radii[swarm.numbers], radii[self.numbers.to(swarm.numbers)]
         push = torch.zeros_like(swarm.positions)
         rows = max(1, PAIRS // max(1, len(host)))
         for start in range(0, len(push), rows):
             part = slice(start, start + rows)
             distance = torch.cdist(swarm.positions[part], host).clamp_min(1e-6)
-            missing = (self.share * (own[part, None] + its[None]) - distance).clamp_min(0.0) / distance
+            missing = (self.share * (atom_radii[part, None] + host_radii[None]) - distance).clamp_min(0.0) / distance
             # sum over hosts of missing * (atom - host) / distance
             push[part] = missing.sum(1, keepdim=True) * swarm.positions[part] - missing @ host
         length = self.strength * push.norm(dim=-1, keepdim=True)

@@ -1,7 +1,7 @@
 """Bonds, bond orders and hydrogen counts of a hydrogen-free skeleton, by maximum likelihood over its geometry.
 
 Every atom takes one state (the orders of its bonds; the valence left over is hydrogen). A state must fit the bond
-lengths, the angles and the planarity seen; the statistics of those come from relaxed molecules
+lengths, the angles and the planarity; the statistics of those come from relaxed molecules
 (scripts/organic/skeleton_statistics.py). The best assignments are found by dynamic programming over the atoms.
 """
 
@@ -47,8 +47,8 @@ class Assignment:
 
 
 @dataclass(frozen=True)
-class Given:
-    """Fragments whose bonds are known: the first atoms of a skeleton, heavy ones only.
+class FixedAtoms:
+    """The heavy atoms of fragments, whose bonds are known: the first atoms of a skeleton.
 
     numbers (atoms,), positions (atoms, 3), orders of the bonds among them (pentavalent nitrogen, no charges),
     `open_bonds` (atoms,) how many single bonds to further atoms each has, positions of each atom's hydrogens.
@@ -64,7 +64,7 @@ class Given:
         return len(self.numbers)
 
     def may_bond(self, i: int, j: int) -> bool:
-        """Whether atoms i and j of the skeleton may share a bond that is not given: one may be new, or both."""
+        """Whether atoms i and j of the skeleton may share a new bond: at least one of them must be new."""
         new = [k >= len(self) for k in (i, j)]
         return all(new) or (any(new) and self.open_bonds[min(i, j)] > 0)
 
@@ -85,7 +85,7 @@ class Geometry:
     lengths: tuple[float, ...]
     absent: tuple[float | None, ...]  # log-likelihood that the edge is no bond; None where it must be one
     incident: tuple[tuple[int, ...], ...]
-    given: Given | None = None
+    fixed: FixedAtoms | None = None
 
     def other(self, edge: int, atom: int) -> int:
         """The far end of an edge."""
@@ -109,31 +109,33 @@ def kind(symbol: str, orders: Sequence[int]) -> str:
     return f"{symbol}{pi}"
 
 
-def bonds_of_skeleton(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> list[tuple[int, int]]:
+def bonds_of_skeleton(
+    numbers: np.ndarray, positions: np.ndarray, fixed: FixedAtoms | None = None
+) -> list[tuple[int, int]]:
     """Pairs bonded by distance, shortest first (relative to covalent radii), while both atoms have a place left.
 
-    Bonds that are `given` come first, and no others among those atoms.
+    Bonds among `fixed` atoms come first, and no others between them.
     """
-    bonds = [] if given is None else list(given.orders)
-    taken = np.bincount(np.array(bonds, int).ravel(), minlength=len(numbers)).tolist()
+    bonds = [] if fixed is None else list(fixed.orders)
+    n_bonds = np.bincount(np.array(bonds, int).ravel(), minlength=len(numbers)).tolist()
     for _, i, j in _near_pairs(numbers, positions):
-        if given is not None and not given.may_bond(i, j):
+        if fixed is not None and not fixed.may_bond(i, j):
             continue
         symbols = (chemical_symbols[numbers[k]] for k in (i, j))
         limits = [
-            MAX_NEIGHBOURS.get(symbol, 4) if given is None else given.limit(k, symbol)
+            MAX_NEIGHBOURS.get(symbol, 4) if fixed is None else fixed.limit(k, symbol)
             for k, symbol in zip((i, j), symbols, strict=True)
         ]
-        if all(taken[k] < limit for k, limit in zip((i, j), limits, strict=True)):
+        if all(n_bonds[k] < limit for k, limit in zip((i, j), limits, strict=True)):
             bonds.append((i, j))
-            taken[i] += 1
-            taken[j] += 1
+            n_bonds[i] += 1
+            n_bonds[j] += 1
     return bonds
 
 
-def components(numbers: np.ndarray, positions: np.ndarray, given: Given | None = None) -> list[np.ndarray]:
+def components(numbers: np.ndarray, positions: np.ndarray, fixed: FixedAtoms | None = None) -> list[np.ndarray]:
     """Indices of the pieces joined by bonds of `bonds_of_skeleton`, largest first."""
-    return [np.array(piece) for piece in pieces(len(numbers), bonds_of_skeleton(numbers, positions, given))]
+    return [np.array(piece) for piece in pieces(len(numbers), bonds_of_skeleton(numbers, positions, fixed))]
 
 
 def _near_pairs(numbers: np.ndarray, positions: np.ndarray) -> list[tuple[float, int, int]]:
@@ -144,37 +146,41 @@ def _near_pairs(numbers: np.ndarray, positions: np.ndarray) -> list[tuple[float,
 
 
 def pieces(n: int, bonds: Sequence[tuple[int, int]]) -> list[list[int]]:
+    """Indices of the connected parts of a graph of `n` atoms, largest first."""
+    """Indices of the connected parts of a graph of `n` atoms, largest first."""
     neighbours = [[] for _ in range(n)]
     for i, j in bonds:
         neighbours[i].append(j)
         neighbours[j].append(i)
-    left, pieces = set(range(n)), []
+    unvisited, pieces = set(range(n)), []
     for start in range(n):
-        if start in left:
+        if start in unvisited:
             piece, queue = [], deque([start])
-            left.discard(start)
+            unvisited.discard(start)
             while queue:
                 piece.append(queue.popleft())
-                fresh = [k for k in neighbours[piece[-1]] if k in left]
-                left.difference_update(fresh)
+                fresh = [k for k in neighbours[piece[-1]] if k in unvisited]
+                unvisited.difference_update(fresh)
                 queue.extend(fresh)
             pieces.append(sorted(piece))
     return sorted(pieces, key=len, reverse=True)
 
 
-def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False, given: Given | None = None) -> Geometry:
+def perceive(
+    numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False, fixed: FixedAtoms | None = None
+) -> Geometry:
     """Candidate edges: every bond that fits the valences and the pairs that compete with those.
 
-    With `firm` the edges are those of `bonds_of_skeleton`, all of them bonds; `given` ones always are.
+    With `firm` the edges are those of `bonds_of_skeleton`, all of them bonds; those among `fixed` atoms always are.
     """
     symbols = tuple(chemical_symbols[z] for z in numbers)
-    certain = set(bonds_of_skeleton(numbers, positions, given))
+    certain = set(bonds_of_skeleton(numbers, positions, fixed))
     pairs = [row for row in _near_pairs(numbers, positions) if not firm or row[1:] in certain]
     limit = np.array([MAX_NEIGHBOURS[s] for s in symbols])
-    if given is not None:
-        known = [(0.0, i, j) for i, j in given.orders]  # bonds, however long they are
-        pairs = known + [row for row in pairs if given.may_bond(*row[1:])]
-        limit[: len(given)] = [given.limit(k, symbols[k]) for k in range(len(given))]
+    if fixed is not None:
+        known = [(0.0, i, j) for i, j in fixed.orders]  # bonds, however long they are
+        pairs = known + [row for row in pairs if fixed.may_bond(*row[1:])]
+        limit[: len(fixed)] = [fixed.limit(k, symbols[k]) for k in range(len(fixed))]
     crowd = np.zeros(len(numbers), int)
     for _, i, j in pairs:
         crowd[[i, j]] += 1
@@ -193,7 +199,7 @@ def perceive(numbers: np.ndarray, positions: np.ndarray, *, firm: bool = False, 
     edges = tuple((i, j) for _, i, j in kept)
     incident = tuple(tuple(e for e, ij in enumerate(edges) if a in ij) for a in range(len(symbols)))
     lengths = tuple(float(np.linalg.norm(positions[i] - positions[j])) for i, j in edges)
-    return Geometry(symbols, np.asarray(positions, float), edges, lengths, tuple(absent), incident, given)
+    return Geometry(symbols, np.asarray(positions, float), edges, lengths, tuple(absent), incident, fixed)
 
 
 def _log_no_bond(relative: float, share_neighbour: bool) -> float:
@@ -210,10 +216,13 @@ def _log_normal(x: float, mean: float, width: float) -> float:
 
 
 def log_length(symbols: tuple[str, str], kinds: tuple[str, str], order: int, length: float) -> float:
+    """Log-likelihood of a bond's length (Angstrom) for the kinds of its ends and its order."""
+    """Log-likelihood of a bond's length (Angstrom) for the kinds of its ends and its order."""
     a, b = sorted(kinds)
-    found = statistics()["bond"].get(f"{a} {b} {order}")
-    if found:
-        return _log_normal(length, found[0], math.hypot(found[1], 1.2 * NOISE))
+    measured = statistics()["bond"].get(f"{a} {b} {order}")
+    if measured:
+        mean, width = measured[:2]
+        return _log_normal(length, mean, math.hypot(width, 1.2 * NOISE))
     radii = [PYYKKO[s][min(order, 3) - 1] for s in symbols]
     return _log_normal(length, sum(radii), math.hypot(0.05, 1.2 * NOISE)) - 2.0
 
@@ -222,14 +231,14 @@ def states(geometry: Geometry, atom: int) -> list[tuple[int, ...]]:
     """Every choice of one order per incident edge that the element's valences allow."""
     symbol, edges = geometry.symbols[atom], geometry.incident[atom]
     ends = [geometry.symbols[geometry.other(e, atom)] for e in edges]
-    given = geometry.given is not None and atom < len(geometry.given)
-    highest = 9 if given else {"S": 6, "N": 5}.get(symbol, VALENCE[symbol])
+    is_fixed = geometry.fixed is not None and atom < len(geometry.fixed)
+    highest = 9 if is_fixed else {"S": 6, "N": 5}.get(symbol, VALENCE[symbol])
     out: list[tuple[int, ...]] = [()]
     for edge in edges:
         out = [(*done, o) for done in out for o in _options(geometry, edge) if sum(done) + o <= highest]
-    if given:  # known to be right, as the N-oxides are whose nitrogen has four neighbours
-        further = [geometry.edges[e] not in geometry.given.orders for e in edges]
-        wanted = geometry.given.open_bonds[atom]
+    if is_fixed:  # known to be right, also for N-oxides, whose nitrogen has four neighbours
+        further = [geometry.edges[e] not in geometry.fixed.orders for e in edges]
+        wanted = geometry.fixed.open_bonds[atom]
         return [s for s in out if sum(o for o, new in zip(s, further, strict=True) if new) == wanted]
     return [s for s in out if _allowed(symbol, [(o, end) for o, end in zip(s, ends, strict=True) if o])]
 
@@ -249,10 +258,10 @@ def _allowed(symbol: str, bonded: Sequence[tuple[int, str]]) -> bool:
 
 
 def _options(geometry: Geometry, edge: int) -> tuple[int, ...]:
-    ends, given = geometry.edges[edge], geometry.given
-    if given is not None and ends in given.orders:
-        return (given.orders[ends],)
-    if given is not None and min(ends) < len(given):  # an attachment has single bonds only
+    ends, fixed = geometry.edges[edge], geometry.fixed
+    if fixed is not None and ends in fixed.orders:
+        return (fixed.orders[ends],)
+    if fixed is not None and min(ends) < len(fixed):  # an attachment has single bonds only
         return (1,) if geometry.absent[edge] is None else (0, 1)
     highest = min(3, *(VALENCE[geometry.symbols[k]] for k in ends))
     if {geometry.symbols[k] for k in ends} == {"C", "N"} and geometry.lengths[edge] < ISOCYANIDE:
@@ -262,10 +271,10 @@ def _options(geometry: Geometry, edge: int) -> tuple[int, ...]:
 
 def _ring_size(geometry: Geometry, a: int, b: int, without: int) -> int:
     """Size of the smallest ring through b - without - a, 0 when there is none of up to 7 atoms."""
-    seen, layer = {a, without}, [a]
+    visited, layer = {a, without}, [a]
     for size in range(3, 8):
-        layer = [k for x in layer for e in geometry.incident[x] if (k := geometry.other(e, x)) not in seen]
-        seen.update(layer)
+        layer = [k for x in layer for e in geometry.incident[x] if (k := geometry.other(e, x)) not in visited]
+        visited.update(layer)
         if b in layer:
             return size
     return 0
@@ -303,15 +312,15 @@ def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], rings: dict
         noise = math.degrees(2.0 * NOISE / max(float(np.linalg.norm(tips - centre, axis=1).mean()), 0.5))
         return score + _log_normal(angle(centre, *tips), mean, math.hypot(width, noise))
     mean, width, _ = table["height"].get(name, (0.2, 0.2, 0))
-    seen, width = height(centre, tips), math.hypot(width, 1.2 * NOISE)
-    return score + float(np.logaddexp(_log_normal(seen, mean, width), _log_normal(seen, -mean, width)))
+    above, width = height(centre, tips), math.hypot(width, 1.2 * NOISE)
+    return score + float(np.logaddexp(_log_normal(above, mean, width), _log_normal(above, -mean, width)))
 
 
 def _angle_statistics(name: str, ring: int) -> tuple[float, float, int]:
     table = statistics()["angle"]
-    found = table.get(f"{name} {ring}")
-    if found:
-        return found
+    measured = table.get(f"{name} {ring}")
+    if measured:
+        return measured
     mean = {"0": 110.0, "1": 121.0, "2": 178.0}.get(name[-1], 112.0)
     return (min(mean, 180.0 - 360.0 / ring) if ring else mean, 8.0, 0)
 

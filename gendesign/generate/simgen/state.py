@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from gendesign.generate.simgen.random import derived
+from gendesign.randomness import Purpose
 from gendesign.structure.graph import all_pairs
-
-PARTICLES_APART, SLOTS_APART = 1_000_003, 7_368_787  # primes, so that no two atoms of a run share a random stream
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,9 @@ class Swarm:
 
     positions (atoms, 3) in Angstrom; numbers (atoms,) atomic numbers; system (atoms,) the particle's number in the
     batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
-    key (atoms,) the molecule's random key mixed with particle and slot; sizes (molecules,), the largest of them
-    `largest`. The first `n_fixed` slots of every particle hold given atoms, which neither move nor change.
+    key (atoms,) random keys of the atoms, molecule_key (molecules,) those of the molecules; sizes (molecules,), the
+    largest of them `largest`. The first `n_fixed` slots of every particle hold fixed atoms, which neither move nor
+    change. A family of geometries (sampler.py) counts as a molecule.
     """
 
     positions: Tensor
@@ -40,9 +41,14 @@ class Swarm:
         return self.slot >= self.n_fixed
 
     @property
-    def slot_key(self) -> Tensor:
-        """Keys of random streams (atoms,) that all particles of a molecule share, slot by slot."""
-        return self.molecule_key[self.molecule] + self.slot * SLOTS_APART
+    def slot_keys(self) -> Tensor:
+        """Random keys (molecules, largest) that all particles of a molecule share, slot by slot."""
+        slots = torch.arange(self.largest, device=self.molecule_key.device)
+        return derived(self.molecule_key[:, None], Purpose.SLOT_KEY, slots)
+
+    def of_slots(self, values: Tensor) -> Tensor:
+        """Values (molecules, largest, ...) of the slots as values of the atoms (atoms, ...)."""
+        return values[self.molecule, self.slot]
 
     @property
     def n_molecules(self) -> int:
@@ -82,9 +88,9 @@ class Swarm:
 def new_swarm(
     sizes: Tensor, molecule_key: Tensor, n_particles: int, fixed: tuple[Tensor, Tensor] | None = None
 ) -> Swarm:
-    """A swarm of carbon atoms at the origin, `sizes` (molecules,) each; the first of them may be given.
+    """A swarm of carbon atoms at the origin, `sizes` (molecules,) each.
 
-    fixed: (numbers (n,), positions (n, 3)) of the atoms that take the first slots of every particle.
+    fixed: (numbers (n,), positions (n, 3)) of the fixed atoms, which take the first slots of every particle.
     """
     device = sizes.device
     per_system = sizes.repeat_interleave(n_particles)
@@ -93,9 +99,9 @@ def new_swarm(
     molecule, particle = system // n_particles, system % n_particles
     positions, numbers = torch.zeros(len(system), 3, device=device, dtype=torch.float64), torch.full_like(system, 6)
     if fixed is not None:
-        given = slot < len(fixed[0])
-        numbers[given] = fixed[0].to(numbers)[slot[given]]
-        positions[given] = fixed[1].to(positions)[slot[given]]
+        is_fixed = slot < len(fixed[0])
+        numbers[is_fixed] = fixed[0].to(numbers)[slot[is_fixed]]
+        positions[is_fixed] = fixed[1].to(positions)[slot[is_fixed]]
     return Swarm(
         positions=positions,
         numbers=numbers,
@@ -104,7 +110,7 @@ def new_swarm(
         particle=particle,
         slot=slot,
         pairs=all_pairs(system, len(per_system)),
-        key=molecule_key[molecule] + particle * PARTICLES_APART + slot * SLOTS_APART,
+        key=derived(molecule_key[molecule], Purpose.ATOM_KEY, particle, slot),
         molecule_key=molecule_key,
         sizes=sizes,
         n_particles=n_particles,

@@ -37,27 +37,27 @@ class Sites:
         return [j if i == site else i for i, j, _ in self.bonds if site in (i, j)]
 
     def takes(self, change: Mapping[int, str]) -> bool:
-        """Whether the valences carry it, and no heteroatom ends up between heteroatoms."""
+        """Whether the valences allow the change, and no heteroatom ends up between heteroatoms."""
         after = [change.get(k, s) for k, s in enumerate(self.symbols)]
         return all(
             not self.rigid[site]
             and VALENCE[new] >= sum(self.orders(site))
-            # chains that energy alone would not stop and no reference holds
+            # chains of heteroatoms, which energy alone would favour and no reference holds
             and (new == "C" or sum(after[k] != "C" for k in self.near(site)) < 2)
             for site, new in change.items()
         )
 
     def changed(self, change: Mapping[int, str], host: Host | None = None) -> Atoms:
-        """The structure with other elements at some sites, whose hydrogens are placed anew; heavy atoms first."""
+        """The structure with other elements at some sites, whose hydrogens are placed again; heavy atoms first."""
         symbols = [change.get(k, s) for k, s in enumerate(self.symbols)]
         kinds = [kind(symbols[k], self.orders(k)) if k in change else name for k, name in enumerate(self.kinds)]
         placed = dict(self.hydrogens)
         for site in change:
             free = VALENCE[symbols[site]] - sum(self.orders(site))
             placed[site] = place_at(symbols, self.positions, self.bonds, kinds, placed, site, free, host)
-        fresh = [placed[k] for k in range(len(symbols))]
-        positions = np.concatenate([self.positions, *fresh])
-        return Atoms([*symbols, *["H"] * sum(len(x) for x in fresh)], positions)
+        hydrogens = [placed[k] for k in range(len(symbols))]
+        positions = np.concatenate([self.positions, *hydrogens])
+        return Atoms([*symbols, *["H"] * sum(len(x) for x in hydrogens)], positions)
 
 
 def sites_of(atoms: Atoms) -> Sites | None:
@@ -79,15 +79,16 @@ def sites_of(atoms: Atoms) -> Sites | None:
         orders[i].append(order)
         orders[j].append(order)
     symbols = [chemical_symbols[atoms.numbers[i]] for i in heavy]
-    own = [mol.GetAtomWithIdx(i) for i in heavy]
+    mol_atoms = [mol.GetAtomWithIdx(i) for i in heavy]
     kinds = [
         "N+5" if s == "N" and a.GetFormalCharge() == 1 else kind(s, o)
-        for a, s, o in zip(own, symbols, orders, strict=True)
+        for a, s, o in zip(mol_atoms, symbols, orders, strict=True)
     ]
     hydrogens = {
-        k: atoms.positions[[n.GetIdx() for n in a.GetNeighbors() if n.GetAtomicNum() == 1]] for k, a in enumerate(own)
+        k: atoms.positions[[n.GetIdx() for n in a.GetNeighbors() if n.GetAtomicNum() == 1]]
+        for k, a in enumerate(mol_atoms)
     }
-    rigid = [bool(a.GetFormalCharge()) or "+" in name for a, name in zip(own, kinds, strict=True)]
+    rigid = [bool(a.GetFormalCharge()) or "+" in name for a, name in zip(mol_atoms, kinds, strict=True)]
     return Sites(symbols, kinds, bonds, atoms.positions[heavy], hydrogens, rigid)
 
 

@@ -1,4 +1,4 @@
-"""The way of a molecule from noise to atoms, written as extended XYZ."""
+"""The trajectory of a molecule from noise to atoms, written as extended XYZ."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from gendesign.structure.files import write_extxyz
 from gendesign.structure.types import Candidate
 
 
-def prepare(folder: str) -> None:
+def make_folder(folder: str) -> None:
     """Make the folder for trajectories; raises UserError before anything is sampled when that fails."""
     try:
         Path(str(folder)).mkdir(parents=True, exist_ok=True)
@@ -23,30 +23,30 @@ def prepare(folder: str) -> None:
 
 
 @dataclass
-class Track:
-    """Watches a swarm, and writes the way of the geometry that became a molecule to `folder`.
+class Recorder:
+    """Records every step of a swarm, and writes the trajectory of the geometry that became a molecule to `folder`.
 
-    A frame is the survivor of the molecule's copies at a noise level (info `sigma`, Angstrom); the last is the finished
-    molecule with its hydrogens, before its relaxation.
+    A frame is the first copy of the molecule at a noise level (info `sigma`, Angstrom); the last is the finished
+    molecule with its hydrogens, before its relaxation. `copies`: particles of a family.
     """
 
     folder: Path
     copies: int
-    seen: list[tuple[float, np.ndarray, np.ndarray]] = field(default_factory=list)
-    stops: np.ndarray | None = None
+    frames: list[tuple[float, np.ndarray, np.ndarray]] = field(default_factory=list)  # sigma, numbers, positions
+    stops: np.ndarray | None = None  # (families,) where the atoms of each family end in a frame
 
     def __call__(self, swarm: Swarm, sigma: float) -> None:
         if self.stops is None:
             self.stops = np.cumsum(swarm.sizes.cpu().numpy())
         first = (swarm.particle == 0).cpu()
-        self.seen.append((sigma, swarm.numbers.cpu()[first].numpy(), swarm.positions.cpu()[first].numpy()))
+        self.frames.append((sigma, swarm.numbers.cpu()[first].numpy(), swarm.positions.cpu()[first].numpy()))
 
     def write(self, index: int, particle: int, first_family: int, finished: Atoms) -> None:
         """The frames of attempt `index`, made from one of its particles."""
-        row = first_family + particle // self.copies
-        own = slice(self.stops[row - 1] if row else 0, self.stops[row])
+        family = first_family + particle // self.copies
+        atoms = slice(self.stops[family - 1] if family else 0, self.stops[family])
         frames = [
-            Candidate(Atoms(numbers[own], positions[own]), index, "simgen", info={"sigma": float(sigma)})
-            for sigma, numbers, positions in self.seen
+            Candidate(Atoms(numbers[atoms], positions[atoms]), index, "simgen", info={"sigma": float(sigma)})
+            for sigma, numbers, positions in self.frames
         ]
         write_extxyz([*frames, Candidate(finished, index, "simgen")], self.folder / f"{index:06d}.extxyz")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from gendesign.run.commands.quiet import quiet
 from gendesign.run.folder import Folder, check_folder, open_folder
 from gendesign.run.identity import identify
 from gendesign.run.values import literal
@@ -25,6 +24,13 @@ class Job:
     files: list[str]
     folder: Folder
     potential: "PotentialLike | None" = None
+
+    @property
+    def loaded_potential(self) -> "PotentialLike":
+        """The potential, of a verb that loads one."""
+        if self.potential is None:
+            raise TypeError("this verb loads no potential")
+        return self.potential
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,7 @@ class FolderCommand:
         if self.loads:
             identity["weights"] = None  # not known before it is loaded
         check_folder(output, identity)
-        with quiet():
-            act = imported(self.action)
+        act = imported(self.action)
         potential = None
         if self.loads:
             potential = _loaded(config, identity.get("potential"))
@@ -74,8 +79,8 @@ def imported(name: str) -> Callable[..., Any]:
 
 def _loaded(config: DictConfig, name: str | None) -> "PotentialLike":
     """The potential of the settings, or the one called `name`."""
-    with quiet():
-        from gendesign.run.build import load
+    from gendesign.run.build import load  # torch takes seconds to import
+
     if name is not None:
         config = config.copy()
         OmegaConf.set_struct(config, False)

@@ -13,6 +13,6 @@ def run_validate(job: Job) -> list[str]:
     """Make the tests and write the card."""
     output = job.folder.path
     settings: Any = OmegaConf.to_container(job.config, resolve=True)
-    rows = run_validation(job.potential, job.files, settings, output)
+    rows = run_validation(job.loaded_potential, job.files, settings, output)
     table = measured_table([row for group in rows.values() for row in group])
     return [table, f"results in {output}: open {output / 'card.html'}"]

@@ -70,8 +70,8 @@ class ManyBody(Teacher):
         return self.form
 
     def elements(self) -> frozenset[str]:
-        found = self._sets()[self.parameters]["el"]
-        return frozenset([found] if isinstance(found, str) else found)
+        symbols = self._sets()[self.parameters]["el"]
+        return frozenset([symbols] if isinstance(symbols, str) else symbols)
 
     def prepare(self, atoms: Atoms) -> Atoms:
         return boxed(atoms, EMPTY)

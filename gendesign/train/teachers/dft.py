@@ -116,15 +116,15 @@ class Gpaw(PlaneWaves):
         try:
             words = [*self._words, "--check", self.functional or "LDA", *sorted(symbols)]
             done = subprocess.run(words, capture_output=True, text=True, timeout=300)
-            found = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else {}
+            reply = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else {}
         except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
-            found = {}
-        if "missing" not in found:
+            reply = {}
+        if "missing" not in reply:
             raise UserError(
                 f"teacher=gpaw: {self.command or 'this Python'} has no GPAW; install it with pip install gpaw, or with "
                 f"apt install gpaw gpaw-data and then teacher.command={DEBIAN_PYTHON}"
             )
-        if missing := found["missing"]:
+        if missing := reply["missing"]:
             raise UserError(
                 f"teacher=gpaw: no PAW setup of {', '.join(missing)} for {self.functional}; install setups (Debian: "
                 "apt install gpaw-data; elsewhere: gpaw install-data) or leave such structures out"
@@ -145,12 +145,12 @@ class Gpaw(PlaneWaves):
             "fixed": bool(unpaired),
         }
         (folder / "job.json").write_text(json.dumps(job))
-        said = start([*self._words, "job.json"], folder)
+        message = start([*self._words, "job.json"], folder)
         answer = folder / "answer.json"
         if not answer.exists():
-            raise CalculationFailed(said)
-        found = json.loads(answer.read_text())
-        return {key: np.array(value) if key != "energy" else value for key, value in found.items()}
+            raise CalculationFailed(message)
+        results = json.loads(answer.read_text())
+        return {key: np.array(value) if key != "energy" else value for key, value in results.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +207,13 @@ class Espresso(PlaneWaves):
         names = self.files or sorted(path.name for path in self._folder.glob("*") if path.is_file())
         fits = [name for name in names if re.match(rf"{symbol}[._-].*upf$", name, re.IGNORECASE)]
         if len(fits) != 1 or not (self._folder / fits[0]).is_file():
-            found = f"{len(fits)} pseudopotentials ({', '.join(fits[:4])}) of" if fits else "no pseudopotential of"
+            problem = f"{len(fits)} pseudopotentials ({', '.join(fits[:4])}) of" if fits else "no pseudopotential of"
             where = "teacher.files names" if self.files else f"{self._folder} holds"
             if len(fits) == 1:
-                where, found = f"{self._folder} lacks", f"{fits[0]} for"
+                where, problem = f"{self._folder} lacks", f"{fits[0]} for"
             raise UserError(
-                f"teacher=espresso: {where} {found} {symbol}; name a folder with teacher.pseudopotentials (Debian: apt "
-                "install quantum-espresso-data) and one file for each element with teacher.files=[Si.pz-vbc.UPF,...]"
+                f"teacher=espresso: {where} {problem} {symbol}; name a folder with teacher.pseudopotentials (Debian: "
+                "apt install quantum-espresso-data) and one file for each element with teacher.files=[Si.UPF,...]"
             )
         return fits[0]
 
@@ -231,14 +231,14 @@ class Espresso(PlaneWaves):
             pseudopotentials={symbol: self.pseudopotential(symbol) for symbol in set(atoms.symbols)},
             kpts=kpoints(atoms, self.kpoints_density),
         )
-        said = start([*self._words, "-in", "pw.in"], folder, "pw.out")
+        message = start([*self._words, "-in", "pw.in"], folder, "pw.out")
         output = (folder / "pw.out").read_text(errors="replace")
         if stop := re.search(r"%{20,}\s*(.*?)%{20,}", output, re.DOTALL):
             raise CalculationFailed(stop[1])
         if "convergence NOT achieved" in output:
             raise CalculationFailed("the self-consistent field did not converge")
         if "JOB DONE" not in output:
-            raise CalculationFailed(said)
+            raise CalculationFailed(message)
         return ase.io.read(folder / "pw.out", format="espresso-out").calc.results
 
     def _input(self, atoms: Atoms, unpaired: int | None, folder: Path) -> dict[str, dict[str, Any]]:

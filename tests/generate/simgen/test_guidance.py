@@ -9,12 +9,13 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen.guidance import Guidance, guidances
+from gendesign.generate.simgen.guidance import Guidance, Guidances
+from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
-from gendesign.generate.simgen.sampler import Heun, integrate
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
+from gendesign.randomness import Purpose
 from gendesign.run.conf import conf_folder
 from gendesign.run.settings import resolve
 
@@ -32,7 +33,7 @@ RESTRAINTS = [
 
 def swarm_of(sizes=(3, 5, 4), particles=2, width=1.2) -> Swarm:
     swarm = new_swarm(torch.tensor(sizes), keys(3, torch.arange(len(sizes))), particles)
-    return swarm.at(width * normal(swarm.key, 1, 3))
+    return swarm.at(width * normal(swarm.key, Purpose.START_POSITIONS, 3))
 
 
 def each(swarm: Swarm) -> list[torch.Tensor]:
@@ -210,4 +211,4 @@ def test_keys_of_the_command_line(tmp_path):
     own = resolve("generate", [f"generator.guidance.function={tmp_path}/own.py:f", "generator.guidance.strength=2"])
     (made,) = instantiate(own.generator.guidance, _convert_="all")
     assert made.strength == 2 and made.name.endswith("own.py:f")
-    assert guidances() == () and len(guidances([Sphere(1.0), Wall((1, 0, 0))])) == 2
+    assert not len(Guidances()) and len(Guidances([Sphere(1.0), Wall((1, 0, 0))])) == 2

@@ -1,0 +1,281 @@
+"""From the settings of a run to the problem that its molecules solve: sizes, limits, fragments, priors, references."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from rdkit import Chem
+
+from gendesign.errors import UserError
+from gendesign.generate.simgen import composition, kernel
+from gendesign.generate.simgen.fragments import Fragments, Joining
+from gendesign.generate.simgen.prior import GaussianMixture, Prior, shapes_of
+from gendesign.generate.simgen.references import References, read_references
+from gendesign.generate.simgen.requirements import Requirements
+from gendesign.generate.simgen.settings import SimGenSettings
+from gendesign.generate.simgen.shape import RingShape, Shape
+from gendesign.generate.simgen.shape_files import MoleculeShape, Pocket
+from gendesign.generate.simgen.shape_prior import HostRepulsion, ShapePrior
+from gendesign.objective import Objective
+from gendesign.potential import Capability, Potential, PotentialLike, PotentialWrapper, fit_chemical_potentials
+from gendesign.potential.batching import in_batches
+from gendesign.potential.protocol import require
+from gendesign.structure.clouds import all_atoms
+from gendesign.structure.contacts import Host
+from gendesign.structure.formula import parse_range
+from gendesign.structure.types import Score
+
+AUTO = "auto"
+USUAL_SIZE = 9  # heavy atoms where no other setting says how many
+WHOLE_SHAPE = 5  # atoms from which on a reference skeleton counts as a shape of the prior
+LOWEST_SCORE = 1e-3  # of an objective, below which its logarithm no longer falls
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What a structure gains by its objective: weight * log(score), in eV."""
+
+    objective: Objective
+    weight: float
+
+    def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """eV (structures,)."""
+        total = np.asarray(self.objective(structures).total, float)
+        return self.weight * np.log(np.maximum(total, LOWEST_SCORE))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What molecules are asked for, read from files and checked; `resolve` makes it.
+
+    `elements`: symbols that new heavy atoms may have. `sizes`: fewest and most new heavy atoms, which `size_requested`
+    tells from a default. `limits`: on the number of atoms of each element. `skeletons`: the references without hydrogen
+    and without elements that are not allowed; `requested_references`: whether they are the user's own. `importances`:
+    weight of the similarity by atomic number. `shape`: of the prior, None without one. `reward`: None without an
+    objective. `max_atoms`: per model call.
+    """
+
+    potential: PotentialLike
+    elements: tuple[str, ...]
+    sizes: tuple[int, int]
+    size_requested: bool
+    formula: str | None
+    counts: str | None
+    limits: composition.Limits | None
+    fragments: Fragments | None
+    requirements: Requirements
+    references: References
+    requested_references: bool
+    skeletons: list[Atoms]
+    likeness: float
+    importances: dict[int, float]
+    shape: Shape | None
+    priors: tuple[Prior | GaussianMixture, ...]
+    walls: tuple[Score, ...]
+    guidance: tuple[Score, ...]
+    reward: Reward | None
+    max_atoms: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """Atomic numbers of `elements`."""
+        return [atomic_numbers[e] for e in self.elements]
+
+    @property
+    def n_fixed(self) -> int:
+        """Heavy atoms of the fragments."""
+        return 0 if self.fragments is None else len(self.fragments.fixed)
+
+    @property
+    def host(self) -> Host | None:
+        """What molecules must not overlap."""
+        return self.requirements.host
+
+    @cached_property
+    def score(self) -> kernel.KernelScore:
+        """The similarity score to the references; made once, as it describes all of them."""
+        known = kernel.environments(
+            self.potential, self.skeletons, weights=self.references.weights, temperature=self.likeness
+        )
+        return kernel.KernelScore(self.potential, known, self.importances)
+
+    @cached_property
+    def formation_potential(self) -> PotentialLike:
+        """The potential with chemical potentials of the elements, fitted to the references where it has none."""
+        if self.reward is not None:
+            return self.reward.objective.potential
+        return _with_chemical_potentials(self.potential, self.references, self.elements, self.fragments, self.max_atoms)
+
+
+def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
+    """The problem that `settings` state, under `potential`.
+
+    Raises UserError for files that cannot be used, settings that contradict each other, and elements that the potential
+    or the references do not know.
+    """
+    elements = tuple(settings.elements if settings.formula is None else composition.elements_of(settings.formula))
+    limits = composition.limits_of(settings.formula, settings.counts, elements)
+    fragments = _fragments(settings)
+    shape = settings.prior.shape if isinstance(settings.prior, ShapePrior) else None
+    sizes = _sizes(settings, limits, fragments, shape)
+    host = _host(settings.host, shape)
+    fixed = None if fragments is None else fragments.fixed
+    ring = shape.ring if isinstance(shape, RingShape) else None
+    require(potential, Capability.DESCRIPTORS)
+    potential.require_elements(["H", *elements, *_symbols(fragments)])
+    paths = [settings.reference] if isinstance(settings.reference, str) else settings.reference or []
+    references = read_references(paths, settings.reference_weights, elements, potential)
+    skeletons = _skeletons(references, elements)
+    reward = None
+    if settings.objective is not None:
+        judging = _with_chemical_potentials(potential, references, elements, fragments, settings.max_atoms)
+        reward = Reward(settings.objective.under(judging), settings.objective_weight)
+    return Problem(
+        potential=potential,
+        elements=elements,
+        sizes=sizes,
+        size_requested=str(settings.n_heavy_atoms) != AUTO,
+        formula=None if settings.formula is None else str(settings.formula),
+        counts=settings.counts,
+        limits=limits,
+        fragments=fragments,
+        requirements=Requirements(fixed, _patterns(settings.forbidden), host, ring),
+        references=references,
+        requested_references=bool(settings.reference),
+        skeletons=skeletons,
+        likeness=settings.likeness,
+        importances=composition.weights_of(settings.importance, elements),
+        shape=shape,
+        priors=_priors(settings, fragments, skeletons),
+        walls=() if host is None else (HostRepulsion.of(host),),
+        guidance=tuple(settings.guidance),
+        reward=reward,
+        max_atoms=settings.max_atoms,
+    )
+
+
+def _sizes(
+    settings: SimGenSettings, limits: composition.Limits | None, fragments: Fragments | None, shape: Shape | None
+) -> tuple[int, int]:
+    """Fewest and most new heavy atoms: as requested, or of the formula, the fragments, the shape, in this order."""
+    requested = str(settings.n_heavy_atoms) != AUTO
+    if requested:
+        low, high = parse_range(settings.n_heavy_atoms, "generator.n_heavy_atoms")
+    elif settings.formula is not None:
+        low, high = limits.total
+    elif fragments is not None:
+        low, high = fragments.sizes()
+    else:
+        low = high = shape.n_heavy_atoms if isinstance(shape, MoleculeShape) else USUAL_SIZE
+    if limits is not None:
+        fewest, most = limits.total
+        if not requested:
+            low, high = (min(max(n, fewest), most) for n in (low, high))
+        if low < fewest or high > most:
+            raise UserError(
+                f"generator.n_heavy_atoms={settings.n_heavy_atoms}: formula or counts allow {fewest} to {most} heavy "
+                f"atoms; leave it {AUTO} or change them"
+            )
+    if fragments is not None and len(fragments.molecules) == 1 and low < len(fragments.anchors):
+        raise UserError(
+            f"generator.n_heavy_atoms={settings.n_heavy_atoms}: {len(fragments.anchors)} attachments need one "
+            "new atom each at least"
+        )
+    return low, high
+
+
+def _fragments(settings: SimGenSettings) -> Fragments | None:
+    attachments = [_index(a) for a in settings.attachments]
+    if settings.fragments is not None:
+        return Fragments(settings.fragments, attachments)
+    if attachments:
+        raise UserError(f"generator.attachments={attachments} belong to fragments; give generator.fragments")
+    return None
+
+
+def _index(attachment: int | str) -> int:
+    try:
+        return int(attachment)
+    except ValueError:
+        raise UserError(
+            f"generator.attachments holds {attachment!r}; give the numbers of hydrogens, counted from 0"
+        ) from None
+
+
+def _patterns(forbidden: Sequence[str]) -> list[Chem.Mol]:
+    patterns = []
+    for text in map(str, forbidden):
+        pattern = Chem.MolFromSmarts(text)
+        if pattern is None:
+            raise UserError(f"generator.forbidden holds {text!r}, which is no SMARTS; mend or remove it")
+        patterns.append(pattern)
+    return patterns
+
+
+def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
+    """All atoms of the host and of the pocket's surroundings; None without either."""
+    atoms = all_atoms(host) if isinstance(host, str) else host
+    protein = isinstance(host, str) and host.lower().endswith((".pdb", ".ent"))
+    # every PDB file of a protein holds the crystal's cell, whose images are of no interest
+    if atoms is not None and atoms.pbc.any() and not protein:
+        name = host if isinstance(host, str) else atoms.get_chemical_formula()
+        raise UserError(
+            f"generator.host={name} is periodic, and its images would not count; give the part of it around the "
+            "molecule, without a cell"
+        )
+    parts = [part for part in (atoms, shape.host if isinstance(shape, Pocket) else None) if part is not None]
+    return Host.of(*parts) if parts else None
+
+
+def _symbols(fragments: Fragments | None) -> list[str]:
+    """Elements of the heavy atoms of the fragments."""
+    return [] if fragments is None else [chemical_symbols[z] for z in fragments.fixed.numbers]
+
+
+def _skeletons(references: References, elements: Sequence[str]) -> list[Atoms]:
+    """Reference molecules without hydrogen (and without fluorine, unless asked for) of allowed elements."""
+    skeletons = [a[[i for i, s in enumerate(a.symbols) if s in elements]] for a in references.molecules]
+    if missing := [e for e in elements if not any(e in a.symbols for a in skeletons)]:
+        raise UserError(
+            f"generator.elements={list(elements)}: the references hold no {', '.join(missing)} to resemble; "
+            "leave it out or give other references"
+        )
+    return skeletons
+
+
+def _priors(
+    settings: SimGenSettings, fragments: Fragments | None, skeletons: Sequence[Atoms]
+) -> tuple[Prior | GaussianMixture, ...]:
+    """Of the fragments, then of the shape; without either, Gaussians with the shapes of the references."""
+    priors: list[Prior | GaussianMixture] = [] if fragments is None else [Joining.of(fragments)]
+    if settings.prior is not None:
+        priors.append(settings.prior)
+    if not priors:
+        large = [a for a in skeletons if len(a) >= WHOLE_SHAPE]
+        priors.append(GaussianMixture(shapes_of(large or skeletons), settings.steps))
+    return tuple(priors)
+
+
+def _with_chemical_potentials(
+    potential: PotentialLike,
+    references: References,
+    elements: Sequence[str],
+    fragments: Fragments | None,
+    max_atoms: int,
+) -> PotentialLike:
+    """The potential with chemical potentials of all elements: its own, or else those fitted to the references."""
+    fragment_symbols = set(_symbols(fragments))
+    if {"H", *elements, *fragment_symbols} <= set(potential.chemical_potentials):
+        return potential
+    molecules = [a for a in references.molecules if set(a.symbols) <= set(potential.elements)]
+    energies = [e for batch in in_batches(molecules, max_atoms) for e in potential.evaluate(batch).energy.tolist()]
+    # all candidates hold the same fragments, so that the chemical potentials of their elements may have any value
+    fitted = dict.fromkeys(fragment_symbols, 0.0) | fit_chemical_potentials(molecules, energies)
+    if isinstance(potential, Potential):
+        return replace(potential, chemical_potentials=fitted)
+    wrapped = PotentialWrapper(potential)
+    wrapped.chemical_potentials = fitted
+    return wrapped

@@ -1,0 +1,64 @@
+"""Shapes: rings closed along them, overlap with them, rooms of pockets."""
+
+from functools import partial
+
+from scipy.spatial import cKDTree
+
+from gendesign.generate.simgen.problem import Problem
+from gendesign.generate.simgen.requested.findings import heavy, met_unless
+from gendesign.generate.simgen.shape import RingShape, Shape
+from gendesign.generate.simgen.shape_files import MoleculeShape, Pocket
+from gendesign.structure.clouds import heavy_atoms
+from gendesign.structure.conditions import Condition, Finding, Subject
+from gendesign.structure.rings import is_closed, largest_ring
+from gendesign.structure.volumes import filled, tanimoto
+
+LEEWAY = 1.0  # Angstrom from the room of a pocket: atoms in hydrogen bonds come that much nearer to the host
+
+
+def conditions(problem: Problem) -> list[Condition]:
+    """The checks of the prior's shape."""
+    shape = problem.shape
+    if shape is None:
+        return []
+    checks = []
+    if isinstance(shape, RingShape):
+        closed = partial(_closed, shape)
+        checks.append(Condition("ring_closed", "ring closed along the shape", closed, needs_molecule=True))
+        title = "median size of the largest ring"
+        checks.append(Condition("ring_size", title, _largest, "atoms", False, needs_molecule=True))
+    if isinstance(shape, Pocket):
+        title = f"all heavy atoms within {LEEWAY:g} Angstrom of the pocket's room"
+        return [*checks, Condition("in_pocket", title, partial(_inside, shape), "Angstrom")]
+    low, high = (n + problem.n_fixed for n in problem.sizes)
+    return [*checks, Condition("shape", "median shape Tanimoto", partial(_overlap, shape, low, high), "", False)]
+
+
+def _closed(shape: RingShape, subject: Subject) -> Finding:
+    """Value: the size of the largest ring."""
+    size, along = largest_ring(subject.mol), shape.ring(subject.mol.GetNumHeavyAtoms())
+    wrong = f"the largest ring has {size} atoms, one along the shape about {along:.0f}"
+    return met_unless("" if is_closed(subject.mol, along) else wrong, float(size))
+
+
+def _largest(subject: Subject) -> Finding:
+    return Finding(None, float(largest_ring(subject.mol)))
+
+
+def _overlap(shape: Shape, low: int, high: int, subject: Subject) -> Finding:
+    """Value: the volume that heavy atoms and shape share, divided by the volume of their union.
+
+    The shape is that of as many atoms as the molecule has, between `low` and `high`.
+    """
+    atoms = heavy(subject.atoms)
+    if not len(atoms):
+        return Finding(None, None, "no heavy atoms")
+    n = min(max(len(atoms), low), high)
+    target = heavy_atoms(shape.path) if isinstance(shape, MoleculeShape) else filled(shape.points(n))
+    return Finding(None, tanimoto(atoms, target))
+
+
+def _inside(pocket: Pocket, subject: Subject) -> Finding:
+    """Value: the largest distance of a heavy atom from the room of the pocket."""
+    far = float(cKDTree(pocket.room).query(heavy(subject.atoms).positions)[0].max(initial=0.0))
+    return met_unless("" if far <= LEEWAY else f"a heavy atom lies {far:.2f} Angstrom outside the pocket's room", far)
