@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from gendesign.benchmark import cost, record
 from gendesign.benchmark.record import Row
-from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
@@ -70,15 +69,8 @@ class Try:
 
 
 def run(config: DictConfig) -> None:
-    """Make all attempts, print the table, and write conditional.json and cost.png to `config.record`.
-
-    Raises UserError for settings out of bounds.
-    """
+    """Make all attempts, print the table, and write conditional.json and cost.png to `config.record`."""
     settings, folder = config.conditional, record.check_record(config.record)
-    for key in ("pairs", "scaffolds", "formulas", "macrocycles", "shapes", "likeness", "tries"):
-        least = 1 if key == "tries" else 0
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"conditional.{key}={settings[key]}: give {least} or more")
     potential = load(config)
     cases = {
         "linker": linkers(settings.pairs),

@@ -36,8 +36,6 @@ from gendesign.validation.suite import read_frames
 BEST = 5  # the reference must be one of so many best candidates
 TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
            "stress MAE, combined": ("GPa", None)}  # fmt: skip
-LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rounds": 0, "steps": 1, "max_steps": 1,
-         "max_atoms": 1, "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def run(config: DictConfig) -> None:
     Raises UserError for unusable settings, files and folders before any calculation starts.
     """
     settings, record = config.perovskites, check_record(config.record)
-    _refuse(settings)
+
     files = test_files(settings.test, "perovskites.test", "scripts/hoip/gather.py")
     output = Path(config.output) / "perovskites"
     recovered, known = recovery_plans(config, output / "recovery"), known_plans(config, output / "known")
@@ -258,15 +256,3 @@ def _teacher(config: DictConfig, plans: Sequence[Plan]) -> Teacher | None:
     for reason in filter(None, (teacher.refuse(candidate.atoms) for candidate in references)):
         raise UserError(f"teacher={teacher.title}: a reference {reason}")
     return teacher
-
-
-def _refuse(settings: DictConfig) -> None:
-    for key, least in LEAST.items():
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
-    for key in ("test", "compositions", "cells", "known", "cubic"):
-        if settings[key] is None:
-            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cells" else ", [] for none"))
-    for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
-        if unknown := [name for name in settings[key] if name not in allowed]:
-            raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

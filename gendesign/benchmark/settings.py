@@ -93,7 +93,9 @@ class Perovskites:
     teacher_cells: str | None = setting(
         None, "file of these and the cubic crystals as the teacher relaxed them, each with info material=BA2PbI4 or so"
     )
-    cubic: tuple[str, ...] = setting(("CsPbI3", "CsPbBr3"), "cubic crystals whose lattice constant is compared")
+    cubic: tuple[str, ...] = setting(
+        ("CsPbI3", "CsPbBr3"), "cubic crystals whose lattice constant is compared", allowed=("CsPbI3", "CsPbBr3")
+    )
     timed: int = setting(
         16,
         "starts of the first composition, relaxed in batches and one by one; 0 leaves these rows without values",

@@ -346,8 +346,8 @@ def test_another_seed_searches_in_other_folders(tmp_path):
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("perovskites.known=[MAPbI3]", "nothing is known of MAPbI3; allowed are BA2PbI4, PEA2PbI4"),
-        ("perovskites.starts=0", "perovskites.starts=0: give 1 or more"),
+        ("perovskites.known=[MAPbI3]", "perovskites.known=MAPbI3: allowed are BA2PbI4, PEA2PbI4"),
+        ("perovskites.starts=0", "perovskites.starts=0: give a whole number of 1 or more"),
         ("perovskites.test=[nowhere/*.extxyz]", "perovskites.test=nowhere/*.extxyz matches no file"),
         ("perovskites.compositions=[]", "does not know Br, Cs"),
     ],
