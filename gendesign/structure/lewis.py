@@ -67,14 +67,9 @@ def lewis_structure(
     constraints = [LinearConstraint(valence, missing, missing), LinearConstraint(neutral, 0, 0)]
     if not anywhere:
         constraints.append(LinearConstraint(np.vstack([plus_has_minus, minus_has_plus]), -np.inf, 0))
+    bond_costs = np.where(loose, REMOVED_GAIN * (relative - 1) - REMOVED_COST, relative)
     answer = milp(
-        np.concatenate(
-            [
-                np.where(loose, REMOVED_GAIN * (relative - 1) - REMOVED_COST, relative),
-                np.full(n, RAISED_COST),
-                CHARGE_COST + np.concatenate(extra),
-            ]
-        ),
+        np.concatenate([bond_costs, np.full(n, RAISED_COST), CHARGE_COST + np.concatenate(extra)]),
         integrality=np.ones(valence.shape[1]),
         bounds=Bounds(
             np.concatenate([np.where(loose, -1, 0), np.zeros(3 * n)]),
