@@ -1,4 +1,4 @@
-"""Molecular dynamics of many structures at once by torch-sim's integrators."""
+"""Batched molecular dynamics with the integrators of torch-sim."""
 
 from collections.abc import Sequence
 
@@ -30,16 +30,20 @@ def molecular_dynamics(
     ensemble: str = "nvt",
     every: int = 10,
 ) -> list[list[Atoms]]:
-    """Trajectories of all structures, one list each: frame 0 is the start, then every `every` steps.
+    """Trajectories of all structures as one list of frames each: the start, then a frame every `every` steps.
 
-    temperature in K, timestep in fs, friction in 1/ps; 'nvt' is Langevin dynamics (BAOAB; Leimkuhler, Matthews 2013),
-    'nve' velocity Verlet. Velocities start from a Maxwell-Boltzmann distribution without drift. Frames carry momenta,
-    a SinglePointCalculator with energy and forces, and the info keys time (fs) and exploded. A trajectory whose forces
-    stop being finite ends at the frame before, with exploded=True; the others go on. The random stream belongs to the
-    whole list: the same list and seed give the same trajectories. Raises UserError for values without sense, unknown
-    elements, constraints and lists that mix periodic structures with others.
+    temperature in K, timestep in fs, friction in 1/ps. ensemble: "nvt" is Langevin dynamics (BAOAB; Leimkuhler,
+    Matthews, Appl. Math. Res. Express 2013, 34), "nve" is velocity Verlet.
+
+    Initial velocities are drawn from a Maxwell-Boltzmann distribution without drift. Frames have momenta, a
+    SinglePointCalculator with energy and forces, and the info keys time (fs) and exploded. A trajectory whose forces
+    are no longer finite ends at the frame before with exploded=True; the others continue. All structures share one
+    random
+    stream: the same list and seed give the same trajectories.
+
+    Raises UserError for values out of bounds, unknown elements, constraints, and structures of different periodicity.
     """
-    _refuse(structures, temperature, timestep, steps, friction, ensemble, every)
+    _check_arguments(structures, temperature, timestep, steps, friction, ensemble, every)
     potential.require_elements({symbol for atoms in structures for symbol in atoms.symbols})
     if not structures:
         return []
@@ -64,7 +68,7 @@ def molecular_dynamics(
     return trajectories
 
 
-def _refuse(structures, temperature, timestep, steps, friction, ensemble, every) -> None:
+def _check_arguments(structures, temperature, timestep, steps, friction, ensemble, every) -> None:
     if ensemble not in INTEGRATORS:
         raise UserError(f"ensemble={ensemble!r} is unknown; choose one of {', '.join(INTEGRATORS)}")
     for name, value in (("temperature", temperature), ("friction", friction), ("steps", steps)):
@@ -83,32 +87,32 @@ def _refuse(structures, temperature, timestep, steps, friction, ensemble, every)
 
 
 def _drop_exploded(state: MDState, running: list[int], trajectories: list[list[Atoms]]) -> list[int]:
-    """Take structures that are not finite out of the batch before the model sees them; who remains."""
+    """Remove structures that are not finite from the batch; the indices of the remaining ones."""
     finite = torch.isfinite(state.energy)
-    parts = (state.positions, state.forces, state.momenta)  # an atom at NaN has no neighbours, and so finite forces
+    parts = (state.positions, state.forces, state.momenta)  # forces alone do not suffice: an atom at NaN has none
     broken = ~torch.stack([torch.isfinite(part) for part in parts]).all(dim=0).all(dim=1)
     finite[state.system_idx[broken]] = False
     if finite.all():
         return running
-    for place, name in enumerate(running):
-        if not finite[place] and trajectories[name]:
-            trajectories[name][-1].info["exploded"] = True
-    remaining = [name for place, name in enumerate(running) if finite[place]]
+    for place, index in enumerate(running):
+        if not finite[place] and trajectories[index]:
+            trajectories[index][-1].info["exploded"] = True
+    remaining = [index for place, index in enumerate(running) if finite[place]]
     if remaining:
         state.pop((~finite).nonzero().flatten().tolist())
     return remaining
 
 
 def _record(state: MDState, running, structures, trajectories: list[list[Atoms]], time: float) -> None:
-    lengths = [len(structures[name]) for name in running]
+    lengths = [len(structures[index]) for index in running]
     per_atom = (state.positions, state.momenta, state.forces)
     parts = [tensor.detach().cpu().double().split(lengths) for tensor in per_atom]
     energies = state.energy.detach().cpu().tolist()
-    for name, positions, momenta, forces, energy in zip(running, *parts, energies, strict=True):
-        atoms = structures[name].copy()
+    for index, positions, momenta, forces, energy in zip(running, *parts, energies, strict=True):
+        atoms = structures[index].copy()
         atoms.positions = positions.numpy()
-        # torch-sim's metal units and ASE's agree: Angstrom, eV, amu, hence time in Angstrom sqrt(amu / eV).
+        # The metal units of torch-sim are those of ASE: Angstrom, eV and amu, hence time in Angstrom sqrt(amu / eV).
         atoms.set_momenta(momenta.numpy())
         atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces.numpy())
         atoms.info.update(time=time, exploded=False)
-        trajectories[name].append(atoms)
+        trajectories[index].append(atoms)

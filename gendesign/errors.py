@@ -1,9 +1,9 @@
-"""Errors that the user can mend: one line that says what was given, what is allowed and what to do."""
+"""Errors that the user can correct. The message is one line: what was given, what is allowed, what to do."""
 
 
 class UserError(ValueError):
-    """Something the user can mend."""
+    """An error in the input that the user can correct."""
 
 
 class SettingsError(UserError):
-    """A word of the command line, or a value of a setting, that cannot be used."""
+    """An invalid word on the command line, or an invalid value of a setting."""

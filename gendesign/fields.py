@@ -1,4 +1,4 @@
-"""Settings as dataclass fields: default, unit, bounds, help and "is a file" stand where the value is used.
+"""Settings as dataclass fields with default, unit, bounds and help text.
 
     @dataclass(frozen=True)
     class Relaxation:
@@ -7,7 +7,7 @@
         def __post_init__(self) -> None:
             check_bounds(self, "relaxation")
 
-The command line, its help and the resolved settings of a run are made from these fields (run/schema.py).
+The command line, its help and the resolved settings of a run are built from these fields (run/schema.py).
 """
 
 import dataclasses
@@ -20,18 +20,18 @@ from typing import Any
 
 from gendesign.errors import UserError
 
-KEY, SECTION = "setting", "section"  # of the metadata of a dataclass field
+KEY, SECTION = "setting", "section"  # keys of the metadata of a dataclass field
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What a field says of itself beside its default.
+    """The description of a setting.
 
-    help: one line without a full stop. unit: such as Angstrom, for numbers. least, most: smallest and largest value
-    that is allowed; above, below: the same where the bound itself is not; infinite: whether -inf and inf are allowed.
-    allowed: the words that may be given, if these are all; `cuda:N` stands for cuda:0, cuda:1 and so on. file: the
-    value names a file (or several), whose content belongs to the identity of a run. identity: whether another value
-    makes another run; False for the number of workers, say.
+    help: one line without a full stop. unit: unit of a number, such as Angstrom.
+    least, most: inclusive bounds. above, below: exclusive bounds. infinite: whether -inf and inf are allowed.
+    allowed: the complete list of allowed words; `cuda:N` stands for cuda:0, cuda:1 and so on; empty allows any word.
+    file: whether the value names one or more files, whose content belongs to the identity of a run.
+    identity: whether the value belongs to the identity of a run; False, for example, for the number of workers.
     """
 
     help: str
@@ -51,7 +51,7 @@ class Setting:
         return any(bound is not None for bound in (self.least, self.most, self.above, self.below))
 
     def range(self) -> str:
-        """The bounds in words, such as "from 0 to 1" or "above 0, at most 5"; empty without any."""
+        """The bounds in words, such as "from 0 to 1" or "above 0"; "" without bounds."""
         if self.least is not None and self.most is not None:
             return f"from {self.least:g} to {self.most:g}"
         words = {"of {:g} or more": self.least, "above {:g}": self.above, "of {:g} or less": self.most,
@@ -59,12 +59,12 @@ class Setting:
         return " and ".join(text.format(bound) for text, bound in words.items() if bound is not None)
 
     def wanted(self, whole: bool = False) -> str:
-        """What number is needed, such as "a number above 0, eV/Angstrom"."""
+        """The required value in words, such as "a number above 0, eV/Angstrom"; `whole` for integers."""
         words = "a whole number" if whole else "a number" if self.bounded or self.infinite else "a finite number"
         return " ".join(filter(None, [words, self.range()])) + (f", {self.unit}" if self.unit else "")
 
     def holds(self, value: float) -> bool:
-        """Whether a number is within the bounds, and finite unless infinite ones are allowed."""
+        """Whether a number is within the bounds, and finite unless infinite values are allowed."""
         return (
             (math.isfinite(value) or (self.infinite and not math.isnan(value)))
             and (self.least is None or value >= self.least)
@@ -74,13 +74,13 @@ class Setting:
         )
 
     def fits(self, word: str) -> bool:
-        """Whether a word is one of the allowed ones, if not all are allowed."""
+        """Whether a word is allowed."""
         return not self.allowed or re.sub(r":\d+$", ":N", word) in self.allowed
 
 
 @dataclass(frozen=True)
 class Section:
-    """The class of a section of settings by its dotted name, so that naming it imports nothing."""
+    """A section of settings: the dotted name of its dataclass, which is not imported until needed."""
 
     target: str
     optional: bool = False
@@ -101,7 +101,7 @@ def setting(
     file: bool = False,
     identity: bool = True,
 ) -> Any:
-    """A dataclass field with what `Setting` holds; `factory` makes the default of a mutable value."""
+    """A dataclass field described by a `Setting`; `factory` makes the default of a mutable value."""
     about = Setting(help, unit, least, most, above, below, infinite, tuple(allowed), file, identity)
     if factory is not MISSING:
         return dataclasses.field(default_factory=factory, metadata={KEY: about})
@@ -109,24 +109,24 @@ def setting(
 
 
 def section(target: str, *, optional: bool = False) -> Any:
-    """A dataclass field that stands for a section of settings: the fields of the class `target` names.
+    """A dataclass field for a section of settings, whose keys are the fields of the class with the name `target`.
 
-    An optional section is there only where the settings have it.
+    An optional section is present only if the settings contain it.
     """
     return dataclasses.field(default=None, metadata={SECTION: Section(target, optional)})
 
 
 def settings_of(cls: type) -> dict[str, Setting]:
-    """The settings of a dataclass by field name, in order; fields without one are none."""
+    """The settings of a dataclass by field name, in order. Fields without a `Setting` are omitted."""
     return {field.name: field.metadata[KEY] for field in dataclasses.fields(cls) if KEY in field.metadata}
 
 
 def check_bounds(instance: Any, section: str) -> None:
-    """Raise UserError of one line for a field of `instance` outside its bounds or its allowed words.
+    """Raise UserError for a field of `instance` that is out of bounds or not an allowed word.
 
-    `section` is where the field stands in the settings, such as "generator.start". None is left to the field's type,
-    and so is a word (auto, 5-12) where numbers have bounds; a sequence is checked value by value. A field of type int
-    takes whole numbers only.
+    `section` is the place of the fields in the settings, such as "generator.start". Sequences are checked value by
+    value. None, and words (auto, 5-12) in a field with numeric bounds, are not checked here. A field of type int
+    requires whole numbers.
     """
     for field in dataclasses.fields(instance):
         about: Setting | None = field.metadata.get(KEY)
@@ -143,7 +143,7 @@ def check_bounds(instance: Any, section: str) -> None:
 
 
 def shown(value: Any) -> str:
-    """A value as it would be typed."""
+    """A value in the syntax of the command line."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(shown, value))}]"
     if value is None:

@@ -1,6 +1,6 @@
-"""What random numbers are drawn for: every purpose has a stream of its own, so that no two draws share numbers.
+"""Random streams by purpose: every use of random numbers has its own stream, so that no two uses share numbers.
 
-The number of a purpose is part of the key of its stream and is never given to another one.
+The number of a purpose is part of the key of its stream and is never reused.
 """
 
 from enum import IntEnum, unique
@@ -10,7 +10,7 @@ import numpy as np
 
 @unique
 class Purpose(IntEnum):
-    """A use of random numbers. New ones go to the end of their hundred."""
+    """A use of random numbers. New entries are added at the end of their hundred."""
 
     # perovskites: 100
     START = 100  # the random start of a search
@@ -56,10 +56,10 @@ class Purpose(IntEnum):
 
 
 def stream(purpose: Purpose, *key: int) -> np.random.Generator:
-    """Random numbers that depend on the purpose and on `key` alone, such as (seed, candidate)."""
+    """A random generator that depends only on the purpose and on `key`, such as (seed, candidate)."""
     return np.random.default_rng([int(purpose), len(key), *key])
 
 
 def seed_of(purpose: Purpose, *key: int) -> int:
-    """A seed (63 bits) for generators of other libraries, such as torch.Generator, by purpose and `key` alone."""
+    """A seed (63 bits) for random generators of other libraries, such as torch.Generator, by purpose and `key`."""
     return int(stream(purpose, *key).integers(2**63))

@@ -1,1 +1,1 @@
-"""Recipes and measurements, run from the repository's root as modules: python -m scripts.organic.train."""
+"""Recipes and measurements. Run them as modules from the root of the repository: python -m scripts.organic.train."""

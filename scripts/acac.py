@@ -1,7 +1,8 @@
-"""The acetylacetone benchmark: fit to 500 geometries at 300 K, test at 300, 600 K, on a torsion and a proton transfer.
+"""The acetylacetone benchmark: fit to 500 geometries at 300 K, test at 300 and 600 K, a torsion and a proton transfer.
 
     python -m scripts.acac DATA_FOLDER OUTPUT [key=value of gendesign train ...]
-DATA_FOLDER holds the published files (arXiv 2205.06643). Prints RMSEs beside MACE's (arXiv 2206.07697).
+DATA_FOLDER holds the published files (arXiv 2205.06643). Prints RMSEs and the published ones of MACE (arXiv
+2206.07697).
 """
 
 import json
@@ -21,6 +22,7 @@ ATOMS = 15
 
 
 def main(data: str, output: str, *keys: str) -> int:
+    """Train, test and print the table; the exit status of the training."""
     folder, start = Path(data), time.perf_counter()
     tests = ",".join(str(folder / name) for name in TESTS)
     files = [str(folder / name) for name in ("train_300K.xyz", "isolated_atoms.xyz")]

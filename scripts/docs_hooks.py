@@ -1,7 +1,7 @@
-"""Hooks of `mkdocs build`: tables from docs/benchmarks, and pages that lie outside docs/ (model cards, changelog).
+"""Hooks of `mkdocs build`: tables from docs/benchmarks, and pages from outside docs/ (model cards, changelog).
 
-A page asks for the rows of docs/benchmarks/NAME.json by a line `{{ table("NAME") }}`, or for some of them by
-`{{ table("NAME", "words that their names begin with") }}`.
+A line `{{ table("NAME") }}` in a page is replaced by the rows of docs/benchmarks/NAME.json. A second argument,
+`{{ table("NAME", "prefix") }}`, selects the rows whose names begin with it.
 """
 
 import json
@@ -32,14 +32,14 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the files that lie outside docs/."""
+    """Add the files from outside docs/."""
     for path, page in SHOWN.items():
         files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Put tables in place, and point links to files outside docs/ at their pages."""
+    """Insert tables, and replace links to files outside docs/ by links to their pages."""
     uri = page.file.src_uri
     source = SOURCES.get(uri, f"docs/{uri}")
     markdown = TABLE.sub(lambda match: table(match[1], match[2] or ""), markdown)
@@ -47,7 +47,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def link(match: re.Match[str], source: str, uri: str, files: Files) -> str:
-    """A link as the page at `uri` has to write it; plain text where the documentation does not show the file."""
+    """The link relative to the page at `uri`; plain text if the file is not part of the documentation."""
     picture, text, target, anchor = match[1], match[2], match[3], match[4] or ""
     if ":" in target:
         return match[0]
@@ -59,7 +59,7 @@ def link(match: re.Match[str], source: str, uri: str, files: Files) -> str:
 
 
 def table(name: str, beginning: str = "") -> str:
-    """The rows of a benchmark whose names begin so, as a Markdown table, and what they were measured on."""
+    """The rows of a benchmark whose names begin with `beginning`, as a Markdown table with the hardware."""
     rows = json.loads((ROOT / f"docs/benchmarks/{name}.json").read_text())
     rows = [row for row in rows if row["name"].startswith(beginning)]
     if not rows:
@@ -79,7 +79,7 @@ def value(row: dict) -> str:
 
 
 def verdict(row: dict) -> str:
-    """Whether a row reaches its target."""
+    """Whether a row reaches its target, in words; "" without a target."""
     if row["target"] is None:
         return ""
     relation, number = row["target"].split()

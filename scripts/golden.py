@@ -1,8 +1,8 @@
-"""A few candidates of every generator, kept so that a change of behaviour is seen: tests/data/golden.
+"""Write reference candidates of every generator to tests/data/golden, which reveal changes of behaviour.
 
-    python -m scripts.golden            # writes them again: after a change that is meant, and said in CHANGELOG.md
+    python -m scripts.golden            # only after an intended change, which CHANGELOG.md mentions
 
-tests/test_golden.py makes the same candidates and compares within tolerances.
+tests/test_golden.py makes the same candidates and compares them within tolerances.
 """
 
 import sys
@@ -16,7 +16,7 @@ from gendesign import cli
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "data" / "golden"
 COMMON = ("dtype=float64", "seed=7", "workers=0", "screening=null")
-# Small, but with every stage that a usual run has; double precision, so that other processors agree.
+# Small, but with every stage of a usual run; in double precision, so that different processors agree.
 CASES = {
     "simgen": ("n=3", "generator.n_heavy_atoms=5-6"),
     "simgen_shape": ("n=2", "generator/prior=circle", "generator.n_heavy_atoms=8"),
@@ -41,6 +41,7 @@ def made(name: str, folder: Path) -> list[Atoms]:
 
 
 def main() -> None:
+    """Write the candidates of all cases."""
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for name in CASES:
         with TemporaryDirectory() as folder:

@@ -11,9 +11,10 @@ from rdkit.Chem import Draw
 
 
 def main(source: str, count: int = 24) -> None:
+    """Draw the first `count` molecules of the SDF `source`."""
     molecules = [m for m in Chem.SDMolSupplier(source, removeHs=True) if m is not None][:count]
     for molecule in molecules:
-        molecule.RemoveAllConformers()  # a 2D layout, not the projection of the 3D structure
+        molecule.RemoveAllConformers()  # for a 2D layout instead of a projection of the 3D structure
     picture = Draw.MolsToGridImage(molecules, molsPerRow=8, subImgSize=(190, 150), returnPNG=True)
     Path("docs/molecules.png").write_bytes(getattr(picture, "data", picture))
 

@@ -1,9 +1,9 @@
-"""Do runs repeat to the same bytes, for any number of workers and threads, killed and resumed ones among them?
+"""Check that runs are bitwise reproducible for any number of workers and threads, also after a kill and a resume.
 
     python -m scripts.repeatability [FOLDER] [RECORD]
 
-For each kind of run: one with one worker and one thread, and others with more of either, one of them killed (SIGKILL)
-and completed by the same command. Files that are promised are compared byte for byte. The rows go to RECORD
+Every kind of run is made with one worker and one thread, and with more of either. One run is killed (SIGKILL) and
+completed by the same command. Output files are compared byte for byte. The rows are written to RECORD
 (docs/benchmarks/repeatability.json).
 """
 
@@ -22,7 +22,7 @@ import torch
 from gendesign.benchmark.record import SHARE, table, write
 from gendesign.structure.types import Row
 
-PROMISED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet", "ranked.csv")
+COMPARED = ("molecules.sdf", "candidates.extxyz", "verdicts.parquet", "ranked.csv")
 MOLECULES = "checkpoints/organic/reference.extxyz"
 RUNS = {
     "generate": "generate n=12 generator.n_heavy_atoms=6 seed=5 screening=quick shard_size=4",
@@ -32,11 +32,12 @@ RUNS = {
     "perovskite search": "generate generator=perovskite generator.composition.cation=C[NH3+] n=12 shard_size=12 "
     "generator.halving.max_atoms=150 screening.decomposition=1 screening.competing_phases=1",
 }
-# (workers, OMP_NUM_THREADS): with the first all others are compared, the last is killed
+# (workers, OMP_NUM_THREADS): all are compared with the first; the last run is killed and resumed
 SETTINGS = ((1, 1), (2, 1), (1, 2), (2, 2), (2, 1))
 
 
 def main(arguments: Sequence[str]) -> None:
+    """Make all runs, print the table and write the rows."""
     folder = Path(arguments[0] if arguments else "results/repeatability")
     record = Path(arguments[1] if len(arguments) > 1 else "docs/benchmarks/repeatability.json")
     shutil.rmtree(folder, ignore_errors=True)
@@ -47,23 +48,23 @@ def main(arguments: Sequence[str]) -> None:
     rows, total, same = [], 0, 0
     for kind, words in RUNS.items():
         command = words.format(molecules=molecules).split()
-        found, seconds = [], 0.0
+        outputs, seconds = [], 0.0
         for number, (workers, threads) in enumerate(SETTINGS):
             output = folder / kind.replace(" ", "-") / f"{number}-workers{workers}-threads{threads}"
-            own = [*command, f"workers={workers}", f"output={output}"]
+            run_command = [*command, f"workers={workers}", f"output={output}"]
             start = time.monotonic()
             if number == len(SETTINGS) - 1:
-                _killed(own, threads, seconds)
-            _run(own, threads)
+                _killed(run_command, threads, seconds)
+            _run(run_command, threads)
             seconds = time.monotonic() - start
-            found.append({name: (output / name).read_bytes() for name in PROMISED if (output / name).is_file()})
-            same_bytes = found[-1] == found[0]
+            outputs.append({name: (output / name).read_bytes() for name in COMPARED if (output / name).is_file()})
+            same_bytes = outputs[-1] == outputs[0]
             print(f"{kind}: workers {workers}, threads {threads}: {seconds:.0f} s, same: {same_bytes}", flush=True)
-        alike = sum(one == found[0] and len(one) > 1 for one in found)
-        rows.append(Row(f"{kind}: runs with the same bytes", alike / len(found), SHARE, len(found), ">= 1"))
-        total, same = total + len(found), same + alike
+        alike = sum(content == outputs[0] and len(content) > 1 for content in outputs)
+        rows.append(Row(f"{kind}: runs with the same bytes", alike / len(outputs), SHARE, len(outputs), ">= 1"))
+        total, same = total + len(outputs), same + alike
     rows.append(Row("all runs with the same bytes", same / total, SHARE, total, ">= 1"))
-    torch.set_num_threads(1)  # as the runs have, which is said of the hardware
+    torch.set_num_threads(1)  # as in the runs: the number of threads is part of the hardware in the record
     write(rows, record, torch.device("cpu"))
     print(table(rows))
 
@@ -78,7 +79,7 @@ def _run(words: Sequence[str], threads: int) -> None:
 
 
 def _killed(words: Sequence[str], threads: int, seconds: float) -> None:
-    """Start a run and kill it somewhere on its way."""
+    """Start a run that takes about `seconds` and kill it after 40 to 80 % of them."""
     child = subprocess.Popen(
         [sys.executable, "-m", "gendesign.cli", *words], env=_environment(threads), stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
-"""What a second worker process is worth: seconds for the same molecules, on an idle machine and on a busy one.
+"""Speed-up by a second worker process, on an idle and on a busy machine.
 
-    python -m scripts.workers [N] [N_BESIDE_OTHERS] [RECORD]
+    python -m scripts.workers [N] [N_BUSY] [RECORD]
 
-Runs `gendesign generate` with all checks, nine heavy atoms a molecule, with one and with two workers: N molecules on
-the idle machine, N_BESIDE_OTHERS beside two processes that compute all the time. Rows go to RECORD
+Runs `gendesign generate` with all checks and nine heavy atoms per molecule, with one and with two workers: N molecules
+on the idle machine, and N_BUSY molecules while two other processes compute. The rows are written to RECORD
 (docs/benchmarks/workers.json).
 """
 
@@ -23,34 +23,40 @@ COMMAND = "generate seed=7 generator.n_heavy_atoms=9"
 
 
 def main(arguments: Sequence[str]) -> None:
-    usual = ("100", "30", "docs/benchmarks/workers.json")
-    idle, beside, record = (*arguments, *usual[len(arguments) :])
-    idle, beside, record = int(idle), int(beside), Path(record)
-    alone = {workers: seconds(idle, workers) for workers in (1, 2)}
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    """Time all runs, print the table and write the rows."""
+    defaults = ("100", "30", "docs/benchmarks/workers.json")
+    idle, busy, record = (*arguments, *defaults[len(arguments) :])
+    idle, busy, record = int(idle), int(busy), Path(record)
+    idle_seconds = {workers: seconds(idle, workers) for workers in (1, 2)}
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
-        crowded = {workers: seconds(beside, workers) for workers in (1, 2)}
+        busy_seconds = {workers: seconds(busy, workers) for workers in (1, 2)}
     finally:
-        for process in busy:
+        for process in others:
             process.kill()
-    rows = rows_of(alone, idle, crowded, beside)
-    torch.set_num_threads(1)  # as the runs have, which is said of the hardware
+    rows = rows_of(idle_seconds, idle, busy_seconds, busy)
+    torch.set_num_threads(1)  # as in the runs: the number of threads is part of the hardware in the record
     write(rows, record, torch.device("cpu"))
     print(table(rows))
 
 
-def rows_of(alone: dict[int, float], idle: int, crowded: dict[int, float], beside: int) -> list[Row]:
-    """Seconds by number of workers, and their ratios with their targets."""
+def rows_of(idle_seconds: dict[int, float], idle: int, busy_seconds: dict[int, float], busy: int) -> list[Row]:
+    """Seconds by number of workers, and their ratios with targets."""
     return [
-        *(Row(f"idle, {w} worker{'s' * (w > 1)}", alone[w], "s", idle) for w in alone),
-        Row("idle, two workers over one", alone[2] / alone[1], "ratio", idle, "<= 0.55"),
-        *(Row(f"beside two busy processes, {w} worker{'s' * (w > 1)}", crowded[w], "s", beside) for w in crowded),
-        Row("beside two busy processes, two workers over one", crowded[2] / crowded[1], "ratio", beside, "<= 1"),
+        *(Row(f"idle, {w} worker{'s' * (w > 1)}", idle_seconds[w], "s", idle) for w in idle_seconds),
+        Row("idle, two workers over one", idle_seconds[2] / idle_seconds[1], "ratio", idle, "<= 0.55"),
+        *(
+            Row(f"beside two busy processes, {w} worker{'s' * (w > 1)}", busy_seconds[w], "s", busy)
+            for w in busy_seconds
+        ),
+        Row(
+            "beside two busy processes, two workers over one", busy_seconds[2] / busy_seconds[1], "ratio", busy, "<= 1"
+        ),
     ]
 
 
 def seconds(n: int, workers: int) -> float:
-    """Wall time of the whole command, its start and its report included."""
+    """Wall time of the complete command, including its start and its report."""
     with tempfile.TemporaryDirectory() as folder:
         words = [*COMMAND.split(), f"n={n}", f"workers={workers}", f"output={folder}/run"]
         start = time.monotonic()

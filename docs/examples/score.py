@@ -1,4 +1,4 @@
-"""A score of one's own: any function of the structure, or of its molecule too, that returns a number."""
+"""A user-defined score: any function of the structure, and optionally of its molecule, that returns a number."""
 
 from rdkit.Chem import Descriptors
 

@@ -1,3 +1,3 @@
-"""Tables of a capability against its targets and references; each module named here has `run(config)`."""
+"""Benchmarks: tables of a capability against targets and references. Each module in NAMES has `run(config)`."""
 
 NAMES = ("agent", "conditional", "molecules", "perovskites", "potentials", "pretraining", "speed")

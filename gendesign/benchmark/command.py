@@ -1,4 +1,4 @@
-"""benchmark: one table against references."""
+"""The command `gendesign benchmark`."""
 
 import importlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ PRETRAINING = "pretraining"  # the benchmark and its experiment
 
 
 def run_benchmark(verb: str, names: Sequence[str], config: DictConfig) -> None:
-    """Run the module of gendesign.benchmark that `names` holds; raises UserError."""
+    """Run the benchmark in `names`. Raises SettingsError unless it is exactly one known name."""
     if len(names) != 1 or names[0] not in NAMES:
         raise SettingsError(f"benchmark {' '.join(names)}: give one of {', '.join(NAMES)}")
     if PRETRAINING in config and names[0] != PRETRAINING:

@@ -1,7 +1,7 @@
-"""`gendesign benchmark conditional`: how often each condition is met, per attempt, and what a molecule costs.
+"""`gendesign benchmark conditional`: success rates of conditional generation, and the cost of a molecule.
 
-A try counts when, after the full relaxation, the molecule is strictly valid and satisfies its condition. Every case's
-tries are kept in the output folder; the same command goes on.
+An attempt succeeds if the relaxed molecule is strictly valid and meets its condition. The attempts of every case are
+stored in the output folder, and the same command resumes.
 """
 
 import hashlib
@@ -23,7 +23,6 @@ from tqdm import tqdm
 
 from gendesign.benchmark import cost, record
 from gendesign.benchmark.record import Row
-from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_files import MoleculeShape
@@ -39,13 +38,17 @@ from gendesign.structure.volumes import tanimoto
 
 CASES = Path(__file__).parent / "cases"
 FORMULAS = ("C7H8N2O2", "C6H12O", "C4H9NO2", "C10H14", "C8H10O2", "C5H6N2", "C9H10O2", "C3H7NO2", "C7H12N2", "C6H5NO2")
-MACROCYCLE = 12  # atoms of a ring from which IUPAC calls it one
+MACROCYCLE = 12  # atoms; IUPAC calls a ring of this size or more a macrocycle
 SETS = ("aromatic", "saturated")
 
 
 @dataclass(frozen=True)
 class Case:
-    """One condition: settings of the generator, and what a finished molecule must be beyond valid; None when it is."""
+    """One condition.
+
+    settings: settings of the generator. wrong: why a valid molecule does not meet the condition, None if it does.
+    measure: a number measured on the molecule.
+    """
 
     name: str
     settings: Mapping[str, Any]
@@ -55,7 +58,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Try:
-    """What became of an attempt: the reason it does not count, or its SMILES; `value` where something is measured."""
+    """The result of an attempt.
+
+    reason: why it failed, None for success. smiles: of a valid molecule. value: the number measured on it, if any.
+    """
 
     reason: str | None
     smiles: str | None
@@ -63,12 +69,8 @@ class Try:
 
 
 def run(config: DictConfig) -> None:
-    """Make every try, print the table, write conditional.json to `record`, cost.png beside it."""
+    """Make all attempts, print the table, and write conditional.json and cost.png to `config.record`."""
     settings, folder = config.conditional, record.check_record(config.record)
-    for key in ("pairs", "scaffolds", "formulas", "macrocycles", "shapes", "likeness", "tries"):
-        least = 1 if key == "tries" else 0
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"conditional.{key}={settings[key]}: give {least} or more")
     potential = load(config)
     cases = {
         "linker": linkers(settings.pairs),
@@ -79,13 +81,14 @@ def run(config: DictConfig) -> None:
     }
     counts = dict.fromkeys(cases, settings.tries) | {"macrocycle": settings.macrocycles}
     tried: dict[str, list[list[Try]]] = {}
-    with tqdm(total=sum(counts[kind] * len(own) for kind, own in cases.items()), desc="tries", unit="try") as bar:
-        for kind, own in cases.items():
+    total = sum(counts[kind] * len(group) for kind, group in cases.items())
+    with tqdm(total=total, desc="tries", unit="try") as bar:
+        for kind, group in cases.items():
             tried[kind] = []
-            for case in own:
+            for case in group:
                 tried[kind].append(tries(case, counts[kind], config, potential))
                 bar.update(counts[kind])
-    rows = [row for kind, own in tried.items() if own for row in rows_of(kind, own)]
+    rows = [row for kind, group in tried.items() if group for row in rows_of(kind, group)]
     rows += likeness(settings.likeness, config, potential)
     if settings.cost:
         rows += cost.measured(config, potential, folder / "cost.png")
@@ -95,28 +98,28 @@ def run(config: DictConfig) -> None:
 
 
 def tries(case: Case, count: int, config: DictConfig, potential: PotentialLike) -> list[Try]:
-    """`count` attempts at a case, from its file in the output folder where they were made already."""
+    """`count` attempts at a case; read from its file in the output folder if they were made before."""
     path = Path(config.output) / "conditional" / f"{case.name}.json"
     identity = {"weights": potential.weights_hash, "count": count, "seed": config.seed, "dtype": config.dtype,
                 "relaxation": OmegaConf.to_container(config.relaxation, resolve=True),
                 "settings": OmegaConf.to_container(config.generator, resolve=True),
                 "case": _digest(case.settings)}  # fmt: skip
     if path.is_file() and (kept := json.loads(path.read_text()))["identity"] == identity:
-        return [Try(**one) for one in kept["tries"]]
+        return [Try(**fields) for fields in kept["tries"]]
     generator = simgen(config, potential, **case.settings)
     relaxation = make(config.relaxation)
     done = relax(list(generator.generate(range(count), seed=config.seed)), potential, relaxation)
-    attempts = [judged(candidate, case, generator) for candidate in done]
+    attempts = [evaluated(candidate, case, generator) for candidate in done]
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(
-        path, json.dumps({"identity": identity, "tries": [vars(one) for one in attempts]}, indent=1) + "\n"
+        path, json.dumps({"identity": identity, "tries": [vars(attempt) for attempt in attempts]}, indent=1) + "\n"
     )
     write_extxyz(done, path.with_suffix(".extxyz"))
     return attempts
 
 
 def _digest(settings: Mapping[str, Any]) -> str:
-    """What a case asks for, and the files it reads, as a hash."""
+    """A hash of the settings of a case and of the files that they name."""
     text = []
     for key, value in sorted(settings.items()):
         if key == "fragments":
@@ -130,13 +133,13 @@ def _digest(settings: Mapping[str, Any]) -> str:
 
 
 def simgen(config: DictConfig, potential: PotentialLike, **settings: Any) -> SimGen:
-    """The generator of the configuration with a case's settings in place of its own."""
-    own = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
-    return make(own, potential=potential, **settings)
+    """The generator of the configuration with the settings of a case."""
+    base = OmegaConf.merge(config.generator, {"n_heavy_atoms": "auto"})
+    return make(base, potential=potential, **settings)
 
 
-def judged(candidate: Candidate, case: Case, generator: SimGen) -> Try:
-    """One relaxed candidate against its case."""
+def evaluated(candidate: Candidate, case: Case, generator: SimGen) -> Try:
+    """The result of one relaxed candidate for its case."""
     if candidate.failure is not None:
         return Try(candidate.failure, None)
     atoms = plain(candidate.atoms)
@@ -149,17 +152,18 @@ def judged(candidate: Candidate, case: Case, generator: SimGen) -> Try:
 
 
 def plain(atoms: Atoms) -> Atoms:
+    """A copy with numbers and positions only."""
     return Atoms(atoms.numbers, atoms.positions)
 
 
 def fragments_broken(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
-    """Fragments unchanged, joined, and within their RMSD after relaxation."""
+    """Why the fragments are not unchanged, joined and within their RMSD after relaxation; None if they are."""
     return generator.problem.requirements.broken_by(atoms, mol) or None
 
 
 @cache
 def _frames(name: str) -> list[list[Atoms]]:
-    """Structures of a file of cases, grouped by case."""
+    """Structures of a bundled file, grouped by case."""
     groups: dict[int, list[Atoms]] = {}
     for frame in ase.io.read(CASES / f"{name}.extxyz", index=":"):
         groups.setdefault(int(frame.info["case"]), []).append(frame)
@@ -178,12 +182,12 @@ def _joined(kind: str, count: int) -> Iterator[Case]:
 
 
 def linkers(count: int) -> list[Case]:
-    """Pairs of fragments cut from molecules that nothing was trained on, and as many atoms as were cut out."""
+    """Pairs of fragments cut from molecules outside all training sets; the linker has as many atoms as were cut out."""
     return list(_joined("linker", count))
 
 
 def scaffolds(count: int) -> list[Case]:
-    """Molecules from which a branch was cut, and as many atoms as it had."""
+    """Molecules from which a branch was cut; the new branch has as many atoms."""
     return list(_joined("scaffold", count))
 
 
@@ -199,7 +203,7 @@ def formulas(count: int) -> list[Case]:
 
 
 def macrocycles(count: int) -> list[Case]:
-    """24 heavy atoms around a circle."""
+    """Rings of 24 heavy atoms along a circle."""
 
     def wrong(atoms: Atoms, mol: Chem.Mol, generator: SimGen) -> str | None:
         largest = max((len(ring) for ring in Chem.GetSymmSSSR(mol)), default=0)
@@ -209,7 +213,7 @@ def macrocycles(count: int) -> list[Case]:
 
 
 def shapes(count: int, folder: Path) -> list[Case]:
-    """The shapes of whole molecules that scaffolds and linkers were cut from; the same graph does not count."""
+    """The shapes of the molecules from which scaffolds and linkers were cut. The same graph is not a success."""
     cases = []
     for number, target in enumerate(ase.io.read(CASES / "shapes.extxyz", index=":")[:count]):
         heavy = plain(target[target.numbers > 1])
@@ -232,10 +236,10 @@ def shapes(count: int, folder: Path) -> list[Case]:
 
 def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
     """The rows of one condition, with its targets."""
-    flat = [one for case in cases for one in case]
-    share = float(np.mean([one.reason is None for one in flat]))
-    hit = float(np.mean([any(one.reason is None for one in case) for case in cases]))
-    valid = float(np.mean([one.smiles is not None for one in flat]))
+    flat = [attempt for case in cases for attempt in case]
+    share = float(np.mean([attempt.reason is None for attempt in flat]))
+    hit = float(np.mean([any(attempt.reason is None for attempt in case) for case in cases]))
+    valid = float(np.mean([attempt.smiles is not None for attempt in flat]))
     n = len(flat)
     if kind in ("linker", "scaffold"):
         what, target = ("pairs joined", ">= 0.80") if kind == "linker" else ("scaffolds grown", ">= 0.90")
@@ -245,8 +249,8 @@ def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
             Row(f"{kind}: valid after relaxation, moved or not, per try", valid, record.SHARE, n),
         ]
     if kind == "shape":
-        over_all = [one.value if one.reason is None else 0.0 for one in flat]
-        over_valid = [one.value for one in flat if one.reason is None]
+        over_all = [attempt.value if attempt.reason is None else 0.0 for attempt in flat]
+        over_valid = [attempt.value for attempt in flat if attempt.reason is None]
         return [
             Row("shape Tanimoto, median over attempts", statistics.median(over_all), "", n, ">= 0.60"),
             Row("shape Tanimoto, median over valid ones", statistics.median(over_valid) if over_valid else None, "",
@@ -257,14 +261,15 @@ def rows_of(kind: str, cases: Sequence[Sequence[Try]]) -> list[Row]:
 
 
 def likeness(count: int, config: DictConfig, potential: PotentialLike) -> list[Row]:
-    """The table of nearest-neighbour similarity between two sets of molecules and what each of them led to."""
+    """Nearest-neighbour similarities between two reference sets and the molecules generated from each of them."""
     if not count:
         return []
     known = {name: _fingerprints((CASES / f"{name}.smi").read_text().split()) for name in SETS}
     rows, similar = [], {}
     for name in SETS:
         case = Case(f"likeness-{name}", {"reference": str(CASES / f"{name}.smi")}, lambda *_: None)
-        made = _fingerprints([one.smiles for one in tries(case, count, config, potential) if one.smiles])
+        attempts = tries(case, count, config, potential)
+        made = _fingerprints([attempt.smiles for attempt in attempts if attempt.smiles])
         for other in SETS:
             values = [max(DataStructs.BulkTanimotoSimilarity(f, known[other])) for f in made]
             similar[name, other] = values
@@ -272,9 +277,9 @@ def likeness(count: int, config: DictConfig, potential: PotentialLike) -> list[R
             rows.append(Row(title, float(np.mean(values)) if values else None, "Tanimoto", len(values)))
     margins = []
     for name, other in (SETS, SETS[::-1]):
-        own, foreign = np.array(similar[name, name]), np.array(similar[name, other])
-        if len(own) > 1:
-            margins.append(float((own - foreign).mean() / (own - foreign).std(ddof=1)))
+        margin = np.array(similar[name, name]) - np.array(similar[name, other])
+        if len(margin) > 1:
+            margins.append(float(margin.mean() / margin.std(ddof=1)))
     rows.append(Row("likeness: lead of the diagonal over its spread, smaller of two", min(margins, default=None),
                     "standard deviations", count, ">= 1"))  # fmt: skip
     return rows

@@ -1,4 +1,4 @@
-"""What a molecule costs to sample: against heavy atoms, batch, particles and references; a step beyond its model."""
+"""Cost of sampling a molecule against heavy atoms, batch, particles and references, and the overhead of a step."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ VARIED: dict[str, Sequence[int]] = {
 
 
 def measured(config: DictConfig, potential: PotentialLike, picture: Path) -> list[Row]:
-    """Seconds a molecule, sampling alone, of each variation; what a step costs beyond its model calls; a picture."""
+    """Seconds per molecule of sampling for each variation, and the overhead of a step. Writes `picture`."""
     counts = {}
     _seconds({**USUAL, "batch": 1}, config.seed, potential)  # warms up
     for name, values in tqdm(VARIED.items(), desc="cost", unit="series"):
@@ -49,11 +49,11 @@ def measured(config: DictConfig, potential: PotentialLike, picture: Path) -> lis
 
 
 def _seconds(point: dict[str, int], seed: int, potential: PotentialLike) -> tuple[float, float]:
-    """Seconds a molecule in all, and in model calls."""
+    """Seconds per molecule in total and in model calls."""
     sampler, meter = metered(SimGen(potential, particles=point["particles"], steps=STEPS), point["references"])
     sizes = torch.full((point["batch"],), point["heavy atoms"])
     key = keys(seed, torch.arange(point["batch"]))
     start = clock(potential.device)
     sampler(sizes, key)
-    whole = clock(potential.device) - start
-    return whole / point["batch"], meter.seconds / point["batch"]
+    total = clock(potential.device) - start
+    return total / point["batch"], meter.seconds / point["batch"]

@@ -1,8 +1,8 @@
-"""`gendesign benchmark molecules`: what generated molecules are worth, beside the scores of the reference molecules.
+"""`gendesign benchmark molecules`: quality of generated molecules, compared with the reference molecules.
 
-Three results folders lie behind the table, below `output`: `generated`; `references`, all reference molecules; and
-`references-sample`, a fixed random part of them, on which the slow checks are run. References go through the same
-relaxation and the same screen, so that their rows say what this pipeline gives to molecules that need no generating.
+The table uses three results folders below `output`: `generated`; `references`, all reference molecules; and
+`references-sample`, a fixed random part of them for the slow checks. The references pass through the same relaxation
+and screening, so that their rows show the values of this pipeline for existing molecules.
 """
 
 import sys
@@ -33,7 +33,7 @@ from gendesign.run.stages import Stages
 from gendesign.structure.types import Candidate
 
 SLOW = ("posebusters", "strain")  # seconds a molecule
-OWN_KEYS = (  # they change no generated candidate
+OTHER_KEYS = (  # settings that do not change the generated candidates
     "output", "record", "references", "timed", "speed", "potentials", "perovskites", "teacher",
 )  # fmt: skip
 SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
@@ -41,7 +41,7 @@ SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
 
 @dataclass(frozen=True)
 class Metric:
-    """One number that generated and reference molecules both have; a `slow` one is measured on part of the latter."""
+    """One number measured on generated and reference molecules; a `slow` one only on a sample of the references."""
 
     name: str
     unit: str
@@ -69,12 +69,13 @@ METRICS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Stopwatch(SimGen):
-    """SimGen that notes the seconds each call of `sample` took."""
+    """SimGen that records the seconds of each call of `sample` in `spent`."""
 
     spent: list[float] = field(default_factory=list)
 
     @classmethod
     def of(cls, generator: SimGen) -> "Stopwatch":
+        """A stopwatch with the settings of `generator`."""
         return cls(**{f.name: getattr(generator, f.name) for f in fields(generator) if f.init})
 
     def sample(self, *arguments: Any) -> Sampled:
@@ -85,7 +86,10 @@ class Stopwatch(SimGen):
 
 
 def run(config: DictConfig) -> None:
-    """Make what is missing of the three results folders, print the table, write `record`/molecules.json."""
+    """Complete the three results folders, print the table, and write molecules.json to `config.record`.
+
+    Raises UserError for unusable settings and folders.
+    """
     _refuse(config)
     record, output = check_record(config.record), Path(config.output)
     check_folder(output / "generated", _identity(config, None))
@@ -98,7 +102,8 @@ def run(config: DictConfig) -> None:
     quick = OmegaConf.merge(config, {"screening": {"checks": [c for c in config.screening.checks if c not in SLOW]}})
     identity = _identity(config, potential.weights_hash)
     generated, timings = completed(config, identity, "generated", stages, n)
-    all_checks, quick_checks = _given(stages, sample), _given(build_stages(quick, [], potential)[0], molecules)
+    all_checks = _for_molecules(stages, sample)
+    quick_checks = _for_molecules(build_stages(quick, [], potential)[0], molecules)
     references, _ = completed(config, identity, "references", quick_checks, len(molecules))
     of_sample = {**identity, "references": len(sample)}
     part, _ = completed(config, of_sample, "references-sample", all_checks, len(sample))
@@ -114,7 +119,7 @@ def run(config: DictConfig) -> None:
 
 
 def completed(config: DictConfig, identity: dict, name: str, stages: Stages, n: int) -> tuple[Tally, dict[str, Any]]:
-    """Run `stages` into the results folder `name`, or what is missing there; all verdicts, and the run's timings."""
+    """Complete the run of `stages` in the results folder `name`; return all verdicts and the timings of the run."""
     path = Path(config.output) / name
     print(f"{name}: {n} candidates into {path}", file=sys.stderr)
     with open_folder(path, identity) as folder, Bar(n, config.shard_size, stages.names) as bar:
@@ -123,7 +128,7 @@ def completed(config: DictConfig, identity: dict, name: str, stages: Stages, n: 
 
 
 def score_rows(generated: Tally, references: Tally, part: Tally) -> list[Row]:
-    """Every metric of the generated molecules, followed by the references' own."""
+    """Every metric of the generated molecules, each followed by that of the references."""
     rows = []
     for metric in METRICS:
         rows.append(Row(metric.name, *_measured(metric, generated), metric.target))
@@ -132,7 +137,10 @@ def score_rows(generated: Tally, references: Tally, part: Tally) -> list[Row]:
 
 
 def composition_rows(generated: Tally, references: Tally, part: Tally, elements: Sequence[str]) -> list[Row]:
-    """Distance of the element distributions; the references' own is that of their sample from all of them."""
+    """Distance of the element distributions of generated and reference molecules, and the fraction of each element.
+
+    The value in the row of the references is the distance of their sample from all references.
+    """
     made, atoms = measures.shares(generated, elements)
     known, known_atoms = measures.shares(references, elements)
     drawn, drawn_atoms = measures.shares(part, elements)
@@ -148,23 +156,23 @@ def composition_rows(generated: Tally, references: Tally, part: Tally, elements:
 
 
 def accessibility_rows(generated: Tally, references: Tally, part: Tally) -> list[Row]:
-    """Both medians of synthetic accessibility (1 easy, 10 hard) and how far they are apart."""
+    """Median synthetic accessibility (1 easy, 10 hard) of generated and reference molecules, and their difference."""
     measure = measures.median("sa_score")
     (made, n), (known, n_known), (drawn, n_drawn) = measure(generated), measure(references), measure(part)
     name = "median synthetic accessibility"
-    apart = f"{name}, distance to the references'"
+    distance = f"{name}, distance to the references'"
     return [
         Row(name, made, "", n),
         Row(_of_references(name), known, "", n_known),
-        Row(apart, _distance(made, known), "", n, SA_MARGIN),
-        Row(_of_references(apart), _distance(drawn, known), "", n_drawn),
+        Row(distance, _distance(made, known), "", n, SA_MARGIN),
+        Row(_of_references(distance), _distance(drawn, known), "", n_drawn),
     ]
 
 
 def time_rows(generator: SimGen, indices: Sequence[int], seed: int, timings: dict[str, Any]) -> list[Row]:
-    """Seconds a molecule: sampling and finishing on fresh `indices`, relaxing and screening over the run."""
+    """Seconds per molecule: sampling and finishing of new `indices`, relaxing and screening from the run."""
     watch = Stopwatch.of(generator)
-    watch.prepare()  # describing the references happens once a run, not once a molecule
+    watch.prepare()  # the references are described once per run, which is not part of the time
     start = time.perf_counter()
     count = len(list(watch.generate(indices, seed=seed)))
     total, sampling = time.perf_counter() - start, sum(watch.spent)
@@ -177,18 +185,18 @@ def time_rows(generator: SimGen, indices: Sequence[int], seed: int, timings: dic
     ]
 
 
-def _given(stages: Stages, molecules: Sequence[Atoms]) -> Stages:
-    """The same stages for molecules that exist already."""
+def _for_molecules(stages: Stages, molecules: Sequence[Atoms]) -> Stages:
+    """The same stages with existing molecules in place of the generator."""
     bare = [Candidate(Atoms(atoms.numbers, atoms.positions), i, "reference") for i, atoms in enumerate(molecules)]
     return replace(stages, generator=Structures(bare, "reference"))
 
 
 def _identity(config: DictConfig, weights: str | None) -> dict[str, Any]:
-    """What makes two runs the same: the settings that shape candidates, the reference molecules and the weights."""
+    """The identity of a run: the settings that change candidates, the reference molecules and the weights."""
     settings = OmegaConf.to_container(config, resolve=True)
-    settings = {key: value for key, value in settings.items() if key not in OWN_KEYS}
+    settings = {key: value for key, value in settings.items() if key not in OTHER_KEYS}
     paths = config.generator.reference or [checkpoints_folder() / "organic" / "reference.extxyz"]
-    # a missing file is named by the generator
+    # the generator reports missing files
     digests = [hash_of(Path(path)) for path in paths if Path(path).is_file()]
     return {"verb": "benchmark", "settings": settings, "files": {"references": digests}, "weights": weights}
 

@@ -1,6 +1,6 @@
-"""`gendesign benchmark perovskites`: errors of a potential, crystals found again, lattices, and relaxing in batches.
+"""`gendesign benchmark perovskites`: errors of a potential, recovery of crystals, lattices, and speed of relaxations.
 
-Searches, relaxed references and whatever takes minutes lie below `output`; the same command completes them.
+Searches, relaxed references and other slow results are stored below `output`, and the same command completes them.
 """
 
 import json
@@ -33,17 +33,17 @@ from gendesign.train.teacher import Teacher, label, make_teacher
 from gendesign.validation.errors import ALL
 from gendesign.validation.suite import read_frames
 
-BEST = 5  # of the candidates one must be the reference
+BEST = 5  # the reference must be one of so many best candidates
 TARGETS = {"force MAE, combined": ("meV/Angstrom", "<= 80"), "energy MAE, combined": ("meV/atom", "<= 5"),
            "stress MAE, combined": ("GPa", None)}  # fmt: skip
-LEAST = {"searches": 1, "starts": 1, "shard_size": 1, "most_atoms": 1, "rounds": 0, "steps": 1, "max_steps": 1,
-         "max_atoms": 1, "published": 0, "timed": 0, "timed_steps": 1}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A material with its search and what that is compared with: the relaxation of the reference that is to be found
-    again, or the searches in the published cells of its phases."""
+    """A material with its search and the calculations that it is compared with.
+
+    reference: the relaxation of the reference crystal. phases: searches in the published cells of its phases.
+    """
 
     material: Material
     search: Search
@@ -52,13 +52,17 @@ class Plan:
 
     @property
     def searches(self) -> list[Search]:
+        """All searches of the plan."""
         return [self.search, *([self.reference] if self.reference else []), *self.phases.values()]
 
 
 def run(config: DictConfig) -> None:
-    """Make what is missing in `output`, print the table, write `record`/perovskites.json."""
+    """Complete the calculations in `config.output`, print the table, and write perovskites.json to `config.record`.
+
+    Raises UserError for unusable settings, files and folders before any calculation starts.
+    """
     settings, record = config.perovskites, check_record(config.record)
-    _refuse(settings)
+
     files = test_files(settings.test, "perovskites.test", "scripts/hoip/gather.py")
     output = Path(config.output) / "perovskites"
     recovered, known = recovery_plans(config, output / "recovery"), known_plans(config, output / "known")
@@ -68,8 +72,9 @@ def run(config: DictConfig) -> None:
     plans = [*recovered, *known.values()]
     elements = {symbol for plan in plans for symbol in plan.material.compound.elements}
     potential.require_elements(elements.union(*map(parse_formula, settings.cubic)))
-    for search in (one for plan in plans for one in plan.searches):
-        search.check(potential)
+    for plan in plans:
+        for search in plan.searches:
+            search.check(potential)
     rows = [
         *error_rows(files, config, potential, output / "errors"),
         *recovery_rows(recovered, potential, teacher, output / "teacher"),
@@ -83,22 +88,22 @@ def run(config: DictConfig) -> None:
 
 
 def recovery_plans(config: DictConfig, output: Path) -> list[Plan]:
-    """The searches for `perovskites.compositions` and their references; raises UserError for what cannot be done."""
+    """The searches for `perovskites.compositions` and their references. Raises UserError for impossible searches."""
     settings, plans = config.perovskites, []
     known = recovery.read_references(settings.references) if settings.compositions else {}
     for text in settings.compositions:
         material = Material.parse(text)
-        given = recovery.references_for(material, known, config)
+        references = recovery.references_for(material, known, config)
         cell = fitting_cell(material, settings.cells, settings.most_atoms)
         chosen = {seed: settings_for(material, cell, config, seed) for seed in recovery.seeds_of(config)}
-        relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", given)
-        for seed, own in chosen.items():
-            plans.append(Plan(material, Search(own, output / f"{material.folder}-{seed}"), relaxed))
+        relaxed = Search(chosen[config.seed], output / f"{material.folder}-reference", references)
+        for seed, search_settings in chosen.items():
+            plans.append(Plan(material, Search(search_settings, output / f"{material.folder}-{seed}"), relaxed))
     return plans
 
 
 def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
-    """The searches for crystals whose lattices are known, by name, in the cell that these have."""
+    """The searches for crystals of known lattice, by name, in cells of two metals and in the published cells."""
     plans = {}
     for name in config.perovskites.known:
         material, starts, seed = lattices.MATERIALS[name], config.perovskites.published, config.seed
@@ -113,7 +118,7 @@ def known_plans(config: DictConfig, output: Path) -> dict[str, Plan]:
 
 
 def error_rows(files: Sequence[str], config: DictConfig, potential: PotentialLike, output: Path) -> list[Row]:
-    """Errors on the labelled files, of all together and by kind; rows without a value where there are none."""
+    """Errors on the labelled files, combined and by kind; rows without a value if there are no files."""
     if not files:
         return [Row(name, None, unit, 0, target) for name, (unit, target) in TARGETS.items()]
     kinds = sorted({kind_of(frame) for frame in read_frames(files) if has_label(frame)})
@@ -122,56 +127,58 @@ def error_rows(files: Sequence[str], config: DictConfig, potential: PotentialLik
     check_folder(output, identity)
     aims = {name: target for name, (_, target) in TARGETS.items() if target}
     with open_folder(output, identity, "parts/*.json"):
-        found = run_validation(potential, files, {"tests": ["errors"], "together": kinds}, output, aims)
-    return [row for row in found["errors"] if not row.name.endswith(ALL)]  # these are the combined ones once more
+        results = run_validation(potential, files, {"tests": ["errors"], "together": kinds}, output, aims)
+    return [row for row in results["errors"] if not row.name.endswith(ALL)]  # they repeat the combined rows
 
 
 def recovery_rows(plans: Sequence[Plan], potential: PotentialLike, teacher: Teacher | None, output: Path) -> list[Row]:
-    """Whether each search found its reference again, and the shares over all of them."""
+    """The outcome of each search for its reference, and the fractions over all searches."""
     rows, outcomes = [], {}
     for plan in plans:
-        found, reference = plan.search.run(potential), plan.reference.run(potential)
-        ask = None if teacher is None else _taught(teacher, output / plan.search.path.name)
-        outcome = recovery.judged(found, reference, BEST, ask)
+        search_result, reference = plan.search.run(potential), plan.reference.run(potential)
+        difference = None if teacher is None else _teacher_difference(teacher, output / plan.search.path.name)
+        outcome = recovery.outcome_of(search_result, reference, BEST, difference)
         outcomes.setdefault(plan.material.text, []).append(outcome)
         title = f"{plan.material.text}, seed {plan.search.settings.seed}"
-        rows += recovery.recovery_rows(title, outcome, found, BEST)
+        rows += recovery.recovery_rows(title, outcome, search_result, BEST)
     return [*recovery.share_rows(outcomes), *rows]
 
 
 def known_rows(plans: dict[str, Plan], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
-    """Lattices of the best structure found; of phases, found in their published cells and relaxed; the teacher's."""
+    """Lattices of the best structure of each search, of the phases in their published cells, and of the teacher."""
     rows = []
     for name, plan in plans.items():
         compound = plan.material.compound
-        true = {phase: lattices.Lattice.of(cell, compound) for phase, cell in lattices.PHASES[name].items()}
-        found, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
-        # one that has not converged has the lattice that it started from
-        settled = [candidate for candidate in found.ranked if candidate.info["converged"]]
-        ranked = [(_lattice(candidate), energy_of(candidate)) for candidate in settled]
-        rows += lattices.lattice_rows(f"{name}, best of the search", ranked[0][0] if ranked else None, true)
-        for phase, lattice in true.items():
+        measured = {phase: lattices.Lattice.of(cell, compound) for phase, cell in lattices.PHASES[name].items()}
+        search_result, limits = plan.search.run(potential), make(plan.search.settings.relaxation)
+        # the lattice of a candidate that has not converged is still that of its start
+        converged = [candidate for candidate in search_result.ranked if candidate.info["converged"]]
+        ranked = [(_lattice(candidate), energy_of(candidate)) for candidate in converged]
+        rows += lattices.lattice_rows(f"{name}, best of the search", ranked[0][0] if ranked else None, measured)
+        for phase, lattice in measured.items():
             rows += lattices.nearest_rows(name, ranked, phase, lattice)
         for phase, search in plan.phases.items():
-            one, title = _released(search.run(potential).best, potential, limits), f"{name}, {phase} relaxed"
-            rows += lattices.lattice_rows(title, _lattice(one), {phase: true[phase]})
-            above = energy_of(one) - ranked[0][1] if one and ranked else None
+            crystal, title = _released(search.run(potential).best, potential, limits), f"{name}, {phase} relaxed"
+            rows += lattices.lattice_rows(title, _lattice(crystal), {phase: measured[phase]})
+            above = energy_of(crystal) - ranked[0][1] if crystal and ranked else None
             n = int(above is not None)
             rows.append(Row(f"{title}: above the best of the search", above, "eV per formula unit", n))
-        for title, phases in {name: true, **{f"{name}, {phase}": {phase: true[phase]} for phase in true}}.items():
-            own = taught.get(title)
-            if own is None and title != name:
+        titles = {name: measured} | {f"{name}, {phase}": {phase: lattice} for phase, lattice in measured.items()}
+        for title, phases in titles.items():
+            crystal = taught.get(title)
+            if crystal is None and title != name:
                 continue
-            rows += lattices.lattice_rows(f"{title}, teacher", _lattice(own), phases, None)
-            if own is not None:
-                rows += lattices.followed_rows(title, _lattice(own), _lattice(_released(own, potential, limits)))
+            rows += lattices.lattice_rows(f"{title}, teacher", _lattice(crystal), phases, None)
+            if crystal is not None:
+                relaxed = _lattice(_released(crystal, potential, limits))
+                rows += lattices.followed_rows(title, _lattice(crystal), relaxed)
     return rows
 
 
 def _released(crystal: Candidate | None, potential: PotentialLike, limits: Relaxation) -> Candidate | None:
-    """The crystal relaxed, its cell too; None where there is none or it does not converge."""
-    (own,) = relax([crystal], potential, limits) if crystal else (None,)
-    return own if own and own.failure is None and own.info["converged"] else None
+    """The crystal with relaxed atoms and cell; None without a crystal or if the relaxation does not converge."""
+    (relaxed,) = relax([crystal], potential, limits) if crystal else (None,)
+    return relaxed if relaxed and relaxed.failure is None and relaxed.info["converged"] else None
 
 
 def cubic_rows(formulas: Sequence[str], potential: PotentialLike, taught: dict[str, Candidate]) -> list[Row]:
@@ -179,17 +186,19 @@ def cubic_rows(formulas: Sequence[str], potential: PotentialLike, taught: dict[s
     if not formulas:
         return []
     done = relax([lattices.cubic_start(formula) for formula in formulas], potential, lattices.CUBIC_LIMITS)
-    own = {name: None if name not in taught else taught[name].atoms for name in formulas}
-    return [row for name, one in zip(formulas, done, strict=True) for row in lattices.cubic_rows(name, one, own[name])]
+    rows = []
+    for name, candidate in zip(formulas, done, strict=True):
+        rows += lattices.cubic_rows(name, candidate, taught[name].atoms if name in taught else None)
+    return rows
 
 
 def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: PotentialLike, path: Path) -> list[Row]:
-    """Structures per second of the first material's starts, batched and by ASE."""
+    """Structures per second in relaxations of starts of the first material, batched and by ASE."""
     if not plans or not settings.timed:
         return relaxing.pace_rows(None, 0, potential.device)
     search = plans[0].search
-    own = {"max_steps": settings.timed_steps, "fmax": settings.timed_fmax, "max_stress": settings.timed_stress}
-    limits = replace(make(search.settings.relaxation), optimizer="fire", **own)
+    timed = {"max_steps": settings.timed_steps, "fmax": settings.timed_fmax, "max_stress": settings.timed_stress}
+    limits = replace(make(search.settings.relaxation), optimizer="fire", **timed)
     generator, starts = make(search.settings.generator, potential=potential), []
     for index in range(10 * settings.timed):
         start = generator.build_start(index, seed=search.settings.seed)
@@ -197,29 +206,29 @@ def timing_rows(plans: Sequence[Plan], settings: DictConfig, potential: Potentia
             starts.append(Atoms(start.atoms.numbers, start.atoms.positions, cell=start.atoms.cell, pbc=True))
     identity = {"weights": potential.weights_hash, "device": str(potential.device), "dtype": search.settings.dtype,
                 "threads": torch.get_num_threads(), "starts": digest(starts), "relaxation": vars(limits),
-                "ways": list(relaxing.WAYS)}  # fmt: skip
-    found = kept(path, identity, lambda: relaxing.measured(starts, potential, limits))
-    return relaxing.pace_rows(found, len(starts), potential.device)
+                "ways": list(relaxing.TITLES)}  # fmt: skip
+    paces = cached(path, identity, lambda: relaxing.measured(starts, potential, limits))
+    return relaxing.pace_rows(paces, len(starts), potential.device)
 
 
-def kept(path: Path, identity: dict[str, Any], make_it: Callable[[], Any]) -> Any:
-    """What `make_it` gives, as JSON has it; from the file where it was made for the same identity before."""
-    if path.is_file() and (before := json.loads(path.read_text()))["identity"] == identity:
-        return before["found"]
-    found = make_it()
+def cached(path: Path, identity: dict[str, Any], compute: Callable[[], Any]) -> Any:
+    """The JSON value from `compute`, or from the file at `path` if it was computed for the same identity before."""
+    if path.is_file() and (stored := json.loads(path.read_text()))["identity"] == identity:
+        return stored["found"]
+    value = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps({"identity": identity, "found": found}, indent=1) + "\n")
-    return found
+    write_atomically(path, json.dumps({"identity": identity, "found": value}, indent=1) + "\n")
+    return value
 
 
 def _lattice(crystal: Candidate | None) -> lattices.Lattice | None:
     return None if crystal is None else lattices.lattice_of(crystal.atoms, int(crystal.info.get("layers", 1)))
 
 
-def _taught(teacher: Teacher, folder: Path) -> Callable[[Atoms, Atoms], float | None]:
-    """Energy of one crystal above another by the teacher, eV per metal, as one formula unit has one."""
+def _teacher_difference(teacher: Teacher, folder: Path) -> Callable[[Atoms, Atoms], float | None]:
+    """Energy difference of two crystals by the teacher, in eV per metal, of which a formula unit has one; cached."""
 
-    def apart(first: Atoms, second: Atoms) -> float | None:
+    def difference(first: Atoms, second: Atoms) -> float | None:
         folder.mkdir(parents=True, exist_ok=True)
         labelled = [label(teacher, atoms, scratch=folder) for atoms in (first, second)]
         if any("failure" in frame.info for frame in labelled):
@@ -227,32 +236,23 @@ def _taught(teacher: Teacher, folder: Path) -> Callable[[Atoms, Atoms], float | 
         energies = [frame.info["energy"] / len(metals_of(frame)) for frame in labelled]
         return float(energies[0] - energies[1])
 
-    def remembered(first: Atoms, second: Atoms) -> float | None:
+    def cached_difference(first: Atoms, second: Atoms) -> float | None:
         identity = {"teacher": teacher.about, "structures": digest([first, second])}
-        return kept(folder.with_suffix(".json"), identity, lambda: apart(first, second))
+        return cached(folder.with_suffix(".json"), identity, lambda: difference(first, second))
 
-    return remembered
+    return cached_difference
 
 
 def _teacher(config: DictConfig, plans: Sequence[Plan]) -> Teacher | None:
-    """The teacher that is asked about lower structures; UserError for one that cannot judge these crystals."""
+    """The teacher that confirms structures below the reference.
+
+    Raises UserError if it cannot compute the references.
+    """
     if config.get("teacher") is None:
         return None
     teacher = make_teacher(OmegaConf.to_container(config.teacher, resolve=True))
     teacher.check(frozenset(symbol for plan in plans for symbol in plan.material.compound.elements))
-    references: list[Candidate] = [candidate for plan in plans for candidate in plan.reference.given]
+    references: list[Candidate] = [candidate for plan in plans for candidate in plan.reference.structures]
     for reason in filter(None, (teacher.refuse(candidate.atoms) for candidate in references)):
         raise UserError(f"teacher={teacher.title}: a reference {reason}")
     return teacher
-
-
-def _refuse(settings: DictConfig) -> None:
-    for key, least in LEAST.items():
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"perovskites.{key}={settings[key]}: give {least} or more")
-    for key in ("test", "compositions", "cells", "known", "cubic"):
-        if settings[key] is None:
-            raise UserError(f"perovskites.{key}=null: give a list" + ("" if key == "cells" else ", [] for none"))
-    for key, allowed in (("known", lattices.MATERIALS), ("cubic", lattices.CUBIC)):
-        if unknown := [name for name in settings[key] if name not in allowed]:
-            raise UserError(f"perovskites.{key}: nothing is known of {unknown[0]}; allowed are {', '.join(allowed)}")

@@ -1,7 +1,7 @@
-"""`gendesign benchmark potentials`: errors and physical tests of one potential, beside their targets.
+"""`gendesign benchmark potentials`: errors and physical tests of one potential, compared with their targets.
 
-Errors are measured on the labelled files of `potentials.test` and stay unmeasured without any; the results and the card
-lie in `output`, which the same command completes.
+Errors are measured on the labelled files of `potentials.test`; without files they stay unmeasured. Results and card are
+written to `output`, and the same command completes them.
 """
 
 from glob import glob
@@ -36,7 +36,10 @@ TARGETS = {
 
 
 def run(config: DictConfig) -> None:
-    """Make what is missing in `output`, print the table, write `record`/potentials.json."""
+    """Complete the tests in `config.output`, print the table, and write potentials.json to `config.record`.
+
+    Raises UserError for unusable settings, files and folders.
+    """
     files = test_files(config.potentials.test)
     record, output = check_record(config.record), Path(config.output) / "potentials"
     settings = {
@@ -66,7 +69,7 @@ def run(config: DictConfig) -> None:
 
 
 def in_order(rows: list[Row]) -> list[Row]:
-    """The rows with targets first, those that nothing was measured for among them."""
+    """The rows with the targets first, including those that were not measured."""
     by_name = {row.name: row for row in rows}
     aimed = [by_name.get(name) or Row(name, None, unit, 0, target) for name, (unit, target) in TARGETS.items()]
     return [*aimed, *(row for row in rows if row.name not in TARGETS)]
@@ -75,11 +78,11 @@ def in_order(rows: list[Row]) -> list[Row]:
 def test_files(
     patterns: list[str], key: str = "potentials.test", maker: str = "scripts/organic/structures.py test 0 8"
 ) -> list[str]:
-    """The files that the setting `key` names, patterns resolved; UserError for one that matches none."""
-    results = []
+    """The files that match the `patterns` of the setting `key`. Raises UserError for a pattern that matches no file."""
+    files = []
     for pattern in patterns:
         matches = sorted(name for name in glob(pattern) if Path(name).is_file())
         if not matches:
             raise UserError(f"{key}={pattern} matches no file; give labelled files, such as those of {maker}")
-        results += matches
-    return results
+        files += matches
+    return files

@@ -1,4 +1,4 @@
-"""The form all benchmarks share: rows with targets, printed as a table and written to docs/benchmarks/NAME.json."""
+"""The output of all benchmarks: rows with targets, printed as a table and written to docs/benchmarks/NAME.json."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SHARE = "fraction"  # the unit of a count divided by n
 
 
 def check_record(folder: str | Path) -> Path:
-    """The folder for the tables, made if need be; raises UserError, before hours are spent, when it cannot be used."""
+    """The folder for the tables, created if missing. Raises UserError at the start of a run if it is not writable."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -30,7 +30,7 @@ def check_record(folder: str | Path) -> Path:
 
 
 def write(rows: Sequence[Row], path: Path, device: torch.device) -> None:
-    """A JSON list of rows: name, value, unit, target, n, hardware. Numbers that JSON lacks become null."""
+    """Write rows as a JSON list with name, value, unit, target, n and hardware. NaN and infinities become null."""
     measured_on = hardware(device)
     lines = [
         json.dumps(
@@ -52,7 +52,7 @@ def write(rows: Sequence[Row], path: Path, device: torch.device) -> None:
 
 
 def hardware(device: torch.device | str = "cpu") -> str:
-    """What the numbers were measured on: processor, cores, threads of torch, and the accelerator if it was used."""
+    """The hardware in words: processor, cores, threads of torch, and the accelerator if it is used."""
     parts = [_processor(), f"{_cores()} cores", f"{torch.get_num_threads()} torch threads"]
     if torch.device(device).type == "cuda":
         parts.append(torch.cuda.get_device_name(device))
@@ -60,13 +60,13 @@ def hardware(device: torch.device | str = "cpu") -> str:
 
 
 def _cores() -> int:
-    """Cores this process may use, where the system tells, else all."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:
-    """The processor's model; Linux keeps it in /proc/cpuinfo and tells Python the architecture only."""
+    """The model of the processor, on Linux from /proc/cpuinfo, because Python only knows the architecture there."""
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file() and (found := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        return found[1].strip()
+    if cpuinfo.is_file() and (match := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        return match[1].strip()
     return platform.processor() or platform.machine()

@@ -1,7 +1,7 @@
-"""The searches behind the table of perovskites: each one a results folder that the same command completes.
+"""The searches of the perovskite benchmark. Each one has a results folder, which the same command completes.
 
-A search is what `gendesign generate generator=perovskite` does, with the benchmark's number of starts and cells; what
-the potential was asked for stands among its verdicts, so that it is known of interrupted runs too.
+A search does the same as `gendesign generate generator=perovskite`, with the number of starts and the cells of the
+benchmark. The number of model calls is stored among the verdicts, so that it is known for interrupted runs too.
 """
 
 import hashlib
@@ -38,11 +38,11 @@ from gendesign.structure.graph import Batch
 from gendesign.structure.types import Candidate, Prediction, Verdict
 
 CALLS, EVALUATIONS = "model_calls", "structure_evaluations"
-NO_FAILURE = (STOPPED, COPY)  # how the reasons of candidates begin that are whole
+NO_FAILURE = (STOPPED, COPY)  # beginnings of the reasons of candidates that are intact
 
 
 class Metered:
-    """A potential that counts how often it was called, and for how many structures."""
+    """A potential that counts its calls and the structures in them."""
 
     def __init__(self, potential: PotentialLike) -> None:
         self.potential, self.calls, self.structures = potential, 0, 0
@@ -51,17 +51,17 @@ class Metered:
         return getattr(self.potential, name)
 
     def as_torchsim(self, *, stress: bool = False) -> TorchSimModel:
-        """A torch-sim model whose calls count."""
+        """A torch-sim model whose calls are counted."""
         return TorchSimModel(self, stress)
 
     def evaluate(self, structures: Sequence[Atoms] | Batch, *, stress: bool = False) -> Prediction:
-        """What the potential says; see Potential.evaluate."""
+        """Evaluate the potential and count the call; see `PotentialLike.evaluate`."""
         self.calls += 1
         self.structures += structures.n_systems if isinstance(structures, Batch) else len(structures)
         return self.potential.evaluate(structures, stress=stress)
 
     def read(self, index: int) -> list[Verdict]:
-        """Both counts since the last reading, as verdicts on candidate `index`."""
+        """Both counts since the last reading, as verdicts of candidate `index`."""
         counts = {CALLS: self.calls, EVALUATIONS: self.structures}
         self.calls = self.structures = 0
         return [Verdict(index, check, None, float(count)) for check, count in counts.items() if count]
@@ -69,7 +69,7 @@ class Metered:
 
 @dataclass(frozen=True)
 class Material:
-    """A layered perovskite by its cation, metal and halide, as `perovskites.compositions` has it."""
+    """A layered perovskite by its cation (SMILES or file), metal and halide."""
 
     cation: str
     metal: str
@@ -77,7 +77,7 @@ class Material:
 
     @classmethod
     def parse(cls, text: str) -> "Material":
-        """From "CATION METAL HALIDE"; raises UserError for anything else."""
+        """A material from "CATION METAL HALIDE". Raises UserError for any other text."""
         words = str(text).split()
         if len(words) != 3:
             raise UserError(
@@ -87,10 +87,12 @@ class Material:
 
     @property
     def text(self) -> str:
+        """The material as "CATION METAL HALIDE"."""
         return f"{self.cation} {self.metal} {self.halide}"
 
     @property
     def compound(self) -> Compound:
+        """The compound that the generator builds."""
         return compose(Composition(self.cation, self.metal, self.halide))
 
     @property
@@ -101,43 +103,47 @@ class Material:
 
     @property
     def folder(self) -> str:
-        """The text as the name of a folder."""
-        plain = re.sub(r"[/\\]", lambda found: "%" + format(ord(found[0]), "X"), self.text)  # E and Z differ in these
+        """The text as a valid name of a folder."""
+        plain = re.sub(r"[/\\]", lambda slash: "%" + format(ord(slash[0]), "X"), self.text)  # E and Z differ in these
         return re.sub(r"[^\w.=,+%-]", "_", plain)
 
 
 @dataclass(frozen=True)
 class Search:
-    """One search: settings as of `gendesign generate`, its folder, and the structures if there is nothing to draw."""
+    """One search.
+
+    settings: those of `gendesign generate`. path: results folder. structures: existing structures to relax instead of
+    random starts, or None.
+    """
 
     settings: DictConfig
     path: Path
-    given: tuple[Candidate, ...] | None = None
+    structures: tuple[Candidate, ...] | None = None
 
     def identity(self, weights: str) -> dict[str, Any]:
-        """What makes two searches the same."""
+        """The settings, files and weights that identify the search."""
         keys = ["generator", "relaxation", "screening", "dtype"]
-        keys += ["n", "seed", "shard_size"] if self.given is None else []  # of what is given nothing is drawn
+        keys += ["n", "seed", "shard_size"] if self.structures is None else []  # nothing is drawn if structures exist
         settings = OmegaConf.to_container(self.settings, resolve=True)
-        files = {} if self.given is None else {"structures": digest([c.atoms for c in self.given])}
+        files = {} if self.structures is None else {"structures": digest([c.atoms for c in self.structures])}
         cation = Path(os.path.expanduser(str(settings["generator"]["composition"]["cation"])))
         files |= {"cation": hash_of(cation)} if cation.is_file() else {}
         chosen = {key: settings[key] for key in keys}
         return {"verb": "benchmark perovskites", "settings": chosen, "files": files, "weights": weights}
 
     def check(self, potential: PotentialLike) -> None:
-        """Raise, before hours are spent on others, for settings and folders that this search cannot use."""
+        """Raise UserError for settings and folders that this search cannot use, before any search starts."""
         check_folder(self.path, self.identity(potential.weights_hash))
-        if self.given is None:
+        if self.structures is None:
             make(self.settings.generator, potential=potential)
 
     def stages(self, potential: PotentialLike) -> tuple[Stages, int]:
-        """What is done, and to how many candidates."""
-        given = None if self.given is None else Structures(self.given, "given")
-        return build_stages(self.settings, [], potential, given)
+        """The stages of the search and the number of candidates."""
+        generator = None if self.structures is None else Structures(self.structures, "given")
+        return build_stages(self.settings, [], potential, generator)
 
-    def run(self, potential: PotentialLike) -> "Found":
-        """Make what is missing in the folder and read it."""
+    def run(self, potential: PotentialLike) -> "SearchResult":
+        """Complete the search in its folder and return the result."""
         settings, meter = self.settings, Metered(potential)
         stages, n = self.stages(meter)
         print(f"{self.path.parent.name} {self.path.name}: {n} starts into {self.path}", file=sys.stderr)
@@ -148,15 +154,16 @@ class Search:
             done = pipeline.run(
                 _counted(stages, meter), folder, n=n, seed=settings.seed, shard_size=settings.shard_size, progress=bar
             )
-        return Found.read(self.path, done["timings"]["seconds"])
+        return SearchResult.read(self.path, done["timings"]["seconds"])
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a search found: unique intact structures from the lowest energy up, and what it took.
+class SearchResult:
+    """The result and the cost of a search.
 
-    starts: drawn; failures: those that broke, exploded or had no room, halving's losers and copies not among them;
-    calls and evaluations: of the model, and of structures in these calls; minutes: of the finished shards.
+    ranked: unique intact structures in ascending order of energy. starts: number of random starts. failures: starts
+    that broke, exploded or could not be placed, without those eliminated by halving and copies. calls, evaluations:
+    model calls, and structures in them. minutes: time of all finished shards.
     """
 
     ranked: tuple[Candidate, ...]
@@ -167,19 +174,20 @@ class Found:
     minutes: float
 
     @classmethod
-    def read(cls, path: Path, seconds: dict[str, float]) -> "Found":
-        """From a completed results folder and the seconds of its stages."""
+    def read(cls, path: Path, seconds: dict[str, float]) -> "SearchResult":
+        """Read the result from a completed results folder; `seconds` are those of its stages."""
         verdicts = read_verdicts(path / VERDICTS)
         candidates = {c.index: c for c in read_candidates(path / CANDIDATES, verdicts)}
-        of = {check: {v.candidate: v for v in verdicts if v.check == check} for check in ("rank", "valid", "finished")}
-        ranks = sorted((verdict.value, index) for index, verdict in of["rank"].items() if of["valid"][index].passed)
-        ended = [v.reason for v in of["finished"].values() if not v.passed]
-        broken = sum(v.passed is False and of["finished"][i].passed is True for i, v in of["valid"].items())
+        checks = ("rank", "valid", "finished")
+        rank, valid, finished = ({v.candidate: v for v in verdicts if v.check == check} for check in checks)
+        ranks = sorted((verdict.value, index) for index, verdict in rank.items() if valid[index].passed)
+        reasons = [v.reason for v in finished.values() if not v.passed]
+        broken = sum(v.passed is False and finished[i].passed is True for i, v in valid.items())
         counts = {check: sum(int(v.value) for v in verdicts if v.check == check) for check in (CALLS, EVALUATIONS)}
         return cls(
             tuple(candidates[index] for _, index in ranks),
             len(candidates),
-            broken + sum(not reason.startswith(NO_FAILURE) for reason in ended),
+            broken + sum(not reason.startswith(NO_FAILURE) for reason in reasons),
             counts[CALLS],
             counts[EVALUATIONS],
             sum(seconds.values()) / 60,
@@ -187,35 +195,37 @@ class Found:
 
     @property
     def best(self) -> Candidate | None:
-        """The lowest one."""
+        """The structure of lowest energy, None without any."""
         return self.ranked[0] if self.ranked else None
 
     @property
-    def settled(self) -> Candidate | None:
-        """The lowest one that is relaxed to convergence."""
+    def best_converged(self) -> Candidate | None:
+        """The structure of lowest energy whose relaxation converged, None without any."""
         return next((candidate for candidate in self.ranked if candidate.info["converged"]), None)
 
 
 def settings_for(material: Material, cell: str, config: DictConfig, seed: int | None = None) -> DictConfig:
-    """Settings of `gendesign generate generator=perovskite` for this material with the benchmark's own in place; the
-    seed is that of the benchmark, if none is given."""
-    own, settings = config.perovskites, resolve("generate", ["generator=perovskite"])
+    """Settings of `gendesign generate generator=perovskite` for a material with the values of the benchmark.
+
+    cell: the in-plane cell. seed: that of the benchmark by default.
+    """
+    benchmark, settings = config.perovskites, resolve("generate", ["generator=perovskite"])
     changed = {
-        "n": own.starts, "shard_size": own.shard_size, "dtype": config.dtype,
+        "n": benchmark.starts, "shard_size": benchmark.shard_size, "dtype": config.dtype,
         "seed": config.seed if seed is None else seed,
         "generator": {
             "composition": {"cation": material.cation, "metal": material.metal, "halide": material.halide},
             "start": {"cells": [cell]},
-            "halving": {key: own[key] for key in ("rounds", "steps", "max_atoms")},
+            "halving": {key: benchmark[key] for key in ("rounds", "steps", "max_atoms")},
         },
-        "relaxation": {key: own[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
+        "relaxation": {key: benchmark[key] for key in ("fmax", "max_stress", "max_steps", "max_atoms")},
         "screening": {"decomposition": 0, "competing_phases": 0},  # they cost minutes and change no rank
     }  # fmt: skip
     return OmegaConf.merge(settings, changed)
 
 
 def in_known_cell(search: Search, known: KnownCell, place: str, starts: int) -> Search:
-    """The same material searched in a published cell, which is held, with so many starts; `place` names its folder."""
+    """A search for the same material in a fixed published cell with `starts` starts; `place` names its folder."""
     changed = {
         "n": starts, "shard_size": starts, "relaxation": {"cell": False},
         "generator": {"start": {"known_cell": list(known.parameters), "space_group": known.group}},
@@ -224,9 +234,9 @@ def in_known_cell(search: Search, known: KnownCell, place: str, starts: int) -> 
 
 
 def fitting_cell(material: Material, allowed: Sequence[str | int] | str | int, most: int) -> str:
-    """The first of the cells that holds at most so many atoms; raises UserError where none does."""
+    """The first of the `allowed` cells that holds at most `most` atoms. Raises UserError if there is none."""
     compound, atoms = material.compound, material.atoms
-    names = RandomStarts(cells=allowed).cells  # which refuses unknown ones
+    names = RandomStarts(cells=allowed).cells  # raises UserError for unknown cells
     fitting = next((cell for cell in names if units(compound, cell) * atoms <= most), None)
     if fitting is None:
         raise UserError(
@@ -237,12 +247,13 @@ def fitting_cell(material: Material, allowed: Sequence[str | int] | str | int, m
 
 
 def _counted(stages: Stages, meter: Metered) -> Stages:
-    """The same stages, the counts of the model's calls among the verdicts of each shard."""
+    """The same stages, with the counts of model calls among the verdicts of each shard."""
     screen = stages.screen
     return replace(stages, screen=lambda few: [*screen(few), *meter.read(few[0].index)])
 
 
 def digest(structures: Sequence[Atoms]) -> str:
+    """A hash of numbers, positions and cells, to 1e-6 Angstrom."""
     parts = [(a.numbers.tolist(), np.round(a.positions, 6).tolist(), np.round(a.cell.array, 6).tolist())
              for a in structures]  # fmt: skip
     return hashlib.sha256(repr(parts).encode()).hexdigest()

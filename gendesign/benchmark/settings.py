@@ -1,4 +1,4 @@
-"""The settings of every benchmark: sections of `gendesign benchmark NAME`."""
+"""The settings of every benchmark, sections of `gendesign benchmark NAME`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from gendesign.fields import setting
 
 @dataclass(frozen=True, kw_only=True)
 class Potentials:
-    """gendesign benchmark potentials"""
+    """Settings of `gendesign benchmark potentials`."""
 
     test: tuple[str, ...] = setting(
         (), "labelled files of the frozen test set, patterns allowed, such as training/test/shard-*.extxyz"
@@ -19,7 +19,7 @@ class Potentials:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditional:
-    """gendesign benchmark conditional"""
+    """Settings of `gendesign benchmark conditional`."""
 
     tries: int = setting(10, "attempts at each case", least=1)
     pairs: int = setting(30, "pairs of fragments to link", least=0)
@@ -33,7 +33,7 @@ class Conditional:
 
 @dataclass(frozen=True, kw_only=True)
 class Building:
-    """gendesign benchmark agent"""
+    """Settings of `gendesign benchmark agent`."""
 
     symmetric: tuple[str, ...] = setting(("SOF4", "SF6"), "bags whose best structure is known, one agent for each seed")
     seeds: int = setting(3, "agents for each of these", least=1)
@@ -53,7 +53,7 @@ class Building:
 
 @dataclass(frozen=True, kw_only=True)
 class Perovskites:
-    """gendesign benchmark perovskites"""
+    """Settings of `gendesign benchmark perovskites`."""
 
     test: tuple[str, ...] = setting(
         (), "labelled files of structures held out, patterns allowed, such as training/hoip/dft-test.extxyz"
@@ -93,7 +93,9 @@ class Perovskites:
     teacher_cells: str | None = setting(
         None, "file of these and the cubic crystals as the teacher relaxed them, each with info material=BA2PbI4 or so"
     )
-    cubic: tuple[str, ...] = setting(("CsPbI3", "CsPbBr3"), "cubic crystals whose lattice constant is compared")
+    cubic: tuple[str, ...] = setting(
+        ("CsPbI3", "CsPbBr3"), "cubic crystals whose lattice constant is compared", allowed=("CsPbI3", "CsPbBr3")
+    )
     timed: int = setting(
         16,
         "starts of the first composition, relaxed in batches and one by one; 0 leaves these rows without values",
@@ -106,7 +108,7 @@ class Perovskites:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """gendesign benchmark speed"""
+    """Settings of `gendesign benchmark speed`."""
 
     repeats: int = setting(3, "full runs that are timed, after a short one to warm up", least=1)
     molecules: int = setting(20, "molecules of nine heavy atoms sampled at once", least=1)
@@ -117,7 +119,7 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
-    """gendesign benchmark pretraining"""
+    """Settings of `gendesign benchmark pretraining`."""
 
     files: tuple[str, ...] = setting((), "accurate labels to learn from, patterns allowed")
     test: tuple[str, ...] = setting((), "further accurate labels to test on, each file by itself, patterns allowed")

@@ -1,7 +1,7 @@
-"""`gendesign benchmark speed`: seconds a molecule of sampling alone, with untrained networks of two shapes.
+"""`gendesign benchmark speed`: seconds per molecule of sampling with untrained networks of two shapes.
 
 The time depends on the shape of the network and on the number of edges, not on the weights. Edges are counted in the
-runs that are timed and in one with the potential of the settings, so that nobody is fast on clouds of distant atoms.
+timed runs and in a run with the potential of the settings, because distant atoms without edges would be fast.
 """
 
 import statistics
@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from gendesign.benchmark.record import Row, check_record, table, write
-from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen, kernel
 from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.sampler import Sampler
@@ -36,7 +35,7 @@ WARM_UP = 4  # steps
 
 @dataclass
 class Meter:
-    """What the kernel's calls added up to: seconds in the model, calls, and edges per atom of each."""
+    """Totals over the calls of the kernel: seconds in the model, number of calls, and edges per atom of each call."""
 
     seconds: float = 0.0
     calls: int = 0
@@ -44,6 +43,7 @@ class Meter:
 
     @contextmanager
     def running(self, device: torch.device) -> Iterator[None]:
+        """A context that adds its duration and one call."""
         start = clock(device)
         yield
         self.seconds += clock(device) - start
@@ -52,7 +52,7 @@ class Meter:
 
 @dataclass(frozen=True, kw_only=True)
 class MeteredScore(kernel.KernelScore):
-    """KernelScore that keeps a meter."""
+    """KernelScore that records its calls in a meter."""
 
     meter: Meter
 
@@ -66,6 +66,7 @@ class MeteredScore(kernel.KernelScore):
             return super().energies(swarm, positions, sigma)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score of `KernelScore`, timed."""
         with self.meter.running(self.potential.device):
             return super().__call__(swarm, sigma)
 
@@ -79,28 +80,25 @@ class Sampling:
 
 
 def run(config: DictConfig) -> None:
-    """Time both shapes and the potential of the settings, print the table, write `record`/speed.json."""
+    """Time both shapes and the potential of the settings, print the table, and write speed.json to `config.record`."""
     settings = config.speed
-    for key, least in (("repeats", 1), ("molecules", 1), ("references", 1), ("steps", 2), ("particles", 1)):
-        if settings[key] is None or settings[key] < least:
-            raise UserError(f"speed.{key}={settings[key]} is too small; give {least} or more")
     record = check_record(config.record)
     trained = load(config)
-    own = measured(config, trained, repeats=1)
-    own_edges = statistics.mean(own.meter.edges)
+    trained_measurement = measured(config, trained, repeats=1)
+    trained_edges = statistics.mean(trained_measurement.meter.edges)
     rows = []
     for l_max, correlation, target in SHAPES:
         measurement = measured(config, untrained(trained, l_max, correlation), repeats=settings.repeats)
         name = f"l_max {l_max} correlation {correlation}"
-        rows += shape_rows(name, measurement, target, settings.molecules, own_edges)
-    rows += shape_rows(trained.name, own, None, settings.molecules, None)
+        rows += shape_rows(name, measurement, target, settings.molecules, trained_edges)
+    rows += shape_rows(trained.name, trained_measurement, None, settings.molecules, None)
     write(rows, record / "speed.json", trained.device)
     print(table(rows))
     print(f"rows: {record / 'speed.json'}")
 
 
 def measured(config: DictConfig, potential: PotentialLike, repeats: int) -> Sampling:
-    """Sample `speed.molecules` of nine heavy atoms `repeats` times after a short run that warms up."""
+    """Sample `speed.molecules` molecules of nine heavy atoms `repeats` times after a short warm-up run."""
     fixed = {"n_heavy_atoms": str(HEAVY_ATOMS), "steps": config.speed.steps, "particles": config.speed.particles}
     generator = make(OmegaConf.merge(config.generator, fixed), potential=potential)
     sampler, meter = metered(generator, config.speed.references)
@@ -124,14 +122,14 @@ def metered(generator: SimGen, references: int) -> tuple[Sampler, Meter]:
 
 
 def exactly(environments: kernel.Environments, count: int) -> kernel.Environments:
-    """`count` reference environments: the first ones, or all of them repeated; the kernel's time depends on no more."""
+    """`count` reference environments: the first ones, or all of them repeated. Only their number affects the time."""
     kept = torch.arange(count, device=environments.features.device) % len(environments.features)
     return replace(environments, features=environments.features[kept], log_weight=environments.log_weight[kept],
                    numbers=environments.numbers[kept])  # fmt: skip
 
 
 def untrained(like: Potential, l_max: int, correlation: int) -> Potential:
-    """A randomly initialised 64-channel MACE of 4.5 Angstrom, float32, for the elements of `like` and on its device."""
+    """A randomly initialised MACE for the elements and the device of `like`: 64 channels, 4.5 Angstrom, float32."""
     torch.manual_seed(0)
     energies = {atomic_numbers[symbol]: value for symbol, value in like.isolated_energies.items()}
     plain = mace.new_mace(atomic_energies=energies, cutoff=4.5, channels=64, max_ell=l_max, correlation=correlation,
@@ -143,7 +141,7 @@ def untrained(like: Potential, l_max: int, correlation: int) -> Potential:
 def shape_rows(
     name: str, measurement: Sampling, target: str | None, molecules: int, least_edges: float | None
 ) -> list[Row]:
-    """Rows of one network; its median counts, and it must see no fewer edges than the trained potential does."""
+    """Rows of one network. The target applies to the median; it must have at least as many edges as the trained one."""
     meter, runs = measurement.meter, len(measurement.seconds)
     each, unit = [seconds / molecules for seconds in measurement.seconds], "s/molecule"
     model = meter.seconds / runs / molecules
@@ -159,7 +157,7 @@ def shape_rows(
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, once the accelerator has finished what it was given."""
+    """Time in seconds after all queued work of the accelerator has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.perf_counter()

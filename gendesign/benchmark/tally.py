@@ -1,4 +1,4 @@
-"""Counts and medians over the verdicts of a set of candidates; every measure is (value, n), nothing discarded."""
+"""Counts and medians over the verdicts of a set of candidates. Every measure returns (value, n) over all candidates."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,13 +15,14 @@ SMALL_RING = 4
 
 @dataclass(frozen=True)
 class Tally:
-    """`verdicts[check][candidate]` of `n` attempts."""
+    """The verdicts of `n` attempts, as `verdicts[check][candidate]`."""
 
     verdicts: dict[str, dict[int, Verdict]]
     n: int
 
     @classmethod
     def of(cls, verdicts: Sequence[Verdict], n: int) -> "Tally":
+        """A tally of a list of verdicts of `n` attempts."""
         by_check: dict[str, dict[int, Verdict]] = {}
         for verdict in verdicts:
             by_check.setdefault(verdict.check, {})[verdict.candidate] = verdict
@@ -33,20 +34,20 @@ class Tally:
         return [i for i, verdict in self.verdicts.get("valid", {}).items() if verdict.passed]
 
     def heavy(self, candidate: int) -> Counter[str]:
-        """Heavy atoms of a candidate by element; empty when its attempt ended without atoms."""
+        """Heavy atoms of a candidate by element; empty if its attempt ended without atoms."""
         formula = self.verdicts.get("formula", {}).get(candidate)
         counts = Counter(Formula(formula.value).count() if formula and formula.value else {})
         counts.pop("H", None)
         return counts
 
     def values(self, check: str) -> list[float | str | None]:
-        """What `check` measured on the valid candidates; None where it has no answer."""
+        """Values of `check` for the valid candidates, None where it has no value."""
         verdicts = self.verdicts.get(check, {})
         return [verdicts[i].value if i in verdicts else None for i in self.valid]
 
 
 def per_attempt(check: str) -> Callable[[Tally], Measured]:
-    """Share of all attempts that passed."""
+    """Fraction of all attempts that passed `check`."""
 
     def measure(tally: Tally) -> Measured:
         verdicts = tally.verdicts.get(check)
@@ -57,20 +58,23 @@ def per_attempt(check: str) -> Callable[[Tally], Measured]:
 
 
 def per_valid(check: str, smallest: int = 0, largest: int = 10**6) -> Callable[[Tally], Measured]:
-    """Share of the valid molecules of `smallest` to `largest` heavy atoms that passed."""
+    """Fraction of the valid molecules of `smallest` to `largest` heavy atoms that passed `check`."""
 
     def measure(tally: Tally) -> Measured:
-        asked = [i for i in tally.valid if smallest <= tally.heavy(i).total() <= largest]
-        verdicts = [tally.verdicts.get(check, {}).get(i) for i in asked]
+        selected = [i for i in tally.valid if smallest <= tally.heavy(i).total() <= largest]
+        verdicts = [tally.verdicts.get(check, {}).get(i) for i in selected]
         if all(verdict is None or verdict.passed is None for verdict in verdicts):
-            return None, len(asked)
-        return _ratio(sum(v is not None and v.passed is True for v in verdicts), len(asked)), len(asked)
+            return None, len(selected)
+        return _ratio(sum(v is not None and v.passed is True for v in verdicts), len(selected)), len(selected)
 
     return measure
 
 
 def median(check: str) -> Callable[[Tally], Measured]:
-    """Median over the valid molecules; one without a number counts as infinite, so that failures cannot flatter."""
+    """Median over the valid molecules.
+
+    A molecule without a number counts as infinite, so that failures count against.
+    """
 
     def measure(tally: Tally) -> Measured:
         numbers = [np.inf if value is None else value for value in tally.values(check)]
@@ -81,7 +85,7 @@ def median(check: str) -> Callable[[Tally], Measured]:
 
 
 def mean_over_attempts(check: str) -> Callable[[Tally], Measured]:
-    """Mean over all attempts; one without a number counts as zero."""
+    """Mean over all attempts; an attempt without a number counts as zero."""
 
     def measure(tally: Tally) -> Measured:
         verdicts = tally.verdicts.get(check)
@@ -91,19 +95,19 @@ def mean_over_attempts(check: str) -> Callable[[Tally], Measured]:
 
 
 def small_rings(tally: Tally) -> Measured:
-    """Share of three- and four-membered rings among the rings of valid molecules."""
+    """Fraction of three- and four-membered rings among the rings of valid molecules."""
     sizes = [int(size) for text in tally.values("ring_sizes") for size in str(text or "").split()]
     return _ratio(sum(size <= SMALL_RING for size in sizes), len(sizes)), len(sizes)
 
 
 def crashes(tally: Tally) -> Measured:
-    """Attempts that ended without a verdict: neither judged valid nor rejected for a stated reason."""
-    judged = [v for v in tally.verdicts.get("valid", {}).values() if v.passed is not None]
-    return tally.n - len(judged), tally.n
+    """Number of attempts without a verdict, that is, neither valid nor rejected with a reason."""
+    decided = [v for v in tally.verdicts.get("valid", {}).values() if v.passed is not None]
+    return tally.n - len(decided), tally.n
 
 
 def shares(tally: Tally, elements: Sequence[str]) -> tuple[dict[str, float], int]:
-    """Fraction of each of `elements` among their atoms in all candidates, valid or not; how many atoms those are."""
+    """Fraction of each of `elements` among the atoms of these elements in all candidates, and the number of atoms."""
     counts = sum((tally.heavy(i) for i in tally.verdicts.get("formula", {})), Counter())
     total = sum(counts[element] for element in elements)
     return {element: counts[element] / total if total else 0.0 for element in elements}, total

@@ -52,6 +52,7 @@ class DeferredAttribute:
         return getattr(_real(self._module), self._name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Import the module and call the function or class."""
         return self._resolve()(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -43,6 +43,7 @@ class Uncertainty:
         self.potential = self.rigidity = None
 
     def __call__(self, structures: Sequence[Atoms], potential: PotentialLike) -> np.ndarray:
+        """Standard deviations (n,) of the energies of n structures, in eV per atom."""
         if self.rigidity is None or self.potential is not potential:
             self.potential, self.rigidity = potential, _rigidity(potential)
         return _evaluated(structures, potential, self._values)

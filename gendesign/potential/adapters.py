@@ -29,6 +29,7 @@ class TorchSimModel(ModelInterface):
         self._compute_stress, self._compute_forces = stress, True
 
     def forward(self, state: SimState, **_: Any) -> dict[str, torch.Tensor]:
+        """Energies, forces and, on request, stresses of a torch-sim state, as torch-sim requires them."""
         if not torch.isin(state.atomic_numbers, self._known).all():
             self.potential.require_elements({chemical_symbols[int(z)] for z in state.atomic_numbers.unique()})
         x, y, z = (bool(p) for p in torch.as_tensor(state.pbc).expand(3))

@@ -18,7 +18,9 @@ from gendesign.structure.graph import Batch, Edges
 from gendesign.structure.types import Prediction
 
 if TYPE_CHECKING:
-    from gendesign.potential.adapters import AseCalculator, TorchSimModel
+    from ase.calculators.calculator import Calculator
+    from torch_sim.models.interface import ModelInterface
+
     from gendesign.potential.domain import Domain
 
 
@@ -118,10 +120,10 @@ class PotentialLike(Protocol):
         (Angstrom), so that overlapping atoms stay in the range of the features.
         """
 
-    def as_torchsim(self, *, stress: bool = False) -> "TorchSimModel":
+    def as_torchsim(self, *, stress: bool = False) -> "ModelInterface":
         """A torch-sim model of this potential; UserError for a stress it cannot give."""
 
-    def as_ase(self) -> "AseCalculator":
+    def as_ase(self) -> "Calculator":
         """An ASE calculator of this potential."""
 
 

@@ -1,4 +1,4 @@
-"""Worker processes: how many, how they start and end, and tasks that are spread over them in a fixed order."""
+"""Worker processes: starting and ending them, and distributing independent tasks over them in a fixed order."""
 
 from gendesign.processes.pool import Failure, Pool, compute_with_one_thread, late
 from gendesign.processes.spread import SERIAL, TELL, Resident, Serial, Spread

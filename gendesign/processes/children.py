@@ -1,7 +1,8 @@
-"""Child processes that are forked: here, or by a small server process from which all children inherit.
+"""Child processes, forked by this process or by a small server process from which all children inherit.
 
-multiprocessing's own pools import the user's script again, and ask every script for an `if __name__ == "__main__"`;
-these do not. No child outlives its parent: on Linux the kernel kills it, elsewhere it ends when its pipe closes.
+The pools of multiprocessing import the user's script again and require `if __name__ == "__main__"` in every script;
+these children do not. No child outlives its parent: on Linux the kernel kills it, elsewhere it ends when its pipe
+closes.
 """
 
 import ctypes
@@ -27,7 +28,7 @@ _REPLY = struct.Struct("ii")  # process id, wait status
 _FORK, _END = b"fork", b"end:"
 NO_CHILD = -1  # the reply of a server that cannot fork
 
-Serve = Callable[[Connection], None]  # what a child does with its pipe until that closes
+Serve = Callable[[Connection], None]  # the main loop of a child, which ends when its pipe closes
 
 
 class Child(Protocol):
@@ -37,15 +38,17 @@ class Child(Protocol):
     pipe: Connection
 
     def end(self) -> int:
-        """Kill the process unless it is gone, and return its wait status."""
+        """Kill the process if it is still running, and return its wait status."""
 
 
 class Starter(Protocol):
-    """Starts children."""
+    """Starts child processes."""
 
-    def child(self) -> Child: ...
+    def child(self) -> Child:
+        """Start a child process."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release all resources."""
 
 
 class _Forked:
@@ -60,13 +63,13 @@ class _Forked:
 
 
 class Forking:
-    """Forks children here. They inherit all that is loaded; the calling process must have no other threads."""
+    """Forks children from this process. They inherit its memory; the process must have no other threads."""
 
     def __init__(self, serve: Serve) -> None:
         self.serve = serve
 
     def child(self) -> _Forked:
-        """A new child, which serves its end of the pipe."""
+        """Fork a child, which serves its end of the pipe."""
         here, there = Pipe()
         pid = _fork()
         if pid == 0:
@@ -76,7 +79,7 @@ class Forking:
         return _Forked(pid, here)
 
     def close(self) -> None:
-        """Nothing is kept."""
+        """Do nothing: there are no resources to release."""
 
 
 class _Remote:
@@ -91,15 +94,15 @@ class _Remote:
 
 
 class Nursery:
-    """A process that forks children on demand, so that threads of the calling process do no harm.
+    """A server process that forks children on demand, so that threads of the calling process do not matter.
 
-    `forked` shares what the calling process has loaded; it must be called before other threads, or a GPU's driver, are
-    started. `started` begins with a fresh interpreter, whatever the calling process is.
+    `forked` inherits the memory of the calling process and must be called before other threads or a GPU driver are
+    started. `started` begins with a fresh interpreter and can always be called.
     """
 
     def __init__(self, control: socket.socket, process: "subprocess.Popen | _Forked") -> None:
         self.control, self.process = control, process
-        PRIVATE.add(control)  # another server that held it would keep this one from seeing its end
+        PRIVATE.add(control)  # otherwise a copy in another server would hide from this one that the parent has ended
 
     @classmethod
     def forked(cls, serve: Serve) -> "Nursery":
@@ -110,18 +113,22 @@ class Nursery:
             try:
                 here.close()
                 os.setsid()
-                gc.freeze()  # so that collecting garbage does not copy the pages that are shared
+                gc.freeze()  # garbage collection then does not copy shared pages
                 _tend(there, serve)
             finally:
-                os._exit(1)  # an error here must not go on as a second parent
+                os._exit(1)  # after an error the child must not continue as a second parent
         there.close()
         return cls(here, _Forked(pid, Pipe()[0]))
 
     @classmethod
     def started(cls, serve: str, preload: Sequence[str] = ()) -> "Nursery":
-        """Start the server as a program: `serve` names a function, module:name; `preload` modules are imported once."""
+        """Start the server as a program.
+
+        serve: a function as module:name. preload: modules that the server imports once for all children. Raises
+        ChildProcessError if the server does not start.
+        """
         here, there = socket.socketpair()
-        # The kernel takes the end of the thread that started a process for the end of its parent.
+        # For the kernel the parent has ended when the thread that started the process has ended.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else None
         arguments = f"{there.fileno()}, {serve!r}, {tuple(preload)!r}, {parent}"
         command = f"from gendesign.processes.children import run_server; run_server({arguments})"
@@ -137,7 +144,7 @@ class Nursery:
             with suppress(TimeoutError):
                 ready = here.recv(1)
         finally:
-            if not ready:  # Ctrl-C among the reasons
+            if not ready:  # also after Ctrl-C
                 process.kill()
                 process.wait()
         if not ready:
@@ -146,7 +153,10 @@ class Nursery:
         return cls(here, process)
 
     def child(self) -> _Remote:
-        """A new child, which serves its end of the pipe. Raises ConnectionError when the server is gone."""
+        """Fork a child, which serves its end of the pipe.
+
+        Raises ConnectionError if the server has ended, and ChildProcessError if it cannot fork.
+        """
         here, there = Pipe()
         with there:
             socket.send_fds(self.control, [_FORK], [there.fileno()])
@@ -156,11 +166,11 @@ class Nursery:
         return _Remote(self, pid, here)
 
     def end(self, pid: int) -> int:
-        """Kill a child unless it is gone, and return its wait status."""
+        """Kill a child if it is still running, and return its wait status."""
         try:
             self.control.sendall(_END + struct.pack("i", pid))
             return self._reply()[1]
-        except OSError:  # the server is gone, and all its children with it
+        except OSError:  # the server has ended and with it all its children
             return signal.SIGKILL
 
     def close(self) -> None:
@@ -184,7 +194,11 @@ class Nursery:
 
 
 def run_server(descriptor: int, serve: str, preload: Sequence[str], parent: int | None = None) -> None:
-    """The program that `Nursery.started` runs. With `parent`, its process id, it ends at once with that."""
+    """The main function of a server started by `Nursery.started`.
+
+    descriptor: of the control socket. serve, preload: as in `Nursery.started`. parent: process id of the parent; if
+    given, the server ends together with it.
+    """
     import importlib
 
     if parent is not None:
@@ -202,7 +216,7 @@ def run_server(descriptor: int, serve: str, preload: Sequence[str], parent: int 
 
 
 def _tend(control: socket.socket, serve: Serve) -> None:
-    """Fork and end children as asked, until the other side is gone; then kill the whole group."""
+    """Fork and end children on request until the control socket closes; then kill the process group."""
     children: set[int] = set()
     while True:
         try:
@@ -212,7 +226,7 @@ def _tend(control: socket.socket, serve: Serve) -> None:
         if not message:
             for pid in children:
                 _kill(pid)
-            os.killpg(0, signal.SIGKILL)  # processes of theirs, and this one
+            os.killpg(0, signal.SIGKILL)  # this process and all processes that the children started
         if message == _FORK:
             try:
                 pid = _fork()
@@ -229,14 +243,14 @@ def _tend(control: socket.socket, serve: Serve) -> None:
         else:
             (pid,) = struct.unpack("i", control.recv(4))
             status = 0
-            if pid in children:  # ended here only, so that no other process can have its number by now
+            if pid in children:  # only this server reaps them, so that the id cannot belong to another process
                 children.remove(pid)
                 status = _kill(pid)
             control.sendall(_REPLY.pack(pid, status))
 
 
 def _kill(pid: int) -> int:
-    """Kill a child of this process unless it is gone, and return its wait status."""
+    """Kill a child of this process if it is still running, and return its wait status."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
@@ -248,7 +262,7 @@ def _fork() -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
-    # Ctrl-C before the child ignores it would raise KeyboardInterrupt there: the child would go on as a second parent.
+    # Ctrl-C before the child ignores it would raise KeyboardInterrupt: the child would continue as a second parent.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         pid = os.fork()
@@ -261,13 +275,13 @@ def _fork() -> int:
 
 def _become_child(parent: int) -> None:
     try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         _die_with_parent()
         for opened in PRIVATE:
             opened.close()
         PRIVATE.clear()
-        orphan = os.getppid() != parent  # it died before it was watched
+        orphan = os.getppid() != parent  # the parent ended before the kernel watched it
     except BaseException:
         orphan = True
     if orphan:
@@ -280,20 +294,20 @@ def _die_with_parent() -> None:
 
 
 def _serve_and_exit(serve: Serve, pipe: Connection) -> None:
-    """What a child does; it never returns into the code of its parent."""
+    """Run the main loop of a child and exit; the code of the parent is never resumed."""
     global IN_CHILD
     IN_CHILD = True
     status = 1
     try:
-        nowhere = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):  # libraries write progress and warnings; findings come back as answers
-            os.dup2(nowhere, stream)
+        devnull = os.open(os.devnull, os.O_RDWR)
+        for stream in (0, 1, 2):  # hides progress bars and warnings of libraries; results return through the pipe
+            os.dup2(devnull, stream)
         serve(pipe)
         status = 0
     finally:
         os._exit(status)
 
 
-# Open files and sockets that children must not inherit, such as locks, which would outlive the parent.
+# Open files and sockets that children must not inherit, such as locks, which would otherwise outlive the parent.
 PRIVATE: "WeakSet[Any]" = WeakSet()
-IN_CHILD = False  # set in children, which have one thread and may fork children of their own
+IN_CHILD = False  # True in children, which have one thread and may therefore fork

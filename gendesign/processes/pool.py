@@ -1,4 +1,4 @@
-"""A pool of worker processes: answers in the order of the tasks, time limits, and deaths that end no run."""
+"""A pool of worker processes with answers in the order of the tasks, time limits, and tolerance of crashed workers."""
 
 import os
 import pickle
@@ -19,31 +19,34 @@ from gendesign.processes.spread import TELL, Resident, Task
 
 ATTEMPTS = 3  # deaths of workers after which a task is given up
 ANSWERED, TOLD, RAISED, DIED, LATE = "answered", "told", "raised", "died", "late"
-AGAIN = None  # what is told of a task that begins anew, as its worker died
+AGAIN = None  # the message of a task that starts again because its worker died
 SERVE = "gendesign.processes.pool:serve"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The answer to a task that took too long, or whose worker died each time."""
+    """The answer of a task that exceeded its time limit, or whose worker died on every attempt."""
 
     reason: str
     timed_out: bool = False
 
 
 def late(limit: float) -> Failure:
-    """What is said of a task that had no time left of `limit` seconds."""
+    """The failure of a task that exceeded `limit` seconds."""
     return Failure(f"stopped after the time limit of {limit:g} s", timed_out=True)
 
 
 class Pool:
-    """`count` workers, started when first used. Use as a context, or close().
+    """A pool of `count` workers, started on first use. Use it as a context manager, or call close().
 
-    residents: objects that workers inherit, by name, so that tasks need not carry them; with these, or in a child
-    process, workers are forked. Otherwise they come from a fresh interpreter that has imported `preload`, as a process
-    with threads of its own, such as a notebook, must not be forked. A worker computes with one thread.
-    time_limit: seconds for one task, None for no limit; a task that takes longer, like one whose worker died `attempts`
-    times, is answered by a Failure. With `count` 0 tasks run in the calling process, without a time limit.
+    count: number of workers, each of which computes with one thread. With 0 tasks run in the calling process, without a
+        time limit.
+    residents: objects by name that workers inherit, so that tasks need not carry them. With residents, or in a child
+        process, workers are forked. Otherwise they come from a fresh interpreter, because a process with other threads,
+        such as a notebook, must not be forked.
+    preload: modules that the fresh interpreter imports.
+    time_limit: seconds for one task, None for no limit. A task that exceeds it is answered by a Failure.
+    attempts: number of deaths of its worker after which a task is answered by a Failure.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class Pool:
         self._lost = 0  # starters that were killed
 
     def start(self) -> "Pool":
-        """Start the process that workers are forked from; where there are residents, before any thread is started."""
+        """Start the process from which workers are forked. With residents, call it before any thread is started."""
         if self._starter is None and self.count:
             serving = partial(serve, residents=self.residents)
             if children.IN_CHILD:
@@ -74,7 +77,7 @@ class Pool:
         return self
 
     def resident(self, thing: Any) -> Any:
-        """What stands for `thing` in a task: its name where workers hold it, else the thing itself."""
+        """A `Resident` in place of `thing` if workers inherited it, otherwise `thing` itself."""
         return next((Resident(name) for name, held in self.residents.items() if held is thing), thing)
 
     def map(
@@ -83,9 +86,12 @@ class Pool:
         told: Callable[[int, Any], None] | None = None,
         owners: Sequence[Any] | None = None,
     ) -> list[Any]:
-        """The answers in order. What a task raises is raised here; `told(task, value)` hears what tasks say (TELL),
-        and AGAIN where one begins anew. Tasks with the same of `owners` (tasks,) share one time limit, which begins
-        with the first of them; without, each task has its own."""
+        """The answers of the tasks in order. An exception in a task is raised here.
+
+        told: called as told(task, value) with the messages of tasks (TELL), and with AGAIN if a task starts again.
+        owners: (tasks,); tasks with the same owner share one time limit, which starts with the first of them. By
+            default each task has a time limit of its own.
+        """
         answers: list[Any] = [None] * len(tasks)
         for number, answer in self.unordered(tasks, told, owners):
             answers[number] = answer
@@ -97,14 +103,14 @@ class Pool:
         told: Callable[[int, Any], None] | None = None,
         owners: Sequence[Any] | None = None,
     ) -> Iterator[tuple[int, Any]]:
-        """(number of the task, answer) as they come."""
+        """Yield (number of the task, answer) in order of completion; arguments as in `map`."""
         if not self.count:
             yield from enumerate(_here(task, self.residents, told, k) for k, task in enumerate(tasks))
             return
         self.start()
         queue, busy = deque(range(len(tasks))), {}
         deaths = [0] * len(tasks)
-        ends: dict[Any, float] = {}  # when the time of an owner is over
+        ends: dict[Any, float] = {}  # deadline of each owner
         try:
             while queue or busy:
                 while queue and len(busy) < self.count:
@@ -151,16 +157,16 @@ class Pool:
                 worker.child.end()
 
     def _worker(self) -> "_Worker":
-        """One that waits for a task, or a new one."""
+        """An idle worker, or a new one."""
         while self._idle:
             worker = self._idle.pop()
             if worker.waits():
                 return worker
-            worker.child.end()  # died meanwhile, for which the next task is not to blame
+            worker.child.end()  # it died while idle, which does not count as a death of the next task
         while True:
             try:
                 return _Worker(self.start()._starter.child())
-            except ConnectionError as error:  # somebody killed the process that workers are forked from
+            except ConnectionError as error:  # the process from which workers are forked was killed
                 self._starter.close()
                 self._starter = None
                 self._lost += 1
@@ -189,7 +195,7 @@ _now = time.monotonic
 
 
 class _Worker:
-    """A child that is at a task, or waits for one."""
+    """A child that computes a task or waits for one."""
 
     def __init__(self, child: Child) -> None:
         self.child = child
@@ -197,18 +203,18 @@ class _Worker:
 
     def send(self, task: Task, limit: float | None) -> None:
         self.deadline = NEVER if limit is None else _now() + limit
-        with suppress(BrokenPipeError, ConnectionResetError):  # the process is gone: messages() will say so
+        with suppress(BrokenPipeError, ConnectionResetError):  # the process has ended: messages() will report it
             self.child.pipe.send(task)
 
     def waits(self) -> bool:
-        """Whether it still waits for a task: from one that does, there is nothing to read, not even the end."""
+        """Whether the worker is alive and idle: its pipe then has nothing to read, not even its end."""
         try:
             return not self.child.pipe.poll()
         except OSError:
             return False
 
     def messages(self) -> list[tuple[str, Any]]:
-        """What has come since; ends with one of ANSWERED, RAISED, DIED, LATE once the task is over."""
+        """New messages. The last one is ANSWERED, RAISED, DIED or LATE when the task has ended."""
         answers: list[tuple[str, Any]] = []
         try:
             while self.child.pipe.poll():
@@ -239,8 +245,8 @@ def _here(task: Task, residents: Mapping[str, Any], told: Callable | None, numbe
 
 
 def _filled(arguments: Sequence[Any], residents: Mapping[str, Any], tell: Callable[[Any], None]) -> list[Any]:
-    held = {**residents, TELL.name: tell}
-    return [held[one.name] if isinstance(one, Resident) else one for one in arguments]
+    objects = {**residents, TELL.name: tell}
+    return [objects[value.name] if isinstance(value, Resident) else value for value in arguments]
 
 
 def serve(pipe: Connection, residents: Mapping[str, Any] | None = None) -> None:
@@ -255,24 +261,24 @@ def serve(pipe: Connection, residents: Mapping[str, Any] | None = None) -> None:
             function, arguments = pipe.recv()
             answer = ANSWERED, function(*_filled(arguments, residents or {}, tell))
         except (EOFError, ConnectionError) as error:
-            if _closed(pipe):  # nobody waits for answers any more
+            if _closed(pipe):  # the parent has ended
                 return
             answer = _raised(error)
-        except Exception as error:  # the task's own, or a task that cannot be unpickled here
+        except Exception as error:  # from the task, or because it cannot be unpickled here
             answer = _raised(error)
         try:
             pipe.send(answer)
         except ConnectionError:
             return
-        except Exception as error:  # an answer that cannot be pickled
+        except Exception as error:  # the answer cannot be pickled
             pipe.send(_raised(error))
 
 
 def compute_with_one_thread() -> None:
-    """One thread for torch, for the libraries beneath numpy, and for those that are loaded later, such as tblite.
+    """Use one thread in torch, in the libraries of numpy, and in libraries that are loaded later, such as tblite.
 
-    With another number the same products have other last bits (MKL, measured), and a process whose parent computed with
-    several threads would wait for them for ever: they are not forked.
+    With another number of threads the same products differ in their last bits (MKL, measured). A process whose parent
+    computed with several threads would also wait forever for them, because threads are not forked.
     """
     from threadpoolctl import threadpool_limits
 
@@ -283,7 +289,7 @@ def compute_with_one_thread() -> None:
 
 
 def _closed(pipe: Connection) -> bool:
-    """Whether the other side is gone; a worker that is not at a task has nothing to read but that."""
+    """Whether the other end of the pipe is closed; an idle worker can read nothing else."""
     try:
         return pipe.poll()
     except OSError:
@@ -295,7 +301,7 @@ def _raised(error: Exception) -> tuple[str, tuple[BaseException | None, BaseExce
 
 
 def _portable(error: BaseException | None) -> BaseException | None:
-    """The error, or one of the same words where it cannot travel."""
+    """The error, or a RuntimeError with the same message if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""Tasks that are independent of each other, done in turn or by worker processes, with the same answers."""
+"""Independent tasks, run one after the other or by worker processes with the same answers."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,31 +9,33 @@ Task = tuple[Callable[..., Any], tuple[Any, ...]]  # a function and its argument
 
 @dataclass(frozen=True)
 class Resident:
-    """Stands, among the arguments of a task, for an object that every worker holds already."""
+    """A placeholder in the arguments of a task for an object that every worker has inherited."""
 
     name: str
 
 
-TELL = Resident("tell")  # in a worker: a function that sends one value to whoever waits for the task
+TELL = Resident("tell")  # in a worker: a function that sends one value to the `told` callback of the caller
 
 
 class Spread(Protocol):
-    """Does tasks; the answers do not depend on who does them. count: worker processes, 0 for none."""
+    """Runs tasks, whose answers do not depend on where they run. count: number of worker processes, 0 for none."""
 
     count: int
 
-    def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]: ...
+    def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
+        """The answers of the tasks in order; `told(task, value)` is called with the values that tasks send by TELL."""
 
-    def resident(self, thing: Any) -> Any: ...
+    def resident(self, thing: Any) -> Any:
+        """A `Resident` in place of `thing` if workers inherited it, otherwise `thing` itself."""
 
 
 class Serial:
-    """Tasks one after the other in the calling process."""
+    """Runs tasks one after the other in the calling process."""
 
     count = 0
 
     def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
-        """The answers in order; `told(task, value)` hears what tasks say through TELL."""
+        """The answers of the tasks in order; `told(task, value)` is called with the values that tasks send by TELL."""
         answers = []
         for number, (function, arguments) in enumerate(tasks):
             tell = (lambda value, number=number: told(number, value)) if told else (lambda value: None)
@@ -41,7 +43,7 @@ class Serial:
         return answers
 
     def resident(self, thing: Any) -> Any:
-        """The thing itself: nothing has to travel."""
+        """The thing itself, because tasks are not pickled."""
         return thing
 
 

@@ -49,6 +49,7 @@ class Property:
 
     @property
     def is_number(self) -> bool:
+        """Whether all values are numbers or missing."""
         return not any(isinstance(value, str) for value in self.values)
 
     @property

@@ -44,6 +44,7 @@ class ShapeCheck:
         return filled(points)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """One verdict for each candidate, in order."""
         return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Verdict:

@@ -14,7 +14,7 @@ from gendesign.structure.lewis import VALENCES as VALENCES_OF
 from gendesign.structure.lewis import lewis_structure
 
 # Typical lengths (pm) of single, double and triple bonds and the margins that EDM (Hoogeboom 2022, arXiv 2203.17003)
-# adds to them. Pairs that the table lacks never bond; there is no S=O, hence sulfones count as unstable.
+# adds to them. Pairs that are not in the table never bond. S=O is not in it, so sulfones count as unstable.
 SINGLE = {
     "H": {"H": 74, "C": 109, "N": 101, "O": 96, "F": 92, "S": 134, "Cl": 127},
     "C": {"C": 154, "N": 147, "O": 143, "F": 135, "S": 182, "Cl": 177},
@@ -29,8 +29,8 @@ TRIPLE = {"C": {"C": 120, "N": 116, "O": 113}, "N": {"N": 110}}
 MARGINS = (10, 5, 3)
 VALENCES = {"H": {1}, "C": {4}, "N": {3}, "O": {2}, "F": {1}, "S": {2, 4, 6}, "Cl": {1}}
 
-# The only groups in which formal charges are chemistry by default. Elsewhere in a generated molecule a zwitterion
-# stands for a misplaced hydrogen; for the same reason the nitrogen of an N-oxide must not carry one.
+# The only groups in which formal charges are accepted by default. Elsewhere in a generated molecule a zwitterion
+# indicates a misplaced hydrogen. For the same reason the nitrogen of an N-oxide must not carry a hydrogen.
 GROUPS = "nitro, N-oxide, isocyanide, azide, diazo"
 CHARGED_GROUPS = tuple(
     Chem.MolFromSmarts(smarts)
@@ -42,8 +42,8 @@ CHARGED_GROUPS = tuple(
         "[CX3;+0]=[NX2+]=[NX1-]",  # diazo
     )
 )
-# Other ways to draw these groups, and sulfur oxides and imides, which need no charges at all: (pattern, new orders of
-# bonds between matched atoms, new charges of matched atoms).
+# Other drawings of these groups, and of sulfur oxides and imides, which need no charges: (pattern, new orders of bonds
+# between matched atoms, changes of the charges of matched atoms).
 REDRAWN = tuple(
     (Chem.MolFromSmarts(smarts), bonds, charges)
     for smarts, bonds, charges in (
@@ -53,17 +53,18 @@ REDRAWN = tuple(
         ("[O-]-C=C-[N+]#[NX1;+0]", ((0, 1, 2), (1, 2, 1), (2, 3, 2), (3, 4, 2)), ((0, 1), (4, -1))),
     )
 )
-# A sulfur of valence four or six takes oxygen, nitrogen and halogens; doubly bonded to carbon it hides lost hydrogens.
+# Sulfur of valence four or six binds oxygen, nitrogen and halogens. A double bond to carbon indicates lost hydrogens.
 YLIDE = Chem.MolFromSmarts("[#16;v4,v6]=[#6]")
 ORDERS = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}
-# A pair in a ring that is farther apart than LONG, or than LONG_ACROSS with two or more neighbours in common, relative
-# to the sum of its covalent radii, is a bond only if valences ask for it. Single bonds of carbon reach 1.70 Angstrom
-# (1.12), while the bridgeheads of bicyclo[1.1.1]pentane are 1.87 Angstrom apart (1.23), those of its trioxa analogue
-# 1.61 (1.06).
+# Distances relative to the sum of the covalent radii. A pair in a ring that is farther apart than LONG is a bond only
+# if valences require it; LONG_ACROSS is the limit for pairs with two or more common neighbours. Single bonds of carbon
+# reach 1.70 Angstrom (1.12). The bridgeheads of bicyclo[1.1.1]pentane are 1.87 Angstrom apart (1.23), those of its
+# trioxa analogue 1.61 (1.06).
 LONG, LONG_ACROSS = 1.10, 1.03
 PHOSPHORUS = 15
 LOWEST_VALENCE = np.array([min(VALENCES_OF.get(z, (0,))) for z in range(len(chemical_symbols))])
-# No neutral closed-shell atom, nor one with a charge, has more; sulfur and phosphorus are left to Lewis structures.
+# Largest number of neighbours of a closed-shell atom, neutral or charged. Sulfur and phosphorus have no entry: Lewis
+# structures decide.
 MOST_NEIGHBOURS = {1: 1, 5: 4, 6: 4, 7: 4, 8: 3, 9: 1, 14: 4, 17: 1, 35: 1, 53: 1}
 MAX_ITERATIONS = 1000  # of the search for bond orders; without a bound it can run for minutes
 
@@ -84,7 +85,8 @@ LIMITS = [_table(lengths, margin) for lengths, margin in zip((SINGLE, DOUBLE, TR
 def edm_stable_atoms(atoms: Atoms) -> np.ndarray:
     """Whether each atom has exactly its valence by EDM's bond-length table, hydrogens explicit. (atoms,) of bool.
 
-    Valences H1 C4 N3 O2 F1 Cl1 S2, 4 or 6 (EDM itself allows S4 only); atoms of other elements are never stable.
+    Valences are H1, C4, N3, O2, F1, Cl1 and S2, S4 or S6 (EDM itself allows S4 only). Atoms of other elements are never
+    stable.
     """
     distance = atoms.get_all_distances()
     np.fill_diagonal(distance, np.inf)
@@ -98,9 +100,11 @@ def edm_stable_atoms(atoms: Atoms) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Perceived:
-    """A molecule read from coordinates: `mol`, hydrogens explicit, with a conformer, or why there is none.
+    """A molecule perceived from coordinates, or the reason why there is none.
 
-    `zwitterion`: it has charges outside the accepted groups, so that `perceive(..., zwitterions=True)` decides.
+    mol: the molecule with explicit hydrogens and a conformer, None if the coordinates describe no valid molecule.
+    reason: why there is no molecule. zwitterion: whether the molecule has charges outside the accepted groups; only
+    `perceive(..., zwitterions=True)` accepts it then.
     """
 
     mol: Chem.Mol | None
@@ -109,18 +113,18 @@ class Perceived:
 
 
 def connectivity(atoms: Atoms) -> frozenset[tuple[int, int]]:
-    """Pairs (i < j) of bonded atoms, whatever the bond's order: those of the molecule that `perceive` finds."""
+    """Pairs (i < j) of bonded atoms of any bond order, the same as those of the molecule from `perceive`."""
     with rdBase.BlockLogs():
         mol = _bonded(atoms)
     return frozenset((min(pair), max(pair)) for pair in _pairs(mol))
 
 
 def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions: bool = False) -> Perceived:
-    """The molecule that coordinates alone describe, or why they describe none; never raises for a finite molecule.
+    """Perceive the molecule from coordinates alone. It never raises for a finite molecule.
 
-    Strict: one fragment, hydrogens explicit, no radical, neutral, and no formal charges but in nitro, N-oxide,
-    isocyanide, azide and diazo groups. With `zwitterions` a neutral closed-shell molecule may carry charges anywhere:
-    betaines, mesoions, ylides. `max_iterations` bounds the search for bond orders.
+    A molecule is valid if it is one neutral fragment with explicit hydrogens and without radicals. Formal charges may
+    occur only in nitro, N-oxide, isocyanide, azide and diazo groups. With `zwitterions` a neutral closed-shell molecule
+    may carry charges anywhere (betaines, mesoions, ylides). `max_iterations` bounds the search for bond orders.
     """
     if len(atoms) == 0:
         return Perceived(None, "no atoms")
@@ -135,9 +139,9 @@ def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions:
             return Perceived(None, f"{fragments} fragments")
         if int(atoms.numbers.sum()) % 2:
             return Perceived(None, "odd number of electrons: a radical or a missing hydrogen")
-        # RDKit's search stops at the first drawing that fits, so that it misses the neutral one of CS2 or of some
-        # heterocycles and draws charges; whether a proper one exists can be decided exactly. Of phosphorus its first
-        # drawing is often pentavalent, such as P#P in P4.
+        # RDKit's search stops at the first drawing that fits. It misses the neutral drawing of CS2 and of some
+        # heterocycles and adds charges instead; the integer programme decides exactly whether a neutral one exists. For
+        # phosphorus RDKit's first drawing is often pentavalent, such as P#P in P4.
         exact = _exact(bare, atoms) if PHOSPHORUS in atoms.numbers else None
         perceived = exact or _searched(bare, max_iterations)
         if perceived.mol is None:
@@ -150,9 +154,9 @@ def perceive(atoms: Atoms, max_iterations: int = MAX_ITERATIONS, *, zwitterions:
 def _bonded(atoms: Atoms) -> Chem.RWMol:
     """Single bonds between atoms that are near enough, without the contacts across cages and small rings.
 
-    Across bicyclo[1.1.1]pentane two carbons are 1.87 Angstrom apart, nearer than some bonds are long. Such a pair stays
-    bonded unless a closed-shell Lewis structure asks for its removal, which it never does in [1.1.1]propellane. What
-    has no such structure loses the longest contacts of atoms with too many neighbours.
+    Two carbons of bicyclo[1.1.1]pentane are 1.87 Angstrom apart, closer than some bonds are long. Such a pair stays
+    bonded unless the best closed-shell Lewis structure removes it; in [1.1.1]propellane it never does. Without a Lewis
+    structure, atoms with too many neighbours lose their longest contacts.
     """
     mol = _unbonded(atoms)
     rdDetermineBonds.DetermineConnectivity(mol)
@@ -181,9 +185,9 @@ def _relative(atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
 
 
 def _contacts(mol: Chem.Mol, atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
-    """Which pairs may be no bonds, (pairs,) of bool.
+    """Pairs that may be contacts instead of bonds, (pairs,) of bool.
 
-    They close rings, are long, and one of their atoms has more neighbours than its lowest valence.
+    Such a pair closes a ring, is long, and one of its atoms has more neighbours than its lowest valence.
     """
     relative, ends = _relative(atoms, pairs), np.array(pairs, int).reshape(-1, 2)
     crowded = np.bincount(ends.ravel(), minlength=len(atoms)) > LOWEST_VALENCE[atoms.numbers]
@@ -198,7 +202,7 @@ def _contacts(mol: Chem.Mol, atoms: Atoms, pairs: Sequence[tuple[int, int]]) -> 
 
 
 def _uncrowded(atoms: Atoms, pairs: Sequence[tuple[int, int]], contacts: np.ndarray) -> list[int]:
-    """1 for pairs that stay, 0 for the longest contacts of atoms that have more neighbours than any valence."""
+    """1 for pairs that stay bonded, 0 for the longest contacts of atoms with more than MOST_NEIGHBOURS."""
     kept = [1] * len(pairs)
     count = np.bincount(np.array(pairs, int).ravel(), minlength=len(atoms))
     most = np.array([MOST_NEIGHBOURS.get(int(z), len(atoms)) for z in atoms.numbers])
@@ -223,7 +227,7 @@ def _unbonded(atoms: Atoms) -> Chem.RWMol:
 
 
 def _searched(bare: Chem.RWMol, max_iterations: int) -> Perceived:
-    """Bond orders by RDKit's search, with formal charges where valences ask for them."""
+    """Bond orders by RDKit's search, with formal charges where valences require them."""
     mol = Chem.RWMol(bare)
     try:
         rdDetermineBonds.DetermineBondOrders(
@@ -231,24 +235,24 @@ def _searched(bare: Chem.RWMol, max_iterations: int) -> Perceived:
         )
     except (ValueError, RuntimeError) as error:
         return Perceived(None, f"no bond orders fit: {_line(error)}")
-    return _judged(mol)
+    return _sanitized(mol)
 
 
 def _exact(bare: Chem.RWMol, atoms: Atoms) -> Perceived | None:
-    """The best Lewis structure if there is one that holds, else nothing."""
+    """The molecule of the best Lewis structure, None if there is no valid one."""
     mol = _lewis(bare, atoms)
-    judged = mol and _judged(mol)
-    return judged if judged and judged.mol is not None else None
+    perceived = mol and _sanitized(mol)
+    return perceived if perceived and perceived.mol is not None else None
 
 
 def _zwitterion(bare: Chem.RWMol, atoms: Atoms, accepted: bool) -> Perceived | None:
-    """The best Lewis structure with charges anywhere, or why it is not accepted; nothing where there is none."""
+    """The best Lewis structure with charges anywhere, or why it is not accepted; None if there is none."""
     mol = _lewis(bare, atoms, anywhere=True)
-    judged = mol and _judged(mol, zwitterions=True)
-    if not judged or judged.mol is None:
+    perceived = mol and _sanitized(mol, zwitterions=True)
+    if not perceived or perceived.mol is None:
         return None
-    objection = "" if accepted else _stray(judged.mol)
-    return Perceived(None if objection else judged.mol, objection, zwitterion=True)
+    objection = "" if accepted else _stray_charges(perceived.mol)
+    return Perceived(None if objection else perceived.mol, objection, zwitterion=True)
 
 
 def _lewis(bare: Chem.RWMol, atoms: Atoms, anywhere: bool = False) -> Chem.RWMol | None:
@@ -264,14 +268,14 @@ def _lewis(bare: Chem.RWMol, atoms: Atoms, anywhere: bool = False) -> Chem.RWMol
     return mol
 
 
-def _judged(mol: Chem.RWMol, zwitterions: bool = False) -> Perceived:
-    """Clean, sanitize and judge a molecule whose bond orders are set."""
+def _sanitized(mol: Chem.RWMol, zwitterions: bool = False) -> Perceived:
+    """Redraw, sanitize and validate a molecule whose bond orders are set."""
     try:
         _redraw(mol)
         Chem.SanitizeMol(mol)
     except ValueError as error:
         return Perceived(None, f"no bond orders fit: {_line(error)}")
-    reason = _objection(mol) or ("" if zwitterions else _stray(mol))
+    reason = _objection(mol) or ("" if zwitterions else _stray_charges(mol))
     if reason:
         return Perceived(None, reason)
     Chem.AssignStereochemistryFrom3D(mol)
@@ -292,7 +296,7 @@ def _redraw(mol: Chem.RWMol) -> None:
 
 
 def _objection(mol: Chem.Mol) -> str:
-    """Why a sanitized molecule is not strictly valid, or nothing."""
+    """Why a sanitized molecule is invalid, "" for a valid one."""
     atoms = list(mol.GetAtoms())
     radicals = [_name(atom) for atom in atoms if atom.GetNumRadicalElectrons()]
     if radicals:
@@ -304,8 +308,8 @@ def _objection(mol: Chem.Mol) -> str:
     return ""
 
 
-def _stray(mol: Chem.Mol) -> str:
-    """Where a sanitized molecule has charges, drawn or hidden in an ylide, outside the accepted groups, or nothing."""
+def _stray_charges(mol: Chem.Mol) -> str:
+    """Charges of a sanitized molecule outside the accepted groups, drawn or hidden in an ylide; "" for none."""
     atoms = list(mol.GetAtoms())
     if ylide := mol.GetSubstructMatch(YLIDE):
         sulfur, carbon = (_name(atoms[i]) for i in ylide)
@@ -326,5 +330,5 @@ def _name(atom: Chem.Atom) -> str:
 
 
 def _line(error: Exception) -> str:
-    """RDKit's messages without their line breaks."""
+    """RDKit's message on one line of at most 120 characters."""
     return " ".join(str(error).split())[:120]

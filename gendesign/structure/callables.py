@@ -1,4 +1,4 @@
-"""Functions of the user's own, named as `path/to/file.py:function` or `package.module:function`."""
+"""Load the user's functions, named as `path/to/file.py:function` or `package.module:function`."""
 
 import importlib
 import importlib.util
@@ -14,9 +14,10 @@ FORMS = "path/to/file.py:function or package.module:function"
 
 
 def load_function(text: str, arguments: tuple[str, ...]) -> Callable[..., Any]:
-    """What `text` names, if it can be called with as many positional `arguments`.
+    """Load the function that `text` names and check that it accepts the positional `arguments`.
 
-    The code of the file or module is run. Raises UserError when there is no such thing, or of another signature.
+    The code of the file or module is run. Raises UserError if the function does not exist, cannot be imported or has
+    another signature.
     """
     home, colon, name = text.rpartition(":")
     if not (colon and home and name.isidentifier()):
@@ -31,13 +32,13 @@ def load_function(text: str, arguments: tuple[str, ...]) -> Callable[..., Any]:
 
 
 def check_callable(function: Any, name: str, arguments: tuple[str, ...]) -> None:
-    """Raise UserError unless `function` can be called with as many positional `arguments`."""
+    """Raise UserError unless `function` can be called with as many positional arguments as `arguments` names."""
     wanted = f"({', '.join(arguments)})"
     if not callable(function):
         raise UserError(f"'{name}' is a {type(function).__name__}, not a function; give one that is called as {wanted}")
     try:
         signature = inspect.signature(function)
-    except ValueError:  # some functions written in C tell nothing of themselves
+    except ValueError:  # some functions written in C have no signature
         return
     try:
         signature.bind(*arguments)
@@ -48,7 +49,7 @@ def check_callable(function: Any, name: str, arguments: tuple[str, ...]) -> None
 def _from_file(path: Path, text: str) -> ModuleType:
     if not path.is_file():
         raise UserError(f"'{text}': there is no file {path}; give {FORMS}")
-    # Not entered among the imported modules, where two files of one name would be confused.
+    # The module is not added to sys.modules: two files with the same name would be confused there.
     spec = importlib.util.spec_from_file_location(f"gendesign_user_{path.stem}", path.resolve())
     if spec is None or spec.loader is None:
         raise UserError(f"'{text}': {path} is no Python file (.py); give {FORMS}")

@@ -1,4 +1,4 @@
-"""Numbers of a periodic cell: density, pressure, space group; and cells as CIF."""
+"""Properties of a periodic cell (density, pressure, space group) and output as CIF."""
 
 import io
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from ase.io import write
 
 DENSITY = units.kg / units.m**3 * 1000  # g/cm3 in ASE's units
 CELL = ("a", "b", "c", "alpha", "beta", "gamma")
-VACUUM = 20.0  # Angstrom that a CIF gets where a structure is not periodic and has no lattice vector
+VACUUM = 20.0  # Angstrom; added in a CIF along directions without a lattice vector
 
 
 def density(atoms: Atoms) -> float:
@@ -30,7 +30,7 @@ def pressure(stress: np.ndarray) -> float:
 def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
     """International symbol and number, such as "Pbca (61)", within `symprec` Angstrom (spglib).
 
-    heavy: without the hydrogens, which in crystals of molecules turn freely.
+    heavy: ignore the hydrogens, because they rotate freely in molecular crystals. Returns "unknown" if spglib fails.
     """
     part = atoms[atoms.numbers > 1] if heavy else atoms
     try:
@@ -41,9 +41,9 @@ def space_group(atoms: Atoms, symprec: float, heavy: bool = True) -> str:
 
 
 def cif(atoms: Atoms, name: str = "image0", comments: Sequence[str] = ()) -> str:
-    """A CIF data block without symmetry (P1), called `name`, with a line `# ...` for each comment.
+    """A CIF data block in P1 called `name`, with a line `# ...` for each comment.
 
-    CIF knows crystals only: a direction without a lattice vector gets one that leaves VACUUM, and a comment says which
+    CIF describes crystals only. A direction without a lattice vector gets one with VACUUM, and a comment states which
     directions are periodic.
     """
     plain = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
@@ -58,9 +58,9 @@ def cif(atoms: Atoms, name: str = "image0", comments: Sequence[str] = ()) -> str
 
 
 def _completed(atoms: Atoms) -> np.ndarray:
-    """Lattice vectors (3, 3): those there are, and for missing ones perpendicular vectors beyond the atoms."""
-    whole = atoms.cell.complete().array.copy()
+    """Lattice vectors (3, 3); a missing one is perpendicular to the others and leaves VACUUM around the atoms."""
+    cell = atoms.cell.complete().array.copy()
     for axis in np.flatnonzero(~atoms.cell.array.any(axis=1)):
-        direction = whole[axis] / np.linalg.norm(whole[axis])
-        whole[axis] = direction * (np.ptp(atoms.positions @ direction) + VACUUM)
-    return whole
+        direction = cell[axis] / np.linalg.norm(cell[axis])
+        cell[axis] = direction * (np.ptp(atoms.positions @ direction) + VACUUM)
+    return cell

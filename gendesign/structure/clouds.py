@@ -20,13 +20,14 @@ MESHES = (".stl", ".obj", ".ply")
 PLAIN = (".txt", ".csv", ".dat", ".npy")
 LAYOUT = "three columns of numbers, x y z in Angstrom"
 FINEST, MOST = 0.5, 600  # spacing of grids in Angstrom, and the number of points above which they become coarser
-FACES = 2_000_000  # pairs of a column and a face that are looked at together
+FACES = 2_000_000  # pairs of a column and a face in one vectorised block, to bound the memory
 
 
 def read_cloud(path: str | Path) -> np.ndarray:
-    """Points (points, 3) in Angstrom of a .txt, .csv, .dat or .npy of three columns, or of all atoms of a structure.
+    """Points (points, 3) in Angstrom from three columns of a .txt, .csv, .dat or .npy file, or the atoms of a
+    structure.
 
-    Only the first structure of a file counts. Raises UserError.
+    Only the first structure of a file is read. Raises UserError for a file that cannot be read as points.
     """
     path = _existing(path)
     if path.suffix.lower() not in PLAIN:
@@ -34,7 +35,7 @@ def read_cloud(path: str | Path) -> np.ndarray:
     try:
         read = np.load if path.suffix.lower() == ".npy" else _text
         points = np.asarray(read(path), dtype=float)
-    except Exception as error:  # a malformed file makes NumPy raise whatever it stumbles over
+    except Exception as error:  # NumPy raises errors of many types for malformed files
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path} cannot be read as points: {reason}; give {LAYOUT}") from error
     if points.size == 0:
@@ -50,16 +51,17 @@ def _text(path: Path) -> np.ndarray:
 
 
 def heavy_atoms(path: str | Path) -> Atoms:
-    """Heavy atoms of the first structure of a file, where they are. Raises UserError.
+    """Heavy atoms of the first structure of a file at their positions in the file.
 
-    SDF is read without the demands that a potential makes: a shape may be charged and needs no hydrogens.
+    SDF is read without the requirements of a potential: a shape may be charged and needs no hydrogens. Raises UserError
+    if the file has no heavy atom or cannot be read.
     """
     atoms = all_atoms(path)
     return atoms[atoms.numbers > 1]
 
 
 def all_atoms(path: str | Path) -> Atoms:
-    """The first structure of a file as `heavy_atoms` reads it, with those hydrogens that it has. Raises UserError."""
+    """The first structure of a file as `heavy_atoms` reads it, hydrogens included. Raises UserError."""
     path = _existing(path)
     is_sdf = path.suffix.lower() in SDF_SUFFIXES
     atoms = _first_of_sdf(path) if is_sdf else read_structures([path], hydrogens="ignore")[0].atoms
@@ -80,8 +82,8 @@ def _first_of_sdf(path: Path) -> Atoms:
 
 
 def read_mesh(path: str | Path) -> "Trimesh":
-    """The closed surface in a file of STL, OBJ or PLY, as trimesh.Trimesh. Raises UserError."""
-    import trimesh  # only meshes need it
+    """Read a closed surface from an STL, OBJ or PLY file. Raises UserError for an open or unreadable mesh."""
+    import trimesh  # imported here because only meshes need it
 
     path = _existing(path)
     if path.suffix.lower() not in MESHES:
@@ -89,7 +91,7 @@ def read_mesh(path: str | Path) -> "Trimesh":
     try:
         mesh = trimesh.load_mesh(path)
         faces = len(mesh.faces)
-    except Exception as error:  # readers raise whatever a malformed file makes them stumble over
+    except Exception as error:  # readers raise errors of many types for malformed files
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{path} cannot be read as a mesh: {reason}; export it again as STL, OBJ or PLY") from error
     if not faces:
@@ -104,9 +106,10 @@ def read_mesh(path: str | Path) -> "Trimesh":
 
 
 def inside_mesh(mesh: "Trimesh", spacing: float | None = None) -> np.ndarray:
-    """Points (points, 3) of a regular grid in the inside of a closed mesh, none perhaps; deterministic.
+    """Points (points, 3) of a regular grid inside a closed mesh, possibly none. Deterministic.
 
-    `spacing` in Angstrom is FINEST by default, or what leaves MOST points.
+    A point is inside where its winding number, the sum of the signed crossings above it, is not zero. `spacing` is in
+    Angstrom; the default is `spacing_for` of the volume.
     """
     spacing = spacing_for(abs(mesh.volume)) if spacing is None else spacing
     low, high = mesh.bounds
@@ -115,19 +118,19 @@ def inside_mesh(mesh: "Trimesh", spacing: float | None = None) -> np.ndarray:
     x, y, z = (shift[k] + spacing * np.arange(np.floor(low[k] / spacing) - 1, high[k] / spacing + 1) for k in range(3))
     columns = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     triangles = np.asarray(mesh.triangles)
-    turns = np.zeros((len(columns), len(z) + 1), dtype=int)
+    crossings = np.zeros((len(columns), len(z) + 1), dtype=int)
     size = max(1, FACES // len(triangles))
     for start in range(0, len(columns), size):
         column, height, sign = _crossings(columns[start : start + size], triangles)
-        np.add.at(turns, (start + column, np.searchsorted(z, height)), sign)
-    # The winding number of a point: the signed crossings above it. It sees through bodies that overlap.
-    winding = turns[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
+        np.add.at(crossings, (start + column, np.searchsorted(z, height)), sign)
+    # The winding number of a point is the sum of the signed crossings above it; overlapping bodies are handled too.
+    winding = crossings[:, ::-1].cumsum(1)[:, ::-1][:, 1:]
     column, layer = np.nonzero(winding)
     return np.column_stack([columns[column], z[layer]])
 
 
 def _crossings(columns: np.ndarray, triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where vertical lines (columns, 2) cross triangles (faces, 3, 3): line, height and direction of each crossing."""
+    """Crossings of vertical lines (columns, 2) with triangles (faces, 3, 3): line, height and sign of each."""
     a, b, c = (triangles[:, k, :2] for k in range(3))
     area = _cross(b - a, c - a)
     flat = area == 0
@@ -147,19 +150,19 @@ def _cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 def grid_where(
     inside: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np.ndarray, spacing: float
 ) -> np.ndarray:
-    """Points (points, 3) of a regular grid between two corners at which `inside` (points, 3) -> bool holds."""
+    """Points (points, 3) of a regular grid between the corners `low` and `high` for which `inside` returns True."""
     axes = [np.arange(np.floor(low[k] / spacing), np.ceil(high[k] / spacing) + 1) * spacing for k in range(3)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     return points[inside(points)]
 
 
 def spacing_for(volume: float) -> float:
-    """Spacing (Angstrom) of a grid that fills `volume` (Angstrom^3) with at most about MOST points."""
+    """Spacing (Angstrom) of a grid with at most about MOST points in `volume` (Angstrom^3), at least FINEST."""
     return max(FINEST, (volume / MOST) ** (1 / 3))
 
 
 def thinned(points: np.ndarray, apart: float) -> np.ndarray:
-    """Those of `points` (points, 3), in their order, that are at least `apart` from all that were kept before."""
+    """A subset of `points` (points, 3) in the same order, each at least `apart` from all points kept before it."""
     tree, free, kept = cKDTree(points), np.ones(len(points), dtype=bool), []
     for k in range(len(points)):
         if free[k]:

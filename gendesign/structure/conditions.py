@@ -1,4 +1,4 @@
-"""A requested condition as a check: one verdict for each candidate, one row in the table of a run."""
+"""A requested condition as a check: one verdict per candidate and one row in the table of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from gendesign.structure.types import Candidate, Verdict
 
 @dataclass(frozen=True)
 class Finding:
-    """What a condition says of one structure: whether it is met (None: a plain measurement), a value, a reason."""
+    """The result of a condition for one structure: whether it is met (None for a measurement), a value and a reason."""
 
     passed: bool | None
     value: float | str | None = None
@@ -24,8 +24,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Subject:
-    """What a condition looks at: a structure without its cell, the candidate it belongs to, and its molecule (None for
-    conditions that do not need one)."""
+    """The input of a condition: a structure without its cell, its candidate, and its molecule.
+
+    mol is None for conditions that do not need a molecule.
+    """
 
     atoms: Atoms
     candidate: Candidate
@@ -34,11 +36,11 @@ class Subject:
 
 @dataclass(frozen=True)
 class Condition:
-    """A condition that a generator was given, as a `Check` (structure/types.py).
+    """A condition requested from a generator, as a `Check` (structure/types.py).
 
-    `name` is the check of its verdicts, `title` the name of its row; `judge` looks at one structure, whatever else is
-    wrong with it. With `passes` the row is the share of all attempts that meet it; without, it is the median of the
-    values. `needs_molecule`: bonds count, so a structure that is no valid molecule does not meet it.
+    name: the check of its verdicts. title: the name of its row. judge: evaluates one structure, also an invalid one.
+    passes: the row is the fraction of all attempts that meet the condition; if False, it is the median of the values.
+    needs_molecule: the condition depends on bonds, so that a structure without a valid molecule does not meet it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Condition:
     needs_molecule: bool = False
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """One verdict for each candidate, in order."""
         return [self._verdict(candidate) for candidate in candidates]
 
     def _verdict(self, candidate: Candidate) -> Verdict:
@@ -66,10 +69,10 @@ class Condition:
         return Verdict(candidate.index, self.name, False if self.passes else None, None, self.unit, reason)
 
     def row(self, verdicts: Sequence[Verdict], n: int) -> dict[str, Any]:
-        """The row of `n` attempts from the verdicts of a run: name, value, unit, n."""
-        own = [v for v in verdicts if v.check == self.name]
+        """The row of the table (name, value, unit, n) from the verdicts of a run with `n` attempts."""
+        verdicts = [v for v in verdicts if v.check == self.name]
         if self.passes:
-            met = sum(v.passed is True for v in own)
+            met = sum(v.passed is True for v in verdicts)
             return {"name": self.title, "value": met / n if n else None, "unit": "fraction", "n": n}
-        values = [float(v.value) for v in own if isinstance(v.value, int | float)]
+        values = [float(v.value) for v in verdicts if isinstance(v.value, int | float)]
         return {"name": self.title, "value": median(values) if values else None, "unit": self.unit, "n": len(values)}

@@ -1,4 +1,4 @@
-"""Fixed atoms and fixed Cartesian components, whatever ASE constraint says so."""
+"""Fixed atoms and fixed Cartesian components from any ASE constraint that is equivalent to them."""
 
 import numpy as np
 from ase import Atoms
@@ -11,9 +11,9 @@ ALIGNED = 1e-6
 
 
 def fixed_components(atoms: Atoms) -> np.ndarray:
-    """Which Cartesian components of which atoms are fixed: (atoms, 3) of bool.
+    """Mask (atoms, 3) of bool of the fixed Cartesian components.
 
-    Raises UserError for a constraint that is no set of Cartesian components.
+    Raises UserError for a constraint that does not fix a set of Cartesian components.
     """
     fixed = np.zeros((len(atoms), 3), dtype=bool)
     for constraint in atoms.constraints:
@@ -36,7 +36,7 @@ def fixed_components(atoms: Atoms) -> np.ndarray:
 
 
 def _outside(free: np.ndarray, name: str) -> np.ndarray:
-    """The Cartesian components (3,) of bool that are fixed where an atom may move along the vectors `free` (k, 3)."""
+    """Fixed Cartesian components (3,) of bool of an atom that may move along the vectors `free` (k, 3)."""
     projector = np.linalg.pinv(free) @ free if len(free) else np.zeros((3, 3))
     if np.abs(projector - np.diag(np.diag(projector))).max() > ALIGNED:
         raise UserError(f"{name} along directions that are no Cartesian axes; only {ALLOWED}")
@@ -44,7 +44,7 @@ def _outside(free: np.ndarray, name: str) -> np.ndarray:
 
 
 def set_fixed(atoms: Atoms, fixed: np.ndarray) -> None:
-    """Fix these components (atoms, 3) of bool: FixAtoms where they are all three or none, else FixCartesian."""
+    """Fix components (atoms, 3) of bool: by FixAtoms if every atom is fixed or free, else by FixCartesian."""
     whole, some = fixed.all(axis=1), fixed.any(axis=1)
     if (whole == some).all():
         atoms.set_constraint(FixAtoms(indices=np.flatnonzero(whole)) if whole.any() else None)

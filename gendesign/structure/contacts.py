@@ -1,14 +1,14 @@
-"""Contacts between a molecule and the fixed atoms of its host, and the distance from which a pair overlaps.
+"""Contacts between a molecule and the fixed atoms of its host, and the distance below which a pair overlaps.
 
 Two atoms overlap when they are nearer than CONTACT times the sum of their van der Waals radii (Bondi). 0.75 is what
 PoseBusters allows between a ligand and its protein (Buttenschoen et al., Chem. Sci. 15, 3130, 2024). A hydrogen on N
 or O may come nearer to N, O or F: HYDROGEN_BOND is 1.50 Angstrom for O-H...O, where strong hydrogen bonds begin
 (Steiner, Angew. Chem. Int. Ed. 41, 48, 2002). The dimers of S22 (Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985, 2006)
-reach 0.877 and 0.614 at equilibrium, and 0.801 and 0.553 when pressed to 0.9 of their distance: none of them overlaps.
+reach 0.877 and 0.614 at equilibrium, and 0.801 and 0.553 when compressed to 0.9 of their distance: none overlaps.
 
-A host without hydrogens (a protein from X-rays) has atoms that are not seen: hydrogens of the molecule then keep
-HIDDEN more of the sum, which all S22 dimers satisfy at equilibrium when one partner loses its hydrogens. With metals
-the sum of covalent radii counts, as for PoseBusters' inorganic cofactors, because they bind what is near.
+A host without hydrogens (a protein from X-ray diffraction) has invisible atoms. Hydrogens of the molecule then need
+HIDDEN more of the sum. All S22 dimers satisfy this at equilibrium when one partner loses its hydrogens. For metals the
+sum of covalent radii is used, as for the inorganic cofactors of PoseBusters, because metals bind nearby atoms.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gendesign.structure.types import Candidate
 
 CONTACT, HYDROGEN_BOND, HIDDEN = 0.75, 0.55, 0.05  # of the sum of van der Waals radii
 METAL_CONTACT = 0.75  # of the sum of covalent radii
-UNKNOWN = 1.7  # Angstrom, van der Waals radius of elements that have none in the table: carbon's
+UNKNOWN = 1.7  # Angstrom, van der Waals radius (that of carbon) for elements without one in the table
 DONORS, ACCEPTORS = (7, 8), (7, 8, 9)
 NONMETALS = (1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 52, 53, 54)
 RADII = np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)
@@ -34,8 +34,11 @@ IS_METAL = ~np.isin(np.arange(len(RADII)), NONMETALS)
 
 @dataclass(frozen=True)
 class Contact:
-    """The pair nearest to overlapping: atom of the molecule and of the host, counted from 0, distance in Angstrom,
-    distance relative to the sums of van der Waals and of covalent radii, and relative to the least distance allowed."""
+    """The pair of atoms closest to overlapping.
+
+    atom, host_atom: indices from 0 in the molecule and in the host. distance in Angstrom; of_vdw, of_covalent,
+    of_allowed: distance relative to the sums of van der Waals and covalent radii and to the least allowed distance.
+    """
 
     atom: int
     host_atom: int
@@ -46,19 +49,20 @@ class Contact:
 
     @property
     def overlaps(self) -> bool:
+        """Whether the distance is below the least allowed one."""
         return self.of_allowed < 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Host:
-    """Fixed atoms that molecules keep off: numbers (hosts,), positions (hosts, 3) in Angstrom, no periodic images."""
+    """Fixed atoms that molecules must not overlap: numbers (hosts,), positions (hosts, 3) in Angstrom; not periodic."""
 
     numbers: np.ndarray
     positions: np.ndarray
 
     @classmethod
     def of(cls, *structures: Atoms) -> Host:
-        """All atoms of `structures`, where they are."""
+        """A host of all atoms of `structures` at their positions."""
         parts = [(np.asarray(a.numbers), np.asarray(a.positions, float)) for a in structures]
         return cls(np.concatenate([n for n, _ in parts]), np.concatenate([x for _, x in parts]))
 
@@ -67,26 +71,27 @@ class Host:
 
     @cached_property
     def polar(self) -> np.ndarray:
-        """Which atoms are hydrogens on N or O (hosts,)."""
+        """Mask (hosts,) of the hydrogens bound to N or O."""
         return polar_hydrogens(self.numbers, self.positions)
 
     @cached_property
     def hides_hydrogens(self) -> bool:
-        """Whether the structure was given without hydrogens, which its atoms have all the same."""
+        """Whether the structure has no hydrogens, so that the real ones are not resolved."""
         return not (self.numbers == 1).any()
 
     def near(self, positions: np.ndarray, reach: float) -> Host:
-        """Its atoms within `reach` Angstrom of any of `positions` (atoms, 3)."""
+        """The part of the host within `reach` Angstrom of any of `positions` (atoms, 3)."""
         close = cKDTree(positions).query(self.positions, distance_upper_bound=reach)[0] <= reach
         part = replace(self, numbers=self.numbers[close], positions=self.positions[close])
-        # what a hydrogen is bound to, and whether there are any, is a matter of the whole host
+        # both depend on the whole host and not on the part
         part.__dict__.update(polar=self.polar[close], hides_hydrogens=self.hides_hydrogens)
         return part
 
     def allowed(self, numbers: np.ndarray, polar: np.ndarray, wider: float = 0.0) -> np.ndarray:
-        """Least distance (atoms, hosts) in Angstrom of atoms with `numbers` (atoms,), `polar` hydrogens (atoms,).
+        """Least allowed distance (atoms, hosts) in Angstrom.
 
-        `wider`: a further share of the sum of van der Waals radii, for walls that begin before atoms overlap.
+        numbers: atomic numbers (atoms,). polar: mask (atoms,) of hydrogens bound to N or O. wider: a fraction of the
+        sum of van der Waals radii that is added, for repulsive walls that begin before atoms overlap.
         """
         share = np.full((len(numbers), len(self)), CONTACT)
         bond = polar[:, None] & np.isin(self.numbers, ACCEPTORS)[None]
@@ -100,19 +105,19 @@ class Host:
         return np.where(metal, bound, out)
 
     def overlaps(self, atoms: Atoms) -> int:
-        """How many atoms of `atoms` overlap the host."""
+        """Number of atoms of `atoms` that overlap the host."""
         if not len(atoms) or not len(self):
             return 0
         return int((self._ratios(atoms)[1] < 1).any(1).sum())
 
     def _ratios(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
-        """Distances (atoms, hosts) in Angstrom, and relative to the least distances allowed."""
+        """Distances (atoms, hosts) in Angstrom, and relative to the least allowed distances."""
         numbers, x = np.asarray(atoms.numbers), np.asarray(atoms.positions, float)
         distance = np.linalg.norm(x[:, None] - self.positions[None], axis=-1)
         return distance, distance / self.allowed(numbers, polar_hydrogens(numbers, x))
 
     def contact(self, atoms: Atoms) -> Contact | None:
-        """The pair of an atom of `atoms` and one of the host that is nearest to overlapping; None without a pair."""
+        """The pair of an atom of `atoms` and a host atom that is closest to overlapping; None without atoms."""
         if not len(atoms) or not len(self):
             return None
         distance, ratio = self._ratios(atoms)
@@ -124,20 +129,22 @@ class Host:
         )
 
     def overlap(self, atoms: Atoms) -> str:
-        """How `atoms` overlap the host, in words; '' where they do not."""
+        """The overlap of `atoms` with the host in words, "" without one."""
         closest = self.contact(atoms)
         if closest is None or not closest.overlaps:
             return ""
-        own, its = (chemical_symbols[z] for z in (atoms.numbers[closest.atom], self.numbers[closest.host_atom]))
+        symbol, host_symbol = (
+            chemical_symbols[z] for z in (atoms.numbers[closest.atom], self.numbers[closest.host_atom])
+        )
         least = closest.distance / closest.of_allowed
         return (
-            f"overlaps the host: {own}{closest.atom} is {closest.distance:.2f} Angstrom from its "
-            f"{its}{closest.host_atom}, at least {least:.2f} allowed"
+            f"overlaps the host: {symbol}{closest.atom} is {closest.distance:.2f} Angstrom from its "
+            f"{host_symbol}{closest.host_atom}, at least {least:.2f} allowed"
         )
 
 
 def polar_hydrogens(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Which atoms (atoms,) are hydrogens whose nearest heavy atom is N or O."""
+    """Mask (atoms,) of the hydrogens whose nearest heavy atom is N or O."""
     heavy, hydrogen = np.flatnonzero(numbers > 1), np.flatnonzero(numbers == 1)
     out = np.zeros(len(numbers), dtype=bool)
     if len(heavy) and len(hydrogen):
@@ -147,7 +154,7 @@ def polar_hydrogens(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def refuse_overlapping(candidates: list[Candidate], host: Host) -> list[Candidate]:
-    """The candidates, those that overlap `host` as failures with the pair that does it."""
+    """The candidates; those that overlap `host` become failures, and the reason names the pair of atoms."""
     out = []
     for candidate in candidates:
         reason = "" if candidate.failure is not None else host.overlap(candidate.atoms)

@@ -1,4 +1,4 @@
-"""Structures from files of any common format, and candidates to extended XYZ and SDF."""
+"""Read structures from files of any common format; write candidates as extended XYZ and SDF."""
 
 import json
 import os
@@ -30,14 +30,14 @@ __all__ = ["SDF_SUFFIXES", "read_structures", "write_atomically", "write_extxyz"
 
 CHARGE_KEYS = ("charge", "total_charge")
 PROVENANCE = ("index", "generator", "seed", "parent", "history", "failure")
-# extxyz keeps these words for itself; everything else may name a value.
+# Keys that extended XYZ reserves. Every other key may name a value.
 RESERVED = {"Lattice", "Properties", "pbc", "energy", "forces", "stress"}
 STEP_SEPARATOR = " | "
 SOURCE = "read from "  # begins the step of a history that names the file
-READ_BEFORE = "_failed_before"  # marks, while reading, failures of an earlier run, which are no reason to refuse a file
+READ_BEFORE = "_failed_before"  # marks failures of an earlier run while reading: they do not make a file unusable
 RADICAL = "an odd number of electrons, taken for a radical; charge=1 in its comment line or tags makes it an ion"
 HYDROGENS, PERIODIC = ("required", "ignore"), ("auto", "false")
-# Columns that files keep for themselves, that belong to another geometry, or that describe the cell that was read.
+# Columns that the file format reserves, that belong to another geometry, or that describe the cell of the input file.
 OWN_COLUMNS = {"numbers", "positions", "species", "pos", "symbols", "forces", "energies", "stresses", "move_mask",
                "magmoms", "charges", "momenta", "spacegroup_kinds", "occupancy"}  # fmt: skip
 
@@ -51,19 +51,21 @@ def read_structures(
     chargeless: str | None = "the potential",
     repair: bool = True,
 ) -> list[Candidate]:
-    """Every structure of every file, `index` counting over all of them; plain values of a frame end up in `info`.
+    """Read every structure of every file as a candidate; `index` counts over all files.
 
-    Generator, seed, parent, history and failure are restored from files that `write_extxyz` wrote. What was repaired or
-    assumed while reading (merged sites, D read as H) is in `history`; isotopes, constraints and plain per-atom columns
-    are kept.
+    Plain values of a frame become `info`. Isotopes, constraints and plain per-atom columns are kept. Files written by
+    `write_extxyz` also restore generator, seed, parent, history and failure. Repairs and assumptions made while reading
+    (merged sites, D read as H) are added to `history`.
 
-    A record that cannot be used raises UserError or, unless `strict`, becomes a failed candidate. Failures read
-    "kind: details", and `read_notes` counts them. hydrogens: "required" refuses structures whose hydrogens were left
-    out, "ignore" takes them. periodic: "auto" as the file says; "false" makes molecules of those that stand alone in a
-    box. chargeless: the method that is about to be used and has no charges, None where charges are welcome.
-    repair: False leaves atoms and boxes as the file has them, where labels belong to these very coordinates.
+    strict: raise UserError for a structure that cannot be used; if False it becomes a failed candidate, whose failure
+        reads "kind: details".
+    hydrogens: "required" rejects structures with missing hydrogens, "ignore" accepts them.
+    periodic: "auto" follows the file; "false" turns a molecule that is alone in a periodic box into a molecule without
+        a box.
+    chargeless: name of a method without charges, for which charged structures are rejected; None accepts charges.
+    repair: False keeps atoms and boxes exactly as in the file, for labels that belong to these coordinates.
 
-    Raises UserError for files that are missing, empty or of no known format.
+    Raises UserError for files that are missing, empty or of an unknown format.
     """
     if hydrogens not in HYDROGENS:
         raise UserError(f"hydrogens={hydrogens}: allowed are {' and '.join(HYDROGENS)}")
@@ -87,14 +89,14 @@ def read_structures(
 
 
 def stated_charge(info: Mapping[str, Any]) -> float:
-    """The charge that a structure's info states in numbers, 0 when it states none."""
+    """The charge that the info of a structure states as a number, 0 without one."""
     charges = (info.get(key) for key in CHARGE_KEYS)
     return next((float(value) for value in charges if isinstance(value, int | float | np.number) and value), 0.0)
 
 
 def total_charge(candidate: Candidate) -> float:
-    """The charge that the info states, or that the partial charges add up to."""
-    # Partial charges are rounded in files; half an electron tells an ion from rounding.
+    """The charge that the info states, or the rounded sum of the partial charges."""
+    # Partial charges are rounded in files; half an electron separates an ion from rounding errors.
     return stated_charge(candidate.info) or round(float(candidate.atoms.get_initial_charges().sum()))
 
 
@@ -107,11 +109,11 @@ def _candidate(record: Record, index: int, name: str, check: Check) -> Candidate
     values = {key: _plain(value) for key, value in atoms.info.items()}
     values = {key: value for key, value in values.items() if value is not None}
     atoms.info = {key: value for key, value in atoms.info.items() if key not in values}
-    ours = {key: values.pop(key) for key in PROVENANCE if key in values}
-    if "generator" in ours and atoms.calc is not None and "energy" in atoms.calc.results:
-        # Only of our own files is it known that the energy is the potential's.
+    provenance = {key: values.pop(key) for key in PROVENANCE if key in values}
+    if "generator" in provenance and atoms.calc is not None and "energy" in atoms.calc.results:
+        # Only files written by this package are known to hold the energy of the potential.
         values["energy"] = float(atoms.calc.results["energy"])
-    before = str(ours["failure"]) if ours.get("failure") else ""
+    before = str(provenance["failure"]) if provenance.get("failure") else ""
     if before:
         failure, values[READ_BEFORE] = before, True
     elif not failure and not len(atoms):
@@ -121,13 +123,13 @@ def _candidate(record: Record, index: int, name: str, check: Check) -> Candidate
         notes = (*notes, *more)
         if not failure and not atoms.pbc.any() and (atoms.numbers.sum() - round(stated_charge(values))) % 2:
             notes = (*notes, RADICAL)
-    history = tuple(str(ours["history"]).split(STEP_SEPARATOR)) if ours.get("history") else ()
+    history = tuple(str(provenance["history"]).split(STEP_SEPARATOR)) if provenance.get("history") else ()
     return Candidate(
         atoms,
         index,
-        generator=str(ours.get("generator", "file")),
-        seed=_whole(ours.get("seed")) or 0,
-        parent=_whole(ours.get("parent")),
+        generator=str(provenance.get("generator", "file")),
+        seed=_whole(provenance.get("seed")) or 0,
+        parent=_whole(provenance.get("parent")),
         history=(*history, f"{SOURCE}{name}", *notes),
         failure=failure or None,
         info=values,
@@ -139,19 +141,19 @@ def _as_it_is(atoms: Atoms) -> tuple[Atoms, str, tuple[str, ...]]:
 
 
 def source_of(candidate: Candidate) -> str:
-    """The step of the history that names the file a candidate was last read from, "" for others."""
+    """The step of the history that names the file the candidate was last read from, "" without one."""
     return next((step for step in reversed(candidate.history) if step.startswith(SOURCE)), "")
 
 
 def _plain(value: Any) -> bool | int | float | str | None:
-    """A bool, int, float or str for what is one, None for everything else."""
+    """The value if it is a bool, int, float or str, also of NumPy; None for all other types."""
     if isinstance(value, np.generic):
         value = value.item()
     return value if isinstance(value, bool | int | float | str) else None
 
 
 def _values(candidate: Candidate) -> dict[str, Any]:
-    """Everything about a candidate but its atoms, in the order files hold it."""
+    """All values of a candidate except its atoms, in the order in which files store them."""
     values: dict[str, Any] = {"index": candidate.index, "generator": candidate.generator, "seed": candidate.seed}
     if candidate.parent is not None:
         values["parent"] = candidate.parent
@@ -166,10 +168,10 @@ def _values(candidate: Candidate) -> dict[str, Any]:
 
 
 def write_extxyz(candidates: Iterable[Candidate], path: str | Path) -> None:
-    """Write candidates, failed ones too, with energy, forces, provenance and all plain values; deterministic, atomic.
+    """Write candidates, also failed ones, with energy, forces, provenance and all plain values.
 
-    Candidates without a single atom are left out, because an extended XYZ frame needs one. Raises UserError if the file
-    cannot be written.
+    The output is deterministic and written atomically. Candidates without atoms are omitted, because an extended XYZ
+    frame needs at least one. Raises UserError if the file cannot be written.
     """
     text = StringIO()
     for candidate in candidates:
@@ -184,7 +186,7 @@ def _frame(candidate: Candidate) -> Atoms:
     for name in sorted(set(source.arrays) - OWN_COLUMNS):
         if _is_column(name, source.arrays[name]):
             atoms.new_array(name, source.arrays[name])
-    with suppress(UserError):  # of constraints that are no fixed components; only what was not relaxed carries them
+    with suppress(UserError):  # other constraints occur only on structures that were not relaxed, and are dropped
         set_fixed(atoms, fixed_components(source))
     lists = {key: value for key, value in sorted(source.info.items()) if isinstance(value, np.ndarray) and value.ndim}
     atoms.info = {key: value for key, value in lists.items() if value.dtype.kind in "biuf" and value.ndim <= 2}
@@ -200,7 +202,7 @@ def _frame(candidate: Candidate) -> Atoms:
 
 
 def _is_column(name: str, column: np.ndarray) -> bool:
-    """Whether extended XYZ can hold this per-atom array: numbers, or words without blanks, in one or two dimensions."""
+    """Whether extended XYZ can store this per-atom array: numbers in 1 or 2 dimensions, or words without blanks."""
     if not re.fullmatch(r"\w+", name) or column.ndim > 2 or not column.size:
         return False
     if column.dtype.kind in "UO":
@@ -209,23 +211,23 @@ def _is_column(name: str, column: np.ndarray) -> bool:
 
 
 def _quoted(key: str, value: Any) -> Any:
-    """The value, or its JSON where extxyz would read something else from it ('F' as False, '007' as 7)."""
+    """The value, or its JSON if extended XYZ would read it back differently ('F' as False, '007' as 7)."""
     if isinstance(value, str):
-        # Another key follows, because a value such as '=' takes it for its own.
+        # A second key follows, because a value such as '=' would absorb it.
         line = key_val_dict_to_str({key: value, "next": 1})
         parsed = {} if "\n" in line else key_val_str_to_dict(line)
         if not isinstance(parsed.get(key), str) or parsed != {key: value, "next": 1}:
-            # The writer escapes quotes but not backslashes, the reader undoes both.
+            # The writer escapes quotes but not backslashes; the reader unescapes both.
             return "_JSON " + json.dumps(value).replace("\\", "\\\\")
     return value
 
 
 def write_sdf(candidates: Iterable[Candidate], path: str | Path, *, zwitterions: bool = False) -> int:
-    """Write molecules with the bonds and the stereo that their coordinates show; the number written.
+    """Write molecules as SDF with the bonds and stereochemistry perceived from coordinates; return their number.
 
-    Values become tags. Candidates that failed, are periodic or show no valid bonds are left out; `zwitterions` as in
-    structure.bonds.perceive. Deterministic, atomic;
-    raises UserError if the file cannot be written.
+    Values become tags. Candidates that failed, are periodic or have no valid bonds are omitted; `zwitterions` as in
+    `structure.bonds.perceive`. The output is deterministic and written atomically. Raises UserError if the file cannot
+    be written.
     """
     text = StringIO()
     writer = Chem.SDWriter(text)
@@ -250,9 +252,9 @@ def write_sdf(candidates: Iterable[Candidate], path: str | Path, *, zwitterions:
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Replace a file so that a reader, also after a crash, finds the old content or the new, never a part.
+    """Replace a file atomically: after a crash it holds the complete old or the complete new content.
 
-    Raises UserError if the folder is missing or not writable.
+    Raises UserError if the file cannot be written, as in a folder that is missing or not writable.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -1,4 +1,4 @@
-"""Records of structure files: every record becomes atoms, or says why it could not be read."""
+"""Records of structure files: every record becomes atoms or a failure with its reason."""
 
 import bz2
 import codecs
@@ -34,19 +34,19 @@ COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
     ".bz2": bz2.decompress,
     ".xz": lzma.decompress,
 }
-# Files that hold something else, or that no reader here reads well, and what to do about them.
+# Formats that are not supported, with the reason and the remedy.
 NOT_READ = {
     ".mol2": "is a mol2 file, which is not read; convert it to SDF",
     ".pdbqt": "is a pdbqt file, which is not read; convert it to SDF",
     ".smi": "holds SMILES, which have no coordinates; give structures in three dimensions",
     ".smiles": "holds SMILES, which have no coordinates; give structures in three dimensions",
 }
-# Marks at the beginning of text that Windows programs write; the longer one of two that begin alike is first.
+# Byte order marks, which Windows programs write. Where one mark is the beginning of another, the longer one is first.
 BYTE_ORDERS = {
     codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32", codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
-# Patterns that occur once per structure, for formats of which readers may skip some.
+# Patterns that occur once per structure, for formats whose readers may skip structures.
 STRUCTURE_MARKS = {
     "cif": r"(?mi)^\s*_atom_site_(?:fract|cartn)_x\b",
     "proteindatabank": r"(?m)^MODEL\b",
@@ -56,7 +56,10 @@ STRUCTURE_MARKS = {
 
 @dataclass(frozen=True)
 class Record:
-    """One structure of a file as it was read; `failure` says why it cannot be used, `notes` what was assumed."""
+    """One structure of a file.
+
+    `failure` is the reason why it cannot be used, `notes` list assumptions of the reader.
+    """
 
     atoms: Atoms
     failure: str = ""
@@ -64,9 +67,9 @@ class Record:
 
 
 def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
-    """Every record of a file, in order. Raises UserError for a file that holds none or is of no known format.
+    """Every record of a file in order. Raises UserError for a file without records or of an unknown format.
 
-    `hydrogens_needed` refuses SDF records that imply hydrogens without coordinates.
+    `hydrogens_needed` rejects SDF records that imply hydrogens without coordinates.
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; give the path of a structure file ({FORMATS})")
@@ -88,11 +91,11 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
     if inner.suffix.lower() in NOT_READ:
         raise UserError(f"{path} {NOT_READ[inner.suffix.lower()]} ({FORMATS})")
     if inner.suffix.lower() in SDF_SUFFIXES:
-        records = [Record(*one) for one in read_sdf(_text(content), path.name, hydrogens_needed)]
+        records = [Record(*frame) for frame in read_sdf(_text(content), path.name, hydrogens_needed)]
         if records and all(record.failure.startswith("unreadable") for record in records):
             raise UserError(f"{path} holds no readable SDF record; check that it is complete and ends in $$$$")
     elif _is_xyz(path):
-        records = [Record(*one) for one in read_xyz(_text(content), path.name)]
+        records = [Record(*frame) for frame in read_xyz(_text(content), path.name)]
         if records and all(record.failure.startswith("unreadable") for record in records):
             reason = records[0].failure.removeprefix("unreadable: ")
             raise UserError(f"{path} cannot be read: {reason}; check that it is complete")
@@ -108,7 +111,7 @@ def _content(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file of the user's, whatever its line ends and byte order mark; UserError if it cannot be read."""
+    """The text of a file with any line ends and any byte order mark. Raises UserError if it cannot be read."""
     try:
         return _text(path.read_bytes())
     except OSError as error:
@@ -130,7 +133,7 @@ def _is_xyz(path: Path) -> bool:
         return filetype(str(path)) in XYZ_FORMATS
     except UnknownFileTypeError:
         return False
-    except Exception:  # ASE looks into the file, and stumbles over whatever is in it
+    except Exception:  # ASE inspects the content of the file and may raise errors of any type
         return False
 
 
@@ -143,7 +146,7 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
             raise UserError(f"{path} {fault}")
         changed = bool(masses or _byte_order(content))
         source = StringIO(text) if changed else path
-        # A file name may hold an @, which ASE would take for the start of a frame selection.
+        # A file name may contain @, which ASE would interpret as a selection of frames.
         frames = ase.io.read(source, index=":", format=kind if changed else None, do_not_split_by_at_sign=True)
         frames = [frames] if isinstance(frames, Atoms) else frames
         # Closing lines, such as END after the last model of a PDB file, make empty frames.
@@ -153,7 +156,7 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
         raise
     except UnknownFileTypeError as error:
         raise UserError(f"{path} is of no known format ({FORMATS}); rename it with the format's suffix") from error
-    except Exception as error:  # readers of ASE raise whatever a malformed file makes them stumble over
+    except Exception as error:  # readers of ASE raise errors of many types for malformed files
         what = f"cannot be read as {kind}" if kind else "cannot be read"
         reason = f": {_line(error)}" if str(error).strip() else ""
         raise UserError(f"{path} {what}{reason}; check that it is complete and what its name says") from error
@@ -161,7 +164,7 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
         set_masses(atoms, masses)
     failures = [_disorder(atoms) for atoms in frames]
     if shared:
-        failures = [one or other for one, other in zip(failures, shared, strict=True)]
+        failures = [disorder or overlap for disorder, overlap in zip(failures, shared, strict=True)]
     records = [Record(a, failure, _isotopes(a)) for a, failure in zip(frames, failures, strict=True)]
     marks = len(re.findall(STRUCTURE_MARKS[kind], _text(content))) if kind in STRUCTURE_MARKS else 0
     lost = max(0, marks - len(records))
@@ -170,7 +173,7 @@ def _read_ase(path: Path, content: bytes) -> list[Record]:
 
 
 def _nameless(text: str) -> str:
-    """What is wrong with a POSCAR of VASP 4 that names its elements nowhere, "" with all others."""
+    """The fault of a VASP 4 POSCAR that does not name its elements, "" for all other files."""
     lines = text.split("\n")
     if len(lines) < 6 or not re.fullmatch(r"[\s\d]*\d[\s\d]*", lines[5]):
         return ""
@@ -181,7 +184,7 @@ def _nameless(text: str) -> str:
 
 
 def _shared_sites(content: bytes, frames: Sequence[Atoms]) -> list[str]:
-    """For each structure of a CIF, which elements share a site, or nothing. ASE keeps the first of them alone."""
+    """For each structure of a CIF the elements that share a site, or "". ASE would keep only the first of them."""
     blocks = [block for block in parse_cif(BytesIO(_text(content).encode())) if block.has_structure()]
     if len(blocks) != len(frames):
         return []

@@ -1,4 +1,4 @@
-"""Chemical formulas and the ranges a user may type for counts."""
+"""Chemical formulas and ranges of counts."""
 
 import re
 from collections import Counter
@@ -11,9 +11,9 @@ from gendesign.errors import UserError
 
 
 def parse_formula(text: str) -> dict[str, int]:
-    """Count the elements of a formula: 'C7H8N2O2' -> {'C': 7, 'H': 8, 'N': 2, 'O': 2}; groups such as Ca(OH)2 too.
+    """Counts of the elements of a formula: 'C7H8N2O2' -> {'C': 7, 'H': 8, 'N': 2, 'O': 2}.
 
-    Raises UserError for an empty text, unknown elements and anything that is not a formula.
+    Groups such as Ca(OH)2 are allowed. Raises UserError for an empty text, unknown elements and invalid formulas.
     """
     if not re.fullmatch(r"\s*[A-Za-z0-9()]+\s*", text):
         raise UserError(_refusal(text))
@@ -32,15 +32,15 @@ def _refusal(text: str) -> str:
 
 
 def hill_formula(composition: Mapping[str, int] | Iterable[str]) -> str:
-    """Formula in Hill order (C, H, then alphabetic) of counts or of a sequence of symbols; '' for no atoms."""
+    """Formula in Hill order (C, H, then alphabetic) from counts or from a sequence of symbols; "" without atoms."""
     counts = Counter(composition)
     return Formula.from_dict({symbol: count for symbol, count in counts.items() if count}).format("hill")
 
 
 def parse_range(value: str | int, name: str = "range") -> tuple[int, int]:
-    """Smallest and largest of a count that is at least 1: '5-12' -> (5, 12), '9' or 9 -> (9, 9).
+    """Bounds of a count of at least 1: '5-12' -> (5, 12), '9' or 9 -> (9, 9).
 
-    Raises UserError, which calls the value by `name`.
+    Raises UserError, whose message names the value `name`.
     """
     match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", str(value))
     if match is None or isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""What a generator of structures is, what it may offer to a run, and what a run lends it."""
+"""The interface of generators of structures and the context in which a run calls them."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ if TYPE_CHECKING:  # rdkit and scipy take a second to import, and only some gene
 
 
 class PhaseReport(Protocol):
-    """Called when a part of a long step begins or advances; see `ShardContext.phase`."""
+    """A callback that reports the progress of a part of a long step; see `ShardContext.phase`."""
 
-    def __call__(self, name: str, done: int = 0, total: int = 0) -> None: ...
+    def __call__(self, name: str, done: int = 0, total: int = 0) -> None:
+        """Report that `done` of `total` units of the part `name` are finished; total=0 shows no count."""
 
 
 def no_report(name: str, done: int = 0, total: int = 0) -> None:
-    """A `PhaseReport` that nobody reads."""
+    """A `PhaseReport` that does nothing."""
 
 
 @dataclass(frozen=True)
 class ShardContext:
-    """What a run lends a generator while it makes one shard.
+    """What a generator can use while it makes one shard in a run.
 
-    cache: steps that are kept across interruptions; spread: does independent parts of a step, in worker processes
-    where there are any; phase: `phase(name, done, total)` names the part of the work that goes on, such as "halving",
-    for the progress bar; with total=0 no count is shown.
+    cache: stores finished steps, so that an interrupted run repeats only one. spread: runs independent tasks, in worker
+    processes if there are any. phase: `phase(name, done, total)` reports the current part of the work, such as
+    "halving", to the progress bar.
     """
 
     cache: StepCache = field(default_factory=StepCache)
@@ -42,23 +43,24 @@ class ShardContext:
     phase: PhaseReport = no_report
 
     def get_or_make(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
-        """What `make` returns, or returned before an interruption, to the last bit. Steps may contain others."""
+        """The candidates from `make`, or bitwise the same from the cache of an interrupted run. Steps may be nested."""
         return self.cache.get_or_make(step, make)
 
 
-ALONE = ShardContext()  # outside of runs: nothing is kept, spread or shown
+ALONE = ShardContext()  # outside a run: no cache, no worker processes, no progress bar
 
 
 class Generator(ABC):
-    """Proposes candidates. Inherit it, set `name`, and implement `generate`; everything else has a default.
+    """Base class of generators. Inherit it, set `name` and implement `generate`; everything else has a default.
 
-    The random stream of candidate i depends on (seed, i) alone, so that any shard can be made anywhere and a run can be
-    continued exactly. A generator is pickled or forked into worker processes: keep it free of open files and threads.
+    The random stream of candidate i must depend only on (seed, i). Shards can then be made anywhere and a run can be
+    continued exactly. Worker processes receive a generator by pickling or forking: it must not hold open files or
+    threads.
 
-    name: what candidates and summary.json call it.
-    kind: "molecules" or "crystals", which is compared with the domain of the potential before a run.
-    competes: candidates of one shard compete with each other, as in a structure search. Shards are then made one after
-        the other, and the workers do parts of one shard (ShardContext.spread).
+    name: the name in candidates and in summary.json.
+    kind: "molecules" or "crystals"; a run compares it with the domain of the potential.
+    competes: whether the candidates of one shard compete with each other, as in a structure search. Shards are then
+        made one after the other, and the workers run the tasks of one shard (ShardContext.spread).
 
     >>> from dataclasses import dataclass, field
     >>> from ase.build import molecule
@@ -80,40 +82,40 @@ class Generator(ABC):
 
     @abstractmethod
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
-        """A candidate for every index, in any order; an attempt without a usable structure carries its `failure`."""
+        """Yield one candidate for every index, in any order. A failed attempt is a candidate with its `failure`."""
 
     def generate_in_run(self, indices: Sequence[int], *, seed: int, context: ShardContext) -> Iterator[Candidate]:
-        """`generate` with what a run lends. Override it where `context` is of use; the candidates are the same."""
+        """`generate` with the context of a run. An override that uses `context` must return the same candidates."""
         return self.generate(indices, seed=seed)
 
     def prepare(self) -> None:  # noqa: B027  nothing to prepare is the usual case
-        """Compute what all calls share; called once, before worker processes inherit the generator."""
+        """Compute data shared by all calls. Called once, before worker processes inherit the generator."""
 
     @property
     def environment(self) -> Host | None:
-        """Atoms that stay fixed around every candidate; the run relaxes beside them."""
+        """Fixed atoms around every candidate, present in the relaxation; None without any."""
         return None
 
     @property
     def requested(self) -> Sequence[Condition]:
-        """Conditions that were requested, as checks that a run adds to its screening and its table."""
+        """Requested conditions. A run adds them to its screening and its table."""
         return ()
 
     @property
     def required_elements(self) -> Sequence[str]:
-        """Symbols of elements that every candidate holds; empty where that is open."""
+        """Symbols of the elements that every candidate contains; empty if not known in advance."""
         return ()
 
     @property
     def own_references(self) -> Sequence[Atoms] | None:
-        """Molecules of the user's that candidates resemble, which do not count as novel; None for the bundled ones."""
+        """Reference molecules of the user, which do not count as novel; None for the bundled ones."""
         return None
 
     @property
     def comparisons(self) -> Mapping[str, Callable[[int, Spread], float | None]]:
-        """Energies of other structures (eV per formula unit) that a screening compares candidates with.
+        """Energies (eV per formula unit) of competing structures with which a screening compares the candidates.
 
-        Keys are settings of the screening, whose values say how many random starts such a structure is searched with:
-        `comparisons[key](starts, spread)`, None where the search ends without a structure.
+        A key is a setting of the screening, whose value is the number of random starts of the search for the competing
+        structure. `comparisons[key](starts, spread)` returns its energy, or None if the search finds no structure.
         """
         return {}

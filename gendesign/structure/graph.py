@@ -1,4 +1,4 @@
-"""Structures as batched tensors, and their neighbour lists."""
+"""Structures as batched tensors, and neighbour lists."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +14,10 @@ from gendesign.errors import UserError
 
 @dataclass(frozen=True)
 class Batch:
-    """Structures side by side: positions (atoms, 3) in Angstrom, numbers (atoms,), system (atoms,) sorted.
+    """A batch of structures of one periodicity.
 
-    `cell` (systems, 3, 3) holds the lattice vectors as rows, or None when nothing is periodic.
+    positions (atoms, 3) in Angstrom; numbers (atoms,), atomic numbers; system (atoms,), sorted indices of the structure
+    of each atom; cell (systems, 3, 3), lattice vectors as rows in Angstrom, None for molecules.
     """
 
     positions: Tensor
@@ -28,7 +29,7 @@ class Batch:
 
     @classmethod
     def from_atoms(cls, structures: Sequence[Atoms], dtype: torch.dtype, device: torch.device | str) -> "Batch":
-        """Stack ase.Atoms; all must share one `pbc`. Raises UserError when there are none."""
+        """Stack ase.Atoms of one `pbc`. Raises UserError for an empty list, ValueError for different `pbc`."""
         if not structures:
             raise UserError("no structures were given; give one or more")
         pbc = {(bool(a.pbc[0]), bool(a.pbc[1]), bool(a.pbc[2])) for a in structures}
@@ -52,7 +53,7 @@ class Batch:
         return replace(self, positions=positions)
 
     def to_atoms(self) -> list[Atoms]:
-        """The structures as ase.Atoms, for potentials that take these."""
+        """The structures as ase.Atoms, for potentials that need them."""
         counts = torch.bincount(self.system, minlength=self.n_systems).tolist()
         numbers = self.numbers.cpu().split(counts)
         positions = self.positions.detach().cpu().double().split(counts)
@@ -71,8 +72,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Edges:
-    """Every neighbour pair in both directions: index (2, edges) atoms i and j, sorted by i; shift (edges, 3) in
-    Angstrom added to r_j - r_i; unit_shift (edges, 3) the same in lattice vectors."""
+    """Neighbour pairs in both directions.
+
+    index (2, edges): atoms i and j, sorted by i. shift (edges, 3) in Angstrom: added to r_j - r_i. unit_shift (edges,
+    3): the same in units of the lattice vectors.
+    """
 
     index: Tensor
     shift: Tensor
@@ -84,7 +88,7 @@ class Edges:
 
 
 def all_pairs(system: Tensor, n_systems: int) -> Tensor:
-    """Every ordered pair of different atoms of one system, (2, pairs). Depends on no positions: build it once."""
+    """All ordered pairs (2, pairs) of different atoms of one system. They do not depend on the positions."""
     counts = torch.bincount(system, minlength=n_systems)
     first = torch.repeat_interleave(torch.arange(len(system), device=system.device), counts[system])
     start = torch.cumsum(counts, 0) - counts
@@ -96,7 +100,7 @@ def all_pairs(system: Tensor, n_systems: int) -> Tensor:
 
 
 def edges_within(positions: Tensor, pairs: Tensor, cutoff: float) -> Edges:
-    """The members of `pairs` nearer than `cutoff` (Angstrom), on the device of the positions, without periodicity."""
+    """The `pairs` (2, pairs) closer than `cutoff` (Angstrom), without periodicity, on the device of the positions."""
     with torch.no_grad():
         squared = (positions[pairs[0]] - positions[pairs[1]]).square().sum(-1)
         index = pairs[:, squared < cutoff * cutoff]
@@ -105,8 +109,10 @@ def edges_within(positions: Tensor, pairs: Tensor, cutoff: float) -> Edges:
 
 
 def neighbours(batch: Batch, cutoff: float) -> Edges:
-    """Neighbour list of any batch: dense pairs for molecules; for crystals cell lists, matscipy's or, on a GPU, those
-    of torch-sim, which leave all there."""
+    """Neighbour list of a batch within `cutoff` (Angstrom).
+
+    Molecules use all pairs. Crystals use cell lists: matscipy's on a CPU, torch-sim's on a GPU, where all data stays.
+    """
     if batch.cell is None:
         return edges_within(batch.positions, all_pairs(batch.system, batch.n_systems), cutoff)
     index, unit_shift = (_on_gpu if batch.positions.is_cuda else _on_cpu)(batch, batch.cell, cutoff)
@@ -115,31 +121,31 @@ def neighbours(batch: Batch, cutoff: float) -> Edges:
 
 
 def _on_cpu(batch: Batch, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
-    """(index, unit_shift) of the pairs of crystals, one crystal after the other."""
+    """(index, unit_shift) of the neighbour pairs of crystals by matscipy, one crystal after the other."""
     from matscipy.neighbours import neighbour_list
 
     index, unit = [], []
     for k in range(batch.n_systems):
-        own = torch.nonzero(batch.system == k).flatten()
+        members = torch.nonzero(batch.system == k).flatten()
         i, j, s = neighbour_list(
             "ijS",
             cutoff=float(cutoff),
-            positions=batch.positions[own].detach().cpu().double().numpy(),
+            positions=batch.positions[members].detach().cpu().double().numpy(),
             cell=_spanning(cell[k]),
             pbc=np.array(batch.pbc),
         )
-        index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=own.device) + own[0])
-        unit.append(torch.as_tensor(s, dtype=batch.positions.dtype, device=own.device))
+        index.append(torch.as_tensor(np.stack([i, j]), dtype=torch.long, device=members.device) + members[0])
+        unit.append(torch.as_tensor(s, dtype=batch.positions.dtype, device=members.device))
     return torch.cat(index, 1), torch.cat(unit)
 
 
 def _on_gpu(batch: Batch, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
-    """The same of all crystals at once, in the order of `_on_cpu` but for the neighbours of one atom."""
+    """(index, unit_shift) of all crystals at once by torch-sim, sorted by i but not by j."""
     from torch_sim.neighbors import torchsim_nl
 
     positions, cell = batch.positions.detach(), cell.detach()
     if not all(batch.pbc):
-        cell = torch.as_tensor(np.stack([_spanning(one) for one in cell]), dtype=cell.dtype, device=cell.device)
+        cell = torch.as_tensor(np.stack([_spanning(vectors) for vectors in cell]), dtype=cell.dtype, device=cell.device)
     pbc = torch.tensor(batch.pbc, device=positions.device)
     index, _, unit = torchsim_nl(positions, cell, pbc, torch.tensor(float(cutoff)).to(positions), batch.system)  # type: ignore[arg-type]  # it wants a tensor
     order = torch.argsort(index[0], stable=True)
@@ -147,5 +153,5 @@ def _on_gpu(batch: Batch, cell: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
 
 
 def _spanning(cell: Tensor) -> np.ndarray:
-    """The lattice; a direction that is not periodic may have no vector, and any that spans the space will do."""
+    """Lattice vectors (3, 3) with perpendicular vectors in place of missing ones, so that they span the space."""
     return complete_cell(cell.detach().cpu().double().numpy())

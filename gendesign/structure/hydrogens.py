@@ -1,4 +1,4 @@
-"""Are hydrogens missing? Judged by coordinates alone: neighbours, bond lengths and angles."""
+"""Detect missing hydrogens from coordinates alone: neighbours, bond lengths and angles."""
 
 from dataclasses import dataclass
 
@@ -10,39 +10,39 @@ from ase.neighborlist import neighbor_list
 H, C, N, O, SI, P, S = 1, 6, 7, 8, 14, 15, 16  # noqa: E741  the element's symbol
 HALOGENS = {9, 17, 35, 53}
 NONMETALS = {1, 2, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 52, 53, 54}
-BONDED = 1.25  # a bond of nonmetals, over the sum of covalent radii
-COORDINATED = 1.15  # the same to metals and boron, whose neighbours have no valence to count
-# Longest bond (Angstrom) of a carbon that needs no further neighbour, by that bond's other element: CO, C2 and chains
-# of carbon, cyanides, CS, CP, SiC.
+BONDED = 1.25  # longest bond between nonmetals, relative to the sum of covalent radii
+COORDINATED = 1.15  # the same to metals and boron; the valence of their neighbours is not checked
+# Longest bond (Angstrom) of a carbon with one neighbour that is complete, by the element of the neighbour: CO, C2 and
+# chains of carbon, cyanides, CS, CP, SiC.
 TERMINAL = {C: 1.305, N: 1.195, O: 1.17, SI: 1.75, P: 1.60, S: 1.57}
 SHORT = 1.43  # a bond of carbon to C, N or O shorter than this has some double-bond character
 # Shortest single bonds of carbon (Angstrom), by element.
 SINGLE = {C: 1.47, N: 1.41, O: 1.36, 9: 1.30, SI: 1.80, P: 1.78, S: 1.75, 17: 1.70, 35: 1.85, 53: 2.05}
-LINEAR, PYRAMIDAL = 150.0, 340.0  # degrees: the angle of a linear carbon, the sum of angles of a bent-out one
+LINEAR, PYRAMIDAL = 150.0, 340.0  # degrees: least angle of a linear carbon, largest sum of angles of a pyramidal one
 DENSE = 300  # atoms up to which all distances are faster than a neighbour list
-LONE = {C: 4, N: 3, O: 2}  # hydrogens of an atom without any neighbour
+LONE = {C: 4, N: 3, O: 2}  # hydrogens of an atom without neighbours
 
 
 @dataclass(frozen=True)
 class OpenValences:
-    """Hydrogens that the geometry asks for and does not have, by atom; `present`: hydrogens that are there."""
+    """Number of missing hydrogens by atom index (`missing`) and number of hydrogens in the structure (`present`)."""
 
     missing: dict[int, int]
     present: int
 
     @property
     def clear(self) -> bool:
-        """Whether hydrogens were left out, and not a few atoms are radicals, carbenes or the like."""
+        """Whether hydrogens were omitted from the file; False if the open valences may be radicals or carbenes."""
         count = sum(self.missing.values())
         return count > 0 and (self.present == 0 or (count >= 2 and count > self.present / 2))
 
 
 def open_valences(atoms: Atoms) -> OpenValences:
-    """What the geometry says of missing hydrogens, in molecules and crystals alike.
+    """Find missing hydrogens in a molecule or crystal by geometry.
 
-    Carbon needs four, three or two neighbours as its bonds and angles say; lone C, N and O are methane, ammonia and
-    water without hydrogens. Carbides, graphite, diamond, fullerenes, carbon chains, CO, cyanides, carbonates and
-    carbenes beside N, S and halogens are complete. Isolated single atoms are atoms.
+    Bond lengths and angles of a carbon determine whether it needs four, three or two neighbours. Lone C, N and O count
+    as methane, ammonia and water without hydrogens. Carbides, graphite, diamond, fullerenes, carbon chains, CO,
+    cyanides, carbonates and carbenes next to N, S and halogens are complete, and so is a single atom.
     """
     numbers, present = atoms.numbers, int((atoms.numbers == H).sum())
     if (len(atoms) == 1 and not atoms.pbc.any()) or not np.isin(numbers, list(LONE)).any():
@@ -80,9 +80,10 @@ def _neighbours(atoms: Atoms, radii: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _missing(number: int, beside: np.ndarray, length: np.ndarray, vector: np.ndarray, degree: np.ndarray) -> int:
-    """Hydrogens missing at an atom with neighbours of elements `beside` (k,), at `length` (k,), along `vector` (k, 3).
+    """Number of hydrogens missing at an atom with k neighbours.
 
-    degree: how many neighbours these neighbours have.
+    beside (k,): atomic numbers, length (k,) and vector (k, 3): distances and vectors in Angstrom, degree (k,): numbers
+    of neighbours of the neighbours.
     """
     k = len(beside)
     if k == 0:

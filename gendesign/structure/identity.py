@@ -1,4 +1,4 @@
-"""Keys that say whether two molecules are the same, and simple facts of a molecular graph."""
+"""Canonical SMILES, which identify a molecule, and ring sizes."""
 
 from rdkit import Chem, rdBase
 
@@ -6,10 +6,10 @@ from gendesign.errors import UserError
 
 
 def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
-    """Canonical SMILES of a molecule, hydrogens implicit, without or with stereochemistry.
+    """Canonical SMILES of a molecule with implicit hydrogens; `stereo` adds stereochemistry.
 
-    The text is read and written once more, because the canonical form of a perceived molecule can differ from that
-    of the same molecule read from SMILES.
+    The SMILES is parsed and written a second time, because the canonical form of a perceived molecule can differ from
+    that of the same molecule read from SMILES.
     """
     with rdBase.BlockLogs():
         text = Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=stereo)
@@ -18,7 +18,7 @@ def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
 
 
 def canonical_smiles(text: str, stereo: bool = False) -> str:
-    """`smiles` of a molecule given as SMILES. Raises UserError when RDKit cannot read it."""
+    """Canonical form of a SMILES, as from `smiles`. Raises UserError if RDKit cannot read it."""
     with rdBase.BlockLogs():
         mol = Chem.MolFromSmiles(text)
     if mol is None:
@@ -27,5 +27,5 @@ def canonical_smiles(text: str, stereo: bool = False) -> str:
 
 
 def ring_sizes(mol: Chem.Mol) -> tuple[int, ...]:
-    """Sizes of the rings of the smallest set of smallest rings, ascending."""
+    """Ring sizes of the smallest set of smallest rings, ascending."""
     return tuple(sorted(len(ring) for ring in Chem.GetSSSR(mol)))

@@ -1,9 +1,9 @@
-"""Constitutional isomers of a formula: all of them for small ones, a random sample for large ones.
+"""Constitutional isomers of a formula: all of them for small formulas, a random sample for large ones.
 
-Covered are neutral, closed-shell, connected molecules in which every atom has its usual valence (`VALENCES`) and no
-formal charge; stereoisomers count once. So nitro groups, N-oxides, isocyanides, azides, diazo compounds and sulfur of
-valence 4 or 6 are missing, although `bonds.perceive` knows them. Molecules are named as everywhere else, by
-`identity.canonical_smiles`; the Kekule drawings of one aromatic molecule are therefore one isomer.
+The isomers are neutral, closed-shell, connected molecules in which every atom has its usual valence (`VALENCES`) and no
+formal charge. Stereoisomers count once. Nitro groups, N-oxides, isocyanides, azides, diazo compounds and sulfur of
+valence 4 or 6 are therefore missing, although `bonds.perceive` accepts them. `identity.canonical_smiles` identifies the
+molecules, so that the Kekule structures of one aromatic molecule are one isomer.
 """
 
 import random
@@ -23,21 +23,28 @@ PATIENCE = 2000  # draws without a new isomer after which a formula counts as ex
 def isomers(formula: str, most: int | None = None) -> list[str]:
     """Canonical SMILES of every constitutional isomer of `formula`, sorted; exact and complete.
 
-    Every connected graph of heavy atoms has a spanning tree, every tree a leaf: so all trees grow atom by atom, and
-    each bond beyond them, a ring closed or an order raised, is then put in at every place. Duplicates go at each level
-    by the SMILES of the drawing as it stands: one aromatic molecule's drawings have different descendants, and merge
-    at the end only. The list is empty if no molecule exists (C2).
+    Every connected graph of heavy atoms has a spanning tree. All trees are grown atom by atom; then every ring closure
+    and every increase of a bond order is added at every possible place. Duplicates are removed at each level by the
+    SMILES of the Kekule structure. The Kekule structures of one aromatic molecule have different descendants, and are
+    therefore merged only at the end. The list is empty if no molecule exists (C2).
 
-    Raises UserError for a formula that admits none of the molecules described above and, with `most`, as soon as
-    one level holds more than `most` drawings, so that a large formula is refused early.
+    most: largest number of Kekule structures at one level, so that a large formula is rejected early. Raises UserError
+    if a level exceeds it, and for a formula without a molecule of usual valences.
     """
     bag = _bag(formula)
     core, caps = _split(bag)
     level = {_drawing(mol): mol for mol in map(_atom, sorted(set(core or caps)))}
     for atoms in range(2, len(core) + 1):
-        grown = (new for mol in level.values() for symbol in sorted(_left(core, mol)) for new in _sprouts(mol, symbol))
+        grown = (
+            new
+            for mol in level.values()
+            for symbol in sorted(_remaining_elements(core, mol))
+            for new in _sprouts(mol, symbol)
+        )
         level = _distinct(grown, most, f"{formula}: trees of {atoms} heavy atoms")
-    for symbol in caps if core else caps[1:]:  # always leaves, hence last, which keeps the levels before small
+    for symbol in (
+        caps if core else caps[1:]
+    ):  # monovalent atoms are leaves; adding them last keeps earlier levels small
         level = _distinct((new for mol in level.values() for new in _sprouts(mol, symbol)), most, f"{formula}: trees")
     for extra in range(1, unsaturation(bag) + 1):
         grown = (new for mol in level.values() for new in _closures(mol))
@@ -46,13 +53,14 @@ def isomers(formula: str, most: int | None = None) -> list[str]:
 
 
 def sample_isomers(formula: str, n: int, seed: int) -> list[str]:
-    """`n` distinct isomers of `formula`, canonical SMILES in the order drawn; the same for the same `seed`.
+    """`n` distinct isomers of `formula` as canonical SMILES in the order of sampling; reproducible for a `seed`.
 
-    Atoms come in random order, halogens last; each binds to an atom drawn in proportion to its free valence. Then every
-    ring or multiple bond falls on a uniformly drawn pair of atoms that can take it. That is not uniform over isomers:
-    those that can be built in many ways, branched and with small rings, come more often, and stable ones are rare.
+    Atoms are added in random order, halogens last. Each binds to an atom drawn with a probability proportional to its
+    free valence. Every ring or multiple bond is then added to a uniformly drawn pair of atoms with free valences. The
+    sample is not uniform over isomers: branched isomers and those with small rings can be built in more ways and are
+    more frequent, and stable isomers are rare.
 
-    Raises UserError for a formula that `isomers` refuses and if `n` isomers are not found.
+    Raises UserError for a formula that `isomers` rejects and if fewer than `n` isomers are found.
     """
     bag, rng = _bag(formula), random.Random(f"{formula}/{seed}")
     sampled: dict[str, None] = {}
@@ -71,11 +79,11 @@ def sample_isomers(formula: str, n: int, seed: int) -> list[str]:
 
 
 def mutated(text: str, rng: random.Random) -> str | None:
-    """A random neighbour of an isomer, given and returned as canonical SMILES; None where the attempt led nowhere.
+    """A random mutation of an isomer with the same formula, as canonical SMILES; None for a failed attempt.
 
-    One bond moves (a group that it alone holds binds elsewhere; else a ring opens or an order falls, and another
-    ring closes or order rises), or two atoms of different elements change places. The formula stays.
-    Raises UserError when RDKit cannot read the SMILES.
+    Either one bond moves, or two atoms of different elements are exchanged. Moving a bond that connects two parts binds
+    them elsewhere; moving another one opens a ring or lowers an order and closes a ring or raises an order elsewhere.
+    Raises UserError if RDKit cannot read the SMILES `text`.
     """
     mol = Chem.RWMol(Chem.MolFromSmiles(canonical_smiles(text)))
     Chem.Kekulize(mol, clearAromaticFlags=True)
@@ -87,9 +95,10 @@ def mutated(text: str, rng: random.Random) -> str | None:
 
 
 def unsaturation(counts: dict[str, int]) -> int:
-    """Rings and multiple bonds of a neutral closed-shell molecule of these elements; negative if too many hydrogens.
+    """Degree of unsaturation (rings plus multiple bonds) of a neutral closed-shell molecule with these counts.
 
-    Raises UserError for elements without a usual valence here and for an odd number of valences.
+    It is negative if there are too many hydrogens. Raises UserError for elements without an entry in VALENCES and for
+    an odd number of electrons.
     """
     unknown = sorted(set(counts) - set(VALENCES))
     if unknown:
@@ -101,7 +110,7 @@ def unsaturation(counts: dict[str, int]) -> int:
 
 
 def _bag(formula: str) -> dict[str, int]:
-    """Counts of a formula that can have isomers; raises UserError where it cannot."""
+    """Counts of the elements of a formula. Raises UserError for a formula that has no isomers."""
     bag = parse_formula(formula)
     if unsaturation(bag) < 0:
         raise UserError(f"{formula} has more hydrogens or halogens than the usual valences hold; take some away")
@@ -111,19 +120,19 @@ def _bag(formula: str) -> dict[str, int]:
 
 
 def _split(bag: dict[str, int]) -> tuple[list[str], list[str]]:
-    """Heavy atoms that can hold others, and the monovalent ones."""
+    """Symbols of the heavy atoms of higher valence, and of the monovalent ones."""
     heavy = [symbol for symbol, count in bag.items() if symbol != "H" for _ in range(count)]
     return [s for s in heavy if VALENCES[s] > 1], [s for s in heavy if VALENCES[s] == 1]
 
 
-def _left(core: list[str], mol: Chem.Mol) -> set[str]:
-    """Elements of which `core` still has atoms when those of `mol` are taken."""
+def _remaining_elements(core: list[str], mol: Chem.Mol) -> set[str]:
+    """Elements of the atoms of `core` that are not yet in `mol`."""
     used = [atom.GetSymbol() for atom in mol.GetAtoms()]
     return {symbol for symbol in core if core.count(symbol) > used.count(symbol)}
 
 
 def _distinct(mols: Iterable[Chem.RWMol], most: int | None, what: str) -> dict[str, Chem.RWMol]:
-    """Molecules by their drawing; raises UserError once they are more than `most`."""
+    """Molecules by the SMILES of their Kekule structure. Raises UserError if there are more than `most`."""
     out: dict[str, Chem.RWMol] = {}
     for mol in mols:
         out.setdefault(_drawing(mol), mol)
@@ -133,7 +142,7 @@ def _distinct(mols: Iterable[Chem.RWMol], most: int | None, what: str) -> dict[s
 
 
 def _drawing(mol: Chem.Mol) -> str:
-    """Canonical SMILES of bonds as they stand: no aromaticity, hence one text per Kekule drawing."""
+    """Canonical SMILES of one Kekule structure: aromaticity is not perceived."""
     return Chem.MolToSmiles(mol)
 
 
@@ -145,12 +154,12 @@ def _atom(symbol: str) -> Chem.RWMol:
 
 
 def _free(mol: Chem.Mol) -> list[int]:
-    """Atoms with a hydrogen to give."""
+    """Indices of the atoms with at least one hydrogen."""
     return [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetTotalNumHs()]
 
 
 def _sprouts(mol: Chem.RWMol, symbol: str) -> Iterator[Chem.RWMol]:
-    """`mol` with one more atom, at each place."""
+    """`mol` with one more atom, for each possible place."""
     return (_sprouted(mol, i, symbol) for i in _free(mol))
 
 
@@ -162,7 +171,7 @@ def _sprouted(mol: Chem.RWMol, i: int, symbol: str) -> Chem.RWMol:
 
 
 def _pairs(mol: Chem.RWMol) -> list[tuple[int, int]]:
-    """Pairs of atoms between which a ring can close or a bond become stronger."""
+    """Pairs of atoms between which a ring can close or a bond order can increase."""
     free = _free(mol)
     pairs = [(i, j) for k, i in enumerate(free) for j in free[k + 1 :]]
     return [
@@ -171,7 +180,7 @@ def _pairs(mol: Chem.RWMol) -> list[tuple[int, int]]:
 
 
 def _closures(mol: Chem.RWMol) -> Iterator[Chem.RWMol]:
-    """`mol` with one more ring or a bond of higher order, at each place."""
+    """`mol` with one more ring or a higher bond order, for each possible place."""
     return (_changed(mol, pair, 1) for pair in _pairs(mol))
 
 
@@ -191,7 +200,7 @@ def _changed(mol: Chem.RWMol, pair: tuple[int, int], by: int) -> Chem.RWMol:
 
 
 def _drawn(bag: dict[str, int], rng: random.Random) -> Chem.RWMol | None:
-    """A random molecule of these atoms; None where the draw reached a dead end."""
+    """A random molecule of these atoms; None if no free valence remains before it is complete."""
     core, caps = _split(bag)
     rng.shuffle(core)
     symbols = core + caps
@@ -223,7 +232,7 @@ def _moved(mol: Chem.RWMol, rng: random.Random) -> Chem.RWMol | None:
 
 
 def _swapped(mol: Chem.RWMol, rng: random.Random) -> Chem.RWMol | None:
-    """Two atoms of different elements exchanged, if each can hold the other's bonds."""
+    """`mol` with two atoms of different elements exchanged, None if no exchange fits the valences."""
     atoms = list(mol.GetAtoms())
     pairs = [
         (a.GetIdx(), b.GetIdx())

@@ -1,4 +1,4 @@
-"""D and T in formats whose readers know no isotopes: their text with H instead, and which atoms these are."""
+"""Isotopes in formats whose readers do not know D and T: replace them by H in the text and return their masses."""
 
 import re
 
@@ -8,7 +8,10 @@ HEAVY_HYDROGEN = {"D": 2.01410178, "T": 3.01604928}  # masses in u
 
 
 def as_hydrogen(text: str, kind: str) -> tuple[str, dict[int, float]]:
-    """(text of a PDB or POSCAR file with H for D and T, masses (u) of these atoms by their place in a structure)."""
+    """(text of a PDB or POSCAR file with H in place of D and T, masses (u) of these atoms by index in a structure).
+
+    `kind` is ASE's name of the format. Other formats are returned unchanged.
+    """
     lines = text.split("\n")
     change = {"proteindatabank": _pdb, "vasp": _poscar}.get(kind)
     masses = change(lines) if change else {}
@@ -16,12 +19,12 @@ def as_hydrogen(text: str, kind: str) -> tuple[str, dict[int, float]]:
 
 
 def set_masses(atoms: Atoms, masses: dict[int, float]) -> None:
-    """Give these atoms their masses (u), where there are such atoms and they are hydrogen."""
-    own = atoms.get_masses()
+    """Set the masses (u) of the atoms with these indices, if they exist and are hydrogen."""
+    updated = atoms.get_masses()
     for i, mass in masses.items():
         if i < len(atoms) and atoms.numbers[i] == 1:
-            own[i] = mass
-    atoms.set_masses(own)
+            updated[i] = mass
+    atoms.set_masses(updated)
 
 
 def _pdb(lines: list[str]) -> dict[int, float]:

@@ -1,11 +1,14 @@
-"""What a fit tells while it runs: log.csv, and TensorBoard's event files."""
+"""The log of a training run: log.csv and TensorBoard event files."""
 
 import csv
 from pathlib import Path
 
 
 class Journal:
-    """log.csv and TensorBoard's event files; rows beyond `step`, written before a kill, are taken back."""
+    """Writer of log.csv and of TensorBoard event files.
+
+    Rows beyond `step`, which an interrupted run wrote after its last checkpoint, are removed.
+    """
 
     def __init__(self, folder: Path, step: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -15,6 +18,7 @@ class Journal:
         self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, row: dict[str, float]) -> None:
+        """Append a row, which must have the key "step"."""
         self.rows.append(row)
         partial = self.path.with_suffix(".partial")
         with open(partial, "w", newline="") as handle:
@@ -29,7 +33,7 @@ class Journal:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """Rows of a log.csv; none where there is no such file."""
+    """Rows of a log.csv; an empty list if the file does not exist."""
     if not path.is_file():
         return []
     with open(path, newline="") as handle:

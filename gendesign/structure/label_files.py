@@ -1,4 +1,4 @@
-"""Labelled structures from files: each file's keys are recognised or named, and what was used is said."""
+"""Read labelled structures from files; the keys of each file are recognised or named by the user, and reported."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -15,8 +15,11 @@ Labels = LabelSettings | Mapping[str, Any] | None
 
 @dataclass(frozen=True)
 class Record:
-    """One structure of a file: `candidate` as read, its atoms with all of its info and its labels as results of a
-    calculator; `holds` lists the numbers that the file has."""
+    """One labelled structure of a file.
+
+    candidate: the structure, with its labels (eV and Angstrom) as the results of a calculator. file: the name of the
+    file. holds: the numeric keys of the file, in words.
+    """
 
     candidate: Candidate
     file: str
@@ -24,10 +27,10 @@ class Record:
 
 
 def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: bool = True) -> list[Record]:
-    """Every structure of `files` with its labels in eV and Angstrom, failed ones too (`candidate.failure`).
+    """Every structure of `files` with its labels in eV and Angstrom, including failed ones (`candidate.failure`).
 
-    Says on stderr, once for all files alike, which keys were used where these are not plain. Raises UserError for files
-    that cannot be read and for labels that are ambiguous or not there.
+    With `aloud`, prints to stderr which keys were used, unless they have the plain names. Raises UserError for files
+    that cannot be read and for labels that are ambiguous or missing.
     """
     settings, records = LabelSettings.of(labels), []
     notes: dict[str, list[str]] = {}
@@ -41,10 +44,10 @@ def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: boo
             frame.info = {**frame.info, **candidate.info}
             frames.append(frame)
         labelled = with_labels(frames, name, settings)
-        after = iter(labelled.frames)
+        labelled_frames = iter(labelled.frames)
         for candidate in candidates:
-            whole = candidate if candidate.failure else replace(candidate, atoms=next(after))
-            records.append(Record(whole, name, labelled.holds))
+            complete = candidate if candidate.failure else replace(candidate, atoms=next(labelled_frames))
+            records.append(Record(complete, name, labelled.holds))
         if labelled.note:
             notes.setdefault(labelled.note, []).append(name)
     if aloud:

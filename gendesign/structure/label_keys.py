@@ -1,8 +1,9 @@
-"""Which of the keys in a file are its labels: named by the user, or recognised where they are unambiguous.
+"""Find the keys of a file that hold its labels: named by the user, or recognised if they are unambiguous.
 
-A name is divided into words: REF_energy is (ref, energy). Its kind is told by `energy`, `force(s)`, `stress` or
-`virial(s)` and its shape, its method by the other words. Plain names (energy, forces, stress) win over other methods'
-names (xtb_energy); a name that claims to be the reference (REF_energy) beside a plain one of other values is ambiguous.
+A name is split into words: REF_energy is (ref, energy). The words `energy`, `force(s)`, `stress` or `virial(s)` and the
+shape determine the kind of label; the other words determine the method. Plain names (energy, forces, stress) have
+precedence over names of other methods (xtb_energy). A name of a reference (REF_energy) next to a plain name with other
+values is ambiguous.
 """
 
 import re
@@ -27,7 +28,7 @@ KIND_WORDS = {"energy": {"energy", "etot", "toten"}, "forces": {"force", "forces
 SHAPES = {"energy": "number", "forces": "per atom", "stress": "6 or 9 numbers", "virial": "6 or 9 numbers"}
 NEUTRAL = {"total", "tot", "potential", "pot", "scf", "label", "labels", "per", "config"}
 REFERENCE = {"ref", "reference", "target", "true", "dft", "qm"}
-# Words of energies, forces and stresses that are parts, differences, weights or errors, and never labels of the whole.
+# Words in names of partial energies, differences, weights and errors. Such names are never labels.
 PARTIAL = set(
     "kinetic atomization atomisation formation binding cohesive interaction adsorption strain dispersion zero zpe zpve "
     "gap fermi hull above relative delta diff difference shift nuclear repulsion solvation correction error std var "
@@ -38,15 +39,15 @@ PARTIAL = set(
 UNIT_WORDS = {"hartree": "Hartree", "ha": "Hartree", "au": "Hartree", "kcal": "kcal/mol", "kj": "kJ/mol", "mev": "meV",
               "ry": "Rydberg", "rydberg": "Rydberg", "gpa": "GPa", "kb": "kB", "kbar": "kB"}  # fmt: skip
 SHOWN = 12  # keys of a file that a message lists
-ALIKE = 1e-5  # relative difference of two values that are one label, rounded
+ALIKE = 1e-5  # largest relative difference of two values that count as the same rounded label
 
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """Names and units of labels in info, arrays or a calculator's results of a file.
+    """Names and units of the labels in the info, arrays or calculator results of a file.
 
-    A name that is None is recognised, "none" is not used. Units as `label_units` reads them. Raises UserError for
-    unknown units.
+    A name of None is recognised automatically; "none" ignores the label. Units are those of `label_units`. Raises
+    UserError for unknown units.
     """
 
     energy: str | None = setting(
@@ -80,7 +81,7 @@ class LabelSettings:
 
     @classmethod
     def of(cls, labels: "LabelSettings | Mapping[str, Any] | None") -> "LabelSettings":
-        """Settings from themselves, a section of settings, or nothing."""
+        """Settings from an instance, a mapping, or None for the defaults. Raises UserError for unknown keys."""
         if isinstance(labels, LabelSettings):
             return labels
         known = {field.name for field in fields(cls)}
@@ -91,8 +92,11 @@ class LabelSettings:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Frames with their labels as a calculator's energy, forces and stress, in eV and Angstrom; `note` says what was
-    taken for what where that is not plain, and `holds` which keys there are."""
+    """Frames with their labels.
+
+    frames: structures with energy, forces and stress (eV and Angstrom) as calculator results. note: which keys were
+    used, "" for plain names. holds: the numeric keys of the file, in words.
+    """
 
     frames: list[Atoms]
     note: str
@@ -100,10 +104,9 @@ class Labelled:
 
 
 def with_labels(frames: Sequence[Atoms], file: str, settings: LabelSettings) -> Labelled:
-    """The frames of one file with the labels that `settings` name, or that are recognised.
+    """The frames of one file with the labels that `settings` names or that are recognised.
 
-    Frames that lack a label stay without it. Raises UserError where a key is not there, is ambiguous or cannot be
-    understood.
+    Frames without a label stay without it. Raises UserError for a key that is missing, ambiguous or malformed.
     """
     keys = _Keys(frames, file)
     chosen: dict[str, str | None] = {"energy": keys.choose("energy", settings.energy)}
@@ -125,11 +128,11 @@ def with_labels(frames: Sequence[Atoms], file: str, settings: LabelSettings) -> 
 
 
 class _Keys:
-    """The numeric keys of one file's frames, by kind."""
+    """The numeric keys of the frames of one file: `counts` of frames by kind and key, shapes of `all` keys."""
 
     def __init__(self, frames: Sequence[Atoms], file: str) -> None:
         self.frames, self.file = frames, file
-        self.found: dict[str, dict[str, int]] = {kind: {} for kind in KIND_WORDS}
+        self.counts: dict[str, dict[str, int]] = {kind: {} for kind in KIND_WORDS}
         self.all: dict[str, str] = {}
         for frame in frames:
             for key, value in _values(frame).items():
@@ -138,32 +141,35 @@ class _Keys:
                     continue
                 self.all.setdefault(key, shape)
                 for kind in _kinds(key, shape):
-                    self.found[kind][key] = self.found[kind].get(key, 0) + 1
+                    self.counts[kind][key] = self.counts[kind].get(key, 0) + 1
 
     def choose(self, kind: str, named: str | None, method: str | None = None) -> str | None:
-        """The key of labels of this kind; `method` is that of an energy the user named, which its forces belong to."""
+        """The key of the labels of this kind, None without one.
+
+        Keys of `method`, that of the named energy, come first.
+        """
         if named == NONE:
             return None
         if named is not None:
             return self._named(kind, named)
-        keys = [key for key in self.found[kind] if not _words(key) & PARTIAL]
+        keys = [key for key in self.counts[kind] if not _words(key) & PARTIAL]
         keys = [key for key in keys if not (kind in ("stress", "virial") and _is_unclear(key))]
         if method is not None and (same_method := [key for key in keys if _method(key) == method]):
             keys = same_method
         plain = [key for key in keys if not _method(key)]
         first = PLAIN[kind] if PLAIN[kind] in plain else next(iter(plain), None)
         if first is not None:
-            rivals = [key for key in keys if key != first and (key in plain or _method(key) in REFERENCE)]
-            return self._alone(kind, first, rivals)
-        claims = [key for key in keys if _method(key) in REFERENCE]
-        first = next(iter(claims or keys), None)
+            alternatives = [key for key in keys if key != first and (key in plain or _method(key) in REFERENCE)]
+            return self._unambiguous(kind, first, alternatives)
+        reference_keys = [key for key in keys if _method(key) in REFERENCE]
+        first = next(iter(reference_keys or keys), None)
         if first is None:
             return None
         self._refuse_unit(kind, first)
-        return self._alone(kind, first, [key for key in keys if key != first])
+        return self._unambiguous(kind, first, [key for key in keys if key != first])
 
     def refuse_other_methods(self, energy: str | None, kind: str, key: str | None, named: str | None) -> None:
-        """Labels of one frame are by one method: REF_energy does not belong to xtb_forces."""
+        """Raise UserError if energy and `key` are of different methods, such as REF_energy and xtb_forces."""
         if named is None and energy and key and _method(energy) and _method(key) and _method(energy) != _method(key):
             raise UserError(
                 f"{self.file}: {energy} and {key} look like two methods; it holds {self.listed()}; "
@@ -171,19 +177,19 @@ class _Keys:
             )
 
     def refuse_two_tensors(self, stress: str, virial: str) -> None:
-        """A stress and a virial of one frame must agree."""
+        """Raise UserError if the stress and the virial of a frame disagree."""
         for frame in self.frames:
             values = {**_of_kind(frame, "stress"), **_of_kind(frame, "virial")}
             if frame.pbc.all() and stress in values and virial in values:
-                one, other = full_tensor(values[stress]), -full_tensor(values[virial]) / frame.get_volume()
-                if np.abs(one - other).max() > 1e-3 * max(np.abs(one).max(), 1e-4):
+                direct, from_virial = full_tensor(values[stress]), -full_tensor(values[virial]) / frame.get_volume()
+                if np.abs(direct - from_virial).max() > 1e-3 * max(np.abs(direct).max(), 1e-4):
                     raise UserError(
                         f"{self.file} holds {stress} and {virial}, which differ ({virial} is taken for -stress times "
                         f"the volume); choose one: labels.stress={stress} labels.virial=none, or the other way round"
                     )
 
     def note(self, chosen: Mapping[str, str | None], settings: LabelSettings) -> str:
-        """What is used as what, or nothing where names and units are plain and nothing is left."""
+        """Which keys are used as which labels; "" if names and units are plain and every key is used."""
         used = {kind: key for kind, key in chosen.items() if key}
         parts = [
             f"{'stress' if kind == 'virial' else kind} from {key}" + (" (-virial/volume)" if kind == "virial" else "")
@@ -198,7 +204,7 @@ class _Keys:
             )
             if unit != usual
         ]
-        candidates = {key for kind in self.found.values() for key in kind if not _words(key) & (PARTIAL - {"free"})}
+        candidates = {key for kind in self.counts.values() for key in kind if not _words(key) & (PARTIAL - {"free"})}
         unused = sorted(key for key in candidates - set(used.values()) if not self._same_as_used(key, used.values()))
         if all(PLAIN[kind] == key and kind != "virial" for kind, key in used.items()) and not units and not unused:
             return ""
@@ -208,7 +214,7 @@ class _Keys:
         return text + (f"; not used: {', '.join(unused)}" if unused else "")
 
     def listed(self) -> str:
-        """The keys, with what they are."""
+        """The numeric keys with their shapes, in words."""
         shown = [f"{key} ({shape})" for key, shape in list(self.all.items())[:SHOWN]]
         more = len(self.all) - len(shown)
         return (", ".join(shown) or "no numbers") + (f" and {more} more" if more > 0 else "")
@@ -221,8 +227,8 @@ class _Keys:
             )
         return named
 
-    def _alone(self, kind: str, first: str, others: Sequence[str]) -> str:
-        differing = [key for key in others if not self._alike(first, key)]
+    def _unambiguous(self, kind: str, first: str, others: Sequence[str]) -> str:
+        differing = [key for key in others if not self._same_values(first, key)]
         if differing:
             names = " and ".join([first, *differing])
             raise UserError(
@@ -231,19 +237,19 @@ class _Keys:
             )
         return first
 
-    def _alike(self, one: str, other: str) -> bool:
-        """Whether frames that hold both have the same numbers in them, and every frame that holds `other` holds one."""
+    def _same_values(self, key: str, other: str) -> bool:
+        """Whether every frame with the key `other` also has `key`, with the same values."""
         for values in map(_numbers, self.frames):
             if other in values:
-                if one not in values:
+                if key not in values:
                     return False
-                a, b = np.ravel(values[one]).astype(float), np.ravel(values[other]).astype(float)
+                a, b = np.ravel(values[key]).astype(float), np.ravel(values[other]).astype(float)
                 if a.shape != b.shape or not np.allclose(a, b, rtol=ALIKE, atol=ALIKE, equal_nan=True):
                     return False
         return True
 
     def _same_as_used(self, key: str, used: Any) -> bool:
-        return any(self._alike(other, key) for other in used if self.all.get(other) == self.all.get(key))
+        return any(self._same_values(other, key) for other in used if self.all.get(other) == self.all.get(key))
 
     def _refuse_unit(self, kind: str, key: str) -> None:
         unit = next((UNIT_WORDS[word] for word in sorted(_words(key) & set(UNIT_WORDS))), None)
@@ -274,7 +280,7 @@ def _relabelled(
     if tensor is not None:
         results["stress"] = full_3x3_to_voigt_6_stress(tensor)
     out = frame.copy()
-    for key in PLAIN.values():  # so that a plain name the user did not choose is never read for a label
+    for key in PLAIN.values():  # so that a plain name that the user did not choose is never read as a label
         out.info.pop(key, None)
         out.arrays.pop(key, None)
     out.calc = SinglePointCalculator(out, **results) if results else None
@@ -289,20 +295,20 @@ def _symmetric(value: Any, key: str, where: str) -> np.ndarray:
 
 
 def _values(frame: Atoms) -> dict[str, Any]:
-    """All that a frame carries by key; a calculator's results are read before the frame's own entries."""
+    """All values of a frame by key. Calculator results have precedence over info and arrays."""
     results = {} if frame.calc is None else frame.calc.results
     arrays = {key: value for key, value in frame.arrays.items() if key not in ("numbers", "positions")}
     return {**frame.info, **arrays, **results}
 
 
 def _numbers(frame: Atoms) -> dict[str, Any]:
-    """What of `_values` is a number, a vector per atom or a tensor; a word where a number belongs is left out."""
+    """The entries of `_values` that are a number, a vector per atom or a tensor."""
     columns = _per_atom(frame)
     return {key: value for key, value in _values(frame).items() if _shape(value, len(frame), key in columns)}
 
 
 def _of_kind(frame: Atoms, kind: str) -> dict[str, Any]:
-    """What of `_values` has the shape of labels of this kind."""
+    """The entries of `_values` with the shape of labels of this kind."""
     columns, wanted = _per_atom(frame), SHAPES[kind]
     return {k: value for k, value in _values(frame).items() if _shape(value, len(frame), k in columns) == wanted}
 
@@ -313,7 +319,7 @@ def _per_atom(frame: Atoms) -> set[str]:
 
 
 def _shape(value: Any, atoms: int, per_atom: bool) -> str:
-    """ "number", "per atom" for (atoms, 3), "6 or 9 numbers", or nothing."""
+    """The shape of a value: "number", "per atom" for (atoms, 3), "6 or 9 numbers", or "" for all others."""
     if isinstance(value, bool | np.bool_ | str) or not isinstance(value, int | float | np.number | np.ndarray | list):
         return ""
     array = np.asarray(value)
@@ -330,7 +336,7 @@ def _kinds(key: str, shape: str) -> list[str]:
 
 
 def _is_unclear(key: str) -> bool:
-    """A name that may mean either: virial_stress."""
+    """Whether a name may be a stress or a virial, such as virial_stress."""
     return bool(_words(key) & KIND_WORDS["stress"] and _words(key) & KIND_WORDS["virial"])
 
 
@@ -340,7 +346,7 @@ def _words(key: str) -> set[str]:
 
 
 def _method(key: str | None) -> str:
-    """What a name says of the method: xtb for energy_xtb, ref for REF_energy and reference_energy; nothing if plain."""
+    """The method in a name: xtb for energy_xtb, ref for REF_energy and reference_energy, "" for a plain name."""
     words = _words(key or "") - NEUTRAL - set().union(*KIND_WORDS.values())
     if words & REFERENCE:
         return "dft" if words == {"dft"} else "ref"

@@ -1,4 +1,4 @@
-"""Units that labels may be given in, and the factors to eV, eV/Angstrom and eV/Angstrom^3."""
+"""Units of labels and their conversion factors to eV, eV/Angstrom and eV/Angstrom^3."""
 
 import re
 from collections.abc import Callable
@@ -31,17 +31,17 @@ EXAMPLES = {
 
 
 def energy_factor(text: str) -> float:
-    """eV in one of the unit; raises UserError for an unknown one."""
+    """The unit in eV. Raises UserError for an unknown unit."""
     return _unit("energy_unit", text, _named(text, ENERGIES))
 
 
 def force_factor(text: str) -> float:
-    """eV/Angstrom in one of the unit, negative for gradients; raises UserError for an unknown one."""
+    """The unit in eV/Angstrom, negative for gradients. Raises UserError for an unknown unit."""
     return _unit("force_unit", text, _signed(text, lambda unit: _quotient(unit, 1)))
 
 
 def stress_factor(text: str) -> float:
-    """eV/Angstrom^3 in one of the unit, negative where compression is positive; raises UserError for an unknown one."""
+    """The unit in eV/Angstrom^3, negative if compression is positive. Raises UserError for an unknown unit."""
     return _unit("stress_unit", text, _signed(text, lambda unit: _named(unit, PRESSURES) or _quotient(unit, 3)))
 
 
@@ -57,7 +57,7 @@ def _signed(text: str, factor: Callable[[str], float | None]) -> float | None:
 
 
 def _quotient(text: str, power: int) -> float | None:
-    """The factor of an energy per length to `power`: eV/Angstrom^3, kcal/mol/A."""
+    """The factor of an energy per length to the `power`, such as eV/Angstrom^3 or kcal/mol/A; None if unknown."""
     energy, _, length = text.rpartition("/")
     if power > 1:
         match = re.fullmatch(rf"(.*?)(?:\^|\*\*)?{power}", length.strip())

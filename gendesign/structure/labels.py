@@ -1,4 +1,4 @@
-"""Energies, forces and stresses that structures carry as labels, wherever their writer put them."""
+"""Energies, forces and stresses of labelled structures, from calculator results, arrays or info."""
 
 import re
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from gendesign.errors import UserError
 
 TEACHER_KEYS = ("teacher", "level_of_theory", "theory", "functional")
-# Settings that change how well a method is converged or which state it finds, and not its zero of energy.
+# Settings that change the convergence of a method or the state that it finds, but not its zero of energy.
 NUMERICAL = re.compile(r"(, )?\b((kpoints_density|open_shell|supercell|spin|vacuum|dtype)=[^,)]*|k [\d.]+/Angstrom)")
 
 
 def labels_of(frame: Atoms, need_forces: bool = True) -> tuple[float, np.ndarray]:
     """Energy (eV) and forces (atoms, 3) of a labelled frame.
 
-    A lone atom needs no forces: they are zero, in a crystal too. Others are not numbers where they are missing and not
-    needed. Raises UserError when a label is missing or not finite.
+    Missing forces of a single atom are zero. Other missing forces are NaN unless `need_forces`. Raises UserError for a
+    label that is missing or not finite.
     """
     energy, forces, formula = _stored(frame, "energy"), _stored(frame, "forces"), frame.get_chemical_formula()
     if forces is None and (len(frame) == 1 or not need_forces):
@@ -36,7 +36,7 @@ def labels_of(frame: Atoms, need_forces: bool = True) -> tuple[float, np.ndarray
 
 
 def stress_of(frame: Atoms) -> np.ndarray:
-    """Stress (3, 3) in eV/Angstrom^3, positive under tension; not numbers where the frame has none."""
+    """Stress (3, 3) in eV/Angstrom^3, positive under tension; NaN if the frame has none."""
     stress = _stored(frame, "stress")
     if stress is None or not frame.pbc.all():
         return np.full((3, 3), np.nan)
@@ -44,7 +44,7 @@ def stress_of(frame: Atoms) -> np.ndarray:
 
 
 def full_tensor(values: Any) -> np.ndarray:
-    """(3, 3) of nine numbers, or of six in the order xx yy zz yz xz xy."""
+    """Tensor (3, 3) from nine numbers or from six in Voigt order (xx, yy, zz, yz, xz, xy)."""
     values = np.asarray(values, dtype=float)
     return voigt_6_to_full_3x3_stress(values.ravel()) if values.size == 6 else values.reshape(3, 3)
 
@@ -60,22 +60,25 @@ def has_forces(frame: Atoms) -> bool:
 
 
 def kind_of(frame: Atoms) -> str:
-    """The class of structures that a frame belongs to in a table of errors."""
+    """The class of a frame in a table of errors: its info "kind" or "config_type", or "all"."""
     return str(frame.info.get("kind", frame.info.get("config_type", "all")))
 
 
 def is_isolated(frame: Atoms, cutoff: float) -> bool:
-    """Whether the frame is one atom without a neighbour within `cutoff` (Angstrom), its own images included."""
+    """Whether the frame is one atom without a neighbour, periodic images included, within `cutoff` (Angstrom)."""
     return len(frame) == 1 and (is_marked_isolated(frame) or _nearest_image(frame) > cutoff)
 
 
 def is_marked_isolated(frame: Atoms) -> bool:
-    """Whether its writer says that the frame is an isolated atom: config_type=IsolatedAtom, however it is spelled."""
+    """Whether the frame is marked as an isolated atom by config_type=IsolatedAtom in any spelling."""
     return len(frame) == 1 and re.sub(r"[\W_]", "", str(frame.info.get("config_type", ""))).lower() == "isolatedatom"
 
 
 def isolated_energies(frames: Sequence[Atoms], cutoff: float) -> dict[int, float]:
-    """Energy (eV) of each element that the frames hold as an isolated atom; marked ones win, then the lowest."""
+    """Energy (eV) by atomic number of the isolated atoms among the frames.
+
+    Of several atoms of one element, a marked one has precedence, then the one of lowest energy.
+    """
     ranked: dict[int, tuple[bool, float]] = {}
     for frame in frames:
         if is_isolated(frame, cutoff):
@@ -85,7 +88,7 @@ def isolated_energies(frames: Sequence[Atoms], cutoff: float) -> dict[int, float
 
 
 def teacher_of(frame: Atoms) -> str:
-    """The method that the frame says its labels are by, without settings of its convergence; empty for none."""
+    """The method of the labels that the frame states, without settings of its convergence; "" if not stated."""
     teacher = next((str(frame.info[key]) for key in TEACHER_KEYS if frame.info.get(key) not in (None, "")), "")
     return NUMERICAL.sub("", teacher).replace("(, ", "(").replace("()", "")
 

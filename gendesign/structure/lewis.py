@@ -1,4 +1,4 @@
-"""Bond orders by exact search: does a bond graph have a Lewis structure without radicals and stray charges?"""
+"""Bond orders by integer programming: find a Lewis structure of a bond graph without radicals and stray charges."""
 
 from collections.abc import Sequence
 
@@ -9,18 +9,19 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 # Valences of neutral closed-shell atoms, by atomic number.
 VALENCES = {1: (1,), 5: (3,), 6: (4,), 7: (3,), 8: (2,), 9: (1,), 14: (4,), 15: (3, 5), 16: (2, 4, 6)}
 VALENCES |= {17: (1,), 35: (1,), 53: (1,)}
-POSITIVE = (7,)  # nitrogen with four bonds, beside one of
-NEGATIVE = (6, 7, 8)  # with a bond less: nitro, N-oxide, isocyanide, azide, diazo
-# What may carry a charge anywhere in a molecule, each with what it costs beyond `CHARGE_COST`: ammonium before oxonium,
-# alkoxide before carbanion. A cation has one bond more than the neutral atom, an anion one less, but borate one more.
+POSITIVE = (7,)  # nitrogen with four bonds, next to an atom of NEGATIVE
+NEGATIVE = (6, 7, 8)  # with one bond less than usual: nitro, N-oxide, isocyanide, azide, diazo
+# Elements that may carry a charge anywhere in a molecule, with their cost beyond `CHARGE_COST`: ammonium is preferred
+# to oxonium, alkoxide to carbanion. A cation has one bond more than the neutral atom, an anion one less; borate has one
+# more.
 CATIONS = {7: 0.0, 15: 0.0, 8: 2e4, 16: 1e4}
 ANIONS = {8: 0.0, 16: 0.0, 5: 0.0, 7: 1e4, 6: 2e4}
 BORON = 5
-# Far above what all bond lengths together can add; a contact goes before charges appear.
+# Costs far above the sum of all bond lengths. Removing a contact is cheaper than a charge.
 CHARGE_COST, REMOVED_COST, RAISED_COST = 1e5, 3e3, 1e3
-REMOVED_GAIN = 1e3  # less for a contact that is longer by the sum of covalent radii: of two the longer one goes
-NODE_LIMIT = 500  # of the search, so that its end depends on no clock; molecules need a handful
-TIME_LIMIT = 20.0  # seconds, for what no molecule reaches
+REMOVED_GAIN = 1e3  # a longer contact is cheaper to remove, by this much per sum of covalent radii
+NODE_LIMIT = 500  # of the search, so that its end does not depend on a clock; molecules need only a few nodes
+TIME_LIMIT = 20.0  # seconds; no molecule reaches it
 
 
 def lewis_structure(
@@ -31,12 +32,15 @@ def lewis_structure(
     contacts: np.ndarray | None = None,
     anywhere: bool = False,
 ) -> tuple[list[int], list[int]] | None:
-    """Orders of the bonds and charges of the atoms that complete every octet, or None when there are none.
+    """Bond orders (bonds,) and formal charges (atoms,) that complete every octet, or None if there are none.
 
-    An integer linear programme: fewest charges, then fewest contacts removed, then lowest valences of sulfur and
-    phosphorus, then multiple bonds where they are short. Orders are 1 to 3, those of `contacts` (bonds,) of bool 1, or
-    0 where they are removed. Charges come in pairs of neighbours, N+ beside C-, N- or O-; with `anywhere` as any
-    CATIONS and ANIONS, which must be equally many. `numbers` (atoms,), `positions` (atoms, 3) in Angstrom.
+    An integer linear programme minimises, in this order: the number of charges, the number of removed contacts, the
+    valences of sulfur and phosphorus, and the lengths of multiple bonds.
+
+    numbers (atoms,): atomic numbers. positions (atoms, 3) in Angstrom. bonds: pairs of atoms.
+    contacts (bonds,) of bool: pairs that get order 1, or 0 if they are removed; other orders are 1 to 3.
+    anywhere: allow equally many CATIONS and ANIONS anywhere; by default charges occur only in pairs of neighbours, N+
+        next to C-, N- or O-.
     """
     if any(int(z) not in VALENCES for z in numbers):
         return None
@@ -48,11 +52,12 @@ def lewis_structure(
     lowest = np.array([min(VALENCES[int(z)]) for z in numbers])
     raises = np.array([max(VALENCES[int(z)]) for z in numbers]) - lowest
     loose = np.zeros(len(ends), bool) if contacts is None else np.asarray(contacts, bool)
-    # Unknowns: the order of each bond beyond one; for each atom its valence raised by two, a charge +1, a charge -1.
-    one, none = np.eye(n), np.zeros((n, n))
-    valence = np.hstack([incidence, -2 * one, -one, np.diag(np.where(numbers == BORON, -1.0, 1.0))])
-    plus_has_minus = np.hstack([0 * incidence, none, one, -beside])
-    minus_has_plus = np.hstack([0 * incidence, none, -beside, one])
+    # Variables: the order of each bond minus one; for each atom whether its valence is raised by two, a charge +1, a
+    # charge -1.
+    identity, zero = np.eye(n), np.zeros((n, n))
+    valence = np.hstack([incidence, -2 * identity, -identity, np.diag(np.where(numbers == BORON, -1.0, 1.0))])
+    plus_has_minus = np.hstack([0 * incidence, zero, identity, -beside])
+    minus_has_plus = np.hstack([0 * incidence, zero, -beside, identity])
     neutral = np.concatenate([np.zeros(len(ends) + n), np.ones(n), -np.ones(n)])[None]
     missing = lowest - incidence.sum(1)
     relative = np.linalg.norm(np.diff(positions[ends], axis=1)[:, 0], axis=1) / covalent_radii[numbers][ends].sum(1)
@@ -62,14 +67,9 @@ def lewis_structure(
     constraints = [LinearConstraint(valence, missing, missing), LinearConstraint(neutral, 0, 0)]
     if not anywhere:
         constraints.append(LinearConstraint(np.vstack([plus_has_minus, minus_has_plus]), -np.inf, 0))
+    bond_costs = np.where(loose, REMOVED_GAIN * (relative - 1) - REMOVED_COST, relative)
     answer = milp(
-        np.concatenate(
-            [
-                np.where(loose, REMOVED_GAIN * (relative - 1) - REMOVED_COST, relative),
-                np.full(n, RAISED_COST),
-                CHARGE_COST + np.concatenate(extra),
-            ]
-        ),
+        np.concatenate([bond_costs, np.full(n, RAISED_COST), CHARGE_COST + np.concatenate(extra)]),
         integrality=np.ones(valence.shape[1]),
         bounds=Bounds(
             np.concatenate([np.where(loose, -1, 0), np.zeros(3 * n)]),

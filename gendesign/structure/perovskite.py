@@ -34,6 +34,7 @@ class Network:
 
     @property
     def length(self) -> np.ndarray:
+        """Bond lengths (bonds,) in Angstrom."""
         return np.linalg.norm(self.vector, axis=1)
 
 

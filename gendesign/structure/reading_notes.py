@@ -1,4 +1,4 @@
-"""What reading did to the structures of the user's files, in a line per kind."""
+"""Messages about structures read from files: failures, repairs and assumptions, one line per kind."""
 
 import sys
 from collections import Counter
@@ -17,7 +17,7 @@ def failure_kind(failure: str) -> str:
 
 
 def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
-    """Raise UserError when no candidate can be used or, if `strict`, when one cannot."""
+    """Raise UserError if no candidate can be used or, with `strict`, if any cannot be used."""
     failed = [candidate for candidate in candidates if candidate.failure]
     if not failed or not (strict or len(failed) == len(candidates)):
         return
@@ -28,7 +28,7 @@ def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
 
 
 def reading_notes(candidates: Sequence[Candidate]) -> list[str]:
-    """Lines for the terminal: which structures cannot be used and why, and what was repaired or assumed."""
+    """Lines for the terminal about structures that cannot be used, and about repairs and assumptions."""
     lines = [_failures(candidates)] if any(candidate.failure for candidate in candidates) else []
     noted: dict[str, list[int]] = {}
     for place, candidate in enumerate(candidates):
@@ -46,13 +46,13 @@ def print_reading_notes(candidates: Sequence[Candidate]) -> None:
 
 
 def place(candidate: Candidate) -> str:
-    """Which structure of the user's files this is, in words."""
+    """The number of the structure in words, with its file if known."""
     source = source_of(candidate)
     return f"structure {candidate.index + 1}" + (f" ({source})" if source else "")
 
 
 def place_and_reason(candidate: Candidate) -> str:
-    """Which structure it is and why it cannot be used."""
+    """The number of the structure in words, and why it cannot be used."""
     return f"{place(candidate)} cannot be used: {candidate.failure}"
 
 
@@ -70,7 +70,7 @@ def _failures(candidates: Sequence[Candidate]) -> str:
 
 
 def _structures(candidates: Sequence[Candidate], places: Sequence[int]) -> str:
-    """'structures 4, 9', with the file where there are several; numbers count within their file."""
+    """Numbers of structures such as 'structures 4, 9', counted within their file; with files if there are several."""
     sources = [source_of(candidate).removeprefix(SOURCE) for candidate in candidates]
     seen: Counter[str] = Counter()
     numbers = []

@@ -1,4 +1,4 @@
-"""What is wrong with the atoms of a file: repaired and said, or refused with the reason."""
+"""Check the atoms of a file: repair faults with a note, or reject them with a reason."""
 
 import numpy as np
 from ase import Atoms
@@ -12,18 +12,18 @@ from gendesign.errors import UserError
 from gendesign.structure.constraints import fixed_components, set_fixed
 from gendesign.structure.hydrogens import open_valences
 
-SAME_SITE = 0.05  # Angstrom; nearer atoms of one element are one site, written twice
-TOO_CLOSE = 0.3  # Angstrom; no two atoms of any structure come so near
+SAME_SITE = 0.05  # Angstrom; closer atoms of one element are the same site, written twice
+TOO_CLOSE = 0.3  # Angstrom; closer atoms are an error in the file
 DENSE = 300  # atoms up to which all distances are faster than a neighbour list
-VACUUM = 5.0  # Angstrom on each side of a molecule that stands alone in its box
+VACUUM = 5.0  # Angstrom on each side of a molecule that is alone in its box
 BOXED = "a molecule in a periodic box, treated as periodic; periodic=false treats it as a molecule"
 
 
 def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tuple[Atoms, str, tuple[str, ...]]:
-    """(atoms after repairs, why they cannot be used or "", what was repaired or assumed).
+    """(atoms after repairs, why they cannot be used or "", notes on repairs and assumptions).
 
-    Merges coincident sites, turns constraints into fixed Cartesian components. `keep_periodic` false makes a molecule
-    of one that stands alone in a periodic box.
+    Merges coincident sites and converts constraints to fixed Cartesian components. hydrogens_needed: reject structures
+    with missing hydrogens. keep_periodic: False removes the periodic box around a single molecule.
     """
     if failure := unusable(atoms):
         return atoms, failure, ()
@@ -33,13 +33,13 @@ def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tup
     try:
         set_fixed(atoms, fixed_components(atoms))
     except UserError as error:
-        notes = (*notes, f"files do not keep {str(error).split(';')[0]}")  # relaxation refuses it
+        notes = (*notes, f"files do not keep {str(error).split(';')[0]}")  # a relaxation rejects it
     if atoms.pbc.any():
-        whole = alone_in_box(atoms)
-        if whole is None and not keep_periodic:
+        molecule = alone_in_box(atoms)
+        if molecule is None and not keep_periodic:
             return atoms, "periodic: it is no molecule alone in a box, so periodic=false does not fit", notes
-        if whole is not None:
-            atoms, notes = (atoms, (*notes, BOXED)) if keep_periodic else (whole, (*notes, "periodic box removed"))
+        if molecule is not None:
+            atoms, notes = (atoms, (*notes, BOXED)) if keep_periodic else (molecule, (*notes, "periodic box removed"))
     if not hydrogens_needed:
         return atoms, "", notes
     valences = open_valences(atoms)
@@ -56,7 +56,7 @@ def checked(atoms: Atoms, *, hydrogens_needed: bool, keep_periodic: bool) -> tup
 
 
 def unusable(atoms: Atoms) -> str:
-    """Why no method can use these atoms, whatever they are for; "" where one can."""
+    """Why no method can use these atoms, "" if they are usable."""
     if not np.isfinite(atoms.positions).all() or not np.isfinite(atoms.cell.array).all():
         return "unreadable: its coordinates are not finite"
     if not atoms.numbers.all():
@@ -70,7 +70,7 @@ def unusable(atoms: Atoms) -> str:
 
 
 def _merged(atoms: Atoms) -> tuple[Atoms, str, tuple[str, ...]]:
-    """Sites of one element that coincide become one at their mean position; periodic images count."""
+    """Merge coincident sites of one element at their mean position, periodic images included; result as `checked`."""
     i, j, distance = _close_pairs(atoms)
     if not len(i):
         return atoms, "", ()
@@ -94,7 +94,7 @@ def _merged(atoms: Atoms) -> tuple[Atoms, str, tuple[str, ...]]:
 
 
 def _close_pairs(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Atoms i and j, and their distance (Angstrom), of all pairs nearer than TOO_CLOSE."""
+    """Atoms i and j, and their distance (Angstrom), of all pairs closer than TOO_CLOSE."""
     if atoms.pbc.any() or len(atoms) > DENSE:
         return neighbor_list("ijd", atoms, TOO_CLOSE)
     distance = np.linalg.norm(atoms.positions[:, None] - atoms.positions, axis=2)
@@ -104,9 +104,9 @@ def _close_pairs(atoms: Atoms) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def alone_in_box(atoms: Atoms) -> Atoms | None:
-    """The molecule, whole and without its box, if atoms bond with none of their images and vacuum surrounds them.
+    """The molecule, unwrapped and without its box, if it has no bonds to periodic images and VACUUM around it.
 
-    None for crystals, surfaces, chains, and for boxes of several molecules.
+    None for crystals, surfaces, chains, and boxes with several molecules.
     """
     i, j, shift = neighbor_list("ijS", atoms, natural_cutoffs(atoms, mult=1.25))
     graph = coo_array((np.ones(len(i)), (i, j)), shape=(len(atoms), len(atoms))).tocsr()
@@ -123,9 +123,9 @@ def alone_in_box(atoms: Atoms) -> Atoms | None:
                 image[b] = image[a] + s
                 waiting.append(b)
             elif (image[b] != image[a] + s).any():
-                return None  # bonds lead from an atom to its own image
+                return None  # bonds connect an atom to its periodic image
     molecule = atoms.copy()
-    constraints = [c for c in atoms.constraints if not isinstance(c, FixScaled)]  # which needs the cell
+    constraints = [c for c in atoms.constraints if not isinstance(c, FixScaled)]  # FixScaled needs the cell
     molecule.set_constraint()
     molecule.positions += np.array([image[k] for k in range(len(atoms))]) @ atoms.cell.array
     for axis in np.flatnonzero(atoms.pbc):

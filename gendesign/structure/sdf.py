@@ -1,4 +1,4 @@
-"""Records of SDF and MOL files; bonds and stereo live on in the coordinates."""
+"""Records of SDF and MOL files. Only coordinates are kept; bonds and stereochemistry are perceived from them later."""
 
 import numpy as np
 from ase import Atoms
@@ -8,14 +8,17 @@ from rdkit import Chem, rdBase
 from gendesign.structure.isotopes import HEAVY_HYDROGEN
 from gendesign.structure.xyz import Frame
 
-# Elements of which a record may imply hydrogens; RDKit would give them to bare metals as well.
+# Elements for which a record may imply hydrogens. RDKit would add them to bare metals as well.
 ORGANIC = {5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53}
-FLAT = 1e-3  # Angstrom off the plane
-REAL_LENGTH = (0.75, 1.35)  # bond length over the sum of covalent radii; drawings have one length for all bonds
+FLAT = 1e-3  # Angstrom, largest extent of a planar structure along z
+REAL_LENGTH = (0.75, 1.35)  # bond length relative to the sum of covalent radii; drawings use one length for all bonds
 
 
 def read_sdf(text: str, name: str, hydrogens_needed: bool = True) -> list[Frame]:
-    """Every record of the text. One that cannot be used has a failure that names what is wrong with it."""
+    """Every record of an SDF text. A record that cannot be used has a failure with the reason.
+
+    `name` is the file in messages; `hydrogens_needed` rejects records that imply hydrogens without coordinates.
+    """
     blocks = text.split("$$$$")
     if not blocks[-1].strip():
         blocks.pop()
@@ -43,7 +46,7 @@ def _record(block: str, number: int, name: str, hydrogens_needed: bool) -> Frame
 
 def _parsed(block: str) -> Chem.Mol | None:
     supplier = Chem.SDMolSupplier()
-    # Unsanitized: a molecule with broken valences has coordinates to judge all the same.
+    # Not sanitized: the coordinates of a molecule with invalid valences can still be used.
     supplier.SetData(block.rstrip("\n") + "\n\n$$$$\n", sanitize=False, removeHs=False)
     return next(iter(supplier), None)
 
@@ -70,7 +73,7 @@ def _incomplete(mol: Chem.Mol, hydrogens_needed: bool) -> str:
 
 
 def _implied_hydrogens(mol: Chem.Mol) -> dict[int, int]:
-    """Hydrogens without coordinates by atom; none where the file holds no bonds at all, which geometry then judges."""
+    """Number of hydrogens without coordinates by atom; empty for a file without bonds (geometry decides later)."""
     if not mol.GetNumBonds() and mol.GetNumAtoms() > 1:
         return {}
     mol.UpdatePropertyCache(strict=False)
@@ -79,9 +82,9 @@ def _implied_hydrogens(mol: Chem.Mol) -> dict[int, int]:
 
 
 def _is_drawing(mol: Chem.Mol, implied: int) -> bool:
-    """Whether coordinates in a plane are a drawing: hydrogens left out, one length for all bonds, or flat sp3 atoms.
+    """Whether planar coordinates are a drawing: missing hydrogens, unphysical bond lengths, or planar sp3 atoms.
 
-    The file's own tag, 2D or 3D, tells nothing: programs leave it out or set it wrongly.
+    The 2D or 3D tag of the file is ignored, because programs omit it or set it wrongly.
     """
     positions = mol.GetConformer().GetPositions()
     if np.ptp(positions[:, 2]) > FLAT or mol.GetNumAtoms() == 1:

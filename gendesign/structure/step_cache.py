@@ -1,4 +1,4 @@
-"""Steps of a shard kept in files, so that an interrupted shard repeats one step instead of all."""
+"""Cache of the finished steps of a shard in files, so that an interrupted shard repeats only one step."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -16,18 +16,18 @@ from gendesign.structure.types import Candidate
 
 @dataclass
 class StepCache:
-    """The finished steps of a shard, one JSON file each in `folder`; without a folder nothing is kept.
+    """The finished steps of a shard, one JSON file each in `folder`; no folder means no cache.
 
-    seconds_saved: the time that the steps read from the folder once took.
+    seconds_saved: the computing time of the steps that were read from the folder.
     """
 
     folder: Path | None = None
     seconds_saved: float = 0.0
 
     def get_or_make(self, step: str, make: Callable[[], Iterable[Candidate]]) -> list[Candidate]:
-        """The candidates of `step`: read from the folder if they are there, otherwise made by `make` and written.
+        """The candidates of `step`: read from the folder if present, otherwise made by `make` and written.
 
-        Both ways give the same candidates to the last bit. Steps may contain other steps.
+        Both paths return bitwise the same candidates. Steps may be nested.
         """
         if self.folder is None:
             return list(make())

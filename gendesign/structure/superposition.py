@@ -1,4 +1,4 @@
-"""Distances between structures: as they lie, or after the best rotation and translation."""
+"""Distances between structures, at fixed positions or after optimal superposition."""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -6,7 +6,7 @@ from scipy.spatial.distance import cdist
 
 
 def aligned_rmsd(first: np.ndarray, second: np.ndarray) -> float:
-    """Root mean square distance of paired points (n, 3) after the best rotation and translation (Kabsch 1976)."""
+    """RMSD of paired points (n, 3) after the optimal rotation and translation (Kabsch, Acta Cryst. A32, 922, 1976)."""
     if len(first) == 0:
         return 0.0
     a, b = first - first.mean(0), second - second.mean(0)
@@ -16,13 +16,14 @@ def aligned_rmsd(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sqrt(max(square, 0.0)))
 
 
-def squares_apart(one: np.ndarray, other: np.ndarray, numbers: np.ndarray) -> float:
-    """Sum of squared distances (Angstrom^2) of the heavy atoms of two molecules, whichever atoms of an element match.
+def squared_distance(first: np.ndarray, second: np.ndarray, numbers: np.ndarray) -> float:
+    """Sum of squared distances (Angstrom^2) of the heavy atoms of two molecules at fixed positions.
 
-    A molecule that stands upside down, or has two branches alike, is where its image is under other names.
+    Atoms of one element are assigned to each other so that the sum is least: symmetry-equivalent atoms may be permuted.
+    first, second (atoms, 3) in Angstrom; numbers (atoms,) of both.
     """
     total = 0.0
     for z in set(numbers.tolist()) - {1}:
-        squares = cdist(one[numbers == z], other[numbers == z], "sqeuclidean")
+        squares = cdist(first[numbers == z], second[numbers == z], "sqeuclidean")
         total += squares[linear_sum_assignment(squares)].sum()
     return float(total)

@@ -1,4 +1,4 @@
-"""The few types that every room shares."""
+"""Types that all parts of the package share."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ TARGET = re.compile(r"(>=|<=) (-?\d+(?:\.\d+)?)")
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a potential says of a batch; eV and Angstrom.
+    """The prediction of a potential for a batch, in eV and Angstrom.
 
-    energy (systems,), forces (atoms, 3); atom_energy (atoms,) and stress (systems, 3, 3) in eV/Angstrom^3, None where
-    the potential has none or was not asked; standard_deviation (systems,) of the energy, force_deviation (atoms, 3) and
-    atom_deviation (atoms,) of forces and per-atom energies, None where it was not estimated.
+    energy (systems,); forces (atoms, 3); atom_energy (atoms,) and stress (systems, 3, 3) in eV/Angstrom^3, None if the
+    potential has none or it was not requested. Standard deviations, None if not estimated: standard_deviation
+    (systems,) of the energy, force_deviation (atoms, 3) of the forces, atom_deviation (atoms,) of the energies per
+    atom.
     """
 
     energy: Tensor
@@ -36,11 +37,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One structure a generator proposed and what has been done to it since.
+    """One structure from a generator and the steps applied to it.
 
-    `index` numbers the attempt within the run; `failure` says why the attempt ended without a usable structure
-    (`atoms` then holds whatever was reached, possibly nothing). `history` lists the steps in order; `info` holds plain
-    values (float, int, str, bool) that later steps stored, such as energy, fmax, converged.
+    index: number of the attempt within the run. failure: why the attempt ended without a usable structure; `atoms` is
+    then the last state, possibly empty. history: the steps in order. info: plain values (float, int, str, bool) from
+    later steps, such as energy, fmax, converged.
     """
 
     atoms: Atoms
@@ -53,7 +54,10 @@ class Candidate:
     info: dict[str, Any] = field(default_factory=dict)
 
     def after(self, step: str, atoms: Atoms | None = None, failure: str | None = None, **info: Any) -> Candidate:
-        """The candidate after one more step of its history."""
+        """The candidate after one more step, with new atoms and additional info if given.
+
+        An earlier failure is kept.
+        """
         return replace(
             self,
             atoms=self.atoms if atoms is None else atoms,
@@ -65,7 +69,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Verdict:
-    """One row of verdicts.parquet: what one check says of one candidate. `passed` is None for a plain measurement."""
+    """One row of verdicts.parquet: the result of one check for one candidate. `passed` is None for a measurement."""
 
     candidate: int
     check: str
@@ -77,7 +81,11 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Row:
-    """One measured number: `value` None where nothing could be measured, `target` such as ">= 0.90", `n` its sample."""
+    """One measured number with its sample size `n`.
+
+    value is None if nothing could be measured; target is None or a text such as ">= 0.90". Raises ValueError for a
+    malformed target.
+    """
 
     name: str
     value: float | None
@@ -91,7 +99,7 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the value reaches the target; None without one. What was not measured misses it."""
+        """Whether the value reaches the target; None without a target, False if the value was not measured."""
         if self.target is None:
             return None
         if self.value is None or not math.isfinite(self.value):
@@ -101,10 +109,10 @@ class Row:
 
 
 class TableRow(TypedDict):
-    """One row of the table of a run, as summary.json holds it.
+    """One row of the table of a run, as in summary.json.
 
-    value None where nothing was measured, and reason then says why, or what was left out; n: the sample behind the
-    value; references: the same number for the molecules that candidates resemble.
+    value: None if nothing was measured. reason: why it was not measured, or what was omitted. n: sample size.
+    references: the same number for the reference molecules.
     """
 
     name: str
@@ -116,12 +124,14 @@ class TableRow(TypedDict):
 
 
 class Score(Protocol):
-    """A vector per atom, (atoms, 3), that a sampler follows; scores add."""
+    """A vector per atom (atoms, 3) that a sampler follows, such as the gradient of a log density; scores add."""
 
-    def __call__(self, state: Any, sigma: float) -> Tensor: ...
+    def __call__(self, state: Any, sigma: float) -> Tensor:
+        """The score (atoms, 3) of `state` at the noise level `sigma` in Angstrom."""
 
 
 class Check(Protocol):
-    """Judge candidates; any number of verdicts each."""
+    """A check of candidates."""
 
-    def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]: ...
+    def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
+        """Any number of verdicts for each candidate."""

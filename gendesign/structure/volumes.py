@@ -1,4 +1,4 @@
-"""How much of their volume two sets of atoms share, both where they are: nothing is aligned."""
+"""Overlap of the volumes of two sets of atoms at fixed positions, without alignment."""
 
 import numpy as np
 from ase import Atoms
@@ -8,27 +8,27 @@ from rdkit.Geometry import Point3D
 
 from gendesign.structure.clouds import thinned
 
-APART = 1.2  # Angstrom between the carbons that stand for a cloud: bonded atoms are hardly closer
-REACH = 4.0  # Angstrom, more than any atom's radius on RDKit's grid
+APART = 1.2  # Angstrom, least distance between the carbons that represent a cloud: that of bonded atoms
+REACH = 4.0  # Angstrom, larger than the radius of any atom on RDKit's grid
 
 
 def filled(points: np.ndarray) -> Atoms:
-    """Carbons that stand for the body of `points` (points, 3)."""
+    """Carbon atoms that represent the volume of `points` (points, 3) in Angstrom."""
     points = thinned(points, APART)
     return Atoms("C" * len(points), points)
 
 
 def tanimoto(first: Atoms, second: Atoms) -> float:
-    """Volume shared by two sets of atoms divided by the volume of their union, in [0, 1], on RDKit's grid."""
+    """Volume of the intersection of two sets of atoms divided by that of their union, in [0, 1], on RDKit's grid."""
     if np.linalg.norm(first.positions.mean(0) - second.positions.mean(0)) > np.sum(
         [np.ptp(a.positions, axis=0).max() + 2 * REACH for a in (first, second)]
     ):
-        return 0.0  # RDKit's grid spans both; candidates far away would make it large
+        return 0.0  # RDKit's grid spans both sets, and would be large for distant ones
     return 1.0 - rdShapeHelpers.ShapeTanimotoDist(_mol(first), _mol(second))
 
 
 def _mol(atoms: Atoms) -> Chem.Mol:
-    """Atoms without bonds, which is all that volumes need."""
+    """A molecule without bonds, which suffices for volumes."""
     mol, conformer = Chem.RWMol(), Chem.Conformer(len(atoms))
     for k, (number, position) in enumerate(zip(atoms.numbers, atoms.positions, strict=True)):
         mol.AddAtom(Chem.Atom(int(number)))

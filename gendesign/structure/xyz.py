@@ -1,4 +1,4 @@
-"""Frames of xyz and extended xyz files, each read by itself, so that a broken frame costs no other."""
+"""Frames of xyz and extended xyz files. Each frame is read separately, so that a broken one does not affect others."""
 
 import re
 from io import StringIO
@@ -25,9 +25,11 @@ ATOM_LINE = re.compile(rf"^\s*[A-Za-z0-9]+\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}")
 
 
 def read_xyz(text: str, name: str) -> list[Frame]:
-    """Every frame of an xyz text. A frame that cannot be read has a failure that names it; reading goes on after it.
+    """Every frame of an xyz text. A frame that cannot be read has a failure with the reason; reading continues after
+    it.
 
-    Reads extended xyz, plain xyz with further columns, the cell as VEC lines, and the records of QM9.
+    Supports extended xyz, plain xyz with further columns, a cell in VEC lines, and the records of QM9. `name` is the
+    file in messages.
     """
     lines, at = text.split("\n"), 0
     frames: list[Frame] = []
@@ -41,7 +43,7 @@ def read_xyz(text: str, name: str) -> list[Frame]:
         if not fault:
             try:
                 frames.append(_frame(lines[at:end]))
-            except Exception as error:  # ASE raises whatever a malformed line makes it stumble over
+            except Exception as error:  # ASE raises errors of many types for malformed lines
                 fault = printable(" ".join(str(error).split())[:120]) or type(error).__name__
         if fault:
             frames.append((Atoms(), f"unreadable: frame {number} of {name}: {fault}", ()))
@@ -51,23 +53,23 @@ def read_xyz(text: str, name: str) -> list[Frame]:
 
 
 def printable(text: str) -> str:
-    """The text with ? for what no terminal should be sent, such as the escape sequences of a binary file."""
+    """The text with ? in place of unprintable characters, such as escape sequences of a binary file."""
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _count(line: str) -> int:
-    """The number of atoms that a frame's first line states, -1 where it states none."""
+    """The number of atoms in the first line of a frame, -1 if the line is not a number."""
     return int(line) if re.fullmatch(r"\s*\d{1,12}\s*", line) else -1
 
 
 def _fault(lines: list[str], at: int) -> str:
-    """Why no frame starts at this line, or nothing."""
+    """Why no frame starts at this line, "" if one does."""
     n = _count(lines[at])
     if n < 0:
         return f"a number of atoms is expected, but the line is '{printable(lines[at].strip()[:40])}'"
     atoms = lines[at + 2 : at + 2 + n]
-    whole = next((i for i, line in enumerate(atoms) if len(line.split()) < 4), len(atoms))
-    return f"it is cut off after {whole} of {n} atoms" if whole < n else ""
+    complete = next((i for i, line in enumerate(atoms) if len(line.split()) < 4), len(atoms))
+    return f"it is cut off after {complete} of {n} atoms" if complete < n else ""
 
 
 def _end(lines: list[str], at: int) -> int:
@@ -80,7 +82,7 @@ def _end(lines: list[str], at: int) -> int:
 
 
 def _next_start(lines: list[str], at: int) -> int:
-    """The next line at which a frame may start: a number of atoms, a comment, an atom."""
+    """The next line at which a frame may start, that is, a number of atoms, a comment and an atom follow."""
     for i in range(at, len(lines) - 2):
         if _count(lines[i]) > 0 and ATOM_LINE.match(lines[i + 2]):
             return i
@@ -92,7 +94,7 @@ def _frame(lines: list[str]) -> Frame:
     rows, tail = lines[2 : 2 + n], lines[2 + n :]
     qm9 = QM9_LINE.match(comment)
     if "Properties" not in comment:
-        # columns beyond x y z have no name here
+        # further columns of plain xyz have no names
         rows = [" ".join(line.replace("*^", "e").split()[:4]) for line in rows]
     _check_columns(rows, comment)
     rows, masses = _isotopes(rows, comment)
@@ -109,7 +111,7 @@ def _frame(lines: list[str]) -> Frame:
 
 
 def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float]]:
-    """Rows in which D and T are H and atomic numbers are symbols, and the masses (u) of D and T."""
+    """Rows with D and T replaced by H and atomic numbers by symbols, and the masses (u) of D and T by index."""
     place = _species_column(comment)
     masses, out = {}, []
     for i, row in enumerate(rows):
@@ -127,15 +129,15 @@ def _isotopes(rows: list[str], comment: str) -> tuple[list[str], dict[int, float
 
 
 def _check_columns(rows: list[str], comment: str) -> None:
-    """Raise ValueError where `Properties` states more columns than there are; ASE would fill the memory with them."""
+    """Raise ValueError if `Properties` states more columns than there are; ASE would exhaust the memory."""
     stated = sum(int(width) for width in _properties(comment)[2::3])
-    held = len(rows[0].split()) if rows else stated
-    if stated > held:
-        raise ValueError(f"Properties states {stated} columns, but its atoms have {held}")
+    present = len(rows[0].split()) if rows else stated
+    if stated > present:
+        raise ValueError(f"Properties states {stated} columns, but its atoms have {present}")
 
 
 def _properties(comment: str) -> list[str]:
-    """The name, type and width of each column in turn, as `Properties` states them; nothing without it."""
+    """Name, type and width of each column in one flat list from `Properties`; empty without it."""
     match = re.search(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", comment)
     return match[1].split(":") if match else []
 
@@ -152,7 +154,7 @@ def _species_column(comment: str) -> int | None:
 
 
 def _describe_qm9(atoms: Atoms, lines: list[str], tail: list[str]) -> None:
-    """Properties of a QM9 record as values with their units, its Mulliken charges as a column, its SMILES."""
+    """Store the properties, Mulliken charges and SMILES of a QM9 record in `atoms`."""
     words = lines[1].replace("*^", "e").split()
     atoms.info["qm9_id"] = int(words[1])
     atoms.info |= {f"qm9_{key}": float(word) for key, word in zip(QM9_PROPERTIES, words[2:], strict=False)}

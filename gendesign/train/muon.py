@@ -58,18 +58,22 @@ class Muon(torch.optim.Optimizer):
         super().__init__([free[name] for name in self.names], {"lr": lr})
 
     def zero_grad(self, set_to_none: bool = True) -> None:
+        """Reset the gradients of all parameters."""
         super().zero_grad(set_to_none)
         self.adam.zero_grad(set_to_none)
 
     def state_dict(self) -> dict:
+        """State of both optimizers."""
         return {"muon": super().state_dict(), "adam": self.adam.state_dict()}
 
     def load_state_dict(self, state: dict) -> None:
+        """Restore the state of both optimizers."""
         super().load_state_dict(state["muon"])
         self.adam.load_state_dict(state["adam"])
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
+        """One step of Muon for matrices and of Adam for all other parameters."""
         group = self.param_groups[0]
         self.adam.param_groups[0]["lr"] = group["lr"]
         self.adam.step()

@@ -1,1 +1,1 @@
-"""What a potential is worth: errors on labelled structures and physical tests beside a teacher, on one card."""
+"""Validation of a potential: errors on labelled structures and physical tests against a teacher, on one card."""

@@ -1,4 +1,4 @@
-"""card.html: one page without outside references, with the table and the picture of every test; validation.json."""
+"""Write card.html, a self-contained page with the table and picture of every test, and validation.json."""
 
 import base64
 import io
@@ -23,7 +23,11 @@ MET = {None: "", True: "met", False: "not met"}
 def write_card(
     folder: Path, results: Mapping[str, dict[str, Any]], rows: Mapping[str, Sequence[Row]], about: dict[str, Any]
 ) -> None:
-    """Write both files; `rows` by test, with targets where there are any; `about` says what was tested and how."""
+    """Write card.html and validation.json to `folder`.
+
+    results: results of each test by name. rows: its rows, with targets if there are any. about: what was tested and
+    how.
+    """
     template = jinja2.Environment(autoescape=True).from_string(TEMPLATE.read_text())
     sections = [
         {
@@ -33,12 +37,12 @@ def write_card(
         }
         for name, result in results.items()
     ]
-    judged = [row for group in rows.values() for row in group if row.target]
+    with_target = [row for group in rows.values() for row in group if row.target]
     page = template.render(
         name=about["name"],
         sections=sections,
-        met=sum(row.met for row in judged),
-        judged=len(judged),
+        met=sum(row.met for row in with_target),
+        judged=len(with_target),
         teacher=about.get("teacher"),
         structures=about.get("structures"),
         details=yaml.safe_dump(about, sort_keys=False, default_flow_style=None, width=110),
@@ -54,7 +58,7 @@ def write_card(
 
 
 def _cells(row: Row) -> dict[str, Any]:
-    """A row as text; a share with its count."""
+    """The cells of a row as text; a fraction as "count of n"."""
     if row.value is None:
         value = "not measured"
     elif row.unit == "fraction":
@@ -65,7 +69,7 @@ def _cells(row: Row) -> dict[str, Any]:
 
 
 def _embedded(figure: Figure | None) -> str:
-    """A figure as PNG text for an <img>, empty for none."""
+    """A figure as a base64-encoded PNG for an <img>, "" without a figure."""
     if figure is None:
         return ""
     buffer = io.BytesIO()

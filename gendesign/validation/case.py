@@ -1,4 +1,4 @@
-"""What the tests of one potential draw on: how much to test, the structures, the references, and what several share."""
+"""The input of the tests of one potential: settings, structures, reference methods, and shared intermediate results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +15,16 @@ from gendesign.validation import molecules
 from gendesign.validation.methods import Answer, Batched, Method
 from gendesign.validation.settings import ValidationSettings
 
-MOST_ELEMENTS = 10  # a potential of more is asked about the pairs of the structures' elements only
+MOST_ELEMENTS = 10  # above this number only the elements of the structures are tested in pairs
 
 
 @dataclass(frozen=True)
 class Case:
-    """The potential, the structures and the references that the tests draw on; what several need is made once.
+    """The potential, the structures and the reference methods of the tests. Shared intermediate results are made once.
 
-    `frames` are structures as read, labelled or not; `references` are for molecules and for crystals. `keep` is a
-    folder for what is slow to make, or None.
+    frames: structures as read, labelled or not. molecular, periodic: reference methods for molecules and crystals, or
+    None. keep: folder in which slow intermediate results are stored, or None. Raises UserError for elements that the
+    potential does not know and for structures that are periodic in 1 or 2 directions.
     """
 
     potential: PotentialLike
@@ -42,7 +43,7 @@ class Case:
 
     @cached_property
     def crystals(self) -> list[Atoms]:
-        """The first crystal of every composition."""
+        """The first crystal of every composition, at most `settings.crystals`."""
         structures: dict[str, Atoms] = {}
         for frame in self.frames:
             if frame.pbc.all():
@@ -50,28 +51,28 @@ class Case:
         return list(structures.values())[: self.settings.crystals]
 
     @cached_property
-    def given(self) -> list[Atoms]:
-        """Molecules as they came, or those of the package when no structure was given at all."""
+    def initial_molecules(self) -> list[Atoms]:
+        """Molecules among the frames, or those of the package if there are no frames."""
         if not self.frames:
             return molecules.default_molecules(self.potential.elements)[: self.settings.molecules]
         return molecules.choose([frame for frame in self.frames if not frame.pbc.any()], self.settings.molecules)
 
     @cached_property
     def minima(self) -> list[Atoms]:
-        """Molecules at the reference's minima, or without a reference at the potential's."""
-        return self._kept("minima", lambda: molecules.minima_of(self.given, self.molecular or self.method))
+        """Molecules at minima of the reference, or of the potential without a reference."""
+        return self._kept("minima", lambda: molecules.minima_of(self.initial_molecules, self.molecular or self.method))
 
     @cached_property
     def labelled(self) -> list[Atoms]:
-        """The labelled structures among those given, or else structures displaced from minima and labelled."""
-        have = [frame for frame in self.frames if has_label(frame)]
-        if have:
-            return have
+        """The labelled frames, or structures displaced from minima and labelled by the reference if there are none."""
+        labelled = [frame for frame in self.frames if has_label(frame)]
+        if labelled:
+            return labelled
         return self._kept("displaced", self._displaced)
 
     def _displaced(self) -> list[Atoms]:
         seed, structures = self.settings.seed, []
-        if self.molecular is not None and self.given:
+        if self.molecular is not None and self.initial_molecules:
             structures += molecules.displaced(self.minima, self.molecular, seed)
         if self.periodic is not None:
             structures += molecules.displaced(self.crystals, self.periodic, seed)
@@ -79,20 +80,20 @@ class Case:
 
     @cached_property
     def answers(self) -> list[Answer | None]:
-        """What the potential says of `labelled`; stresses too where a label holds one."""
-        structures: list[Answer | None] = [None] * len(self.labelled)
+        """Predictions of the potential for `labelled`, with stresses for crystals."""
+        predictions: list[Answer | None] = [None] * len(self.labelled)
         for pbc in (False, True):
-            own = [k for k, frame in enumerate(self.labelled) if frame.pbc.all() == pbc]
-            answers = self.method.evaluate([self.labelled[k] for k in own], stress=pbc) if own else []
-            for k, answer in zip(own, answers, strict=True):
-                structures[k] = answer
-        return structures
+            indices = [k for k, frame in enumerate(self.labelled) if frame.pbc.all() == pbc]
+            answers = self.method.evaluate([self.labelled[k] for k in indices], stress=pbc) if indices else []
+            for k, answer in zip(indices, answers, strict=True):
+                predictions[k] = answer
+        return predictions
 
     @cached_property
     def elements(self) -> list[str]:
-        """Elements whose pairs are tested."""
+        """Elements whose pairs are tested: all that the potential knows, or those of the structures if too many."""
         known = list(self.potential.elements)
-        seen = {symbol for frame in self.frames or self.given for symbol in frame.symbols}
+        seen = {symbol for frame in self.frames or self.initial_molecules for symbol in frame.symbols}
         return known if len(known) <= MOST_ELEMENTS else [symbol for symbol in known if symbol in seen]
 
     def _kept(self, name: str, make: Callable[[], list[Atoms]]) -> list[Atoms]:

@@ -1,4 +1,4 @@
-"""Crystals: cells, equations of state and elastic constants, beside the reference's."""
+"""Cells, equations of state and elastic constants of crystals, compared with the reference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,14 +19,15 @@ STRAIN = 0.005
 
 
 def equilibrium(crystals: Sequence[Atoms], method: Method) -> list[Atoms | None]:
-    """Each crystal with its cell and atoms relaxed by the method, or None."""
+    """Each crystal with atoms and cell relaxed by the method, None for a failed relaxation."""
     return [None if end is None else end.atoms for end in method.relax(crystals, fmax=FMAX, cell=True)]
 
 
 def equation_of_state(atoms: Atoms, method: Method) -> dict[str, Any] | None:
-    """Birch-Murnaghan fit to energies at POINTS volumes about the relaxed `atoms`, inner coordinates relaxed.
+    """Birch-Murnaghan fit to energies at POINTS volumes around the relaxed `atoms`, with relaxed inner coordinates.
 
-    bulk_modulus in GPa, volume in Angstrom^3 and energy in eV, both per atom, with the points of the fit.
+    Returns bulk_modulus (GPa), volume (Angstrom^3 per atom), energy (eV per atom) and the points of the fit, or None if
+    a relaxation or the fit fails.
     """
     scaled = [
         _strained(atoms, (factor ** (1 / 3) - 1) * np.eye(3)) for factor in np.linspace(1 - SPAN, 1 + SPAN, POINTS)
@@ -41,7 +42,7 @@ def equation_of_state(atoms: Atoms, method: Method) -> dict[str, Any] | None:
     energies = np.array([answer.energy for answer in answers]) / len(atoms)
     try:
         volume, energy, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False)
-    except (RuntimeError, ValueError):  # no minimum among the points, as for a crystal that the method does not bind
+    except (RuntimeError, ValueError):  # no minimum in the range, as for a crystal that the method does not bind
         return None
     return {"bulk_modulus": modulus / units.GPa, "volume": volume, "energy": energy,
             "volumes": volumes.tolist(), "energies": energies.tolist()}  # fmt: skip
@@ -63,7 +64,10 @@ def voigt_strain(component: int, size: float) -> np.ndarray:
 
 
 def elastic_constants(atoms: Atoms, method: Method) -> np.ndarray | None:
-    """Stiffness (6, 6) in GPa, Voigt order, of the relaxed `atoms` by stresses at +-STRAIN with inner relaxation."""
+    """Stiffness (6, 6) in GPa, Voigt order, from stresses at +-STRAIN of the relaxed `atoms` with inner relaxation.
+
+    None if the method has no answer.
+    """
     strained = [_strained(atoms, voigt_strain(k, sign * STRAIN)) for k in range(6) for sign in (1, -1)]
     relaxed = method.relax(strained, fmax=FMAX)
     if any(end is None for end in relaxed):
@@ -77,7 +81,10 @@ def elastic_constants(atoms: Atoms, method: Method) -> np.ndarray | None:
 
 
 def voigt_reuss_hill(stiffness: np.ndarray) -> tuple[float, float]:
-    """Bulk and shear modulus (GPa) of the polycrystal by Hill's mean (Hill 1952)."""
+    """Bulk and shear modulus (GPa) of a polycrystal as Hill's mean (Proc. Phys. Soc. A 65, 349, 1952).
+
+    stiffness: (6, 6) in GPa, Voigt order.
+    """
 
     def moduli(c: np.ndarray) -> tuple[float, float]:
         normal, off, shear = c[:3, :3].trace(), c[0, 1] + c[0, 2] + c[1, 2], c[3:, 3:].trace()
@@ -91,7 +98,7 @@ def voigt_reuss_hill(stiffness: np.ndarray) -> tuple[float, float]:
 
 
 def describe(atoms: Atoms | None, method: Method) -> dict[str, Any] | None:
-    """Volume, equation of state and elasticity of a relaxed crystal; None where it could not be relaxed."""
+    """Volume, equation of state and elasticity of a relaxed crystal, None if its relaxation failed."""
     if atoms is None:
         return None
     stiffness = elastic_constants(atoms, method)
@@ -105,35 +112,34 @@ def describe(atoms: Atoms | None, method: Method) -> dict[str, Any] | None:
 
 
 def measure(method: Method, crystals: Sequence[Atoms], reference: Method | None = None) -> dict[str, Any]:
-    """Each crystal at the method's own equilibrium and, if given, at the reference's; volume (A^3/atom) as given."""
-    own = equilibrium(crystals, method)
-    true = [None] * len(crystals) if reference is None else equilibrium(crystals, reference)
+    """Describe each crystal at the equilibrium of the method and, if there is one, of the reference."""
+    predicted = equilibrium(crystals, method)
+    expected = [None] * len(crystals) if reference is None else equilibrium(crystals, reference)
     return {
         "crystals": [
             {
-                "formula": given.get_chemical_formula(),
-                "given_volume": given.get_volume() / len(given),
-                "own": describe(mine, method),
-                "reference": None if reference is None else describe(theirs, reference),
+                "formula": start.get_chemical_formula(),
+                "given_volume": start.get_volume() / len(start),
+                "own": describe(minimum, method),
+                "reference": None if reference is None else describe(reference_minimum, reference),
             }
-            for given, mine, theirs in zip(crystals, own, true, strict=True)
+            for start, minimum, reference_minimum in zip(crystals, predicted, expected, strict=True)
         ]
     }
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Every crystal's own numbers and, over all, the errors against the reference."""
+    """Properties of every crystal and the mean absolute errors against the reference."""
     out = []
     for crystal in results["crystals"]:
-        name, own = crystal["formula"], crystal["own"] or {}
-        state = own.get("equation_of_state") or {}
-        reference_volume = crystal["given_volume"]
-        change = 100 * (own["volume"] / reference_volume - 1) if own else None
+        name, predicted = crystal["formula"], crystal["own"] or {}
+        state = predicted.get("equation_of_state") or {}
+        change = 100 * (predicted["volume"] / crystal["given_volume"] - 1) if predicted else None
         out += [
-            Row(f"volume, {name}", own.get("volume"), "Angstrom^3/atom", 1),
+            Row(f"volume, {name}", predicted.get("volume"), "Angstrom^3/atom", 1),
             Row(f"volume, {name}, against the structure given", change, "%", 1),
             Row(f"bulk modulus, {name}", state.get("bulk_modulus"), "GPa", 1),
-            Row(f"shear modulus, {name}", own.get("shear_modulus"), "GPa", 1),
+            Row(f"shear modulus, {name}", predicted.get("shear_modulus"), "GPa", 1),
         ]
     out += _error("volume", "%", results, lambda side: side["volume"], relative=True)
     out += _error("bulk modulus", "%", results, lambda side: (side["equation_of_state"] or {}).get("bulk_modulus"),
@@ -142,20 +148,21 @@ def rows(results: dict[str, Any]) -> list[Row]:
 
 
 def _error(name: str, unit: str, results: dict[str, Any], value, relative: bool = False) -> list[Row]:
-    """The mean absolute error over all crystals where both sides have the value; no row without a reference."""
+    """The mean absolute error over the crystals for which both methods have the value; no row without a reference."""
     if not any(crystal["reference"] for crystal in results["crystals"]):
         return []
     errors = []
     for crystal in results["crystals"]:
         sides = [value(crystal[key]) if crystal[key] else None for key in ("own", "reference")]
         if None not in sides:
-            own, true = map(np.array, sides)
-            errors.append(float(np.abs(100 * (own - true) / true if relative else own - true).mean()))
+            predicted, expected = map(np.array, sides)
+            difference = predicted - expected
+            errors.append(float(np.abs(100 * difference / expected if relative else difference).mean()))
     return [Row(f"{name} MAE against the teacher", float(np.mean(errors)) if errors else None, unit, len(errors))]
 
 
 def picture(results: dict[str, Any]) -> Figure | None:
-    """Energy against volume with the fit's points: the potential as a line, the reference as points."""
+    """Energy against volume at the points of the fit: the potential as a line, the reference as points."""
     crystals = [c for c in results["crystals"] if (c["own"] or {}).get("equation_of_state")]
     if not crystals:
         return None

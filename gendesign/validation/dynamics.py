@@ -1,4 +1,4 @@
-"""Molecular dynamics: whether energy is conserved, and whether molecules survive heat."""
+"""Molecular dynamics: energy conservation, and stability of molecules at high temperature."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ STRETCH = 2.0  # a bond at this many times its length is broken
 
 
 def exploded(temperature: float, time: float) -> str:
-    """Name of the row that counts what came apart at so many K in so many ps."""
+    """Name of the row that counts the molecules that broke at `temperature` (K) within `time` (ps)."""
     return f"exploded, {temperature:g} K, {time:g} ps"
 
 
@@ -31,22 +31,22 @@ def drift(
     time: float = 2.0,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Total energy in `time` ps of NVE dynamics: slope (meV/atom/ps), fluctuation and course (meV/atom) of each.
+    """Drift of the total energy in NVE dynamics: slope (meV/atom/ps), fluctuation and energies (meV/atom) of each.
 
-    None instead of a slope for a trajectory that broke off. Structures of one periodicity; temperature in K, timestep
-    in fs.
+    The structures must have one periodicity. temperature in K, timestep in fs, time in ps. The slope is None for a
+    trajectory that exploded.
     """
     steps = max(4, round(1000 * time / timestep))
     every = max(1, steps // 100)
     runs = molecular_dynamics([bare(a) for a in structures], potential, temperature=temperature, timestep=timestep,
                               steps=steps, ensemble="nve", seed=seed, every=every)  # fmt: skip
-    found = []
+    drifts = []
     for run in runs:
         total = np.array([atoms.get_total_energy() / len(atoms) for atoms in run])
         clock = np.array([atoms.info["time"] for atoms in run]) / 1000
-        whole = bool(run) and not run[-1].info["exploded"] and len(run) > 2
-        line = np.polyfit(clock, 1000 * (total - total[0]), 1) if whole else None
-        found.append(
+        complete = bool(run) and not run[-1].info["exploded"] and len(run) > 2
+        line = np.polyfit(clock, 1000 * (total - total[0]), 1) if complete else None
+        drifts.append(
             {
                 "formula": run[0].get_chemical_formula() if run else "",
                 "slope": None if line is None else float(line[0]),
@@ -57,7 +57,7 @@ def drift(
                 "energy": (1000 * (total - total[0])).round(4).tolist() if len(run) else [],
             }
         )
-    return {"structures": found}
+    return {"structures": drifts}
 
 
 def explosions(
@@ -69,9 +69,10 @@ def explosions(
     time: float = 2.0,
     seed: int = 0,
 ) -> list[float | None]:
-    """When (ps) each molecule came apart in `time` ps of Langevin dynamics; None for those that did not.
+    """Time (ps) at which each molecule broke in Langevin dynamics, None for molecules that stayed intact.
 
-    Apart means a bond at twice its length, or numbers that are not finite.
+    A molecule is broken if a bond is longer than STRETCH times its initial length or a number is not finite.
+    temperature in K, timestep in fs, time in ps.
     """
     molecules = [bare(atoms) for atoms in structures]
     bonds = [np.array(sorted(connectivity(atoms))).reshape(-1, 2) for atoms in molecules]
@@ -81,7 +82,7 @@ def explosions(
 
 
 def _end(run: Sequence[Atoms], bonds: np.ndarray) -> float | None:
-    if not run:  # not even the start has finite forces
+    if not run:  # the forces of the start are not finite
         return 0.0
     first, second = bonds.T
     lengths = np.array([np.linalg.norm(a.positions[first] - a.positions[second], axis=-1) for a in run])
@@ -100,7 +101,7 @@ def stability(
     time: float,
     seed: int,
 ) -> dict[str, Any]:
-    """`explosions` with what it was measured at."""
+    """`explosions` with formulas, temperature and time."""
     ends = explosions(structures, potential, temperature=temperature, timestep=timestep, time=time, seed=seed)
     names = [atoms.get_chemical_formula() for atoms in structures]
     return {
@@ -122,7 +123,7 @@ def drift_rows(results: dict[str, Any]) -> list[Row]:
 
 
 def stability_rows(results: dict[str, Any]) -> list[Row]:
-    """How many molecules came apart; the name of the row says at which temperature and in what time."""
+    """The number of molecules that broke; the name of the row states temperature and time."""
     apart = sum(m["apart_after"] is not None for m in results["molecules"])
     return [Row(exploded(results["temperature"], results["time"]), apart, "molecules", len(results["molecules"]))]
 
@@ -137,7 +138,7 @@ def drift_picture(results: dict[str, Any]) -> Figure:
 
 
 def stability_picture(results: dict[str, Any]) -> Figure:
-    """Share of the molecules that are whole against time."""
+    """Number of intact molecules against time."""
     figure, (panel,) = grid(1, columns=1, size=(4.6, 3.0))
     ends = sorted(m["apart_after"] for m in results["molecules"] if m["apart_after"] is not None)
     n = len(results["molecules"])

@@ -1,4 +1,4 @@
-"""Errors of energies, forces and stresses on labelled structures, class by class."""
+"""Errors of energies, forces and stresses on labelled structures, by class."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -18,15 +18,16 @@ SHOWN = 1500  # points of a class in the parity plots
 
 
 def label_of(frame: Atoms) -> Answer:
-    """Energy, forces (not numbers where there are none) and stress, if any; UserError without an energy."""
+    """The label of a frame: energy, forces (NaN if missing) and stress if any. Raises UserError without an energy."""
     stress = stress_of(frame)
     return Answer(*labels_of(frame, need_forces=False), stress if np.isfinite(stress).all() else None)
 
 
 def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None], together: Sequence[str] = ()) -> dict[str, Any]:
-    """Error table by class (and of the classes `together` as "combined") with a sample of pairs for the parity plots.
+    """Errors by class, with a sample of pairs for the parity plots.
 
-    Energies in meV/atom, forces in meV/Angstrom per component, stress in GPa per component.
+    The classes `together` are also reported as one class "combined". Energies are in meV/atom, forces in meV/Angstrom
+    per component, stresses in GPa per component. `failed` counts the structures without a finite answer.
     """
     pairs: dict[str, list[tuple[Atoms, Answer, Answer]]] = defaultdict(list)
     for frame, answer in zip(frames, answers, strict=True):
@@ -63,7 +64,7 @@ def _errors(items: Sequence[tuple[Atoms, Answer, Answer]]) -> dict[str, float]:
 
 
 def _sample(items: Sequence[tuple[Atoms, Answer, Answer]]) -> dict[str, list[list[float]]]:
-    """[reference, predicted] of force components (eV/Angstrom), evenly thinned, and energies (eV/atom)."""
+    """Pairs [reference, predicted] of force components (eV/Angstrom) and energies (eV/atom), at most SHOWN each."""
     forces = np.concatenate([np.stack([label.forces.ravel(), a.forces.ravel()]) for _, label, a in items], axis=1)
     forces = forces[:, np.isfinite(forces[0])]
     energies = np.array([(label.energy / len(f), a.energy / len(f)) for f, label, a in items]).T

@@ -1,4 +1,4 @@
-"""How far the potential moves a molecule from the reference's minimum, and whether its bonds survive."""
+"""Geometries: RMSD between minima of the potential and the reference, and whether the bond graph is conserved."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +18,13 @@ GRAPH_KEPT, MEDIAN_RMSD = "minima that keep their bond graph", "median heavy-ato
 
 
 def heavy_rmsd(first: Atoms, second: Atoms) -> float:
-    """RMSD (Angstrom) of the heavy atoms, atom by atom, after the best rotation and translation; 0 without any."""
+    """RMSD (Angstrom) of the heavy atoms in the same order after optimal superposition; 0 without heavy atoms."""
     heavy = first.numbers > 1
     return aligned_rmsd(first.positions[heavy], second.positions[heavy])
 
 
 def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[str, Any]:
-    """Heavy-atom RMSD, bond graph kept and convergence of every reference minimum relaxed with the method."""
+    """Relax every reference minimum with the method: heavy-atom RMSD, conservation of the bond graph, convergence."""
     molecules = []
     for before, after in zip(minima, method.relax(minima, fmax=FMAX, steps=steps), strict=True):
         molecules.append(
@@ -39,7 +39,7 @@ def measure(method: Method, minima: Sequence[Atoms], steps: int = 500) -> dict[s
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Shares and distances over all molecules; one that exploded has no RMSD and kept nothing."""
+    """Fractions and RMSD over all molecules. A molecule that exploded has no RMSD and counts as changed."""
     molecules = results["molecules"]
     rmsd, n = [m["rmsd"] for m in molecules if m["rmsd"] is not None], len(molecules)
     return [

@@ -1,4 +1,4 @@
-"""Molecules for the physical tests: those given, or a set of the package; their minima by the reference."""
+"""Molecules for the physical tests: selected from files or from a set of the package, and their reference minima."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from gendesign.errors import UserError
 from gendesign.structure.formula import hill_formula
 from gendesign.validation.methods import Method, bare
 
-# Flexible and rigid, with every element and the common groups of neutral organic molecules, 7 to 13 heavy atoms.
+# Flexible and rigid molecules of 7 to 13 heavy atoms with all common elements and groups of neutral organic molecules.
 DEFAULT = (
     "CC(=O)Nc1ccc(O)cc1",
     "CCOC(=O)CCS",
@@ -32,7 +32,10 @@ WIDTHS = (0.03, 0.06, 0.12)  # Angstrom, of random displacements
 
 
 def default_molecules(elements: Sequence[str]) -> list[Atoms]:
-    """Conformers (ETKDG, MMFF94) of the molecules of DEFAULT whose elements are all known; UserError when none is."""
+    """Conformers (ETKDG, MMFF94) of the molecules in DEFAULT that consist of `elements`.
+
+    Raises UserError without any.
+    """
     molecules = []
     with rdBase.BlockLogs():
         for number, text in enumerate(DEFAULT):
@@ -54,13 +57,13 @@ def default_molecules(elements: Sequence[str]) -> list[Atoms]:
 
 
 def is_minimum(frame: Atoms) -> bool:
-    """Whether the labels of a frame say that it lies at a minimum."""
+    """Whether all labelled forces of a frame are below MINIMUM."""
     forces = (frame.calc.results if frame.calc else {}).get("forces", frame.arrays.get("forces"))
     return forces is not None and bool(np.linalg.norm(forces, axis=1).max() < MINIMUM)
 
 
 def choose(frames: Sequence[Atoms], n: int) -> list[Atoms]:
-    """Up to `n` different molecules of `frames`: labelled minima if there are any, spread evenly over the files."""
+    """Up to `n` different molecules, evenly spread over the frames; only labelled minima if there are any."""
     frames = [frame for frame in frames if len(frame) > 2]
     minima = [frame for frame in frames if is_minimum(frame)]
     first: dict[str, Atoms] = {}
@@ -73,7 +76,7 @@ def choose(frames: Sequence[Atoms], n: int) -> list[Atoms]:
 
 
 def minima_of(molecules: Sequence[Atoms], reference: Method) -> list[Atoms]:
-    """The reference's minimum near each molecule, names kept; those it does not converge for are left out."""
+    """The reference minimum near each molecule; molecules whose relaxation does not converge are omitted."""
     ends = reference.relax(molecules, fmax=0.01)
     return [
         Atoms(end.atoms.numbers, end.atoms.positions, info={"molecule": str(atoms.info.get("molecule", ""))})
@@ -83,9 +86,10 @@ def minima_of(molecules: Sequence[Atoms], reference: Method) -> list[Atoms]:
 
 
 def displaced(minima: Sequence[Atoms], reference: Method, seed: int = 0) -> list[Atoms]:
-    """Labelled copies of `minima`, at rest and displaced by WIDTHS, to measure errors on without files.
+    """Labelled copies of `minima`, undisplaced and with random displacements of WIDTHS, to measure errors without
+    files.
 
-    Works for crystals too; a structure that the reference has no answer for is left out.
+    Works for crystals too. Structures for which the reference fails are omitted.
     """
     rng = np.random.default_rng(seed)
     frames = []

@@ -1,4 +1,4 @@
-"""Phonons of crystals through phonopy, beside the reference's, each at its own equilibrium."""
+"""Phonons of crystals by phonopy, compared with the reference; each method at its own equilibrium."""
 
 import warnings
 from collections.abc import Sequence
@@ -17,13 +17,16 @@ from gendesign.validation.methods import Method
 from gendesign.validation.picture import OWN, REFERENCE, grid
 
 DISTANCE = 0.01  # Angstrom, of the displacements
-EDGE = 9.0  # Angstrom, the least edge of the supercell
-MESH = (6, 6, 6)  # wave vectors at which two methods are compared
+EDGE = 9.0  # Angstrom, least edge of the supercell
+MESH = (6, 6, 6)  # wave vectors at which the methods are compared
 ALONG = 60  # wave vectors along the path of the picture
 
 
 def force_constants(atoms: Atoms, method: Method, edge: float = EDGE) -> Phonopy | None:
-    """A Phonopy object with the method's force constants at `atoms`; all displaced supercells in one call."""
+    """A Phonopy object with the force constants of the method at `atoms`, None if the method has no answer.
+
+    All displaced supercells, with edges of at least `edge` (Angstrom), are evaluated in one call.
+    """
     cell = PhonopyAtoms(
         symbols=list(atoms.symbols), cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions()
     )
@@ -44,7 +47,7 @@ def force_constants(atoms: Atoms, method: Method, edge: float = EDGE) -> Phonopy
 
 
 def on_mesh(phonon: Phonopy, mesh: Sequence[int] = MESH) -> np.ndarray:
-    """Frequencies (wave vectors, modes) in THz at a regular mesh, imaginary ones negative."""
+    """Frequencies (wave vectors, modes) in THz on a regular mesh; imaginary ones are negative."""
     phonon.run_mesh(list(mesh), is_mesh_symmetry=False, is_gamma_center=True)
     return np.sort(np.asarray(phonon.mesh.frequencies), axis=1)
 
@@ -58,7 +61,7 @@ def at(phonon: Phonopy, points: np.ndarray) -> np.ndarray:
 def bands(phonon: Phonopy) -> dict[str, Any]:
     """Frequencies along ASE's standard path of the primitive cell, with the path's axis and labels."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of lattices that are nearly another one
+        warnings.simplefilter("ignore")  # about lattices that are close to one of higher symmetry
         path = Cell(phonon.primitive.cell).bandpath(npoints=ALONG, eps=1e-3)
     axis, ticks, labels = path.get_linear_kpoint_axis()
     return {"axis": axis.round(5).tolist(), "ticks": ticks.round(5).tolist(), "labels": labels,
@@ -66,26 +69,26 @@ def bands(phonon: Phonopy) -> dict[str, Any]:
 
 
 def measure(method: Method, crystals: Sequence[Atoms], reference: Method | None = None) -> dict[str, Any]:
-    """Bands, the range of frequencies on the mesh, and the mean absolute difference from the reference there."""
-    own = equilibrium(crystals, method)
-    true = [None] * len(crystals) if reference is None else equilibrium(crystals, reference)
+    """Bands, the range of frequencies on the mesh, and the mean absolute error (THz) on it against the reference."""
+    predicted = equilibrium(crystals, method)
+    expected = [None] * len(crystals) if reference is None else equilibrium(crystals, reference)
     results = []
-    for given, mine, theirs in zip(crystals, own, true, strict=True):
-        row: dict[str, Any] = {"formula": given.get_chemical_formula(), "lowest": None, "highest": None, "mae": None}
-        phonon = None if mine is None else force_constants(mine, method)
+    for start, minimum, reference_minimum in zip(crystals, predicted, expected, strict=True):
+        row: dict[str, Any] = {"formula": start.get_chemical_formula(), "lowest": None, "highest": None, "mae": None}
+        phonon = None if minimum is None else force_constants(minimum, method)
         if phonon is not None:
             mesh = on_mesh(phonon)
             row |= {"lowest": float(mesh.min()), "highest": float(mesh.max()), "bands": bands(phonon)}
-            beside = None if theirs is None else force_constants(theirs, reference)
-            if beside is not None and len(beside.primitive) == len(phonon.primitive):
-                row["mae"] = float(np.abs(mesh - on_mesh(beside)).mean())
-                row["reference"] = at(beside, row["bands"]["points"]).round(4).tolist()
+            other = None if reference_minimum is None else force_constants(reference_minimum, reference)
+            if other is not None and len(other.primitive) == len(phonon.primitive):
+                row["mae"] = float(np.abs(mesh - on_mesh(other)).mean())
+                row["reference"] = at(other, row["bands"]["points"]).round(4).tolist()
         results.append(row)
     return {"crystals": results}
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Range of every crystal; the mean error against the reference."""
+    """Range of the frequencies of every crystal, and the mean absolute error against the reference."""
     out = []
     for crystal in results["crystals"]:
         out.append(Row(f"highest phonon, {crystal['formula']}", crystal["highest"], "THz", 1))
@@ -97,7 +100,7 @@ def rows(results: dict[str, Any]) -> list[Row]:
 
 
 def picture(results: dict[str, Any]) -> Figure | None:
-    """Bands: the potential as lines, the reference as dashes."""
+    """Phonon bands: the potential as solid lines, the reference as dashed lines."""
     crystals = [crystal for crystal in results["crystals"] if "bands" in crystal]
     if not crystals:
         return None

@@ -1,4 +1,4 @@
-"""What the pictures of all tests share."""
+"""Colours and panels of the pictures of all tests."""
 
 import math
 
@@ -10,7 +10,7 @@ OWN, REFERENCE = COLOURS[0], COLOURS[1]
 
 
 def grid(count: int, *, columns: int, size: tuple[float, float], **shared: bool) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels of `size` inches in at most `columns` columns; unused places stay empty."""
+    """A figure with `count` panels of `size` inches in at most `columns` columns; unused panels are hidden."""
     columns = max(1, min(columns, count))
     lines = max(1, math.ceil(count / columns))
     figure = Figure(figsize=(size[0] * columns, size[1] * lines), layout="constrained")

@@ -1,4 +1,4 @@
-"""How much of a potential is tested."""
+"""Settings of the validation of a potential."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ TESTS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ValidationSettings:
-    """Which tests of a potential are made and how large they are; raises UserError for values out of bounds."""
+    """Tests of a potential and their size. Raises UserError for values out of bounds."""
 
     tests: tuple[str, ...] = setting(
         (), "tests to make, such as [errors,torsions]; [] for all that apply", allowed=TESTS

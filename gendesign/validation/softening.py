@@ -1,4 +1,4 @@
-"""Softening: whether forces off equilibrium come out systematically too small (Deng et al., arXiv 2405.07105)."""
+"""Softening: whether predicted forces off equilibrium are systematically too small (Deng et al., arXiv 2405.07105)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,18 +17,18 @@ LEAST = 0.2  # eV/Angstrom: a structure with a smaller root mean square force is
 
 
 def slope(reference: np.ndarray, predicted: np.ndarray) -> float:
-    """Least-squares slope through the origin of predicted against reference force components; below 1 is too soft."""
+    """Least-squares slope through the origin of predicted against reference forces; below 1 is too soft."""
     return float((reference * predicted).sum() / np.square(reference).sum())
 
 
 def measure(frames: Sequence[Atoms], answers: Sequence[Answer | None]) -> dict[str, Any]:
-    """Slope and count of the structures off equilibrium, over all and by class."""
+    """Slope and number of the structures off equilibrium, over all structures and by class."""
     groups: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {ALL: []}
     for frame, answer in zip(frames, answers, strict=True):
-        true = labels_of(frame, need_forces=False)[1].ravel()  # not numbers, which are above nothing, without forces
-        if answer is not None and np.sqrt(np.square(true).mean()) > LEAST:
+        reference = labels_of(frame, need_forces=False)[1].ravel()  # NaN without forces; NaN is never above LEAST
+        if answer is not None and np.sqrt(np.square(reference).mean()) > LEAST:
             for kind in (ALL, kind_of(frame)):
-                groups.setdefault(kind, []).append((true, answer.forces.ravel()))
+                groups.setdefault(kind, []).append((reference, answer.forces.ravel()))
     return {
         kind: {"slope": slope(*(np.concatenate(part) for part in zip(*pairs, strict=True))), "n": len(pairs)}
         for kind, pairs in groups.items()

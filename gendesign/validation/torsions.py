@@ -1,6 +1,7 @@
-"""Relaxed torsion profiles of rotatable bonds beside the reference's."""
+"""Relaxed torsion profiles of rotatable bonds, compared with the reference."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,11 @@ Torsion = tuple[int, int, int, int]
 
 
 def rotatable(atoms: Atoms) -> list[Torsion]:
-    """Four atoms i-j-k-l for each rotatable bond j-k of a molecule, heavy ends preferred; none for a wreck."""
+    """Atoms i-j-k-l of each rotatable bond j-k, with heavy end atoms if possible; empty for an invalid molecule."""
     mol = perceive(atoms).mol
     if mol is None:
         return []
-    heavy = Chem.RemoveHs(mol)  # a methyl group is no rotatable bond, so hydrogens must not count
+    heavy = Chem.RemoveHs(mol)  # without hydrogens a methyl group does not count as rotatable
     names = [atom.GetIdx() for atom in mol.GetAtoms() if atom.GetAtomicNum() > 1]
     if heavy.GetNumAtoms() != len(names):
         return []
@@ -48,7 +49,7 @@ def rotatable(atoms: Atoms) -> list[Torsion]:
 
 
 def rotated(atoms: Atoms, torsion: Torsion, angles: np.ndarray) -> list[Atoms]:
-    """Copies with the part behind the bond turned by each of `angles` (degrees); the torsion's four atoms are fixed."""
+    """Copies with the part behind the bond rotated by each of `angles` (degrees); the four torsion atoms are fixed."""
     bonds = np.zeros((len(atoms), len(atoms)), dtype=bool)
     for bond in connectivity(atoms) - {tuple(sorted(torsion[1:3]))}:
         bonds[bond] = True
@@ -64,9 +65,9 @@ def rotated(atoms: Atoms, torsion: Torsion, angles: np.ndarray) -> list[Atoms]:
 
 
 def profiles(method: Method, starts: Sequence[Sequence[Atoms]]) -> list[np.ndarray]:
-    """Energy (kcal/mol) of every start after its relaxation with the torsion held, not yet relative to a minimum.
+    """Energy (kcal/mol) of every start after relaxation at fixed torsion, one array per torsion.
 
-    NaN where the method fails or the bond graph changes. All starts of all torsions relax together.
+    The energies are total energies, NaN where the method fails or the bond graph changes. All starts relax together.
     """
     flat = [atoms for group in starts for atoms in group]
     ends = method.relax(flat, fmax=FMAX, steps=STEPS)
@@ -82,32 +83,33 @@ def profiles(method: Method, starts: Sequence[Sequence[Atoms]]) -> list[np.ndarr
 
 
 def choose(minima: Sequence[Atoms], most: int) -> list[tuple[Atoms, Torsion]]:
-    """Up to `most` torsions: the first bond of every molecule, then the second of every one, and so on."""
-    each = [[(atoms, torsion) for torsion in rotatable(atoms)] for atoms in minima]
-    turns = [found[turn] for turn in range(max(map(len, each), default=0)) for found in each if turn < len(found)]
-    return turns[:most]
+    """Up to `most` torsions: the first bond of every molecule, then the second bond of every molecule, and so on."""
+    torsions = [[(atoms, torsion) for torsion in rotatable(atoms)] for atoms in minima]
+    ordered = [pair for rank in zip_longest(*torsions) for pair in rank if pair is not None]
+    return ordered[:most]
 
 
 def measure(
     method: Method, minima: Sequence[Atoms], reference: Method, most: int = 10, points: int = 12
 ) -> dict[str, Any]:
-    """Profiles of up to `most` rotatable bonds at `points` angles, relative to each one's lowest point."""
+    """Profiles of up to `most` rotatable bonds at `points` angles, relative to the lowest point of each profile."""
     angles = np.linspace(0, 360, points, endpoint=False)
     chosen = choose(minima, most)
     starts = [rotated(atoms, torsion, angles) for atoms, torsion in chosen]
     if not starts:
         return {"angles": angles.tolist(), "torsions": []}
     results = []
-    for (atoms, torsion), own, true in zip(chosen, profiles(method, starts), profiles(reference, starts), strict=True):
-        both = np.isfinite(own) & np.isfinite(true)
-        own, true = (np.where(both, e - np.min(e[both], initial=np.inf), np.nan) for e in (own, true))
+    pairs = zip(profiles(method, starts), profiles(reference, starts), strict=True)
+    for (atoms, torsion), pair in zip(chosen, pairs, strict=True):
+        both = np.isfinite(pair[0]) & np.isfinite(pair[1])
+        predicted, expected = (np.where(both, e - np.min(e[both], initial=np.inf), np.nan) for e in pair)
         results.append(
             {
                 "name": f"{atoms.get_chemical_formula()} {'-'.join(atoms.symbols[i] for i in torsion)}",
                 "torsion": [int(i) for i in torsion],
-                "energy": _plain(own),
-                "reference": _plain(true),
-                "barriers": [float(np.max(e[both])) for e in (own, true)] if both.sum() > 1 else None,
+                "energy": _plain(predicted),
+                "reference": _plain(expected),
+                "barriers": [float(np.max(e[both])) for e in (predicted, expected)] if both.sum() > 1 else None,
             }
         )
     return {"angles": angles.tolist(), "torsions": results}
@@ -118,7 +120,7 @@ def _plain(values: np.ndarray) -> list[float | None]:
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Errors of the barriers (highest less lowest point) and of the whole profiles."""
+    """Errors of the barriers (highest minus lowest point) and of the complete profiles."""
     barriers = np.array([t["barriers"] for t in results["torsions"] if t["barriers"]])
     profile = [
         abs(a - b)

@@ -1,4 +1,4 @@
-"""Harmonic frequencies by finite differences of forces, beside the reference's, each at its own minimum."""
+"""Harmonic frequencies by finite differences of forces, compared with the reference; each method at its own minimum."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,19 +14,22 @@ from gendesign.validation.picture import OWN, grid
 
 STEP = 0.01  # Angstrom
 FMAX = 0.003  # eV/Angstrom, of the minima
-# sqrt(eV/Angstrom^2/amu) is ASE's inverse time; hbar turns it into an energy and units.invcm into 1/cm
+# sqrt(eV/Angstrom^2/amu) is ASE's unit of inverse time; hbar converts it to an energy and units.invcm to 1/cm.
 TO_INVCM = units._hbar * units.J * units.second / units.invcm
 FREQUENCY_MAE = "vibrational frequencies MAE"
 
 
 def hessians(structures: Sequence[Atoms], method: Method, step: float = STEP) -> list[np.ndarray | None]:
-    """Second derivatives (3 atoms, 3 atoms) in eV/Angstrom^2 by central differences; all displacements in one call."""
+    """Hessians (3 N, 3 N) in eV/Angstrom^2 by central differences, None where the method fails.
+
+    step: displacement in Angstrom. All displaced structures are evaluated in one call.
+    """
     moved = [_moved(atoms, k, sign * step) for atoms in structures for k in range(3 * len(atoms)) for sign in (1, -1)]
     answers, matrices, start = method.evaluate(moved), [], 0
     for atoms in structures:
-        own = answers[start : start + 6 * len(atoms)]
+        displaced = answers[start : start + 6 * len(atoms)]
         start += 6 * len(atoms)
-        matrices.append(_hessian(own, step) if all(answer is not None for answer in own) else None)
+        matrices.append(_hessian(displaced, step) if all(answer is not None for answer in displaced) else None)
     return matrices
 
 
@@ -43,9 +46,10 @@ def _hessian(answers: Sequence[Answer], step: float) -> np.ndarray:
 
 
 def frequencies(atoms: Atoms, hessian: np.ndarray) -> np.ndarray:
-    """Frequencies in 1/cm, ascending, without the translations and rotations; imaginary ones are negative.
+    """Vibrational frequencies in 1/cm, ascending; imaginary ones are negative.
 
-    3 N - 6 of them, 3 N - 5 for linear molecules.
+    Translations and rotations are projected out: (3 N - 6,), or (3 N - 5,) for linear molecules. hessian: (3 N, 3 N) in
+    eV/Angstrom^2.
     """
     root = np.repeat(np.sqrt(atoms.get_masses()), 3)
     centred = atoms.positions - atoms.get_center_of_mass()
@@ -60,23 +64,26 @@ def frequencies(atoms: Atoms, hessian: np.ndarray) -> np.ndarray:
 
 
 def spectrum(structures: Sequence[Atoms], method: Method) -> list[np.ndarray | None]:
-    """Frequencies at the method's minimum near each structure; None where it has none or the bond graph changed."""
+    """Frequencies (1/cm) at the minimum of the method near each structure.
+
+    None where the method fails or the bond graph changes.
+    """
     relaxed = method.relax(structures, fmax=FMAX)
     kept = [
         k
         for k, (atoms, end) in enumerate(zip(structures, relaxed, strict=True))
         if end is not None and connectivity(atoms) == connectivity(end.atoms)
     ]
-    found: list[np.ndarray | None] = [None] * len(structures)
+    spectra: list[np.ndarray | None] = [None] * len(structures)
     minima = [relaxed[k].atoms for k in kept]
     for k, atoms, hessian in zip(kept, minima, hessians(minima, method), strict=True):
-        found[k] = None if hessian is None else frequencies(atoms, hessian)
-    return found
+        spectra[k] = None if hessian is None else frequencies(atoms, hessian)
+    return spectra
 
 
 def measure(method: Method, minima: Sequence[Atoms], reference: Method) -> dict[str, Any]:
-    """Both spectra of every molecule, in 1/cm; None where one could not be had."""
-    own, true = spectrum(minima, method), spectrum(minima, reference)
+    """Frequencies (1/cm) of every molecule by the method and the reference, None where one fails."""
+    predicted, expected = spectrum(minima, method), spectrum(minima, reference)
     return {
         "molecules": [
             {
@@ -84,20 +91,20 @@ def measure(method: Method, minima: Sequence[Atoms], reference: Method) -> dict[
                 "frequencies": None if a is None else a.round(2).tolist(),
                 "reference": None if b is None else b.round(2).tolist(),
             }
-            for atoms, a, b in zip(minima, own, true, strict=True)
+            for atoms, a, b in zip(minima, predicted, expected, strict=True)
         ]
     }
 
 
 def _both(results: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(own, reference) of molecules that have both spectra, of one length."""
+    """(predicted, reference) frequencies of the molecules for which both have the same number of modes."""
     rows = [row for row in results["molecules"] if row["frequencies"] is not None and row["reference"] is not None]
     both = [(np.array(row["frequencies"]), np.array(row["reference"])) for row in rows]
     return [(a, b) for a, b in both if len(a) == len(b)]
 
 
 def rows(results: dict[str, Any]) -> list[Row]:
-    """Errors after sorting, over all modes of all molecules; imaginary modes at the potential's minima."""
+    """Errors over all modes of all molecules after sorting, and the number of imaginary modes of the potential."""
     both = _both(results)
     error = np.concatenate([np.abs(a - b) for a, b in both]) if both else np.array([])
     count = len(results["molecules"])
@@ -110,12 +117,12 @@ def rows(results: dict[str, Any]) -> list[Row]:
 
 
 def picture(results: dict[str, Any]) -> Figure:
-    """Frequencies against the reference's, and their errors."""
+    """Predicted against reference frequencies, and their errors."""
     figure, (parity, error) = grid(2, columns=2, size=(4.6, 3.4))
     both = _both(results)
-    for own, true in both:
-        parity.plot(true, own, ".", ms=3, color=OWN)
-        error.plot(true, own - true, ".", ms=3, color=OWN)
+    for predicted, reference in both:
+        parity.plot(reference, predicted, ".", ms=3, color=OWN)
+        error.plot(reference, predicted - reference, ".", ms=3, color=OWN)
     low, high = parity.get_xlim()
     parity.plot([low, high], [low, high], color="0.6", lw=0.8, zorder=0)
     error.axhline(0, color="0.6", lw=0.8, zorder=0)

@@ -1,1 +1,1 @@
-"""References of the agent's benchmark."""
+"""References for the benchmark of the agent."""

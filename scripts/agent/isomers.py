@@ -1,11 +1,11 @@
 """Reference lists for the agent that builds molecules: isomers of each formula and the lowest one, by GFN2-xTB.
 
     python -m scripts.agent.isomers               # -> gendesign/benchmark/cases/isomers.json
-    python -m scripts.agent.isomers C3H6O C4H7N   # these formulas anew, the others as the file has them
-Each isomer is embedded, relaxed by GFN2-xTB and kept if the relaxed coordinates still read as its graph. Small formulas
-are listed completely. Large ones get a fixed random sample, whose molecules are mostly strained, so that their lowest
-isomer comes from well-known stable molecules and a search over graphs that starts from them.
-Every relaxed isomer is kept in training/isomers/FORMULA.json, so that a killed run goes on where it was.
+    python -m scripts.agent.isomers C3H6O C4H7N   # repeat these formulas only
+Each isomer is embedded, relaxed by GFN2-xTB, and kept if the relaxed coordinates still have its bond graph. Small
+formulas are listed completely. Large ones get a fixed random sample, whose molecules are mostly strained. Their lowest
+isomer therefore comes from well-known stable molecules and from a search over graphs that starts from these.
+Every relaxed isomer is stored in training/isomers/FORMULA.json, so that an interrupted run resumes.
 """
 
 import json
@@ -34,15 +34,15 @@ from gendesign.train.teachers.semiempirical import FAILURES, gfn2  # noqa: E402
 
 OUT = Path("gendesign/benchmark/cases/isomers.json")
 CACHE = Path("training/isomers")
-SMALL = ("C3H8O", "C2H5NO", "C3H6O")  # two conformers of each isomer, for their energies are compared closely
+SMALL = ("C3H8O", "C2H5NO", "C3H6O")  # two conformers of each isomer, because their energies are compared closely
 COMPLETE = (*SMALL, "C4H7N", "C3H5NO3")
 SAMPLED = ("C7H10O2", "C7H8N2O2")
 SEED = 1
 SAMPLE = 200  # isomers of a sample that survive relaxation
-SEARCH, TOURNAMENT, PARENTS = 300, 6, 20  # relaxations of the search; mutants per relaxation; lowest isomers it mutates
-FINALISTS, CONFORMERS = 10, 6  # the lowest isomers, and how many conformers of each decide between them
+SEARCH, TOURNAMENT, PARENTS = 300, 6, 20  # relaxations of the search; mutants per relaxation; lowest isomers to mutate
+FINALISTS, CONFORMERS = 10, 6  # number of lowest isomers, and of conformers of each that decide between them
 FMAX, STEPS, SAVE_EVERY = 0.02, 800, 5  # eV/Angstrom; LBFGS steps; relaxations between saves
-# Stable molecules that a chemist would name, so that no search has to stumble on them.
+# Known stable molecules, so that the result does not depend on a search finding them.
 KNOWN = {
     "C7H10O2": "OC(=O)C1=CCCCC1 OC(=O)C1CCC=CC1 OC(=O)C1CCCC=C1 COC(=O)C1=CCCC1 CC(=O)C=C(C)C(C)=O O=C1CCCCC1C=O "
     "OC=C1CCCCC1=O O=CC1=C(O)CCCC1 CC(=O)C1CCCC1=O CC(=O)C1=C(O)CCC1 CC1C(=O)CCCC1=O CC1=C(O)CCCC1=O CC1(C)CC(=O)CC1=O "
@@ -64,7 +64,7 @@ KNOWN = {
 
 
 class Relaxed:
-    """Energies (eV) of relaxed isomers of one formula, None for one that did not survive; kept on disk."""
+    """Energies (eV) of relaxed isomers of one formula, None for those that changed their bond graph; stored on disk."""
 
     def __init__(self, formula: str) -> None:
         self.formula, self.path = formula, CACHE / f"{formula}.json"
@@ -72,18 +72,19 @@ class Relaxed:
         self.unsaved = 0
 
     def __call__(self, key: str, conformers: int) -> float | None:
-        """Lowest energy (eV) of relaxed conformers of an isomer that still read as `key`; None if none does."""
+        """Lowest energy (eV) of the relaxed conformers of an isomer that keep its graph `key`, None without any."""
         if self.known.get(key, {"conformers": 0})["conformers"] < conformers:
             energies = [relaxed_energy(key, number) for number in range(conformers)]
             kept = [energy for energy in energies if energy is not None]
-            found = {"conformers": conformers, "energy": round(min(kept), 5) if kept else None}
-            self.known[key] = self.known.get(key, {}) | found
+            entry = {"conformers": conformers, "energy": round(min(kept), 5) if kept else None}
+            self.known[key] = self.known.get(key, {}) | entry
             self.unsaved += 1
             if self.unsaved >= SAVE_EVERY:
                 self.save()
         return self.known[key]["energy"]
 
     def save(self) -> None:
+        """Write all energies to disk atomically."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
         part.write_text(json.dumps(self.known, indent=0))
@@ -91,7 +92,7 @@ class Relaxed:
         self.unsaved = 0
 
     def lowest(self, count: int) -> list[str]:
-        """The isomers of lowest energy that survived."""
+        """The `count` isomers of lowest energy that kept their bond graph."""
         alive = {key: entry["energy"] for key, entry in self.known.items() if entry["energy"] is not None}
         return sorted(alive, key=alive.__getitem__)[:count]
 
@@ -99,7 +100,8 @@ class Relaxed:
 def embedded(key: str, number: int) -> Atoms | None:
     """Conformer `number` of an isomer by distance geometry and a force field; None if embedding fails.
 
-    Strained cages defy ETKDG's preferences, so plain distance geometry from random coordinates is the second try.
+    The second attempt, for strained cages, is plain distance geometry from random coordinates without ETKDG's
+    preferences.
     """
     full = Chem.AddHs(Chem.MolFromSmiles(key))
     for settings, random_start in ((rdDistGeom.ETKDGv3(), False), (rdDistGeom.EmbedParameters(), True)):
@@ -120,7 +122,7 @@ def embedded(key: str, number: int) -> Atoms | None:
 
 
 def relaxed_energy(key: str, number: int) -> float | None:
-    """Energy (eV) of a conformer relaxed by GFN2-xTB; None if it fails or ends as another molecule."""
+    """Energy (eV) of a conformer relaxed by GFN2-xTB; None if it fails or becomes another molecule."""
     atoms = embedded(key, number)
     if atoms is None:
         return None
@@ -131,12 +133,12 @@ def relaxed_energy(key: str, number: int) -> float | None:
         energy = float(atoms.get_potential_energy())
     except FAILURES:
         return None
-    found = perceive(Atoms(atoms.numbers, atoms.positions))
-    return energy if found.mol is not None and smiles(found.mol) == key else None
+    perceived = perceive(Atoms(atoms.numbers, atoms.positions))
+    return energy if perceived.mol is not None and smiles(perceived.mol) == key else None
 
 
 def rough_energy(key: str) -> float:
-    """GFN2-xTB energy (eV) at the force field's minimum; infinite where there is none."""
+    """GFN2-xTB energy (eV) at the minimum of the force field; infinite if it fails."""
     atoms = embedded(key, 0)
     if atoms is None:
         return float("inf")
@@ -148,24 +150,24 @@ def rough_energy(key: str) -> float:
 
 
 def search(store: Relaxed) -> None:
-    """`SEARCH` relaxations of mutants of the lowest isomers known so far.
+    """Relax `SEARCH` mutants of the lowest isomers known so far.
 
-    Of `TOURNAMENT` unseen mutants the one of lowest energy before relaxation is relaxed: that costs less than relaxing.
+    Each time, the mutant of lowest energy before relaxation among `TOURNAMENT` unseen ones is relaxed.
     """
     rng, roughly = random.Random(f"{store.formula}/{SEED}/search"), {}
-    done = sum("searched" in entry for entry in store.known.values())  # by a run that was killed
+    done = sum("searched" in entry for entry in store.known.values())  # by an interrupted run
     for _ in tqdm(range(done, SEARCH), initial=done, total=SEARCH, desc=f"{store.formula} search", unit="isomer"):
         parents = store.lowest(PARENTS)
-        rivals: set[str] = set()
+        mutants: set[str] = set()
         for _ in range(100):
             new = mutated(rng.choice(parents), rng)
             if new is not None and new not in store.known:
-                rivals.add(new)
-            if len(rivals) == TOURNAMENT:
+                mutants.add(new)
+            if len(mutants) == TOURNAMENT:
                 break
-        for key in sorted(rivals - set(roughly)):
+        for key in sorted(mutants - set(roughly)):
             roughly[key] = rough_energy(key)
-        # A mutant that lost keeps its number, and may be relaxed when better rivals are gone.
+        # A mutant that lost stays in the list, and may be relaxed after the better ones.
         waiting = [key for key in roughly if key not in store.known]
         if waiting:
             best = min(waiting, key=roughly.__getitem__)
@@ -174,7 +176,7 @@ def search(store: Relaxed) -> None:
 
 
 def sampled(store: Relaxed) -> tuple[list[str], int]:
-    """`SAMPLE` random isomers that survive relaxation, and how many of those drawn before did not."""
+    """`SAMPLE` random isomers that keep their graph in a relaxation, and the number of those that did not."""
     drawn = sample_isomers(store.formula, 20 * SAMPLE, SEED)
     kept: list[str] = []
     with tqdm(total=SAMPLE, desc=f"{store.formula} sample", unit="isomer") as bar:
@@ -188,7 +190,7 @@ def sampled(store: Relaxed) -> tuple[list[str], int]:
 
 
 def listed(store: Relaxed) -> tuple[list[str], int]:
-    """All isomers that survive relaxation, and how many do not."""
+    """All isomers that keep their graph in a relaxation, and the number of those that do not."""
     conformers = 2 if store.formula in SMALL else 1
     keys = isomers(store.formula)
     bar = tqdm(keys, desc=f"{store.formula} complete", unit="isomer")
@@ -197,7 +199,7 @@ def listed(store: Relaxed) -> tuple[list[str], int]:
 
 
 def reference(formula: str) -> dict:
-    """What isomers.json says of one formula."""
+    """The entry of one formula in isomers.json."""
     store = Relaxed(formula)
     complete = formula in COMPLETE
     known = [canonical_smiles(text) for text in KNOWN.get(formula, "").split()]
@@ -226,6 +228,7 @@ def reference(formula: str) -> dict:
 
 
 def main(formulas: list[str]) -> None:
+    """Write the entries of `formulas`, or of all."""
     out = json.loads(OUT.read_text()) if OUT.exists() else {}
     for formula in formulas or (*COMPLETE, *SAMPLED):
         start = time.time()

@@ -1,12 +1,14 @@
-"""Cut the cases of `gendesign benchmark conditional` from molecules that nothing was trained on.
+"""Make the cases of `gendesign benchmark conditional` from molecules outside all training sets.
 
-    python -m scripts.conditional.cases cases gendesign/benchmark/cases     # the shipped ones
-    python -m scripts.conditional.cases trial FOLDER                        # others, for trying things out
-Molecules of 12 to 20 heavy atoms come from the enumeration of scripts/organic/molecules.py, kept out of training and
-references by the hash of their graph, and are relaxed with GFN2-xTB. linkers.extxyz holds pairs of structures (two
-fragments of one molecule in place, cut ends saturated), scaffolds.extxyz one structure each; `attachments` names the
-hydrogens, counted over the pair, and `atoms` how many heavy atoms were cut out. shapes.extxyz holds further whole
-molecules of 12 to 16 heavy atoms.
+    python -m scripts.conditional.cases cases gendesign/benchmark/cases     # the bundled cases
+    python -m scripts.conditional.cases trial FOLDER                        # other cases, for experiments
+Molecules of 12 to 20 heavy atoms come from the enumeration of scripts/organic/molecules.py. The hash of their graph
+excludes them from training and references. They are relaxed with GFN2-xTB.
+
+linkers.extxyz holds pairs of structures: two fragments of one molecule in place, with saturated cut ends.
+scaffolds.extxyz holds one structure per case. `attachments` are the indices of the saturating hydrogens, counted over
+the pair, and `atoms` is the number of heavy atoms that were cut out. shapes.extxyz holds whole molecules of 12 to 16
+heavy atoms.
 """
 
 import sys
@@ -26,24 +28,24 @@ PAIRS, SCAFFOLDS, SHAPES = 30, 20, 10
 LEAST = 4  # heavy atoms of a fragment
 LINKER = (2, 6)
 GROWN = (3, 6)
-CH = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34}  # Angstrom to the hydrogen that saturates a cut
+BOND_TO_H = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34}  # Angstrom to the hydrogen that saturates a cut
 
 
 def cuttable(mol) -> list[tuple[int, int]]:
-    """Acyclic single bonds between atoms that both carry a neutral hydrogen-bearing valence."""
+    """Acyclic single bonds between neutral atoms that can be saturated by a hydrogen."""
     return [
         (b.GetBeginAtomIdx(), b.GetEndAtomIdx())
         for b in mol.GetBonds()
         if b.GetBondType() == Chem.BondType.SINGLE
         and not b.IsInRing()
-        and all(a.GetSymbol() in CH and a.GetFormalCharge() == 0 and a.GetTotalValence() <= 4
+        and all(a.GetSymbol() in BOND_TO_H and a.GetFormalCharge() == 0 and a.GetTotalValence() <= 4
                 and not (a.GetSymbol() == "S" and a.GetTotalValence() > 2)
                 for a in (b.GetBeginAtom(), b.GetEndAtom()))
     ]  # fmt: skip
 
 
 def side(mol, atom: int, without: set[frozenset]) -> set[int]:
-    """Atoms reachable from `atom` by bonds that are not cut."""
+    """Atoms reachable from `atom` without the bonds `without`."""
     seen, queue = {atom}, [atom]
     while queue:
         for near in mol.GetAtomWithIdx(queue.pop()).GetNeighbors():
@@ -55,33 +57,34 @@ def side(mol, atom: int, without: set[frozenset]) -> set[int]:
 
 
 def capped(mol, piece: set[int], cuts: list[tuple[int, int]]) -> tuple[Atoms, list[int]]:
-    """The piece with hydrogens where bonds were cut, and the indices of those hydrogens."""
+    """The piece with hydrogens at its cut bonds, and the indices of these hydrogens."""
     x = mol.GetConformer().GetPositions()
-    own = sorted(piece)
-    symbols, positions = [mol.GetAtomWithIdx(i).GetSymbol() for i in own], [x[i] for i in own]
+    members = sorted(piece)
+    symbols, positions = [mol.GetAtomWithIdx(i).GetSymbol() for i in members], [x[i] for i in members]
     added = []
     for inner, outer in cuts:
         if inner in piece:
             axis = x[outer] - x[inner]
             added.append(len(symbols))
             symbols.append("H")
-            positions.append(x[inner] + CH[mol.GetAtomWithIdx(inner).GetSymbol()] * axis / np.linalg.norm(axis))
+            positions.append(x[inner] + BOND_TO_H[mol.GetAtomWithIdx(inner).GetSymbol()] * axis / np.linalg.norm(axis))
     return Atoms(symbols, np.array(positions)), added
 
 
 def heavy(mol, piece: set[int]) -> int:
+    """Number of heavy atoms of a piece."""
     return sum(mol.GetAtomWithIdx(i).GetAtomicNum() > 1 for i in piece)
 
 
 def pair_of(mol, rng) -> list[Atoms] | None:
-    """Two fragments around a linker that was cut out."""
+    """Two fragments of a molecule whose linker was cut out; None if there is no such linker."""
     bonds = [(i, j) for i, j in cuttable(mol) if min(mol.GetAtomWithIdx(k).GetAtomicNum() for k in (i, j)) > 1]
     options = []
-    for a, one in enumerate(bonds):
-        for two in bonds[a + 1 :]:
-            cut = {frozenset(one), frozenset(two)}
-            for p in (one, one[::-1]):
-                for r in (two, two[::-1]):
+    for a, first_bond in enumerate(bonds):
+        for second_bond in bonds[a + 1 :]:
+            cut = {frozenset(first_bond), frozenset(second_bond)}
+            for p in (first_bond, first_bond[::-1]):
+                for r in (second_bond, second_bond[::-1]):
                     left, right, middle = side(mol, p[0], cut), side(mol, r[0], cut), side(mol, p[1], cut)
                     if len(left & right) or p[1] in left or r[1] not in middle or r[1] in right:
                         continue
@@ -97,7 +100,7 @@ def pair_of(mol, rng) -> list[Atoms] | None:
 
 
 def scaffold_of(mol, rng) -> list[Atoms] | None:
-    """One fragment from which a branch was cut off."""
+    """A molecule without one of its branches; None if there is no such branch."""
     options = []
     for i, j in cuttable(mol):
         for p, q in ((i, j), (j, i)):
@@ -113,7 +116,7 @@ def scaffold_of(mol, rng) -> list[Atoms] | None:
 
 
 def whole(mol, rng) -> list[Atoms] | None:
-    """The molecule itself, when it is not too large."""
+    """The complete molecule, None if it has more than 16 heavy atoms."""
     numbers = [a.GetAtomicNum() for a in mol.GetAtoms()]
     return None if mol.GetNumHeavyAtoms() > 16 else [Atoms(numbers, mol.GetConformer().GetPositions())]
 
@@ -127,9 +130,10 @@ def _marked(pieces: list[Atoms], attachments: list[int], n: int) -> list[Atoms] 
 
 
 def main(seed: str, folder: str) -> None:
+    """Write the cases of the stream `seed` to `folder`."""
     rng = np.random.default_rng(list(seed.encode()))
     wanted, k, seen = {"linkers": PAIRS, "scaffolds": SCAFFOLDS, "shapes": SHAPES}, 0, set()
-    found: dict[str, list[Atoms]] = {name: [] for name in wanted}
+    cases: dict[str, list[Atoms]] = {name: [] for name in wanted}
     makers = {"linkers": pair_of, "scaffolds": scaffold_of, "shapes": whole}
     counts = dict.fromkeys(makers, 0)
     while any(counts[name] < wanted[name] for name in makers):
@@ -156,11 +160,11 @@ def main(seed: str, folder: str) -> None:
             continue
         for piece in pieces:
             piece.info |= {"molecule": key, "case": counts[name]}
-        found[name] += pieces
+        cases[name] += pieces
         counts[name] += 1
         print(name, counts[name], key, flush=True)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    for name, pieces in found.items():
+    for name, pieces in cases.items():
         write_frames(Path(folder) / f"{name}.extxyz", pieces)
 
 

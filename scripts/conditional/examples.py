@@ -1,4 +1,4 @@
-"""Make the files of docs/examples: what docs/guides/conditions.md asks for conditions with.
+"""Make the files of docs/examples, the inputs of the examples in docs/guides/conditions.md.
 
 python -m scripts.conditional.examples docs/examples
 """
@@ -18,7 +18,8 @@ from gendesign.structure.types import Candidate
 
 ALIKE = """C1COCCN1 CN1CCOCC1 OCC1COCCN1 C1COCCN1C=O CC1COCCN1 O=C1COCCN1 C1CNCCN1 CN1CCNCC1 CC(=O)N1CCNCC1 OCCN1CCNCC1
 C1CCNCC1 OC1CCNCC1 NC(=O)C1CCNCC1 CN1CCC(O)CC1 O=C1CCCCN1 OCC1CCCN1 OC(=O)C1CCCN1 NC(=O)C1CCCN1 O=C1CCCN1 CN1CCCC1"""
-SCORE = '''"""A score of one's own: any function of the structure, or of its molecule too, that returns a number."""
+SCORE = '''"""A user-defined score: any function of the structure, and optionally of its molecule, that returns a
+number."""
 
 from rdkit.Chem import Descriptors
 
@@ -30,7 +31,7 @@ def polar_share(atoms, mol):
 
 
 def molecule(smiles: str, seed: int = 1) -> Atoms:
-    """A conformer at the potential's minimum."""
+    """A conformer at a minimum of the potential."""
     mol = Chem.AddHs(Chem.MolFromSmiles(smiles))
     rdDistGeom.EmbedMolecule(mol, randomSeed=seed)
     rdForceFieldHelpers.MMFFOptimizeMolecule(mol)
@@ -39,7 +40,7 @@ def molecule(smiles: str, seed: int = 1) -> Atoms:
 
 
 def facing(atoms: Atoms, hydrogen: int, direction: np.ndarray, at: np.ndarray) -> Atoms:
-    """The molecule turned so that the bond to a hydrogen points along `direction`, that hydrogen at `at`."""
+    """The molecule rotated so that the bond to a hydrogen points along `direction`, with this hydrogen at `at`."""
     out = Atoms(atoms.numbers, atoms.positions)
     bearer = int(np.argmin(out.get_distances(hydrogen, np.flatnonzero(out.numbers > 1))))
     axis = out.positions[hydrogen] - out.positions[np.flatnonzero(out.numbers > 1)[bearer]]
@@ -49,6 +50,7 @@ def facing(atoms: Atoms, hydrogen: int, direction: np.ndarray, at: np.ndarray) -
 
 
 def main(folder: str) -> None:
+    """Write all files to `folder`."""
     out = Path(folder)
     out.mkdir(parents=True, exist_ok=True)
     benzene, pyridine = molecule("c1ccccc1"), molecule("c1ccncc1")

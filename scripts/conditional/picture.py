@@ -1,4 +1,4 @@
-"""Draw docs/conditional.png: for each condition the first of a few attempts that meets it, as relaxed.
+"""Draw docs/conditional.png: for each condition the first of a few attempts that meets it, after relaxation.
 
 python -m scripts.conditional.picture [ATTEMPTS]
 """
@@ -24,24 +24,24 @@ EXAMPLES = Path("docs/examples")
 
 
 def draw(axis, atoms: Atoms, points: np.ndarray | None, known: Atoms | None, title: str) -> None:
-    """A molecule seen along its thinnest direction; the shape in grey, given atoms ringed."""
+    """A molecule seen along its thinnest direction, with the shape in grey and the marked atoms outlined in red."""
     x = atoms.positions if points is None else np.concatenate([atoms.positions, points])
     _, _, view = np.linalg.svd(atoms.positions - atoms.positions.mean(0), full_matrices=False)
     flat = (x - atoms.positions.mean(0)) @ view.T
-    own, depth = flat[: len(atoms), :2], flat[: len(atoms), 2]
+    projected, depth = flat[: len(atoms), :2], flat[: len(atoms), 2]
     if points is not None:
         axis.scatter(*flat[len(atoms) :, :2].T, s=14, color="0.88", zorder=-100)
     near = (depth - depth.min()) / max(np.ptp(depth), 1e-9)
     for i, j in connectivity(atoms):
         shade = 0.7 - 0.5 * (near[i] + near[j]) / 2
-        axis.plot(*own[[i, j]].T, color=str(shade), lw=2.2, zorder=depth[[i, j]].mean() - 0.1)
-    given = np.zeros(len(atoms), bool)
+        axis.plot(*projected[[i, j]].T, color=str(shade), lw=2.2, zorder=depth[[i, j]].mean() - 0.1)
+    marked = np.zeros(len(atoms), bool)
     if known is not None:
-        given = np.linalg.norm(atoms.positions[:, None] - known.positions[None], axis=-1).min(1) < 1.0
+        marked = np.linalg.norm(atoms.positions[:, None] - known.positions[None], axis=-1).min(1) < 1.0
     size = 260 * covalent_radii[atoms.numbers] ** 2
     for k in np.argsort(depth):
-        axis.scatter(*own[k], s=size[k], color=[jmol_colors[atoms.numbers[k]]], zorder=depth[k],
-                     edgecolors="crimson" if given[k] else "0.25", linewidths=2.0 if given[k] else 0.6)  # fmt: skip
+        axis.scatter(*projected[k], s=size[k], color=[jmol_colors[atoms.numbers[k]]], zorder=depth[k],
+                     edgecolors="crimson" if marked[k] else "0.25", linewidths=2.0 if marked[k] else 0.6)  # fmt: skip
     axis.set_title(title, fontsize=10)
     axis.set_aspect("equal")
     axis.axis("off")
@@ -49,7 +49,7 @@ def draw(axis, atoms: Atoms, points: np.ndarray | None, known: Atoms | None, tit
 
 
 def first(potential, attempts: int, seed: int = 1, **settings) -> Atoms:
-    """The first attempt that ends valid and as asked, relaxed."""
+    """The first relaxed attempt that is valid and meets the conditions."""
     generator = SimGen(potential, **settings)
     for candidate in relax(list(generator.generate(range(attempts), seed=seed)), potential):
         atoms = Atoms(candidate.atoms.numbers, candidate.atoms.positions)
@@ -60,6 +60,7 @@ def first(potential, attempts: int, seed: int = 1, **settings) -> Atoms:
 
 
 def main(attempts: str = "4") -> None:
+    """Draw all panels."""
     potential = load_potential("organic")
     pair, scaffold = (ase.io.read(EXAMPLES / f"{name}.extxyz", index=":") for name in ("pair", "scaffold"))
     (guest,) = ase.io.read(EXAMPLES / "guest.extxyz", index=":")

@@ -1,7 +1,7 @@
-"""Average the weights of fits that went on from each other: better than the last of them on structures it has not seen.
+"""Average the weights of several fits from common weights; the mean is better on unseen structures than each fit.
 
     python -m scripts.hoip.average OUT FIT FIT ...      # folders of gendesign train; settings are those of the last FIT
-(Izmailov et al., UAI 2018, averages along one fit; Wortsman et al., ICML 2022, of several fits.)
+(Averages along one fit: Izmailov et al., UAI 2018; of several fits: Wortsman et al., ICML 2022.)
 """
 
 import sys
@@ -14,6 +14,7 @@ from gendesign.potential import load_potential, save_folder
 
 
 def main(out: str, *fits: str) -> None:
+    """Write the average of `fits` to `out`."""
     potentials = [load_potential(fit, device="cpu") for fit in fits]
     weights = [potential.net.state_dict() for potential in potentials]
     last, config = potentials[-1], yaml.safe_load((Path(fits[-1]) / "config.yaml").read_text())

@@ -1,7 +1,7 @@
-"""Write checkpoints/hoip/card.md from what `gendesign benchmark perovskites` measured and from training/hoip.
+"""Write checkpoints/hoip/card.md from the results of `gendesign benchmark perovskites` and the labels in training/hoip.
 
     python -m scripts.hoip.card
-Label counts are kept in checkpoints/hoip/labels.json, so that the card can be written again without the labels.
+Label counts are stored in checkpoints/hoip/labels.json, so that the card can be rewritten without the labels.
 """
 
 import json
@@ -28,8 +28,8 @@ EXPERIMENT = re.compile(r"(.*), off (experiment|the .* phase) \((.*)\)$")
 
 
 def counted() -> dict[str, dict[str, int]]:
-    """Trained labels by folder and class, from training/hoip where it is, else from the file beside the card."""
-    path, found = FOLDER / "labels.json", {}
+    """Numbers of training labels by folder and class, from training/hoip or, without it, from labels.json."""
+    path, counts = FOLDER / "labels.json", {}
     for folder in ("rough", "visited", "tuned", "paths", "searched", "dft"):
         kinds: Counter[str] = Counter()
         for file in sorted((LABELS / folder).glob("shard-*.extxyz")):
@@ -37,26 +37,26 @@ def counted() -> dict[str, dict[str, int]]:
             lines = [line for line in frames if "held_out=F" in line]
             kinds.update(re.findall(r' kind=(?:"([^"]+)"|(\S+))', line)[0] for line in lines)
         if kinds:
-            found[folder] = {quoted or plain: n for (quoted, plain), n in sorted(kinds.items())}
-    if found:
-        path.write_text(json.dumps(found, indent=1) + "\n")
+            counts[folder] = {quoted or plain: n for (quoted, plain), n in sorted(kinds.items())}
+    if counts:
+        path.write_text(json.dumps(counts, indent=1) + "\n")
     return json.loads(path.read_text())
 
 
 def agreement() -> str:
-    """Forces and stresses of the rough teacher beside those of CP2K, where both labelled a geometry."""
+    """Differences in forces and stresses between the rough teacher and CP2K for geometries labelled by both."""
     path = FOLDER / "agreement.json"
     files = sorted((LABELS / "dft").glob("shard-*.extxyz"))
     frames = [frame for file in files if file.stat().st_size for frame in ase.io.read(file, ":")]
     frames = [frame for frame in frames if "failure" not in frame.info]
     if frames:
-        found = {}
+        differences = {}
         for kind in ["all", *sorted({frame.info["kind"] for frame in frames})]:
             chosen = [frame for frame in frames if kind in ("all", frame.info["kind"])]
-            off = np.concatenate([(f.get_forces() - f.arrays["rough_forces"]).ravel() for f in chosen])
+            force = np.concatenate([(f.get_forces() - f.arrays["rough_forces"]).ravel() for f in chosen])
             stress = np.concatenate([f.get_stress() - np.array(f.info["rough_stress"]) for f in chosen]) / units.GPa
-            found[kind] = [len(chosen), 1000 * float(np.abs(off).mean()), float(np.abs(stress).mean())]
-        path.write_text(json.dumps(found, indent=1) + "\n")
+            differences[kind] = [len(chosen), 1000 * float(np.abs(force).mean()), float(np.abs(stress).mean())]
+        path.write_text(json.dumps(differences, indent=1) + "\n")
     rows = json.loads(path.read_text()) if path.is_file() else {}
     return "\n".join(
         ["| class | labels | forces, meV/Angstrom | stress, GPa |", "|---|---|---|---|"]
@@ -65,6 +65,7 @@ def agreement() -> str:
 
 
 def main() -> None:
+    """Write the card."""
     config, rows = yaml.safe_load((FOLDER / "config.yaml").read_text()), json.loads(MEASURED.read_text())
     shape, training = config["architecture"], config["training"]
     text = Path(__file__).with_name("card.md.in").read_text().format(
@@ -93,7 +94,7 @@ def main() -> None:
 
 
 def targets(rows: list[dict]) -> str:
-    """The rows that say something of the potential as a whole."""
+    """The table of targets."""
     lines = ["| | value | target | | n |", "|---|---|---|---|---|"]
     for row in rows:
         value, (sign, limit) = row["value"], row["target"].split()
@@ -104,29 +105,29 @@ def targets(rows: list[dict]) -> str:
 
 
 def errors(rows: list[dict]) -> str:
-    """Energy, force and stress errors by class."""
-    found: dict[str, dict[str, dict]] = {}
+    """The table of energy, force and stress errors by class."""
+    by_class: dict[str, dict[str, dict]] = {}
     for row in rows:
         if match := re.match(r"(energy|force|stress) MAE, (.*)$", row["name"]):
-            found.setdefault(match[2], {})[match[1]] = row
-    unit = next((own["stress"]["unit"] for own in found.values() if "stress" in own), "GPa")
+            by_class.setdefault(match[2], {})[match[1]] = row
+    unit = next((group["stress"]["unit"] for group in by_class.values() if "stress" in group), "GPa")
     heads = ("class", "structures", "energy MAE, meV/atom", "force MAE, meV/Angstrom", f"stress MAE, {unit}")
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for kind, own in found.items():
-        cells = [f"{own[k]['value']:.3g}" if k in own and own[k]["value"] is not None else "" for k in
+    for kind, group in by_class.items():
+        cells = [f"{group[k]['value']:.3g}" if k in group and group[k]["value"] is not None else "" for k in
                  ("energy", "force", "stress")]  # fmt: skip
-        lines.append(f"| {kind} | {own['force']['n'] if 'force' in own else ''} | {' | '.join(cells)} |")
+        lines.append(f"| {kind} | {group['force']['n'] if 'force' in group else ''} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def lattices(rows: list[dict]) -> str:
-    """Every length that has an experiment, and how far it is off."""
+    """The table of all lengths with an experimental value, and their deviations."""
     values = {row["name"]: row["value"] for row in rows}
     lines = ["| | value | measured | off, % |", "|---|---|---|---|"]
     for row in rows:
         if (match := EXPERIMENT.match(row["name"])) and row["value"] is not None:
-            whose = "" if match[2] == "experiment" or match[2][4:] in match[1] else f" ({match[2][4:]})"
-            lines.append(f"| {match[1]} | {values[match[1]]:.4g} | {match[3]}{whose} | {row['value']:.2g} |")
+            phase = "" if match[2] == "experiment" or match[2][4:] in match[1] else f" ({match[2][4:]})"
+            lines.append(f"| {match[1]} | {values[match[1]]:.4g} | {match[3]}{phase} | {row['value']:.2g} |")
     return "\n".join(lines)
 
 

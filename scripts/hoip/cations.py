@@ -1,4 +1,4 @@
-"""The organic cations from which `hoip` learns and, held out whole, those it is tested on."""
+"""The organic cations of the training set of `hoip`, and the held-out cations of its test sets."""
 
 TRAINED = (
     # ammonium ions of one chain, shortest first
@@ -57,8 +57,8 @@ TRAINED = (
     "c1c[nH+]ccc1C[NH3+]",
 )
 
-# Chosen by hand, so that every family is there: the two of the best-known layered perovskites, an unsaturated chain,
-# small and large rings, an aromatic one with oxygen, an ether, a delocalised ion, one with two charges.
+# Chosen by hand to represent every family: those of the two best-known layered perovskites, an unsaturated chain, small
+# and large rings, an aromatic ring with oxygen, an ether, an ion with delocalised charge, and one with two charges.
 HELD_OUT = (
     "CCCC[NH3+]",
     "c1ccccc1CC[NH3+]",
@@ -72,7 +72,7 @@ HELD_OUT = (
     "C1CCC(CC1)C[NH3+]",
 )
 
-# The widest part of the stream: other rings, bonds and groups. What a fit lacks most is environments inside cations.
+# Other rings, bonds and groups, because a fit lacks most of all environments inside cations.
 BROAD = (
     # rings of three and four
     "C1CC1C[NH3+]",
@@ -155,7 +155,7 @@ BROAD = (
     "C[NH2+]CC[NH2+]C",
 )
 
-# Held out after BROAD was written, before any label of them was made: nothing was chosen by looking at these.
+# Held out after BROAD was chosen and before any of their labels was made: no choice was based on them.
 FRESH = (
     "CC(C)CC[NH3+]",
     "C#CCC[NH3+]",
@@ -164,7 +164,7 @@ FRESH = (
     "CC(C)(O)C[NH3+]",
     "C1=CCCC1[NH3+]",
 )
-# Learned from as salts and pairs alone, which cost least: a cation's own energy is the same in all its crystals.
+# Trained in salts and pairs only, which are cheapest: the energy of a cation itself is the same in all its crystals.
 SMALL = (
     # chains
     "CCCC(C)[NH3+]",

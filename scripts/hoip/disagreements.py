@@ -1,12 +1,12 @@
-"""Cations about which the fits and their teacher disagree most, for CP2K to label: training/hoip/disagreements.extxyz.
+"""Select the cations for which the fits and their teacher disagree most, for labels by CP2K.
 
     python -m scripts.hoip.disagreements FIT FIT ...   # checkpoint folders, such as training/hoip/dft-0
 
-Active learning by committee: how far the mean of the fits is from the tuned potential, and the fits from each other,
-in energy per atom, on every fifth of its labels of small quiet salts and pairs, which cost CP2K less than layers do. A
-part of what is off is the same in all crystals of a cation (README.md), so it is one crystal of each that has not been
-labelled for this reason before, the worst first; numbers continue from those that have. The command printed last
-labels the first 160.
+Writes training/hoip/disagreements.extxyz. The criterion is that of active learning by committee: the energy difference
+per atom between the mean of the fits and the tuned potential, plus the range of the fits. It is evaluated for every
+fifth label of small salts and pairs with small forces, which are cheaper for CP2K than layers. A part of the error is
+common to all crystals of a cation (README.md). The selection therefore holds one crystal of each cation that was not
+selected before, in descending order of disagreement. The printed command labels the first 160.
 """
 
 import sys
@@ -31,11 +31,11 @@ from scripts.hoip.streams import STREAMS  # noqa: E402
 
 FIRST = STREAMS["disagreements"].start
 EVERY, KINDS = 5, ("salt", "pair")
-MOST, VOLUME, QUIET = 24, 420.0, 2.5  # atoms; Angstrom^3, by which CP2K costs; eV/Angstrom of the largest force
+MOST, VOLUME, QUIET = 24, 420.0, 2.5  # largest number of atoms, volume (Angstrom^3) and force (eV/Angstrom)
 
 
 def disagreement(frames: Sequence[Atoms], fits: Sequence[str]) -> np.ndarray:
-    """Error of the mean of the fits plus the range of the fits (frames,), eV/atom, for the energy of each frame."""
+    """Energy error of the mean of the fits plus the range of the fits (frames,), in eV/atom."""
     data = Dataset.from_frames(frames)
     by_fit = []
     for fit in fits:
@@ -45,30 +45,31 @@ def disagreement(frames: Sequence[Atoms], fits: Sequence[str]) -> np.ndarray:
 
 
 def one_of_each(frames: Sequence[Atoms], disagreements: np.ndarray) -> list[Atoms]:
-    """The frame of each cation with the largest disagreement, the worst first."""
+    """The frame of largest disagreement for each cation, in descending order of disagreement."""
     chosen: dict[str, Atoms] = {}
     for i in np.argsort(-disagreements, kind="stable"):
         chosen.setdefault(frames[i].info["molecule"], frames[i])
     return list(chosen.values())
 
 
-def numbered(frames: Sequence[Atoms], asked: Sequence[Path]) -> list[Atoms]:
-    """Those of cations that no shard `asked` has, with the numbers (info `stream`) that follow these."""
-    known = {frame.info["molecule"] for frame in read_frames(asked)}
+def numbered(frames: Sequence[Atoms], labelled: Sequence[Path]) -> list[Atoms]:
+    """Frames of cations that are not in the shards `labelled`, with the next free numbers as info `stream`."""
+    known = {frame.info["molecule"] for frame in read_frames(labelled)}
     new = [frame for frame in frames if frame.info["molecule"] not in known]
-    first = 1 + max((int(path.stem.removeprefix("shard-")) for path in asked), default=FIRST - 1)
+    first = 1 + max((int(path.stem.removeprefix("shard-")) for path in labelled), default=FIRST - 1)
     for k, frame in enumerate(new, first):
         frame.info["stream"] = k
     return new
 
 
 def main(fits: Sequence[str]) -> None:
+    """Write the selection and print the command that labels it."""
     torch.set_num_threads(1)
     labelled = ase.io.read(FOLDER / "tuned-train.extxyz", ":")[::EVERY]
     small = [f for f in labelled if f.info["kind"] in KINDS and len(f) <= MOST and f.get_volume() <= VOLUME]
     quiet = [f for f in small if np.linalg.norm(f.get_forces(), axis=1).max() < QUIET]
-    asked = [path for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")) if path.stem >= f"shard-{FIRST}"]
-    chosen = numbered(one_of_each(quiet, disagreement(quiet, fits)), asked)
+    done = [path for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")) if path.stem >= f"shard-{FIRST}"]
+    chosen = numbered(one_of_each(quiet, disagreement(quiet, fits)), done)
     write_frames(DISAGREEMENTS, chosen)
     print(f"{DISAGREEMENTS}: {len(chosen)} crystals of {len(quiet)}")
     if chosen:

@@ -1,7 +1,7 @@
-"""Write checkpoints/hoip from what gendesign train made: its weights without the elements that no label has.
+"""Write checkpoints/hoip from a fit of gendesign train, without the elements that no label has.
 
     python -m scripts.hoip.export FIT [FOLDER]      # FIT: the folder of gendesign train
-The card is written by scripts/hoip/card.py from what was measured.
+scripts/hoip/card.py writes the card from the results of the benchmark.
 """
 
 import sys
@@ -25,6 +25,7 @@ DFT = "PBE-D3(BJ) by CP2K (DZVP-MOLOPT-SR-GTH, 400 Ry, 4 k-points per 1/Angstrom
 
 
 def main(fit: str, out: str = str(BUNDLED)) -> None:
+    """Export `fit` to the folder `out`."""
     potential = load_potential(fit, device="cpu")
     config = yaml.safe_load((Path(fit) / "config.yaml").read_text())
     kept = {atomic_numbers[s]: potential.isolated_energies[s] for s in sorted(ELECTRONS, key=atomic_numbers.get)}

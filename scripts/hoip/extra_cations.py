@@ -1,6 +1,6 @@
-"""Many more cations, put together from heads, chains and tails: for structures that the tuned potential labels alone.
+"""More cations, combined from heads, chains and tails, for structures that only the tuned potential labels.
 
-A fit to it generalizes as it does only where it has been asked, and asking costs it milliseconds (relaxation_paths.py).
+A fit reproduces the tuned potential only near its labels, and a label costs milliseconds (relaxation_paths.py).
 """
 
 from functools import cache
@@ -37,10 +37,10 @@ TAILS = (
 
 
 @cache
-def put_together() -> tuple[str, ...]:
-    """Canonical SMILES, all that SIZES allow, without the cations that are held out."""
+def combined_cations() -> tuple[str, ...]:
+    """Canonical SMILES of all combinations with SIZES heavy atoms, without the held-out cations."""
     RDLogger.DisableLog("rdApp.error")
-    away = {Chem.CanonSmiles(smiles) for smiles in HELD_OUT + FRESH}
+    held_out = {Chem.CanonSmiles(smiles) for smiles in HELD_OUT + FRESH}
     cations = {}
     for head in HEADS:
         for length in range(LONGEST + 1):
@@ -48,4 +48,4 @@ def put_together() -> tuple[str, ...]:
                 mol = Chem.MolFromSmiles(head + "C" * length + tail)
                 if mol is not None and mol.GetNumHeavyAtoms() in SIZES:
                     cations.setdefault(Chem.MolToSmiles(mol), None)
-    return tuple(smiles for smiles in cations if smiles not in away)
+    return tuple(smiles for smiles in cations if smiles not in held_out)

@@ -1,11 +1,10 @@
-"""Tune a universal potential to the labels by CP2K, as the teacher of the many: training/hoip/tuned.pt.
+"""Tune a universal potential to the labels by CP2K, as the teacher for large numbers of labels: training/hoip/tuned.pt.
 
-    python -m scripts.hoip.finetune [STEPS]      # 1400 unless told; an interrupted run goes on where it was
+    python -m scripts.hoip.finetune [STEPS]      # default 1400; an interrupted run resumes
 
-A tuned.pt of fewer labels is where it begins. Few labels teach more to a potential that has seen most of chemistry
-than to one that begins with little (README.md has the numbers). It is tuned without dispersion, which is added to it
-afterwards as CP2K adds it. A line of errors on the structures whose cations are held out, every EVERY steps: nothing is
-chosen by them. On a large GPU 1400 steps take six minutes.
+It starts from an existing tuned.pt. A universal potential needs fewer labels than a new one (numbers in README.md). It
+is tuned without dispersion, which is added afterwards as in CP2K. Errors on structures with held-out cations are
+printed every EVERY steps; no choice is based on them. On a large GPU 1400 steps take six minutes.
 """
 
 import math
@@ -30,14 +29,14 @@ from scripts.hoip.label import TUNED_WEIGHTS  # noqa: E402
 from scripts.hoip.teachers import TUNED, dispersion, universal  # noqa: E402
 
 BATCH, RATE, WARMUP, AVERAGE = 8, 1e-3, 60, 0.997
-ENERGY, FORCES, STRESS = 0.01, 0.05, 0.1  # where the loss turns from square to linear: eV/atom, eV/Angstrom, GPa
+ENERGY, FORCES, STRESS = 0.01, 0.05, 0.1  # Huber thresholds: eV/atom, eV/Angstrom, GPa
 WEIGHTS = (3.0, 3.0, 0.3)
 EVERY = 50
 
 
 @dataclass
 class Case:
-    """A label less its dispersion, and the elements' energies less too; the graph that SevenNet reads."""
+    """A label without dispersion and without the energies of the elements, and the graph for SevenNet."""
 
     graph: Graph
     energy: float
@@ -46,43 +45,47 @@ class Case:
 
     @property
     def numbers(self) -> np.ndarray:
+        """Atomic numbers (atoms,)."""
         return self.graph.numbers
 
 
 def case(frame: Atoms, cutoff: float) -> Case:
-    bare, less = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True), dispersion(frame)
+    """The case of a labelled frame; cutoff in Angstrom."""
+    bare, d3 = Atoms(frame.numbers, frame.positions, cell=frame.cell, pbc=True), dispersion(frame)
     return Case(
         graph(bare, cutoff),
-        frame.get_potential_energy() - less["energy"],
-        frame.get_forces() - less["forces"],
-        frame.get_stress() - less["stress"],
+        frame.get_potential_energy() - d3["energy"],
+        frame.get_forces() - d3["forces"],
+        frame.get_stress() - d3["stress"],
     )
 
 
 def differences(model, cases: list[Case]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Predicted less labelled: eV/atom, eV/Angstrom, GPa."""
-    energy, forces, stress = predicted(model, [one.graph for one in cases])
-    sizes = torch.tensor([float(len(one.numbers)) for one in cases]).to(energy)
+    """Predicted minus labelled energies (eV/atom), forces (eV/Angstrom) and stresses (GPa)."""
+    energy, forces, stress = predicted(model, [item.graph for item in cases])
+    sizes = torch.tensor([float(len(item.numbers)) for item in cases]).to(energy)
     labels = [
         torch.tensor(np.array(x), dtype=torch.float32).to(energy)
         for x in (
-            [one.energy for one in cases],
-            np.concatenate([one.forces for one in cases]),
-            [one.stress for one in cases],
+            [item.energy for item in cases],
+            np.concatenate([item.forces for item in cases]),
+            [item.stress for item in cases],
         )
     ]
     return (energy - labels[0]) / sizes, forces - labels[1], (stress - labels[2]) / units.GPa
 
 
-def loss(apart: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+def loss(deviations: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    """Weighted Huber loss of the differences."""
     huber = torch.nn.functional.huber_loss
     return sum(
         weight * huber(x, torch.zeros_like(x), delta=turn) / turn
-        for x, weight, turn in zip(apart, WEIGHTS, (ENERGY, FORCES, STRESS), strict=True)
+        for x, weight, turn in zip(deviations, WEIGHTS, (ENERGY, FORCES, STRESS), strict=True)
     )
 
 
 def errors(model, cases: list[Case]) -> str:
+    """Mean absolute errors in words."""
     groups = [cases[i : i + BATCH] for i in range(0, len(cases), BATCH)]
     parts = [[x.detach().abs().flatten() for x in differences(model, group)] for group in groups]
     energy, forces, stress = (float(torch.cat(x).mean()) for x in zip(*parts, strict=True))
@@ -90,16 +93,17 @@ def errors(model, cases: list[Case]) -> str:
 
 
 def element_energies(model, cases: list[Case]) -> dict[int, float]:
-    """What every element adds to the model's energies so that they are nearest to the labels'."""
-    numbers = sorted({int(z) for one in cases for z in one.numbers})
-    sizes = np.array([len(one.numbers) for one in cases])
-    counts = np.array([[np.count_nonzero(one.numbers == z) for z in numbers] for one in cases])
-    apart = [one.energy - float(predicted(model, [one.graph])[0].detach()[0]) for one in cases]
-    shifts = np.linalg.lstsq(counts / sizes[:, None], np.array(apart) / sizes, rcond=None)[0]
+    """Energies (eV) by atomic number that minimise the energy errors of the model when added per atom."""
+    numbers = sorted({int(z) for item in cases for z in item.numbers})
+    sizes = np.array([len(item.numbers) for item in cases])
+    counts = np.array([[np.count_nonzero(item.numbers == z) for z in numbers] for item in cases])
+    deviations = [item.energy - float(predicted(model, [item.graph])[0].detach()[0]) for item in cases]
+    shifts = np.linalg.lstsq(counts / sizes[:, None], np.array(deviations) / sizes, rcond=None)[0]
     return {z: float(x) for z, x in zip(numbers, shifts, strict=True)}
 
 
 def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
+    """Tune for `steps` steps and write weights and energies of the elements to `out`."""
     calculator, _ = universal(TUNED)
     model = calculator.model.to(DEVICE)
     state = out.with_suffix(".state")
@@ -112,8 +116,8 @@ def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
     if (kept.get("steps"), kept.get("labels")) != (steps, len(taught)):
         kept = {}
     elements = kept["elements"] if kept else element_energies(model, taught)
-    for one in taught + held:
-        one.energy -= sum(elements[int(z)] for z in one.numbers)
+    for item in taught + held:
+        item.energy -= sum(elements[int(z)] for z in item.numbers)
     tqdm.write(f"{len(taught)} labels; before, {len(held)} held out: {errors(model, held)}")
 
     fixed = ("coeffs", "denominator", "rescale")
@@ -129,7 +133,7 @@ def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
         share = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
         for group in optimizer.param_groups:
             group["lr"] = RATE * share * min(1.0, (step + 1) / WARMUP)
-        # each epoch goes once through the labels in an order of its own, so that a continued run meets the same ones
+        # the order of each epoch depends only on its number, so that a resumed run sees the same batches
         places = np.arange(step * BATCH, (step + 1) * BATCH)
         orders = {e: np.random.default_rng([5, e]).permutation(len(taught)) for e in set(places // len(taught))}
         batch = [taught[orders[place // len(taught)][place % len(taught)]] for place in places]
@@ -154,7 +158,7 @@ def tune(steps: int, out: Path = TUNED_WEIGHTS) -> None:
 
 
 def replace(path: Path, what: dict) -> None:
-    """Written beside and moved, so that a run that is killed leaves the file before."""
+    """Write a file atomically, so that an interrupted run leaves the previous one."""
     beside = path.with_suffix(path.suffix + ".part")
     torch.save(what, beside)
     os.replace(beside, path)

@@ -1,9 +1,9 @@
-"""The labels made by label.py and relaxation_paths.py: counted, packed, and gathered for gendesign train.
+"""Gather, count and pack the labels of label.py and relaxation_paths.py for gendesign train.
 
 python -m scripts.hoip.gather          # training/hoip/{rough,tuned,dft}-{train,test,fresh}.extxyz, rough-replay
-python -m scripts.hoip.gather count    # what there is, by class
-python -m scripts.hoip.gather pack     # labels of `dft` into dft.extxyz.gz beside this script
-python -m scripts.hoip.gather unpack   # and from there, so that `label.py dft` goes on with those that are missing
+python -m scripts.hoip.gather count    # numbers of labels by class
+python -m scripts.hoip.gather pack     # write the labels of `dft` to dft.extxyz.gz in this folder
+python -m scripts.hoip.gather unpack   # restore them from it, so that `label.py dft` makes only the missing ones
 """
 
 import gzip
@@ -21,20 +21,21 @@ from scripts.hoip.cations import FRESH
 from scripts.hoip.teachers import METALLIC
 
 FOLDER = Path("training/hoip")
-PACKED = Path(__file__).with_name("dft.extxyz.gz")  # a minute of a core stands behind each of these
-COUNTED = {"search": 3, "shaken": 3}  # few beside the relaxation paths, and what a search has to choose between
+PACKED = Path(__file__).with_name("dft.extxyz.gz")  # each label took a minute of a core
+COUNTED = {"search": 3, "shaken": 3}  # repetitions: few labels, but important for the ranking in searches
 
 
 def frames_of(what: str) -> list[Atoms]:
-    """All labels that there are; failures and broken runs left out."""
+    """All labels of the folder `what` without failures."""
     frames = read_frames(sorted((FOLDER / what).glob("shard-*.extxyz")))
     return [frame for frame in frames if "failure" not in frame.info]
 
 
 def split(frames: list[Atoms]) -> dict[str, list[Atoms]]:
-    """train, test (cations of HELD_OUT) and fresh (of FRESH, which nobody looks at before the weights are chosen).
+    """Split into train, test (cations of HELD_OUT), fresh (of FRESH, used only after the weights are chosen) and
+    metallic.
 
-    Metallic crystals are not learned from: a potential of ions cannot have their energies, nor should it.
+    Metallic crystals are excluded from training, because a potential of ions cannot represent their energies.
     """
     sets: dict[str, list[Atoms]] = {"train": [], "test": [], "fresh": [], "metallic": []}
     for frame in frames:
@@ -45,9 +46,9 @@ def split(frames: list[Atoms]) -> dict[str, list[Atoms]]:
 
 
 def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
-    """Rough labels with energies that compare with those of `dft`: moved by the best energy of every element.
+    """Rough labels with energies comparable to those of `dft`, shifted by a fitted energy of every element.
 
-    For replay while a fit goes on with the few labels of `dft`: forces of the rough teacher beside its own.
+    They are replayed in a fit to the few labels of `dft`.
     """
     numbers = sorted({int(z) for frame in [*rough, *dft] for z in frame.numbers})
 
@@ -67,6 +68,7 @@ def moved_to_dft(rough: list[Atoms], dft: list[Atoms]) -> list[Atoms]:
 
 
 def gather() -> None:
+    """Write the training and test files."""
     trained = split([frame for folder in ("rough", "visited") for frame in frames_of(folder)])["train"]
     taught = split(frames_of("dft"))["train"]
     if taught and trained:
@@ -93,6 +95,7 @@ def gather() -> None:
 
 
 def count() -> None:
+    """Print the numbers of labels by folder and class."""
     for what in ("rough", "visited", "search-results", "searched", "tuned", "paths", "dft", "atoms"):
         paths = sorted((FOLDER / what).glob("shard-*.extxyz"))
         frames = read_frames(paths)
@@ -109,7 +112,7 @@ def count() -> None:
 
 
 def pack() -> None:
-    """The labels of `dft`, failures too, as one file; the same labels make the same file."""
+    """Write all labels of `dft`, including failures, to one file; deterministic."""
     paths = sorted((FOLDER / "dft").glob("shard-*.extxyz"))
     text = "".join(path.read_text() for path in paths)
     PACKED.write_bytes(gzip.compress(text.encode(), 9, mtime=0))
@@ -117,7 +120,7 @@ def pack() -> None:
 
 
 def unpack() -> None:
-    """Shards of `dft` from that file where there are none."""
+    """Restore missing shards of `dft` from that file."""
     with gzip.open(PACKED, "rt") as handle:
         frames = ase.io.read(handle, ":", format="extxyz")
     (FOLDER / "dft").mkdir(parents=True, exist_ok=True)

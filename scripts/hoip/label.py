@@ -1,17 +1,18 @@
-"""Label the structures from which `hoip` learns, shard by shard; an interrupted run starts at the first missing one.
+"""Label the training structures of `hoip`, shard by shard; an interrupted run continues at the first missing shard.
 
     python -m scripts.hoip.label rough small 0 2000   # structure k: relaxation by the rough teacher, labelled
     python -m scripts.hoip.label visited 0 40         # relaxations of eight structures each by `hoip`, roughly labelled
-    python -m scripts.hoip.label search-results 0 100 # two crystals of each of so many searches by `hoip`, for `dft`
-    python -m scripts.hoip.label searched 0 60        # all crystals of so many searches, by the finetuned potential
-    python -m scripts.hoip.label tuned small 0 700    # structures of those shards again, by the finetuned potential
-    python -m scripts.hoip.label dft small 0 400      # one geometry of structure k by PBE-D3(BJ); makes what it needs
-    python -m scripts.hoip.label dft disagreements 0 160   # what disagreements.py chose
-    python -m scripts.hoip.label again                # labels of `dft` with too few k-points, or perhaps metallic
+    python -m scripts.hoip.label search-results 0 100 # two crystals of each of 100 searches by `hoip`, for `dft`
+    python -m scripts.hoip.label searched 0 60        # all crystals of 60 searches, by the tuned potential
+    python -m scripts.hoip.label tuned small 0 700    # structures of these shards again, by the tuned potential
+    python -m scripts.hoip.label dft small 0 400      # one geometry of structure k by PBE-D3(BJ); makes missing shards
+    python -m scripts.hoip.label dft disagreements 0 160   # the selection of disagreements.py
+    python -m scripts.hoip.label again                # labels of `dft` with too few k-points, or possibly metallic
     python -m scripts.hoip.label atoms                # the isolated atoms
-Structures have a stream and a number in it (streams.py); `tuned visited K` is shard K of `visited`, and `dft searches`
-2 K and 2 K + 1 are the two crystals of search K. Shards are in training/hoip/{rough,visited,search-results,...}.
-WORKERS (1) processes, each with one thread. gather.py counts the labels, packs them and makes training files of them.
+A structure has a stream and a number in it (streams.py). `tuned visited K` is shard K of `visited`; `dft searches` 2 K
+and 2 K + 1 are the two crystals of search K. Shards are in training/hoip/{rough,visited,search-results,...}. The
+environment variable WORKERS (default 1) is the number of processes, each with one thread. gather.py counts and packs
+the labels and makes the training files.
 """
 
 import os
@@ -38,23 +39,23 @@ from scripts.hoip.structures import WIDE, apart, rattled, strained, structure  #
 from scripts.hoip.teachers import ELECTRONS, ROUGH, TUNED, Failed, Universal, cp2k, usual_density  # noqa: E402
 
 TUNED_WEIGHTS = FOLDER / "tuned.pt"
-LONGEST = 24  # steps of the relaxation, all of which cost the same: some structures are left far from their minimum
-THIN = 3  # of labels by the tuned potential, each of which costs 2.4 times one of `rough`
-EVERY = 3  # of these steps one is a label
-MAX_FORCE = 30.0  # eV/Angstrom
+LONGEST = 24  # largest number of relaxation steps, so that some structures stay far from their minimum
+THIN = 3  # every third structure is labelled by the tuned potential, which costs 2.4 times as much as `rough`
+EVERY = 3  # every third relaxation step becomes a label
+MAX_FORCE = 30.0  # eV/Angstrom, of a label
 BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
-VISITED, TOGETHER = STREAMS["visited"].start, 8  # so many of these are relaxed in a batch
-MOST = 42  # atoms of these
-SLOW = 17  # steps of a field; from about there on energies are off on one side (README.md)
+VISITED, TOGETHER = STREAMS["visited"].start, 8  # first number; structures that are relaxed in one batch
+MOST = 42  # largest number of atoms of a visited structure
+SLOW = 17  # SCF steps from which on energies have a systematic error (README.md)
 DISAGREEMENTS = FOLDER / "disagreements.extxyz"
 BOX = 11.0  # Angstrom, of an isolated atom
 
 
 def rough_shard(k: int) -> list[Atoms]:
-    """`_rough`, or the reason why there is none: one structure must not end the run."""
+    """`_rough`, or a failure with its reason, so that one structure does not end the run."""
     try:
         return _rough(k)
-    except Exception as error:  # neighbour lists and filters raise whatever a torn cell makes them stumble over
+    except Exception as error:  # neighbour lists and filters raise errors of many types for broken cells
         return [Atoms("H", info={"kind": "none", "stream": k, "failure": f"{type(error).__name__}: {error}"[:200]})]
 
 
@@ -66,17 +67,17 @@ def _rough(k: int) -> list[Atoms]:
     work = start.copy()
     work.calc = Universal()
     pressure = float(rng.choice([0.0, 0.5, 2.0])) * units.GPa
-    search = FIRE(FrechetCellFilter(work, scalar_pressure=pressure), logfile=None, maxstep=0.12)
-    steps, way = int(rng.choice([6, LONGEST // 2, LONGEST])), []
-    for _ in search.irun(fmax=0.05, steps=steps):
-        way.append(work.copy())
-        way[-1].calc = None
-        way[-1].info["results"] = dict(work.calc.results)
-        if len(way) > 1 and not apart(work, 0.35):
+    optimizer = FIRE(FrechetCellFilter(work, scalar_pressure=pressure), logfile=None, maxstep=0.12)
+    steps, path = int(rng.choice([6, LONGEST // 2, LONGEST])), []
+    for _ in optimizer.irun(fmax=0.05, steps=steps):
+        path.append(work.copy())
+        path[-1].calc = None
+        path[-1].info["results"] = dict(work.calc.results)
+        if len(path) > 1 and not apart(work, 0.35):
             return frames
-    for i in range(len(way) - 1, 0, -EVERY):
-        frames += _with(way[i], way[i].info.pop("results"), "way")
-    last = way[-1]
+    for i in range(len(path) - 1, 0, -EVERY):
+        frames += _with(path[i], path[i].info.pop("results"), "way")
+    last = path[-1]
     last.info.pop("results", None)
     for stage, made in (
         ("rattled", rattled(last, rng)),
@@ -89,10 +90,11 @@ def _rough(k: int) -> list[Atoms]:
 
 
 def visited_shard(k: int) -> list[Atoms]:
-    """Where relaxations by the checkpoint lead, of TOGETHER structures from 100,000 + TOGETHER k on, roughly labelled.
+    """Rough labels of geometries from relaxations by the checkpoint, of TOGETHER structures of the stream `visited`.
 
-    Active learning: what the search meets under its own potential, its failures among it, is learned. Relaxed as the
-    search does it: under pressure, then without, and labelled on the way, at its end and about that.
+    Active learning: the training set then contains the structures that a search meets with this potential, including
+    its failures. The relaxation is that of a search, under pressure and then without. Geometries on the path, at its
+    end and about the end are labelled.
     """
     import torch
 
@@ -107,11 +109,11 @@ def visited_shard(k: int) -> list[Atoms]:
     for steps, pressure in ((20, 1.0), (60, 1.0), (80, 0.0)):
         settings = Relaxation("precon_lbfgs", 0.01, steps, cell=True, pressure=pressure)
         done = relax([works[i] for i in going], potential, settings)
-        for i, one in zip(tuple(going), done, strict=True):
-            if one.failure is not None or not apart(one.atoms, 0.3):
+        for i, candidate in zip(tuple(going), done, strict=True):
+            if candidate.failure is not None or not apart(candidate.atoms, 0.3):
                 going.remove(i)
                 continue
-            works[i].cell, works[i].positions = one.atoms.cell, one.atoms.positions
+            works[i].cell, works[i].positions = candidate.atoms.cell, candidate.atoms.positions
             frames += _safely(works[i], "visited")
     for i in going:
         for made in (rattled(works[i], rng), strained(works[i], rng, 0.04)):
@@ -121,27 +123,27 @@ def visited_shard(k: int) -> list[Atoms]:
 
 
 def search_shard(k: int) -> list[Atoms]:
-    """The crystals of search k by the checkpoint, roughly labelled."""
+    """Rough labels of the crystals of search k by the checkpoint."""
     return [
         label
-        for number, one in enumerate(crystals_of_search(k))
-        for label in _safely(one, one.info["stage"], STREAMS["searches"].start + 2 * k + number)
+        for number, crystal in enumerate(crystals_of_search(k))
+        for label in _safely(crystal, crystal.info["stage"], STREAMS["searches"].start + 2 * k + number)
     ]
 
 
 def searched_shard(k: int) -> list[Atoms]:
-    """All that search k by the checkpoint leaves, labelled by the tuned potential."""
+    """All crystals of search k by the checkpoint, labelled by the tuned potential."""
     teacher, labelled = Universal(TUNED_WEIGHTS), []
-    for one in all_of_search(k):
-        work = one.copy()
+    for crystal in all_of_search(k):
+        work = crystal.copy()
         work.calc = teacher
         work.get_forces()
-        labelled += _with(one, teacher.results, one.info["stage"], BY_TUNED)
+        labelled += _with(crystal, teacher.results, crystal.info["stage"], BY_TUNED)
     return labelled
 
 
 def tuned_shard(k: int) -> list[Atoms]:
-    """Every THIN-th structure to train on of a shard of `rough` or `visited`, labelled by the tuned potential."""
+    """Every THIN-th training structure of a shard of `rough` or `visited`, labelled by the tuned potential."""
     folder, number = ("visited", k - VISITED) if k >= VISITED else ("rough", k)
     frames = read_frames([FOLDER / folder / f"shard-{number:05d}.extxyz"])
     labelled = []
@@ -171,7 +173,7 @@ def _labelled(atoms: Atoms, stage: str) -> list[Atoms]:
 
 
 def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3(BJ)") -> list[Atoms]:
-    """The structure with its label, or none where a force is beyond MAX_FORCE."""
+    """The structure with its label as a list, empty if a force is above MAX_FORCE."""
     if not np.linalg.norm(results["forces"], axis=1).max() < MAX_FORCE:
         return []
     out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={**atoms.info, "stage": stage})
@@ -183,10 +185,10 @@ def _with(atoms: Atoms, results: dict, stage: str, teacher: str = f"{ROUGH} + D3
 
 
 def dft_shard(k: int) -> list[Atoms]:
-    """The label of structure k: of one geometry, mostly a late one; the rough teacher's answer stands beside it."""
+    """The label of one geometry of structure k, usually late in its relaxation, and the rough teacher's result."""
     if (chosen := _to_label(k)) is None:
         return []
-    began, held = time.time(), os.times()
+    began, before = time.time(), os.times()
     try:
         results = cp2k(chosen)
     except Failed as error:
@@ -194,25 +196,29 @@ def dft_shard(k: int) -> list[Atoms]:
         chosen.info = {key: chosen.info[key] for key in ("kind", "molecule", "held_out", "stream", "stage")}
         chosen.info["failure"] = str(error)
         return [chosen]
-    spent = os.times()
+    after = os.times()
     done = _with(chosen, results, chosen.info["stage"], str(results["teacher"]))
     for frame in done:
         answer = chosen.calc.results
         frame.info["rough_energy"], frame.info["rough_stress"] = answer["energy"], np.array(answer["stress"])
         frame.arrays["rough_forces"] = answer["forces"]
-        frame.info["cpu_s"] = spent.children_user + spent.children_system - held.children_user - held.children_system
+        frame.info["cpu_s"] = (
+            after.children_user + after.children_system - before.children_user - before.children_system
+        )
         frame.info |= {"wall_s": time.time() - began, "scf_steps": results["scf_steps"], "entropy": results["entropy"]}
     return done
 
 
 def _to_label(k: int) -> Atoms | None:
-    """The geometry of structure k for CP2K with the rough teacher's answer, or None where none came of it."""
+    """The geometry of structure k for CP2K with the result of the rough teacher; None if its relaxation failed."""
     if k in STREAMS["disagreements"]:
         chosen = next((frame for frame in read_frames([DISAGREEMENTS]) if frame.info["stream"] == k), None)
         if chosen is not None:
             chosen.info = {key: chosen.info[key] for key in ("kind", "molecule", "stream")}
             chosen.info |= {"stage": "disagreement", "held_out": False}
-            chosen.set_array("rigid", np.zeros(len(chosen), dtype=int))  # nothing here is moved any more
+            chosen.set_array(
+                "rigid", np.zeros(len(chosen), dtype=int)
+            )  # not used again: this structure is not displaced
             chosen.calc = Universal()
             chosen.get_forces()
         return chosen
@@ -233,16 +239,16 @@ def _to_label(k: int) -> Atoms | None:
 
 
 def search_of(k: int) -> int | None:
-    """The search, two of whose crystals are structures, to which structure k belongs, if it is of one."""
+    """The number of the search that made structure k, None for other structures."""
     searches = STREAMS["searches"]
     return (k - searches.start) // 2 if k in searches else None
 
 
 def again() -> None:
-    """Labels of `dft` that may be wrong are made again, at the same geometry.
+    """Repeat labels of `dft` that may be wrong, at the same geometry.
 
-    Those with fewer k-points than usual_density has, and those whose field was slow to converge and that do not say
-    yet whether they are metallic.
+    These are labels with fewer k-points than `usual_density`, and labels whose SCF converged slowly and that do not
+    hold an entropy, which shows whether they are metallic.
     """
     for path in sorted((FOLDER / "dft").glob("shard-*.extxyz")):
         old = next(iter(read_frames([path])), None)
@@ -257,12 +263,12 @@ def again() -> None:
             frame.info |= {"scf_steps": results["scf_steps"], "entropy": results["entropy"]}
             write_frames(path, [frame])
             moved = 1000 * (results["energy"] - old.get_potential_energy()) / len(old)
-            said = f"moved by {moved:.1f} meV/atom, entropy {1000 * results['entropy']:.2f} meV"
-            print(f"{path.name}: {old.get_chemical_formula()} {said}", flush=True)
+            change = f"moved by {moved:.1f} meV/atom, entropy {1000 * results['entropy']:.2f} meV"
+            print(f"{path.name}: {old.get_chemical_formula()} {change}", flush=True)
 
 
 def atom_shard(index: int) -> list[Atoms]:
-    """One isolated atom with the spin of Hund's rule."""
+    """One isolated atom with its spin by Hund's rule."""
     symbol = sorted(ELECTRONS)[index]
     atoms = Atoms([symbol], cell=[BOX] * 3, pbc=True)
     unpaired = int(ground_state_magnetic_moments[atoms.numbers[0]])
@@ -284,36 +290,36 @@ MAKERS = {
     "dft": dft_shard,
     "atoms": atom_shard,
 }
-OF_STREAMS = ("rough", "tuned", "dft")
+BY_STREAM = ("rough", "tuned", "dft")
 
 
 def main(what: str = "", *words: str) -> None:
-    """Makes the missing ones of the shards asked for."""
+    """Make the missing ones of the requested shards."""
     if what == "again" and not words:
         return again()
-    indices = asked_for(what, words)
+    indices = requested_shards(what, words)
     workers = int(os.environ.get("WORKERS", "1"))
-    if what == "dft" and workers > 1:  # two of these are of one search, which two workers would make
+    if what == "dft" and workers > 1:  # made first, because two workers would otherwise run the same search
         searches = sorted({search_of(k) for k in indices} - {None})
         label_shards(search_shard, searches, FOLDER / "search-results", workers)
     label_shards(MAKERS[what], indices, FOLDER / what, workers)
 
 
-def asked_for(what: str, words: Sequence[str]) -> range:
-    """The shards that the command line names; it ends with one line where it names none."""
+def requested_shards(what: str, words: Sequence[str]) -> range:
+    """The shards that the command line names. Exits with a one-line message for invalid words."""
     if what == "atoms" and not words:
         return range(len(ELECTRONS))
-    if what in OF_STREAMS and len(words) == 3:
+    if what in BY_STREAM and len(words) == 3:
         try:
             return numbers_of(*words)
         except ValueError as error:
             sys.exit(f"label {what} {error}")
-    plain = set(MAKERS) - {"atoms", *OF_STREAMS}
+    plain = set(MAKERS) - {"atoms", *BY_STREAM}
     if what in plain and len(words) == 2 and all(word.isdecimal() for word in words):
         return range(*map(int, words))
     sys.exit(
         f"{' '.join(('label', what, *words)).rstrip()}: give {', '.join(sorted(plain))} with the first and the end, "
-        f"such as visited 0 40; {', '.join(OF_STREAMS)} with a stream too, such as dft small 0 400; or atoms, or again"
+        f"such as visited 0 40; {', '.join(BY_STREAM)} with a stream too, such as dft small 0 400; or atoms, or again"
     )
 
 

@@ -2,9 +2,9 @@
 
     python -m scripts.hoip.relaxation_paths STREAM FIRST LAST   # structures FIRST to LAST - 1 of a stream (streams.py)
 
-A hundred structures are in a shard and go downhill together, atoms and cell, under a pressure drawn for each: on a GPU
-11,000 labels take a minute and a half. WORKERS (4) processes build structures, list neighbours and add dispersion.
-Structures with cations that are held out are left out.
+The hundred structures of a shard are relaxed together, atoms and cell, each under a random pressure. On a GPU 11,000
+labels take a minute and a half. The environment variable WORKERS (default 4) is the number of processes that build
+structures, list neighbours and add dispersion. Structures with held-out cations are omitted.
 """
 
 import os
@@ -34,16 +34,16 @@ from scripts.hoip.teachers import dispersion, tuned_universal  # noqa: E402
 
 TOGETHER = 100  # structures of a shard
 STEPS = (8, 20, 36)  # of a relaxation
-EVERY = 4  # of these steps one is a label
-PRESSURES = (0.3, 1.0, 2.0, 3.0)  # GPa; the potential relaxes without dispersion, which pulls about as much
-STIFFNESS, DRAG = 50.0, 0.6  # eV/Angstrom^2 that a force is divided by; share of a move that goes on
-LONGEST, STRAIN = 0.12, 0.02  # Angstrom and share that one step moves at most
-RATTLES, STRETCH = (0.02, 0.05, 0.1), 0.05  # Angstrom, and largest strain, of what is labelled last
+EVERY = 4  # every fourth step becomes a label
+PRESSURES = (0.3, 1.0, 2.0, 3.0)  # GPa; they replace dispersion, which the relaxation omits and which is about as large
+STIFFNESS, DRAG = 50.0, 0.6  # eV/Angstrom^2, divides the forces; fraction of the previous step that is added
+LONGEST, STRAIN = 0.12, 0.02  # largest displacement (Angstrom) and strain of one step
+RATTLES, STRETCH = (0.02, 0.05, 0.1), 0.05  # displacements (Angstrom) and largest strain of the final geometries
 
 
 @dataclass
 class Relaxing:
-    """A structure being relaxed, with its last moves of atoms (Angstrom) and cell (strain)."""
+    """A structure in relaxation with its last displacements (Angstrom) and strain."""
 
     atoms: Atoms
     pressure: float
@@ -51,7 +51,7 @@ class Relaxing:
     strain: np.ndarray
 
     def step(self, forces: np.ndarray, stress: np.ndarray) -> None:
-        """Downhill with some inertia; forces in eV/Angstrom, stress (6,) in eV/Angstrom^3."""
+        """A steepest-descent step with momentum; forces in eV/Angstrom, stress (6,) in eV/Angstrom^3."""
         pull = -(voigt_6_to_full_3x3_stress(stress) + self.pressure * np.eye(3)) * self.atoms.get_volume()
         self.move = DRAG * self.move + forces / STIFFNESS
         self.strain = DRAG * self.strain + pull / len(self.atoms) / STIFFNESS
@@ -61,7 +61,7 @@ class Relaxing:
         self.atoms.set_cell(self.atoms.cell.array @ (np.eye(3) + self.strain), scale_atoms=True)
 
     def shake(self, rng: np.random.Generator) -> None:
-        """Rattle and strain what has arrived."""
+        """Rattle and strain the relaxed structure."""
         self.atoms.positions += rng.normal(0, rng.choice(RATTLES), self.atoms.positions.shape)
         strain = rng.uniform(-STRETCH, STRETCH, (3, 3))
         self.atoms.set_cell(self.atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2), scale_atoms=True)
@@ -80,25 +80,25 @@ def shard(first: int, last: int, pool: Executor) -> list[Atoms]:
     ]
     steps, evaluated_frames = int(rng.choice(STEPS)), []
     for step in range(steps + 2):
-        answers = evaluated([one.atoms for one in relaxing], model, cutoff, pool)
+        answers = evaluated([item.atoms for item in relaxing], model, cutoff, pool)
         kept = []
-        for i, (one, answer) in enumerate(zip(relaxing, answers, strict=True)):
+        for i, (item, answer) in enumerate(zip(relaxing, answers, strict=True)):
             if not np.linalg.norm(answer[1], axis=1).max() < MAX_FORCE:
-                continue  # torn, or without sense
+                continue  # broken
             if step % EVERY == i % EVERY or step >= steps:
-                evaluated_frames.append((one.atoms.copy(), *answer))
-            kept.append(one)
+                evaluated_frames.append((item.atoms.copy(), *answer))
+            kept.append(item)
             if step < steps:
-                one.step(*answer[1:])
+                item.step(*answer[1:])
             else:
-                one.shake(rng)
+                item.shake(rng)
         relaxing = kept
     makes = partial(labelled, elements=elements)
     return [frame for frame in pool.map(makes, evaluated_frames, chunksize=10) if frame is not None]
 
 
 def evaluated(structures: Sequence[Atoms], model, cutoff: float, pool: Executor) -> list[tuple]:
-    """(energy, forces, stress) of each, without dispersion."""
+    """(energy, forces, stress) of each structure, without dispersion."""
     if not structures:
         return []
     graphs = list(pool.map(partial(graph, cutoff=cutoff), structures, chunksize=8))
@@ -107,22 +107,22 @@ def evaluated(structures: Sequence[Atoms], model, cutoff: float, pool: Executor)
     return list(zip(energy.tolist(), parts, stress, strict=True))
 
 
-def labelled(one: tuple, elements: dict[int, float]) -> Atoms | None:
-    """With dispersion and the energies of the elements; None where a force is beyond MAX_FORCE."""
-    atoms, energy, forces, stress = one
-    less = dispersion(atoms)
-    forces = forces + less["forces"]
+def labelled(evaluation: tuple, elements: dict[int, float]) -> Atoms | None:
+    """The label with dispersion and the energies of the elements, None if a force is above MAX_FORCE."""
+    atoms, energy, forces, stress = evaluation
+    d3 = dispersion(atoms)
+    forces = forces + d3["forces"]
     if not np.linalg.norm(forces, axis=1).max() < MAX_FORCE:
         return None
     out = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True, info={**atoms.info, "stage": "way"})
-    out.info["energy"] = energy + less["energy"] + sum(elements.get(int(z), 0.0) for z in atoms.numbers)
-    out.info.update(stress=stress + less["stress"], teacher=BY_TUNED)
+    out.info["energy"] = energy + d3["energy"] + sum(elements.get(int(z), 0.0) for z in atoms.numbers)
+    out.info.update(stress=stress + d3["stress"], teacher=BY_TUNED)
     out.arrays["forces"] = forces
     return out
 
 
 def main(name: str, first: str, last: str) -> None:
-    """Every shard of the stream that is missing, one after the other."""
+    """Make the missing shards of a stream one after the other."""
     try:
         numbers = numbers_of(name, first, last)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Crystals that searches by `hoip` leave, from which it learns where it is wrong: for label.py."""
+"""Crystals from searches by `hoip`, for label.py: active learning of structures whose energies are too low."""
 
 import os
 from functools import cache
@@ -23,45 +23,46 @@ if TYPE_CHECKING:
 
 MOST = 45  # atoms of a formula unit
 CANDIDATES = 64  # of a search
-LOW = 0.5  # eV above the lowest crystal
-OTHER = 1.005  # times the volume of the lowest one that another crystal has at least
+LOW = 0.5  # eV, largest energy of a low crystal above the lowest one
+OTHER = 1.005  # least ratio of the volumes of the second crystal and the lowest one
 
 
 def crystals_of_search(k: int) -> list[Atoms]:
-    """One or two crystals of search k, one metal per cell: the lowest, and the loosest of the low ones.
+    """One or two crystals of search k with one metal per cell: the lowest, and that of largest volume among the low
+    ones.
 
-    Active learning: a search looks for what its potential has too low, so that its best crystals are wrong first, and
-    dense ones against loose ones most.
+    A search prefers structures whose energy is too low, so that the best crystals have the largest errors, especially
+    in the difference between dense and loose ones.
     """
     potential, smiles, candidates = _search(k)
-    left = [one for one in candidates if one.failure is None]
-    done = relax(left, potential, Relaxation("precon_lbfgs", 0.02, 200, cell=True, max_stress=0.1))
-    done = [one for one in done if not network_fault(one.atoms, 1) and one.info["converged"]]
-    done.sort(key=lambda one: one.info["energy"])
-    low = [one for one in done if one.info["energy"] < done[0].info["energy"] + LOW]
-    loosest = max(low, key=lambda one: one.atoms.get_volume(), default=None)
-    chosen = [("lowest", one) for one in done[:1]]
+    intact = [candidate for candidate in candidates if candidate.failure is None]
+    done = relax(intact, potential, Relaxation("precon_lbfgs", 0.02, 200, cell=True, max_stress=0.1))
+    done = [c for c in done if not network_fault(c.atoms, 1) and c.info["converged"]]
+    done.sort(key=lambda candidate: candidate.info["energy"])
+    low = [candidate for candidate in done if candidate.info["energy"] < done[0].info["energy"] + LOW]
+    loosest = max(low, key=lambda candidate: candidate.atoms.get_volume(), default=None)
+    chosen = [("lowest", candidate) for candidate in done[:1]]
     if loosest and loosest.atoms.get_volume() > OTHER * done[0].atoms.get_volume():
         chosen.append(("loosest", loosest))
-    return [_crystal(one.atoms, smiles, stage) for stage, one in chosen]
+    return [_crystal(candidate.atoms, smiles, stage) for stage, candidate in chosen]
 
 
 def all_of_search(k: int) -> list[Atoms]:
-    """Where search k left each of its candidates, whatever round stopped it; every fourth again, shaken and strained.
+    """The last geometry of every candidate of search k, in any round, and every fourth one rattled and strained.
 
-    Between such crystals the next search has to choose: their order is learned from them.
+    The ranking in the next search depends on the energies of such crystals.
     """
     rng = stream(Draw.SHAKEN, k)
     _, smiles, candidates = _search(k)
-    crystals = [_crystal(one.atoms, smiles, "search") for one in candidates if len(one.atoms) > 1]
-    shaken = [rattled(strained(one, rng), rng) for one in crystals[::4]]
-    for one in shaken:
-        one.info["stage"] = "shaken"
-    return [one for one in (*crystals, *shaken) if apart(one, 0.4)]
+    crystals = [_crystal(c.atoms, smiles, "search") for c in candidates if len(c.atoms) > 1]
+    shaken = [rattled(strained(crystal, rng), rng) for crystal in crystals[::4]]
+    for crystal in shaken:
+        crystal.info["stage"] = "shaken"
+    return [crystal for crystal in (*crystals, *shaken) if apart(crystal, 0.4)]
 
 
 def _search(k: int) -> "tuple[Potential, str, list[Candidate]]":
-    """(potential, cation, all candidates) of a search with one metal per cell; cations to learn from come in turn."""
+    """(potential, cation, all candidates) of search k with one metal per cell; it cycles through trained cations."""
     import torch
 
     from gendesign.potential import load_potential
@@ -75,7 +76,7 @@ def _search(k: int) -> "tuple[Potential, str, list[Candidate]]":
         search = Perovskite(
             potential, Composition(one_isomer(smiles), str(metal), str(halide)), RandomStarts(cells="1")
         )
-    except UserError:  # a cation that fits no pocket
+    except UserError:  # the cation does not fit
         return potential, smiles, []
     return potential, smiles, search.generate(range(CANDIDATES), seed=k)
 
@@ -89,10 +90,10 @@ def _crystal(atoms: Atoms, smiles: str, stage: str) -> Atoms:
 
 @cache
 def small_enough() -> list[str]:
-    """Cations to learn from that fit into MOST atoms, in an order that mixes their families."""
+    """Trained cations whose formula unit has at most MOST atoms, in an order that mixes their families."""
     fitting = []
     for smiles in TRAINED + BROAD:
-        made = compose(Composition(one_isomer(smiles), conformers=1))
-        if made.spacers * len(made.cation.numbers) + made.metals + made.sites <= MOST:
+        compound = compose(Composition(one_isomer(smiles), conformers=1))
+        if compound.spacers * len(compound.cation.numbers) + compound.metals + compound.sites <= MOST:
             fitting.append(smiles)
     return np.random.default_rng(35).permutation(fitting).tolist()

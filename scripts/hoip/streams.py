@@ -1,6 +1,6 @@
-"""Numbers of the structures of the recipe: streams with names, and the draws of random numbers that belong to them.
+"""Numbers of the structures of the recipe: named streams and their random numbers.
 
-A structure is `NAME K` on a command line, such as `wide 12`; its number, which names shards and the info `stream` of
+A structure is `NAME K` on a command line, such as `wide 12`. Its number, in names of shards and in the info `stream` of
 labels, is the start of the stream plus K.
 """
 
@@ -10,18 +10,18 @@ import numpy as np
 
 STREAMS = {
     "small": range(0, 20_000),  # smallest cells first, all classes mixed
-    "wide": range(20_000, 60_000),  # each has the next of BROAD and FRESH (cations.py)
-    "salts": range(60_000, 100_000),  # salts and pairs: each has the next of SMALL, so that families come in turn
+    "wide": range(20_000, 60_000),  # cycles through BROAD and FRESH (cations.py)
+    "salts": range(60_000, 100_000),  # salts and pairs: cycles through SMALL with alternating families
     "visited": range(100_000, 200_000),  # relaxed by the checkpoint
     "searches": range(200_000, 300_000),  # crystals of searches, two of each
     "extra": range(300_000, 400_000),  # cations of extra_cations.py
-    "disagreements": range(500_000, 600_000),  # what disagreements.py chose
+    "disagreements": range(500_000, 600_000),  # the selection of disagreements.py
 }
 
 
 @unique
 class Draw(IntEnum):
-    """What random numbers of a structure, or of a shard, are drawn for."""
+    """The purpose of random numbers of a structure or a shard."""
 
     STRUCTURE = 31
     ROUGH_RELAXATION = 32
@@ -38,7 +38,7 @@ def stream(draw: Draw, k: int) -> np.random.Generator:
 
 
 def numbers_of(name: str, first: str, last: str) -> range:
-    """The numbers of structures FIRST to LAST - 1 of a stream; raises ValueError of one line."""
+    """The numbers of structures FIRST to LAST - 1 of a stream. Raises ValueError with a one-line message."""
     words = " ".join((name, first, last))
     if name not in STREAMS or not (first.isdecimal() and last.isdecimal()):
         raise ValueError(

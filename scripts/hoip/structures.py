@@ -1,7 +1,8 @@
-"""The structures from which `hoip` learns: structure k of the stream depends on k and the recipe alone.
+"""The training structures of `hoip`. Structure k of a stream depends only on k and on this recipe.
 
-Perovskites come from gendesign's own builder; built here is what that builder does not make: salts and pairs of a
-cation with halides, crystals of the metal halides and of caesium halides, and face-sharing chains, rivals of layers.
+gendesign's builder makes the perovskites. This module builds the other classes: salts and pairs of a cation with
+halides, crystals of the metal halides and of caesium halides, and chains of face-sharing octahedra, which compete with
+layers.
 """
 
 from collections.abc import Callable
@@ -21,25 +22,25 @@ from gendesign.generate.perovskite.compound import BOND, CAGE, compose
 from gendesign.generate.perovskite.contacts import clash, radii
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
 from scripts.hoip.cations import BROAD, FRESH, HELD_OUT, SMALL, TRAINED
-from scripts.hoip.extra_cations import put_together
+from scripts.hoip.extra_cations import combined_cations
 from scripts.hoip.streams import STREAMS, Draw, stream
 
 Named = Callable[[], str]  # draws the SMILES of a cation
 
-HELD_SHARE = 0.2  # of the structures with an organic cation: one that is held out
-LIMITS = ((150, 30), (500, 45), (1 << 30, 70))  # most atoms of the structures before this one
+HELD_SHARE = 0.2  # fraction of the structures with an organic cation that have a held-out one
+LIMITS = ((150, 30), (500, 45), (1 << 30, 70))  # (end, largest number of atoms of the structures before it)
 WIDE, SALTS, EXTRA = STREAMS["wide"], STREAMS["salts"], STREAMS["extra"]
 WIDE_MOST, SALTS_MOST, EXTRA_MOST = 34, 23, 46  # atoms
-STRIDE = 89  # from one cation of salts to the next, so that families come in turn
-EXTRA_SHARE = 0.7  # of `extra` with a cation of extra_cations.py; the others have one learned from
+STRIDE = 89  # between successive cations of `salts`, so that families alternate
+EXTRA_SHARE = 0.7  # fraction of `extra` with a cation of extra_cations.py; the others have a trained one
 HALIDE_IONS = {"Cl": 3.1, "Br": 3.3, "I": 3.6}  # Angstrom between N and the ion that its hydrogen points to
 MIXTURES = {1: ("I2Br2", "Br2Cl2", "I3Br", "Br3Cl", "IBr3"), 0: ("I2Br", "Br2Cl", "IBr2")}
 
 
 def structure(k: int, most: int | None = None) -> Atoms:
-    """Structure k: periodic atoms with info `kind`, `molecule` (what a split holds out whole) and `held_out`.
+    """Structure k: periodic atoms with info `kind`, `molecule` (the unit of a split) and `held_out`.
 
-    most: of atoms, None for what LIMITS has for k.
+    most: largest number of atoms, None for the default of the stream.
     """
     rng = stream(Draw.STRUCTURE, k)
     if k in WIDE:
@@ -49,7 +50,7 @@ def structure(k: int, most: int | None = None) -> Atoms:
         smiles = SMALL[(k - SALTS.start) * STRIDE % len(SMALL)]
         limit, kinds, named = most or SALTS_MOST, SALTS_KINDS, lambda: smiles
     elif k in EXTRA:
-        cations = put_together() if rng.random() < EXTRA_SHARE else TRAINED + BROAD + SMALL
+        cations = combined_cations() if rng.random() < EXTRA_SHARE else TRAINED + BROAD + SMALL
         limit, kinds, named = most or EXTRA_MOST, EXTRA_KINDS, lambda: str(rng.choice(cations))
     else:
         limit, kinds, named = most or next(atoms for before, atoms in LIMITS if k < before), KINDS, lambda: _cation(rng)
@@ -57,7 +58,7 @@ def structure(k: int, most: int | None = None) -> Atoms:
         kind = str(rng.choice(list(kinds), p=list(kinds.values())))
         try:
             atoms = BUILDERS[kind](rng, named)
-        except UserError:  # such as a cation that is too large for the cage, or a mixture that the cell cannot hold
+        except UserError:  # such as a cation too large for the cage, or a mixture that does not fit the cell
             continue
         if atoms is not None and len(atoms) <= limit:
             name = atoms.info.get("molecule", atoms.get_chemical_formula(empirical=True))
@@ -86,13 +87,13 @@ def _mixture(rng: Generator, layered: bool) -> str:
 
 
 def one_isomer(smiles: str) -> str:
-    """The cation, one of its isomers where the SMILES leaves several open, which generators refuse."""
+    """The cation, or one of its isomers if the SMILES is ambiguous, which generators reject."""
     forms = isomers(Chem.MolFromSmiles(smiles_of(smiles)))
     return smiles if len(forms) == 1 else Chem.MolToSmiles(forms[0])
 
 
 def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **compound) -> Atoms | None:
-    # A third of the starts are nearer to contact than the search's own, which are loose.
+    # A third of the starts are closer to contact than those of a search.
     contact = float(rng.choice([0.62, 0.7, 0.7]))
     options = RandomStarts(cells=cells, padding=float(rng.choice([0.2, 1.5])), contact=contact, redraws=30)
     made = compose(Composition(one_isomer(smiles), metal=_metal(rng), conformers=4, **compound))
@@ -104,20 +105,20 @@ def _built(rng: Generator, smiles: str, name: str, cells: tuple[str, ...], **com
 
 
 def layered(rng: Generator, named: Named) -> Atoms | None:
-    """One slab per cell, one or two octahedra in it, one thick; cations of two charges bridge."""
+    """One slab per cell with one or two octahedra, one octahedron thick; cations with two charges bridge the slabs."""
     smiles = named()
     cells = ("1",) if rng.random() < 0.7 else ("sqrt2",)
     return _built(rng, smiles, smiles, cells, halide=_mixture(rng, True), thickness=1)
 
 
 def thick(rng: Generator, named: Named) -> Atoms | None:
-    """Two octahedra thick, with methylammonium, formamidinium or caesium inside."""
+    """A slab of two octahedra, with methylammonium, formamidinium or caesium in the cages."""
     smiles, a_site = named(), str(rng.choice(["MA", "FA", "Cs"]))
     return _built(rng, smiles, smiles, ("1",), halide=_halide(rng), thickness=2, a_site=a_site)
 
 
 def cubic(rng: Generator, named: Named) -> Atoms | None:
-    """ABX3: caesium in one cell or a tilted one of four, small organic cations."""
+    """ABX3 with caesium, in one cell or a tilted one of four, or with a small organic cation."""
     if rng.random() < 0.35:
         cells = ("1",) if rng.random() < 0.4 else ("sqrt2",)
         atoms = _built(rng, "Cs", "", cells, halide=_mixture(rng, False), thickness="3d")
@@ -130,9 +131,9 @@ def cubic(rng: Generator, named: Named) -> Atoms | None:
 
 
 def _salt_unit(rng: Generator, cation: Cation, halide: str, moved: bool) -> Atoms:
-    """A cation with its halides, each beside a hydrogen on nitrogen (or anywhere near, where there is none).
+    """A cation with its halides, each next to a hydrogen on nitrogen, or near the nitrogen if it has no hydrogen.
 
-    moved: the proton is somewhere on its way to the halide, so that amine and acid are learned too.
+    moved: the proton is between nitrogen and halide, so that the amine and the acid are in the training set too.
     """
     x = cation.conformers[int(rng.integers(len(cation.conformers)))].copy()
     numbers, apart = list(cation.numbers), np.linalg.norm(x[:, None] - x[None], axis=-1)
@@ -173,9 +174,9 @@ def _packed(rng: Generator, parts: list[Atoms], share: float, loose: float) -> A
     def crowded(lattice: np.ndarray) -> bool:
         placed = [f @ lattice + x for f, x in zip(fractions, turned, strict=True)]
         empty = np.zeros((0, 3)), np.zeros(0)
-        for k, one in enumerate(placed):
+        for k, positions in enumerate(placed):
             others = (np.concatenate(placed[:k]), np.concatenate(sizes[:k])) if k else empty
-            if clash(one, sizes[k], *others, lattice):
+            if clash(positions, sizes[k], *others, lattice):
                 return True
         return False
 
@@ -201,7 +202,7 @@ def _packed(rng: Generator, parts: list[Atoms], share: float, loose: float) -> A
 
 
 def salt(rng: Generator, named: Named) -> Atoms | None:
-    """A salt of one cation, one or two formula units packed at random, from close contact to somewhat loose."""
+    """A salt with one or two formula units packed at random, from close contact to slightly loose."""
     smiles, halide = named(), _halide(rng)
     cation = read_cation(one_isomer(smiles), 4)
     parts = [_salt_unit(rng, cation, halide, moved=rng.random() < 0.1) for _ in range(int(rng.choice([1, 2])))]
@@ -211,7 +212,7 @@ def salt(rng: Generator, named: Named) -> Atoms | None:
 
 
 def pair(rng: Generator, named: Named) -> Atoms | None:
-    """A neutral pair almost alone, the proton anywhere between nitrogen and halide."""
+    """An almost isolated neutral pair with the proton anywhere between nitrogen and halide."""
     smiles, halide = named(), _halide(rng)
     cation = read_cation(one_isomer(smiles), 4)
     unit = _salt_unit(rng, cation, halide, moved=rng.random() < 0.6)
@@ -300,7 +301,7 @@ BUILDERS: dict[str, Callable[[Generator, Named], Atoms | None]] = {
     "caesium halide": caesium_halide,
     "chains": chains,
 }
-KINDS = {  # how often
+KINDS = {  # relative frequencies
     "layered": 0.42,
     "thick": 0.04,
     "cubic": 0.17,
@@ -316,7 +317,7 @@ EXTRA_KINDS = {"layered": 0.5, "salt": 0.34, "pair": 0.1, "chains": 0.06}
 
 
 def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:
-    """The cell strained at random by up to `largest`, atoms along with it but molecules keeping their shape."""
+    """A random strain of the cell of up to `largest`; molecules are translated without deformation."""
     strain = rng.uniform(-largest, largest, (3, 3)) * rng.choice([0.4, 1.0])
     deformed = atoms.cell.array @ (np.eye(3) + (strain + strain.T) / 2)
     out = atoms.copy()
@@ -328,7 +329,7 @@ def strained(atoms: Atoms, rng: Generator, largest: float = 0.08) -> Atoms:
 
 
 def centres(atoms: Atoms) -> np.ndarray:
-    """The middle of each atom's molecule, or the atom itself where it belongs to none (atoms, 3)."""
+    """The centre of the molecule of each atom, or the atom itself if it is in no molecule (atoms, 3)."""
     out = atoms.positions.copy()
     for name in set(atoms.arrays["rigid"].tolist()) - {-1}:
         mask = atoms.arrays["rigid"] == name
@@ -337,7 +338,7 @@ def centres(atoms: Atoms) -> np.ndarray:
 
 
 def rattled(atoms: Atoms, rng: Generator) -> Atoms:
-    """Atoms displaced by 0.02 to 0.15 Angstrom, hydrogens less, and half of the time molecules moved as wholes."""
+    """Atoms displaced by 0.02 to 0.15 Angstrom, those of molecules by half; half of the time molecules move rigidly."""
     out = atoms.copy()
     width = rng.choice([0.02, 0.05, 0.1, 0.15])
     inorganic = (atoms.arrays["rigid"] < 0)[:, None]
@@ -352,7 +353,7 @@ def rattled(atoms: Atoms, rng: Generator) -> Atoms:
 
 
 def apart(atoms: Atoms, share: float = 0.45) -> bool:
-    """Whether no two atoms (of different molecules, or at all) are closer than `share` of the van der Waals sum."""
+    """Whether atoms of different molecules are `share` of the van der Waals sum apart, and all atoms 0.7 Angstrom."""
     from ase.neighborlist import neighbor_list
 
     i, j, d = neighbor_list("ijd", atoms, 3.0)

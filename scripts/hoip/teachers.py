@@ -1,8 +1,8 @@
-"""The teachers of `hoip`: PBE-D3(BJ) by CP2K, and universal potentials with D3(BJ) for the many.
+"""The teachers of `hoip`: PBE-D3(BJ) by CP2K, and universal potentials with D3(BJ) for large numbers of labels.
 
-CP2K: Debian packages cp2k and cp2k-data. The universal potential: PyPI sevenn (MIT licence, weights in the package;
-trained on PBE of Materials Project trajectories) and dftd3; sevenn wants another e3nn than mace, so give it an
-environment or a folder of its own (pip install --target, PYTHONPATH).
+CP2K: Debian packages cp2k and cp2k-data. The universal potential: PyPI packages sevenn (MIT licence, weights in the
+package, trained on PBE of Materials Project trajectories) and dftd3. sevenn needs another version of e3nn than mace:
+install it in a separate environment or folder (pip install --target, PYTHONPATH).
 """
 
 import math
@@ -23,10 +23,10 @@ from gendesign.structure.perovskite import METALS
 ELECTRONS = {"H": 1, "C": 4, "N": 5, "O": 6, "Cl": 7, "Br": 7, "I": 7, "Sn": 4, "Pb": 4, "Cs": 9}
 ABOUT = "CP2K(PBE-D3(BJ), DZVP-MOLOPT-SR-GTH, {cutoff:.0f} Ry, k {density:g}/Angstrom, Fermi {smearing:g} eV)"
 CARBON, CAESIUM = 6, 55
-METALLIC = -0.01  # eV, entropy from which on a crystal has hardly a gap: ions that PBE lets share electrons
-LONG = 11.0  # Angstrom; along a third axis as long, the stacking of layers, bands are flat and one k-point serves
-ROUGH = "7net-mf-0"  # a third of the time of 7net-l3i5
-TUNED = "7net-l3i5"  # nearer to CP2K than that, before and after it is tuned
+METALLIC = -0.01  # eV; a crystal with a lower -TS of the electrons is metallic: PBE transfers charge between its ions
+LONG = 11.0  # Angstrom; along a longer third axis, the stacking of layers, bands are flat and one k-point suffices
+ROUGH = "7net-mf-0"  # three times as fast as 7net-l3i5
+TUNED = "7net-l3i5"  # closer to CP2K, before and after tuning
 
 INPUT = """&GLOBAL
  PROJECT label
@@ -101,12 +101,14 @@ KIND = "  &KIND {0}\n   ELEMENT {0}\n   BASIS_SET DZVP-MOLOPT-SR-GTH\n   POTENTI
 
 
 class Failed(Exception):
-    """CP2K gave no label, and why."""
+    """CP2K failed; the message is the reason."""
 
 
 def kpoints(atoms: Atoms, density: float) -> tuple[int, int, int]:
-    """Monkhorst-Pack points per axis, `density` (1/Angstrom) of a reciprocal vector; one along a LONG third axis where
-    something organic keeps layers apart."""
+    """Monkhorst-Pack points per axis for `density` points per 1/Angstrom of a reciprocal vector.
+
+    There is one point along a third axis longer than LONG in organic crystals, whose layers are separated.
+    """
     reciprocal = 2 * math.pi * np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
     counts = [max(1, math.ceil(density * length - 1e-9)) for length in reciprocal]
     apart = 2 * math.pi / reciprocal[2] > LONG and organic(atoms)
@@ -114,8 +116,11 @@ def kpoints(atoms: Atoms, density: float) -> tuple[int, int, int]:
 
 
 def usual_density(atoms: Atoms) -> float:
-    """Of the k-points of a label, 1/Angstrom: 4 where there are metals, 6 with caesium alone between them, where bands
-    are flat along no axis, and 2 in salts, where they are flat along all."""
+    """Density of k-points of a label, in points per 1/Angstrom.
+
+    It is 4 with metals, 6 for caesium perovskites, whose bands are flat along no axis, and 2 for salts, whose bands are
+    flat along all axes.
+    """
     if not np.isin(atoms.numbers, METALS).any():
         return 2.0
     return 6.0 if (atoms.numbers == CAESIUM).any() and not organic(atoms) else 4.0
@@ -138,10 +143,11 @@ def cp2k(
 ) -> dict[str, np.ndarray | float | str | int]:
     """Energy (eV), forces (eV/Angstrom), stress (6,) (eV/Angstrom^3, positive under tension) of periodic atoms.
 
-    Beside them `entropy` (eV), -TS of the electrons at `smearing`, and `scf_steps`.
+    The result also has `entropy` (eV), which is -TS of the electrons, and `scf_steps`.
 
-    density: of k-points, see kpoints; None for usual_density. cutoff: of the density grid, Ry. eps, converged: CP2K's
-    EPS_DEFAULT and EPS_SCF. Raises Failed when the field does not converge, after a second try with slower mixing.
+    cutoff: of the density grid, Ry. density: of k-points, see `kpoints`; None for `usual_density`. smearing: eV. eps,
+    converged: CP2K's EPS_DEFAULT and EPS_SCF. unpaired: number of unpaired electrons. Raises Failed if the SCF does not
+    converge after a second attempt with slower mixing.
     """
     reasons = []
     if density is None:
@@ -196,7 +202,7 @@ def _once(atoms, cutoff, density, smearing, eps, converged, unpaired, alpha, ste
 
 
 def parsed(output: str, n: int) -> dict[str, np.ndarray | float | int]:
-    """What CP2K's output says of a structure of `n` atoms, in eV and Angstrom; raises Failed."""
+    """Results from the output of CP2K for `n` atoms, in eV and Angstrom. Raises Failed without complete results."""
     if "SCF run converged" not in output:
         last = [line.strip(" *") for line in output.splitlines() if line.strip(" *")]
         reason = "no convergence" if "SCF run NOT converged" in output else " ".join(last[-4:])[-160:]
@@ -219,7 +225,7 @@ def parsed(output: str, n: int) -> dict[str, np.ndarray | float | int]:
 
 
 def dispersion(atoms: Atoms) -> dict[str, np.ndarray | float]:
-    """D3(BJ) for PBE, two-body terms as CP2K has them: energy, forces and stress in eV and Angstrom."""
+    """D3(BJ) for PBE with two-body terms as in CP2K: energy, forces and stress in eV and Angstrom."""
     from dftd3.interface import DispersionModel, RationalDampingParam
 
     lengths = (atoms.positions / units.Bohr, atoms.cell.array / units.Bohr)
@@ -234,7 +240,7 @@ def dispersion(atoms: Atoms) -> dict[str, np.ndarray | float]:
 
 
 class Universal(Calculator):
-    """A universal potential with `dispersion`: as it was published, or tuned to labels by CP2K (finetune.py)."""
+    """A universal potential with dispersion, as published or tuned to labels by CP2K (finetune.py)."""
 
     implemented_properties = ("energy", "forces", "stress")
 
@@ -245,16 +251,16 @@ class Universal(Calculator):
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.inner.calculate(self.atoms, ["energy", "forces", "stress"], all_changes)
-        apart = {"energy": sum(self.elements.get(int(z), 0.0) for z in self.atoms.numbers)}
+        shifts = {"energy": sum(self.elements.get(int(z), 0.0) for z in self.atoms.numbers)}
         self.results = {
-            name: self.inner.results[name] + value + apart.get(name, 0.0)
+            name: self.inner.results[name] + value + shifts.get(name, 0.0)
             for name, value in dispersion(self.atoms).items()
         }
 
 
 @cache
 def universal(name: str):
-    """SevenNet's calculator for one of its bundled potentials, and no energies of elements."""
+    """(SevenNet's calculator of a bundled potential, energies of the elements, which are empty)."""
     import torch
     from sevenn.calculator import SevenNetCalculator
 
@@ -264,7 +270,7 @@ def universal(name: str):
 
 @cache
 def tuned_universal(path: Path):
-    """That of TUNED with the weights of finetune.py, and the energy per atom that makes its energies those of CP2K."""
+    """(calculator of TUNED with the weights of finetune.py, energies of the elements that align it with CP2K)."""
     import torch
 
     calculator, _ = universal(TUNED)

@@ -1,9 +1,9 @@
-"""Which network learns most in the same time: one shape after the other, trained from nothing for equal CPU seconds.
+"""Compare network architectures: train each one from scratch for the same CPU time.
 
     python -m scripts.organic.architectures SECONDS [CORE/CORES]      # prints the table of docs/notebook/organic.md
-A hundred shards of `wide` to learn from and four others to judge by, one thread, Muon as for `organic`; the frozen test
-set plays no part, as a network is chosen here. CPU time is counted, so that other work matters little.
-Of CORES processes each does its share of the shapes; training/shapes/NAME.json keeps results for a later start.
+Trains on a hundred shards of `wide` and validates on four others, with one thread and Muon as for `organic`. The frozen
+test set is not used, because the result selects an architecture. CPU time is counted, so that other work on the machine
+matters little. Each of CORES processes trains its share; training/shapes/NAME.json stores the results.
 """
 
 import json
@@ -38,22 +38,23 @@ CHANGES = {
     "cutoff 5.0": {"cutoff": 5.0},
 }
 TRIAL = 25  # steps that are timed first
-BATCH = 8  # structures per step; small, as steps are what a short fit lacks
+BATCH = 8  # structures per step; small, because a short fit is limited by the number of steps
 HELD_OUT = ("path", "thermal")  # near minima and at temperature
 SHARDS, OTHERS = 100, 4
 
 
 def main(seconds: float, part: str = "1/1") -> None:
-    own, parts = map(int, part.split("/"))
+    """Train this process's share of the architectures and print the table."""
+    share, shares = map(int, part.split("/"))
     torch.set_num_threads(1)
     shards = sorted((ROOT / "wide").glob("shard-*.extxyz"))
     train, test = read_frames(shards[:SHARDS]), read_frames(shards[SHARDS:][-OTHERS:])
-    # least squares, not isolated atoms: a short fit would spend its time on the energy of bonding
+    # least squares instead of isolated atoms: a short fit would otherwise spend its time on the bonding energy
     atoms = atomic_energies(train, {int(z) for frame in test for z in frame.numbers})
     test = Dataset.from_frames([f for f in test if f.info["kind"] in HELD_OUT])
     data = Dataset.from_frames(train)
     OUT.mkdir(exist_ok=True)
-    for name, change in list(CHANGES.items())[own - 1 :: parts]:
+    for name, change in list(CHANGES.items())[share - 1 :: shares]:
         path = OUT / f"{name}.json"
         if not path.exists():
             path.write_text(json.dumps(measured(name, {**BASE, **change}, atoms, data, test, seconds), indent=1))
@@ -67,7 +68,7 @@ def main(seconds: float, part: str = "1/1") -> None:
 
 
 def measured(name: str, shape: dict, atoms: dict, data: Dataset, test: Dataset, seconds: float) -> dict:
-    """Errors on the other shards after `seconds` of CPU time; costs of a step and a call."""
+    """Validation errors after `seconds` of CPU time, and the costs of a step and of an evaluation."""
     architecture = mace.new_mace(atomic_energies=atoms, radial_mlp=[64, 64, 64], **shape)
 
     def run(steps: int, folder: str) -> torch.nn.Module:

@@ -1,8 +1,8 @@
 """Measure a checkpoint and write card.md, card.png and errors.json beside it.
 
     python -m scripts.organic.card [CHECKPOINT_FOLDER] [quick|text]
-quick: two molecules, 20 fs, print only; text: card.md again from errors.json, nothing measured.
-Needs what structures.py labelled under training/ and the logs of the fits there.
+quick: two molecules, 20 fs, print only. text: rewrite card.md from errors.json without measuring.
+Needs the labels of structures.py and the logs of the fits under training/.
 """
 
 import json
@@ -19,12 +19,12 @@ import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402
-import measures  # noqa: E402
 import numpy as np  # noqa: E402
 import yaml  # noqa: E402
 
 from gendesign.benchmark.record import Row, hardware, table  # noqa: E402
 from gendesign.potential import Potential, load_potential  # noqa: E402
+from scripts.organic import measures  # noqa: E402
 
 N_DYNAMICS = 20
 MET = {None: "", True: "met", False: "**not met**"}
@@ -40,27 +40,27 @@ KINDS = {
 
 
 def measure(potential: Potential, quick: bool) -> dict[str, Any]:
-    """All numbers of the card; `quick` takes two molecules and 20 fs."""
+    """All numbers of the card; `quick` uses two molecules and 20 fs."""
     frames = measures.test_frames()
     minima = [f for f in frames if f.info["kind"] == "relaxed"][: 2 if quick else None]
     if quick:
         frames = frames[:20]
-    found: dict[str, Any] = {"errors": measures.error_table(potential, frames)}
+    results: dict[str, Any] = {"errors": measures.error_table(potential, frames)}
     rmsd, kept, converged = measures.geometries(potential, minima)
-    found["geometry"] = {"n": len(minima), "median_rmsd": float(np.median(rmsd)), "largest_rmsd": max(rmsd),
+    results["geometry"] = {"n": len(minima), "median_rmsd": float(np.median(rmsd)), "largest_rmsd": max(rmsd),
                          "graph_kept": sum(kept), "converged": sum(converged)}  # fmt: skip
     hot = measures.explosions(potential, minima[:N_DYNAMICS], time=20.0 if quick else 2000.0)
-    found["dynamics"] = {"n": len(hot), "exploded": sum(hot)}
-    found["dimers"] = {"n": len(measures.pairs(potential)), "attractive": measures.attractive(potential)}
-    found["labels"] = measures.label_counts()
-    found["molecules"] = dict(zip(("training", "test", "both"), measures.shared_molecules(), strict=True))
-    found["fits"] = {name: {"steps": s, "hours": h} for name, (s, h) in measures.training_times().items()}
-    return found
+    results["dynamics"] = {"n": len(hot), "exploded": sum(hot)}
+    results["dimers"] = {"n": len(measures.pairs(potential)), "attractive": measures.attractive(potential)}
+    results["labels"] = measures.label_counts()
+    results["molecules"] = dict(zip(("training", "test", "both"), measures.shared_molecules(), strict=True))
+    results["fits"] = {name: {"steps": s, "hours": h} for name, (s, h) in measures.training_times().items()}
+    return results
 
 
-def target_rows(found: dict[str, Any]) -> list[Row]:
-    """The numbers that have targets."""
-    errors, geometry, dimers = found["errors"]["combined"], found["geometry"], found["dimers"]
+def target_rows(results: dict[str, Any]) -> list[Row]:
+    """The rows with targets."""
+    errors, geometry, dimers = results["errors"]["combined"], results["geometry"], results["dimers"]
     n, n_minima, wrong = int(errors["n"]), geometry["n"], dimers["attractive"]
     alone = sum(not row["teacher_too"] for row in wrong.values())
     return [
@@ -68,21 +68,23 @@ def target_rows(found: dict[str, Any]) -> list[Row]:
         Row("energy MAE, minima and dynamics", errors["energy_mae_mev_atom"], "meV/atom", n, "<= 2"),
         Row(
             "force MAE, fragments",
-            found["errors"]["fragment"]["force_mae_mev_a"],
+            results["errors"]["fragment"]["force_mae_mev_a"],
             "meV/Angstrom",
-            int(found["errors"]["fragment"]["n"]),
+            int(results["errors"]["fragment"]["n"]),
             "<= 100",
         ),
         Row("median heavy-atom RMSD of minima", geometry["median_rmsd"], "Angstrom", n_minima, "<= 0.04"),
         Row("minima that keep their bond graph", geometry["graph_kept"] / n_minima, "fraction", n_minima, ">= 0.995"),
-        Row("exploded in 2 ps at 1000 K", found["dynamics"]["exploded"], "molecules", found["dynamics"]["n"], "<= 0"),
+        Row(
+            "exploded in 2 ps at 1000 K", results["dynamics"]["exploded"], "molecules", results["dynamics"]["n"], "<= 0"
+        ),
         Row("element pairs not repulsive at short range", len(wrong), "pairs", dimers["n"], "<= 0"),
         Row("of these, where the teacher repels at the outer end", alone, "pairs", dimers["n"]),
     ]
 
 
 def picture(potential: Potential, file: Path) -> None:
-    """Energy of every pair of atoms against their distance: potential as a line, teacher as points."""
+    """Draw the energy of every pair of atoms against its distance: the potential as a line, the teacher as points."""
     teacher = {tuple(sorted(pair)): curve for pair, curve in measures.teacher_dimers().items()}
     distances = np.linspace(measures.SHORTEST, potential.cutoff, 200)
     figure, panels = plt.subplots(4, 7, figsize=(14, 7.5), sharex=True, layout="constrained")
@@ -102,15 +104,15 @@ def picture(potential: Potential, file: Path) -> None:
     plt.close(figure)
 
 
-def card(config: dict[str, Any], found: dict[str, Any], spent: float) -> str:
+def card(config: dict[str, Any], results: dict[str, Any], spent: float) -> str:
     """The text of card.md."""
     return TEMPLATE.format(
         name=config["name"], teacher=config["teacher"], licence=config["licence"], sha=config["weights_sha256"],
         elements="H C N O F S Cl", architecture=_architecture(config["architecture"]),
-        targets=_targets(target_rows(found)), errors=_errors(found["errors"]), labels=_labels(found["labels"]),
-        **found["molecules"],
-        **{f"geometry_{key}": value for key, value in found["geometry"].items()}, dimers=_dimers(found["dimers"]),
-        fits=_fits(found["fits"], config.get("training", {})), hardware=hardware(), spent=spent,
+        targets=_targets(target_rows(results)), errors=_errors(results["errors"]), labels=_labels(results["labels"]),
+        **results["molecules"],
+        **{f"geometry_{key}": value for key, value in results["geometry"].items()}, dimers=_dimers(results["dimers"]),
+        fits=_fits(results["fits"], config.get("training", {})), hardware=hardware(), spent=spent,
     )  # fmt: skip
 
 
@@ -170,22 +172,23 @@ TEMPLATE = (Path(__file__).parent / "card.md.in").read_text()
 
 
 def main(folder: str = "checkpoints/organic", mode: str = "full") -> None:
+    """Measure the checkpoint in `folder` and write its card."""
     start, out = time.perf_counter(), Path(folder)
     potential, config = load_potential(folder, device="cpu"), yaml.safe_load((out / "config.yaml").read_text())
     if mode == "text":
-        found = json.loads((out / "errors.json").read_text())
+        results = json.loads((out / "errors.json").read_text())
     else:
-        found = measure(potential, quick=mode == "quick")
-        found["seconds"] = time.perf_counter() - start
-    text = card(config, found, found["seconds"])
-    if mode == "quick":  # too few molecules to be put on record
+        results = measure(potential, quick=mode == "quick")
+        results["seconds"] = time.perf_counter() - start
+    text = card(config, results, results["seconds"])
+    if mode == "quick":  # too few molecules for the record
         print(text)
         return
     if mode == "full":
         picture(potential, out / "card.png")
-    (out / "errors.json").write_text(json.dumps(found, indent=1) + "\n")
+    (out / "errors.json").write_text(json.dumps(results, indent=1) + "\n")
     (out / "card.md").write_text(text)
-    print(table(target_rows(found)))
+    print(table(target_rows(results)))
     print(f"{out / 'card.md'} written in {time.perf_counter() - start:.0f} s")
 
 

@@ -16,6 +16,7 @@ from gendesign.train.loss import errors  # noqa: E402
 
 
 def main(name: str = "organic") -> None:
+    """Print the errors of the potential `name`."""
     table = errors(
         load_potential(name).net, Dataset.from_frames(read_frames(sorted(Path("training/test").glob("shard-*.extxyz"))))
     )

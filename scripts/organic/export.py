@@ -1,7 +1,8 @@
-"""Write checkpoints/organic, or another folder, from a fit: averaged weights and chemical potentials.
+"""Write a checkpoint folder from a fit: averaged weights and chemical potentials.
 
-    python -m scripts.organic.export NAME [FOLDER]        # reads training/fit-NAME/state.pt
-The card is written by scripts/organic/card.py, which measures.
+    python -m scripts.organic.export NAME [FOLDER]        # reads training/fit-NAME/state.pt; default
+    checkpoints/organic
+scripts/organic/card.py measures the checkpoint and writes its card.
 """
 
 import json
@@ -19,6 +20,7 @@ DOMAIN = Domain(("molecules",), "neutral organic molecules and pairs of them in 
 
 
 def main(name: str, out: str = str(BUNDLED)) -> None:
+    """Export the fit `name` to the folder `out`."""
     folder = Path("training") / f"fit-{name}"
     architecture = json.loads((folder / "settings.json").read_text())["architecture"]
     saved = torch.load(folder / "state.pt", weights_only=True)

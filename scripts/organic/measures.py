@@ -1,4 +1,4 @@
-"""What the card of a checkpoint reports, one function per measurement; energies in eV, lengths in Angstrom."""
+"""The measurements of the card of a checkpoint, one function each; energies in eV, lengths in Angstrom."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ from gendesign.validation.teachers import by_labels
 from scripts.organic.molecules import graph_key
 
 ROOT, TRAINED = Path("training"), Path("checkpoints/organic/training.smi")
-HELD_OUT = ("relaxed", "md300", "md600")  # the classes the targets speak of
+HELD_OUT = ("relaxed", "md300", "md600")  # classes to which the targets apply
 SHORTEST = dimers.SHORTEST
 
 
@@ -33,13 +33,13 @@ def test_frames() -> list[Atoms]:
 
 
 def error_table(potential: Potential, frames: Sequence[Atoms]) -> dict[str, dict[str, float]]:
-    """Errors by class, and of the classes of HELD_OUT together under "combined"."""
+    """Errors by class, and of the classes of HELD_OUT together as "combined"."""
     table = errors.measure(frames, Batched(potential).evaluate(frames), HELD_OUT)["classes"]
     return {kind: row for kind, row in table.items() if kind != errors.ALL}
 
 
 def label_counts() -> dict[str, dict[str, int]]:
-    """Labels by folder of training/ and by kind, from the frames' headers alone."""
+    """Numbers of labels by folder of training/ and by kind, read from the headers of the frames."""
     counts = {}
     for folder in sorted(path for path in ROOT.iterdir() if any(path.glob("shard-*.extxyz"))):
         kinds = Counter(kind for file in folder.glob("shard-*.extxyz") for kind, _ in headers(file))
@@ -48,9 +48,9 @@ def label_counts() -> dict[str, dict[str, int]]:
 
 
 def shared_molecules() -> tuple[int, int, int]:
-    """Different molecules that training has, that the test has, and that both have; their keys are graphs.
+    """Numbers of different molecules (graphs) in training, in the test set, and in both.
 
-    Earlier pieces of the fit had labels that need not lie here any more: their molecules are named in training.smi.
+    Labels of earlier parts of the fit may no longer exist; training.smi lists their molecules.
     """
     known: dict[bool, set[str]] = {True: set(), False: set()}
     for file in ROOT.glob("*/shard-*.extxyz"):
@@ -63,24 +63,24 @@ def shared_molecules() -> tuple[int, int, int]:
 
 def headers(file: Path) -> list[tuple[str, str]]:
     """(kind, molecule) of every frame of an extxyz file."""
-    found = []
+    rows = []
     with open(file) as lines:
         for line in lines:
             if line.startswith("Properties=") or " kind=" in line:
                 kind, name = (re.search(rf'\b{key}=("[^"]*"|\S+)', line) for key in ("kind", "molecule"))
-                found.append((kind[1].strip('"') if kind else "", name[1].strip('"') if name else ""))
-    return found
+                rows.append((kind[1].strip('"') if kind else "", name[1].strip('"') if name else ""))
+    return rows
 
 
 def geometries(potential: Potential, minima: Sequence[Atoms]) -> tuple[list[float], list[bool], list[bool]]:
-    """Heavy-atom RMSD from the teacher's minima to those of the potential, bond graph kept, relaxation converged."""
+    """Heavy-atom RMSD (Angstrom) between minima of teacher and potential, graph conserved, relaxation converged."""
     rows = minima_tests.measure(Batched(potential), [bare(atoms) for atoms in minima])["molecules"]
     rmsd = [float("inf") if row["rmsd"] is None else row["rmsd"] for row in rows]
     return rmsd, [row["graph_kept"] for row in rows], [row["converged"] for row in rows]
 
 
 def explosions(potential: Potential, structures: Sequence[Atoms], *, time: float = 2000.0) -> list[bool]:
-    """Whether each structure came apart in `time` fs of dynamics at 1000 K."""
+    """Whether each structure broke in `time` fs of dynamics at 1000 K."""
     return [end is not None for end in dynamics.explosions(structures, potential, time=time / 1000)]
 
 
@@ -90,20 +90,20 @@ def pairs(potential: Potential) -> list[tuple[str, str]]:
 
 
 def dimer(potential: Potential, pair: tuple[str, str], distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energy relative to the isolated atoms, and force that parts the two atoms, at each of `distances`."""
+    """Energy relative to the isolated atoms, and repulsive force, at each of `distances`."""
     energy, force = dimers.curve(Batched(potential), pair, distances)
     return energy - sum(potential.isolated_energies[symbol] for symbol in pair), force
 
 
 def attractive(potential: Potential) -> dict[str, dict]:
-    """Pairs whose atoms attract where they should repel; see `gendesign.validation.dimers.attraction`."""
+    """Pairs that attract at short range; see `gendesign.validation.dimers.attraction`."""
     teacher = OneByOne(by_labels(partial(label, Tblite(open_shell=True))), "GFN2-xTB")
-    found = {"-".join(p): dimers.attraction(Batched(potential), p, teacher) for p in pairs(potential)}
-    return {pair: row for pair, row in found.items() if row}
+    rows = {"-".join(p): dimers.attraction(Batched(potential), p, teacher) for p in pairs(potential)}
+    return {pair: row for pair, row in rows.items() if row}
 
 
 def teacher_dimers() -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
-    """Distance and energy relative to the isolated atoms of every labelled pair, shortest first."""
+    """Distances and energies relative to the isolated atoms of every labelled pair, shortest distance first."""
     frames = read_frames(sorted((ROOT / "dimer").glob("shard-*.extxyz")))
     atom = {str(f.symbols): labels_of(f)[0] for f in frames if f.info["kind"] == "atom"}
     rows: dict[tuple[str, str], list] = {}
@@ -111,15 +111,15 @@ def teacher_dimers() -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
         symbols = tuple(frame.get_chemical_symbols())
         energy = labels_of(frame)[0] - sum(atom[symbol] for symbol in symbols)
         rows.setdefault(symbols, []).append((frame.get_distance(0, 1), energy))
-    return {symbols: tuple(np.array(sorted(found)).T) for symbols, found in rows.items()}
+    return {symbols: tuple(np.array(sorted(points)).T) for symbols, points in rows.items()}
 
 
 def training_times() -> dict[str, tuple[int, float]]:
-    """Steps and hours of every fit under training/; a log starts again at zero seconds when a fit was resumed."""
-    found = {}
+    """Steps and hours of every fit under training/. The seconds in a log restart at zero when a fit is resumed."""
+    times = {}
     for log in sorted(ROOT.glob("fit-*/log.csv")):
         rows = [(int(row["step"]), float(row["seconds"])) for row in csv.DictReader(log.read_text().splitlines())]
         seconds = [s for _, s in rows]
         ends = [s for s, following in zip(seconds, [*seconds[1:], 0.0], strict=True) if following < s]
-        found[log.parent.name.removeprefix("fit-")] = rows[-1][0], sum(ends) / 3600
-    return found
+        times[log.parent.name.removeprefix("fit-")] = rows[-1][0], sum(ends) / 3600
+    return times

@@ -1,7 +1,7 @@
-"""Enumerate small organic molecules (H C N O F S Cl) by valence-respecting growth.
+"""Enumerate small organic molecules (H C N O F S Cl) by growth of valid graphs.
 
-No list of known molecules enters: graphs grow atom by atom or from the ring systems and functional
-groups named below, then rings close at random. The stream of molecule `i` depends on (seed, i) only.
+No list of known molecules is used: graphs grow atom by atom or from the ring systems and functional groups below, and
+rings are closed at random. The random stream of molecule `i` depends only on (seed, i).
 """
 
 import random
@@ -20,7 +20,7 @@ RINGS = (
     "O=c1cc[nH]cc1 O=c1[nH]cccc1 O=c1cc[nH]c(=O)[nH]1 C1CC2CC1C2 C1CC2CCC1C2 C1CC2CC12 C1CC2(C1)CC2 c1ccc2[nH]ccc2c1 "
     "c1ccc2occc2c1 c1ccc2ccccc2c1 c1ccc2ncccc2c1 C1CCC2CCCC2C1 C1CCCCCCC1 O=C1C=CC(=O)C=C1 C1=CC=CC1"
 ).split()
-# Functional groups; the first atom is the one that bonds.
+# Functional groups; the first atom forms the bond.
 GROUPS = (
     "C C C CC C(C)C C(C)(C)C C=C C#C O O O OC OC N N NC N(C)C C=O C(C)=O C(=O)O C(=O)OC C(=O)N C(=O)NC NC=O NC(C)=O "
     "C#N [N+](=O)[O-] C=N N=C C(=N)N NC(=O)N OC(=O)C N=O NO ON=C C=NO NN N=NC OO CO CCO CN CCN F F Cl Cl C(F)(F)F "
@@ -54,7 +54,7 @@ def _joined(mol, other, i, j, order=Chem.BondType.SINGLE):
     both = Chem.RWMol(Chem.CombineMols(mol, other))
     j += mol.GetNumAtoms()
     both.AddBond(i, j, order)
-    for k in (i, j):  # an explicit [nH] gives its hydrogen up
+    for k in (i, j):  # an explicit [nH] loses its hydrogen
         atom = both.GetAtomWithIdx(k)
         atom.SetNumExplicitHs(max(0, atom.GetNumExplicitHs() - 1))
     Chem.SanitizeMol(both)
@@ -106,15 +106,15 @@ STRAINED = [
 
 
 def plausible(mol, rng):
-    """Rare motifs stay rare: strained cages, cumulenes and long heteroatom chains pass only now and then."""
+    """Whether a molecule is accepted; strained cages, cumulenes and heteroatom chains pass with probability 0.15."""
     odd = sum(mol.HasSubstructMatch(p) for p in STRAINED) + len(mol.GetSubstructMatches(HETERO))
     return odd == 0 or rng.random() < 0.15
 
 
 def grow(rng, n_heavy, elements_all, strange=False):
-    """One random molecular graph with about `n_heavy` heavy atoms, or None when the growth hit a wall.
+    """A random molecular graph with about `n_heavy` heavy atoms, or None if it has no free valence left.
 
-    A strange one closes more rings and may be strained.
+    elements_all: use S, F and Cl too. strange: close more rings and allow strain.
     """
     shares = SHARES_ALL if elements_all else SHARES_CNO
     allowed = set(shares)
@@ -144,7 +144,10 @@ def grow(rng, n_heavy, elements_all, strange=False):
 
 
 def molecule(seed, index, sizes=(1, 16), weights=None, strange=0.0):
-    """Molecule `index` of the stream `seed`: an RDKit molecule without hydrogens; a share of them is `strange`."""
+    """Molecule `index` of the stream `seed`, an RDKit molecule with implicit hydrogens.
+
+    sizes: smallest and largest number of heavy atoms, with `weights`. strange: fraction of strange molecules.
+    """
     rng = random.Random(f"{seed}/{index}")
     while True:
         n = rng.choices(range(sizes[0], sizes[1] + 1), weights)[0]
@@ -160,12 +163,12 @@ def molecule(seed, index, sizes=(1, 16), weights=None, strange=0.0):
 
 
 def graph_key(mol):
-    """SMILES without stereochemistry: the identity by which train and test are kept apart."""
+    """SMILES without stereochemistry, the identity that separates training and test molecules."""
     return Chem.MolToSmiles(Chem.RemoveHs(mol), isomericSmiles=False)
 
 
 def embed(mol, seed):
-    """Positions of one conformer in Angstrom (atoms, 3) with MMFF where it applies; None if embedding fails."""
+    """The molecule with hydrogens and one conformer, relaxed by MMFF if possible; None if embedding fails."""
     full = Chem.AddHs(mol)
     settings = rdDistGeom.ETKDGv3()
     settings.randomSeed = seed % 2**31

@@ -1,9 +1,9 @@
 """Choose the reference molecules of the similarity kernel from the labelled minima.
 
     python -m scripts.organic.reference 360        # -> checkpoints/organic/reference.extxyz, training.smi
-    python -m scripts.organic.reference trained    # -> training.smi alone, after more was labelled
-Molecules with reactive or exotic groups are left out, then MaxMin on Morgan fingerprints picks a diverse set.
-The file keeps hydrogens and fluorine; the kernel strips them.
+    python -m scripts.organic.reference trained    # -> training.smi only, after new labels
+Molecules with reactive or exotic groups are excluded; MaxMin on Morgan fingerprints then picks a diverse set.
+The file contains hydrogens and fluorine, which the kernel removes.
 """
 
 import sys
@@ -20,7 +20,7 @@ from gendesign.structure.identity import smiles
 from gendesign.train.label import read_frames, write_frames
 
 OUT = Path("checkpoints/organic")
-# What a chemist would not start from: strained or reactive motifs and heteroatom chains.
+# Excluded motifs: strained or reactive groups and heteroatom chains.
 UNWANTED = [
     Chem.MolFromSmarts(s)
     for s in (
@@ -62,13 +62,13 @@ UNWANTED = [
 
 
 def minima() -> list[Atoms]:
-    """The teacher's minima among the labels."""
+    """The minima of the teacher among the labels."""
     frames = read_frames(sorted(Path("training/train").glob("shard-*.extxyz")))
     return [frame for frame in frames if frame.info["kind"] == "relaxed"]
 
 
 def trained() -> set[str]:
-    """SMILES, with stereo, of every molecule that gave a label, also to pieces of the fit whose labels are gone."""
+    """SMILES with stereochemistry of every labelled molecule, including earlier labels that no longer exist."""
     out, seen = set((OUT / "training.smi").read_text().split()) if (OUT / "training.smi").is_file() else set(), set()
     kinds = {"train": "relaxed", "modes": "thermal", "wide": "path", "turned": "turned", "hot": None, "visited-*": None}
     for folder, kind in kinds.items():
@@ -76,25 +76,27 @@ def trained() -> set[str]:
             key = str(frame.info.get("molecule", ""))
             if kind is not None and (frame.info["kind"] != kind or (folder, key) in seen):
                 continue
-            found = perceive(Atoms(frame.numbers, frame.positions))
-            if found.mol is not None:  # a torn one is tried again with its next structure
+            perceived = perceive(Atoms(frame.numbers, frame.positions))
+            if perceived.mol is not None:  # otherwise the next structure of the molecule is tried
                 seen.add((folder, key))
-                out.add(smiles(found.mol, stereo=True))
+                out.add(smiles(perceived.mol, stereo=True))
     return out
 
 
 def write_trained() -> None:
-    found = trained()
-    (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(found)))
-    print(f"{len(found)} trained")
+    """Write training.smi."""
+    molecules = trained()
+    (OUT / "training.smi").write_text("".join(f"{text}\n" for text in sorted(molecules)))
+    print(f"{len(molecules)} trained")
 
 
 def main(count: int) -> None:
+    """Write reference.extxyz with `count` molecules."""
     known: dict[str, tuple] = {}
     for frame in minima():
-        found = perceive(frame)
-        if found.mol is not None:
-            known.setdefault(smiles(found.mol), (frame, Chem.RemoveHs(found.mol)))
+        perceived = perceive(frame)
+        if perceived.mol is not None:
+            known.setdefault(smiles(perceived.mol), (frame, Chem.RemoveHs(perceived.mol)))
     good = {
         key: row
         for key, row in known.items()

@@ -1,4 +1,4 @@
-"""Keep the reference molecules' own scores beside the checkpoint, to be shown beside those of generated molecules.
+"""Store the scores of the reference molecules with the checkpoint, for comparison with generated molecules.
 
 gendesign benchmark molecules && python -m scripts.organic.scores [results/benchmark]
 """
@@ -7,14 +7,17 @@ import json
 import sys
 from pathlib import Path
 
-# Shares that say nothing of references: they are their own references and the potential was trained on them.
-OWN = ("novel", "unique")
+# Scores without meaning for references: they are their own references, and the potential was trained on them.
+EXCLUDED = ("novel", "unique")
 
 
 def main(folder: str = "results/benchmark") -> None:
+    """Write reference_scores.json from the benchmark in `folder`."""
     rows = json.loads((Path(folder) / "references-sample" / "summary.json").read_text())["table"]
     kept = [
-        {key: row[key] for key in ("name", "value", "unit", "n")} for row in rows if not row["name"].startswith(OWN)
+        {key: row[key] for key in ("name", "value", "unit", "n")}
+        for row in rows
+        if not row["name"].startswith(EXCLUDED)
     ]
     Path("checkpoints/organic/reference_scores.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(f"{len(kept)} rows over {kept[0]['n']} molecules")

@@ -1,4 +1,4 @@
-"""Measure how kinds of atoms show in the geometry of relaxed molecules; simgen places hydrogens by this table.
+"""Measure the geometry around each kind of atom in relaxed molecules; simgen places hydrogens by this table.
 
 python -m scripts.organic.skeleton_statistics     # reads training/train, writes the table beside simgen/skeleton.py
 """
@@ -36,7 +36,7 @@ def kekulized(atoms) -> Chem.Mol | None:
 
 
 def orders_of(mol: Chem.Mol) -> dict[tuple[int, int], int]:
-    """Orders with charge-separated bonds raised by one, so that N+ counts as pentavalent."""
+    """Bond orders, with those of charge-separated bonds raised by one so that N+ counts as pentavalent."""
     orders = {}
     for bond in mol.GetBonds():
         charges = {bond.GetBeginAtom().GetFormalCharge(), bond.GetEndAtom().GetFormalCharge()}
@@ -45,6 +45,7 @@ def orders_of(mol: Chem.Mol) -> dict[tuple[int, int], int]:
 
 
 def main() -> None:
+    """Write the table."""
     lengths, angles, heights, counts = defaultdict(list), defaultdict(list), defaultdict(list), defaultdict(Counter)
     molecules = 0
     for path in sorted(Path("training/train").glob("*.extxyz")):
@@ -71,7 +72,7 @@ def measure(mol, orders, lengths, angles, heights, counts) -> None:
     symbols = [a.GetSymbol() for a in mol.GetAtoms()]
     kinds = [kind(symbols[a], list(incident[a].values())) for a in range(len(x))]
     if {"S+3", "O3"} & set(kinds) or any(k == "O1" and len(incident[a]) > 1 for a, k in enumerate(kinds)):
-        return  # ylides and carbon monoxide are not built
+        return  # simgen does not build ylides and carbon monoxide
     rings = [set(r) for r in mol.GetRingInfo().AtomRings() if len(r) < 8]
     for (i, j), order in orders.items():
         a, b = sorted((kinds[i], kinds[j]))
@@ -86,7 +87,7 @@ def measure(mol, orders, lengths, angles, heights, counts) -> None:
 
 
 def summary(samples: dict[str, list[float]], least: int = 4) -> dict[str, list[float]]:
-    """Median, a width that few outliers cannot blow up, count."""
+    """Median, robust standard deviation (from the 10th and 90th percentiles) and count of each sample."""
     out = {}
     for key, values in sorted(samples.items()):
         if len(values) >= least:

@@ -1,12 +1,12 @@
-"""Label the structures from which `organic` learns: molecules relaxed, at temperature, torn, unfinished, in pairs.
+"""Label the training structures of `organic`: minima, thermal and distorted geometries, fragments and pairs.
 
     python -m scripts.organic.structures train 0 400     # shards 0..399 of 8 molecules each -> training/train
     python -m scripts.organic.structures test 0 15       # the frozen test set
-    python -m scripts.organic.structures wide 0 300      # more molecules, larger and stranger, fewer labels of each
+    python -m scripts.organic.structures wide 0 300      # more, larger and less usual molecules, fewer labels of each
     python -m scripts.organic.structures builds 0 20     # random atom-by-atom builds
-    python -m scripts.organic.structures turned 0 200    # conformers far from minima: bonds turned by any angle
-    python -m scripts.organic.structures hot 0 40        # where dynamics of the bundled potential at 1500 K leads
-Shard i depends on its index only, so any part can be made anywhere and a killed run goes on.
+    python -m scripts.organic.structures turned 0 200    # conformers far from minima: bonds rotated by any angle
+    python -m scripts.organic.structures hot 0 40        # dynamics of the bundled potential at 1500 K
+Shard i depends only on its index: shards can be made in any order, and an interrupted run resumes.
 """
 
 import os
@@ -37,37 +37,38 @@ from scripts.organic.well import Well  # noqa: E402
 
 ELEMENTS = ("H", "C", "N", "O", "F", "S", "Cl")
 MOLECULES_PER_SHARD = 8
-MAX_FORCE = 60.0  # eV/Angstrom; beyond it a label teaches nothing that the short-range pair repulsion does not hold
-# Molecules of 9 and more heavy atoms whose key hashes into this share belong to the test set alone.
+MAX_FORCE = 60.0  # eV/Angstrom; labels with larger forces are dropped, because the pair repulsion covers this range
+# Molecules of 9 and more heavy atoms whose key hashes into this fraction belong only to the test set.
 TEST_SHARE = 0.10
 
 
 def in_test(key: str) -> bool:
-    """Membership by a hash of the graph, so that train and test can never share one."""
+    """Whether a molecule belongs to the test set, by a hash of its graph, so that training never contains it."""
     import hashlib
 
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 2**32 < TEST_SHARE
 
 
 def as_atoms(mol, **info) -> Atoms:
+    """An RDKit molecule with a conformer as ase.Atoms."""
     return Atoms([a.GetSymbol() for a in mol.GetAtoms()], mol.GetConformer().GetPositions(), info=info)
 
 
 def relaxed(atoms: Atoms, fmax: float, steps: int) -> tuple[Atoms, list[Atoms]]:
-    """The teacher's minimum from `atoms` and two geometries met on the way."""
+    """The minimum of the teacher from `atoms`, and two geometries of the relaxation."""
     work, path = atoms.copy(), []
     work.calc = gfn2(lowest_multiplicity(work))
-    search = LBFGS(work, logfile=None, maxstep=0.15)
-    search.attach(lambda: path.append(Atoms(work.numbers, work.positions)))
-    search.run(fmax=fmax, steps=steps)
+    optimizer = LBFGS(work, logfile=None, maxstep=0.15)
+    optimizer.attach(lambda: path.append(Atoms(work.numbers, work.positions)))
+    optimizer.run(fmax=fmax, steps=steps)
     return Atoms(work.numbers, work.positions), [path[0], path[len(path) // 3]]
 
 
 def dynamics(atoms: Atoms, temperature: float, steps: list[int], rng) -> list[Atoms]:
-    """Snapshots of the teacher's Langevin dynamics (1 fs) after each of `steps` further steps."""
+    """Snapshots of Langevin dynamics (1 fs) by the teacher, after each of `steps` further steps; temperature in K."""
     work, out = atoms.copy(), []
     work.calc = gfn2(lowest_multiplicity(work))
-    thermalize_momenta(work, temperature_K=2 * temperature, rng=rng)  # half of it flows into the bonds at once
+    thermalize_momenta(work, temperature_K=2 * temperature, rng=rng)  # half of the energy becomes potential energy
     run = Langevin(work, 1 * units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng)
     for count in steps:
         run.run(count)
@@ -76,7 +77,7 @@ def dynamics(atoms: Atoms, temperature: float, steps: list[int], rng) -> list[At
 
 
 def torn(atoms: Atoms, rng) -> list[Atoms]:
-    """Violent geometries: random displacement, one stretched or compressed bond."""
+    """Strongly distorted geometries: random displacements, and one stretched or compressed bond."""
     out = [Atoms(atoms.numbers, atoms.positions + rng.normal(0, rng.uniform(0.05, 0.30), atoms.positions.shape))]
     n = len(atoms)
     if n > 2:
@@ -94,13 +95,13 @@ def torn(atoms: Atoms, rng) -> list[Atoms]:
 
 
 def unfinished(atoms: Atoms, rng) -> list[Atoms]:
-    """States that an atom-by-atom builder or the generator visits: bare or partly hydrogenated pieces."""
+    """States of atom-by-atom building or of the generator: fragments with some or no hydrogens."""
     out = []
     heavy = np.flatnonzero(atoms.numbers > 1)
     hydrogen = np.flatnonzero(atoms.numbers == 1)
     keep_h = hydrogen[rng.random(len(hydrogen)) < rng.uniform(0, 1)]
     out.append(atoms[np.sort(np.concatenate([heavy, keep_h]))])
-    # a connected piece: the k atoms nearest to a random one
+    # a fragment: the k atoms nearest to a random one
     order = np.argsort(atoms.get_all_distances()[rng.integers(len(atoms))])
     out.append(atoms[np.sort(order[: rng.integers(2, min(len(atoms), 12) + 1)])])
     for piece in out:
@@ -109,17 +110,18 @@ def unfinished(atoms: Atoms, rng) -> list[Atoms]:
 
 
 def pair(a: Atoms, b: Atoms, rng) -> Atoms:
-    """Two molecules pushed together along a random direction to a random contact."""
-    one = Rotation.random(random_state=rng.integers(1 << 30)).apply(a.positions - a.positions.mean(0))
-    two = Rotation.random(random_state=rng.integers(1 << 30)).apply(b.positions - b.positions.mean(0))
+    """Two molecules in random orientations at a random contact distance."""
+    first = Rotation.random(random_state=rng.integers(1 << 30)).apply(a.positions - a.positions.mean(0))
+    second = Rotation.random(random_state=rng.integers(1 << 30)).apply(b.positions - b.positions.mean(0))
     sums = covalent_radii[a.numbers][:, None] + covalent_radii[b.numbers][None]
     shift, target = 0.0, rng.uniform(0.9, 2.6)  # Angstrom beyond the covalent contact
-    while (np.linalg.norm(one[:, None] - two[None] - [0, 0, shift], axis=-1) - sums).min() < target or shift < 0.5:
+    while (np.linalg.norm(first[:, None] - second[None] - [0, 0, shift], axis=-1) - sums).min() < target or shift < 0.5:
         shift += 0.1
-    return Atoms(np.concatenate([a.numbers, b.numbers]), np.concatenate([one, two + [0, 0, shift]]))
+    return Atoms(np.concatenate([a.numbers, b.numbers]), np.concatenate([first, second + [0, 0, shift]]))
 
 
 def labelled(frames, kind: str, key: str, open_shell: bool = False) -> list[Atoms]:
+    """The frames with labels; those that the teacher fails for, or with a force above MAX_FORCE, are dropped."""
     out = []
     for frame in frames:
         frame.info = {"kind": kind, "molecule": key}
@@ -130,7 +132,7 @@ def labelled(frames, kind: str, key: str, open_shell: bool = False) -> list[Atom
 
 
 def minimum(seed: str, k: int, sizes, weights, *, test: bool, fmax: float, steps: int):
-    """Teacher-relaxed molecule k of the stream, or None when it belongs elsewhere, fails to embed or falls apart."""
+    """(key, minimum of the teacher, path) of molecule k, or None if it is of the other set or a step fails."""
     mol = molecule(seed, k, sizes, weights)
     key = graph_key(mol)
     if in_test(key) != test and (test or mol.GetNumHeavyAtoms() >= 9):
@@ -150,16 +152,17 @@ TRAIN_WEIGHTS = (1, 3, 3, 4, 6, 8, 10, 12, 12, 10, 8, 5, 4, 3, 2, 2)
 
 
 def train_shard(index: int, seed: str = "train") -> list[Atoms]:
+    """Eight molecules: minimum, relaxation path, dynamics, distorted geometries, fragments and pairs."""
     rng = np.random.default_rng([index, 11])
     out, others = [], []
     for k in range(index * MOLECULES_PER_SHARD, (index + 1) * MOLECULES_PER_SHARD):
-        found = minimum(seed, k, TRAIN_SIZES, TRAIN_WEIGHTS, test=False, fmax=0.1, steps=40)
-        if found is None:
+        relaxation = minimum(seed, k, TRAIN_SIZES, TRAIN_WEIGHTS, test=False, fmax=0.1, steps=40)
+        if relaxation is None:
             continue
-        key, final, path = found
+        key, final, path = relaxation
         out += labelled([final], "relaxed", key) + labelled(path, "path", key)
         temperature = rng.choice([300, 500, 800, 1200])
-        with suppress(*FAILURES):  # dynamics that the teacher does not survive leaves the molecule's other labels
+        with suppress(*FAILURES):  # if the dynamics fails, the other labels of the molecule are kept
             out += labelled(dynamics(final, temperature, [20, 14, 14], rng), "thermal", key)
         out += labelled(torn(final, rng), "violent", key)
         out += labelled(unfinished(final, rng), "fragment", key, open_shell=True)
@@ -170,15 +173,15 @@ def train_shard(index: int, seed: str = "train") -> list[Atoms]:
 
 
 def test_shard(index: int) -> list[Atoms]:
-    """Eight held-out molecules of 9 to 14 heavy atoms: minimum, dynamics at 300 and 600 K; and the hard classes."""
+    """Eight held-out molecules of 9 to 14 heavy atoms: the classes of `train_shard` with dynamics at 300 and 600 K."""
     rng = np.random.default_rng([index, 12])
     out, others, k = [], [], index * 1000
     while len(others) < MOLECULES_PER_SHARD and k < (index + 1) * 1000:
         k += 1
-        found = minimum("test", k, (9, 14), (6, 5, 4, 3, 2, 1), test=True, fmax=0.01, steps=300)
-        if found is None:
+        relaxation = minimum("test", k, (9, 14), (6, 5, 4, 3, 2, 1), test=True, fmax=0.01, steps=300)
+        if relaxation is None:
             continue
-        key, final, _ = found
+        key, final, _ = relaxation
         frames = labelled([final], "relaxed", key)
         for temperature in (300, 600):
             frames += labelled(dynamics(final, temperature, [120, 60, 60], rng), f"md{temperature}", key)
@@ -195,7 +198,7 @@ MODES_PER_SHARD = 40
 
 
 def modes_shard(index: int) -> list[Atoms]:
-    """Forty further molecules, two conformers each: force-field minima and harmonic thermal samples, some torn."""
+    """Forty more molecules, two conformers each: harmonic thermal samples about force-field minima, some distorted."""
     rng = np.random.default_rng([index, 13])
     out = []
     for k in range(index * MODES_PER_SHARD, (index + 1) * MODES_PER_SHARD):
@@ -225,10 +228,11 @@ WIDE_WEIGHTS = (2, 3, 4, 5, 6, 8, 10, 10, 10, 9, 8, 6, 4, *[0.6] * 14)
 
 
 def wide_shard(index: int) -> list[Atoms]:
-    """Twenty molecules to 30 heavy atoms, a third of them strange, with few labels each and none of them wasted.
+    """Twenty molecules of up to 30 heavy atoms, a third of them strange, with few labels each.
 
-    Two steps from the force field's minimum to the teacher's, preconditioned by the force field, then harmonic thermal
-    samples about where they ended, one torn and two unfinished structures, and a pair with the molecule before.
+    Two Newton steps, with the Hessian of the force field, lead from its minimum towards that of the teacher. Harmonic
+    thermal samples about the last geometry follow, one distorted structure, two fragments, and a pair with the molecule
+    before.
     """
     rng = np.random.default_rng([index, 14])
     out, other = [], None
@@ -241,11 +245,11 @@ def wide_shard(index: int) -> list[Atoms]:
         well = Well(full)
         x, numbers = well.minimum, as_atoms(full).numbers
         for _ in range(3):
-            found = labelled([Atoms(numbers, x)], "path", key)
-            out += found
-            if not found:
+            labels = labelled([Atoms(numbers, x)], "path", key)
+            out += labels
+            if not labels:
                 break
-            x = x + well.newton_step(found[0].arrays["forces"])
+            x = x + well.newton_step(labels[0].arrays["forces"])
         else:
             for temperature in (300, 600):
                 frames = [Atoms(numbers, x + d) for d in well.samples(temperature, 1, rng)]
@@ -264,9 +268,9 @@ TURNED_PER_SHARD = 20
 
 
 def turned(full, rng) -> np.ndarray | None:
-    """Positions (atoms, 3) with one rotatable bond at a random angle and all else relaxed by the force field.
+    """Positions (atoms, 3) with one rotatable bond at a random angle and the rest relaxed by the force field.
 
-    The tops of rotational barriers are found here, which no sample of a well holds. None without such a bond.
+    These structures contain rotational barriers, which samples about minima do not. None without a rotatable bond.
     """
     ends = full.GetSubstructMatches(ROTATABLE)
     if not ends or not rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
@@ -285,7 +289,7 @@ def turned(full, rng) -> np.ndarray | None:
 
 
 def turned_shard(index: int) -> list[Atoms]:
-    """Twenty molecules with bonds turned, four angles each, half of them with noise."""
+    """Twenty molecules with rotated bonds, four angles each, half of them with random displacements."""
     rng = np.random.default_rng([index, 16])
     out = []
     for k in range(index * TURNED_PER_SHARD, (index + 1) * TURNED_PER_SHARD):
@@ -307,9 +311,10 @@ HOT_PER_SHARD = 20
 
 
 def hot_shard(index: int) -> list[Atoms]:
-    """Twenty molecules, ten snapshots each from 1 ps of the bundled potential's own dynamics at 1500 K.
+    """Twenty molecules, ten snapshots each from 1 ps of dynamics by the bundled potential at 1500 K.
 
-    Where the potential is too low, its dynamics goes: what falls apart under it alone is labelled on the way.
+    The dynamics visits regions where the potential is too low; molecules that break only there are labelled on their
+    path.
     """
     import torch
 
@@ -334,14 +339,14 @@ def hot_shard(index: int) -> list[Atoms]:
 
 
 def random_build(rng) -> Atoms:
-    """2 to 14 atoms placed one after the other at about bonding distance of a random earlier one."""
+    """2 to 14 atoms, each placed at about the bonding distance of a random earlier one."""
     n = int(rng.integers(2, 15))
     numbers = rng.choice([1, 6, 7, 8, 9, 16, 17], n, p=[0.38, 0.33, 0.09, 0.1, 0.05, 0.03, 0.02])
     numbers[0] = max(numbers[0], 6)
     positions = np.zeros((1, 3))
     while len(positions) < n:
         k = len(positions)
-        to = rng.choice(np.flatnonzero(numbers[:k] > 1))  # hydrogens bear nothing
+        to = rng.choice(np.flatnonzero(numbers[:k] > 1))  # hydrogens bind no further atoms
         direction = rng.normal(size=3)
         reach = (covalent_radii[numbers[k]] + covalent_radii[numbers[to]]) * rng.uniform(0.85, 1.25)
         new = positions[to] + reach * direction / np.linalg.norm(direction)
@@ -352,13 +357,13 @@ def random_build(rng) -> Atoms:
 
 
 def builds_shard(index: int) -> list[Atoms]:
-    """A hundred random builds: what an agent that has learned nothing makes."""
+    """A hundred random builds, as an untrained agent makes them."""
     rng = np.random.default_rng([index, 15])
     return labelled([random_build(rng) for _ in range(100)], "build", f"build-{index}", open_shell=True)
 
 
 def dimer_shard(index: int) -> list[Atoms]:
-    """Shard 0: the isolated atoms and every diatomic curve from 0.5 Angstrom."""
+    """The isolated atoms and the curve of every diatomic molecule from 0.5 Angstrom; only shard 0 is useful."""
     out = labelled([Atoms([e]) for e in ELEMENTS], "atom", "atom", open_shell=True)
     for a, first in enumerate(ELEMENTS):
         for second in ELEMENTS[a:]:

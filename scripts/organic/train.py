@@ -1,9 +1,9 @@
-"""Fit `organic` to everything labelled under training/, print its errors on the frozen test set.
+"""Fit `organic` to all labels under training/ and print its errors on the frozen test set.
 
     python -m scripts.organic.train NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER]
-FOLDER holds a checkpoint of the same shape to begin from.
+FOLDER holds a checkpoint of the same architecture to start from.
 On several cores: torchrun --nproc_per_node 2 scripts/organic/train.py ... (one thread each).
-Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command after a kill goes on.
+Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command resumes an interrupted fit.
 """
 
 import json
@@ -24,12 +24,13 @@ from gendesign.train.loss import errors  # noqa: E402
 
 ROOT = Path("training")
 LABELS = ("train", "modes", "wide", "turned", "hot", "builds", "dimer")
-# few beside the molecules, yet what keeps atoms apart and molecules whole: these count several times
+# Repetitions of rare kinds, which are important for short-range repulsion and stability.
 COUNTED = {"dimer": 3, "hot": 4}
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
 
 
 def main(name: str, *pairs: str) -> None:
+    """Fit with the options `pairs` (key=value) into training/fit-NAME."""
     options = {key: json.loads(value) if key != "init" else value for key, value in (p.split("=") for p in pairs)}
     init = options.pop("init", None)
     torch.set_num_threads(options.pop("threads", 2))

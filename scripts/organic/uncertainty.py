@@ -1,9 +1,9 @@
-"""Make the uncertainty of a checkpoint: rigidity.safetensors, rigidity.yaml and rigidity.png.
+"""Make the uncertainty model of a checkpoint: rigidity.safetensors, rigidity.yaml and rigidity.png.
 
     python -m scripts.organic.uncertainty [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
-Reads the labels under training/: the covariance of train, modes and visited-* (every `every`-th shard of each), half of
-the molecules of test for the calibration (at most `held` structures, `forces` of them with forces), the other half for
-the numbers that are printed. FOLDER is where the files go, by default the checkpoint's own.
+Uses the labels under training/. The covariance is that of train, modes and visited-* (every `every`-th shard of each).
+Half of the molecules of test calibrate it (at most `held` structures, `forces` of them with forces); the printed
+numbers are measured on the other half. The files are written to FOLDER, by default that of the checkpoint.
 """
 
 import sys
@@ -28,13 +28,13 @@ ROOT = Path("training")
 
 
 def training_frames(every: int) -> list[Atoms]:
-    """Molecules that the weights were fitted to, of every `every`-th shard."""
+    """Training structures of every `every`-th shard."""
     folders = [d for d in sorted(ROOT.iterdir()) if d.name in ("train", "modes") or d.name.startswith("visited")]
     return read_frames([file for d in folders for file in sorted(d.glob("shard-*.extxyz"))[::every]])
 
 
 def held_out(most: int) -> tuple[list[Atoms], list[Atoms]]:
-    """Two parts of the test set with different molecules, at most `most` structures each, evenly picked."""
+    """Two parts of the test set with different molecules, each thinned evenly to at most `most` structures."""
     parts: tuple[list[Atoms], list[Atoms]] = ([], [])
     frames = read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))
     side = {name: k % 2 for k, name in enumerate(sorted({str(f.info.get("molecule", "")) for f in frames}))}
@@ -44,21 +44,21 @@ def held_out(most: int) -> tuple[list[Atoms], list[Atoms]]:
 
 
 def energy_errors(rigidity: Rigidity, frames: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation and error (structures,) of the energies in eV."""
-    found = [rigidity.potential.evaluate(part).energy.double().cpu() for part in in_batches(frames, MAX_ATOMS)]
-    return rigidity(frames), np.concatenate(found) - [labels_of(f)[0] for f in frames]
+    """Predicted standard deviation and error (structures,) of the energies in eV."""
+    energies = [rigidity.potential.evaluate(part).energy.double().cpu() for part in in_batches(frames, MAX_ATOMS)]
+    return rigidity(frames), np.concatenate(energies) - [labels_of(f)[0] for f in frames]
 
 
 def force_errors(rigidity: Rigidity, frames: Sequence[Atoms]) -> tuple[np.ndarray, np.ndarray]:
-    """Deviation and error of every force component in eV/Angstrom."""
-    found = [rigidity.predict(part, forces=True) for part in in_batches(frames, MAX_ATOMS)]
-    forces = np.concatenate([one.forces.double().cpu() for one in found])
-    spread = np.concatenate([one.force_deviation.cpu() for one in found])
+    """Predicted standard deviation and error of every force component in eV/Angstrom."""
+    predictions = [rigidity.predict(part, forces=True) for part in in_batches(frames, MAX_ATOMS)]
+    forces = np.concatenate([prediction.forces.double().cpu() for prediction in predictions])
+    spread = np.concatenate([prediction.force_deviation.cpu() for prediction in predictions])
     return spread.ravel(), (forces - np.concatenate([labels_of(f)[1] for f in frames])).ravel()
 
 
 def show(title: str, predicted: np.ndarray, error: np.ndarray) -> None:
-    """Print the table of bins; the deviations' order among the errors is Spearman's correlation."""
+    """Print the calibration table and the rank correlation of deviations and errors."""
     from scipy.stats import spearmanr
 
     print(f"\n{title}: Spearman correlation of deviation and error {spearmanr(predicted, abs(error)).statistic:.2f}")
@@ -73,12 +73,13 @@ def kinds(rigidity: Rigidity, frames: Sequence[Atoms], predicted: np.ndarray, er
     passed = predicted / sizes <= rigidity.thresholds["energy"]
     print("\nkind             n   deviation   rms error   (meV/atom)   below the threshold")
     for name in sorted(set(names)):
-        own = names == name
-        spread, wrong = (1000 * np.sqrt(np.mean((v[own] / sizes[own]) ** 2)) for v in (predicted, error))
-        print(f"{name:10s} {own.sum():7d} {spread:11.2f} {wrong:11.2f} {'':14s}{passed[own].mean():11.2f}")
+        members = names == name
+        spread, wrong = (1000 * np.sqrt(np.mean((v[members] / sizes[members]) ** 2)) for v in (predicted, error))
+        print(f"{name:10s} {members.sum():7d} {spread:11.2f} {wrong:11.2f} {'':14s}{passed[members].mean():11.2f}")
 
 
 def main(*words: str) -> None:
+    """Fit, calibrate, save and evaluate the uncertainty model."""
     options = dict(word.split("=", 1) for word in words if "=" in word)
     every, most, few = (int(options.get(k, v)) for k, v in (("every", 1), ("held", 100_000), ("forces", 60)))
     paths = [word for word in words if "=" not in word]

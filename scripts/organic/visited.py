@@ -1,8 +1,8 @@
-"""One round of active learning: label what the generator and the relaxation visit under a checkpoint.
+"""One round of active learning: label the structures that the generator and the relaxation visit with a checkpoint.
 
     python -m scripts.organic.visited ROUND N [POTENTIAL]        # N attempts -> training/visited-ROUND
-Every hydrogenated copy and every exchange of elements that the generator weighed is kept as it stands after its rough
-relaxation, and every result at the end of its full relaxation. train.py reads all training/visited-* folders.
+Every hydrogenated copy and every exchange of elements is stored after its rough relaxation, and every result after its
+full relaxation. train.py reads all training/visited-* folders.
 """
 
 import os
@@ -51,6 +51,7 @@ def visited(round_: int, count: int, source: Path, potential: str = "organic") -
 
 
 def label_slice(index: int, path: Path) -> list[Atoms]:
+    """Labels of the structures of slice `index` that do not belong to the test set."""
     out = []
     for frame in ase.io.read(path, index=slice(index * LABELS_PER_SHARD, (index + 1) * LABELS_PER_SHARD)):
         mol = perceive(frame).mol

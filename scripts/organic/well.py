@@ -1,18 +1,18 @@
-"""A force field's harmonic well: cheap thermal motion, and steps towards another method's minimum."""
+"""The harmonic well of a force field, for thermal displacements and Newton steps towards another method's minimum."""
 
 import numpy as np
 from ase import units
 from rdkit.Chem import rdForceFieldHelpers
 
-# eV/Angstrom^2; modes softer than this are torsions, along which a straight line soon leaves the well
+# eV/Angstrom^2; softer modes are torsions, for which straight displacements soon leave the well
 SOFT = 300.0 * units.kcal / units.mol
 
 
 class Well:
-    """The harmonic well of a force field about a molecule's minimum: RDKit's MMFF94, UFF where it lacks parameters.
+    """The harmonic well about a minimum of MMFF94, or of UFF for molecules without MMFF94 parameters (RDKit).
 
-    Its Hessian, by central differences of gradients, is a thousand times cheaper than the teacher's, and good enough
-    to draw thermal motion from and to precondition steps towards the teacher's own minimum.
+    The Hessian, by central differences of gradients, is a thousand times cheaper than that of the teacher. It is
+    accurate enough for thermal displacements and to precondition steps towards the minimum of the teacher.
     """
 
     def __init__(self, full):
@@ -26,7 +26,7 @@ class Well:
         x0, step = np.array(field.Positions()).ravel(), 1e-3
 
         def gradient(x):
-            field.Initialize()  # or all gradients but the first are wrong (RDKit 2026.9)
+            field.Initialize()  # otherwise all gradients after the first are wrong (RDKit 2026.9)
             return np.array(field.CalcGrad(list(x)))
 
         hessian = np.array([(gradient(x0 + step * e) - gradient(x0 - step * e)) / (2 * step) for e in np.eye(len(x0))])
@@ -40,7 +40,7 @@ class Well:
         return (rng.normal(size=(count, len(soft))) * soft @ self.vectors.T).reshape(count, -1, 3)
 
     def newton_step(self, forces: np.ndarray, longest: float = 0.1) -> np.ndarray:
-        """Displacement (atoms, 3) towards the minimum of whoever answered `forces` (atoms, 3; eV/Angstrom)."""
+        """Displacement (atoms, 3) towards the minimum of the method with `forces` (atoms, 3) in eV/Angstrom."""
         along = forces.ravel() @ self.vectors / np.maximum(self.values, SOFT)
         step = (self.vectors @ along).reshape(-1, 3)
         return step * min(1.0, longest / np.linalg.norm(step, axis=1).max())

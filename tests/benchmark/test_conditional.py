@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from gendesign import cli
 from gendesign.benchmark import conditional
-from gendesign.benchmark.conditional import CASES, FORMULAS, SETS, Case, Try, judged, rows_of
+from gendesign.benchmark.conditional import CASES, FORMULAS, SETS, Case, Try, evaluated, rows_of
 from gendesign.generate.simgen.fragments import Fragments
 from gendesign.structure.formula import parse_formula
 from gendesign.structure.types import Candidate
@@ -47,11 +47,11 @@ def test_sets_are_molecules_without_a_common_one():
 
 def test_a_try_counts_when_valid_and_as_asked():
     case = Case("x", {}, lambda atoms, mol, generator: None if "O" in atoms.symbols else "no oxygen", len)
-    good = judged(Candidate(molecule("CH3CH2OH"), 0), case, None)
+    good = evaluated(Candidate(molecule("CH3CH2OH"), 0), case, None)
     assert good == Try(None, "CCO", 9)
-    assert judged(Candidate(molecule("C2H6"), 0), case, None).reason == "no oxygen"
-    assert judged(Candidate(molecule("CH3"), 0), case, None).reason.startswith("not valid")
-    assert judged(Candidate(Atoms(), 0, failure="lost"), case, None) == Try("lost", None)
+    assert evaluated(Candidate(molecule("C2H6"), 0), case, None).reason == "no oxygen"
+    assert evaluated(Candidate(molecule("CH3"), 0), case, None).reason.startswith("not valid")
+    assert evaluated(Candidate(Atoms(), 0, failure="lost"), case, None) == Try("lost", None)
 
 
 def test_rows_count_attempts():

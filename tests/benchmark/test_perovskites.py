@@ -24,12 +24,12 @@ from gendesign.benchmark.recovery import (
     UNCONFIRMED,
     UNKNOWN,
     Recovery,
-    judge,
+    compare,
     read_references,
     references_for,
     share_rows,
 )
-from gendesign.benchmark.search import Found, Material, Metered, fitting_cell
+from gendesign.benchmark.search import Material, Metered, SearchResult, fitting_cell
 from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import build_start
 from gendesign.generate.perovskite.compound import compose
@@ -62,36 +62,36 @@ def disguised(atoms: Atoms) -> Atoms:
 
 def test_a_disguised_copy_is_matched_and_another_crystal_is_not(crystals):
     first, second = crystals
-    found = judge([second, disguised(first)], [-1.3, -1.0], [first], -1.0, k=5)
+    found = compare([second, disguised(first)], [-1.3, -1.0], [first], -1.0, k=5)
     assert found.outcome == MATCHED and found.rank == 2
     assert 0.01 < found.distance < 0.12  # 0.03 Angstrom along each axis are 0.05
     assert (found.energy, found.match_energy) == (pytest.approx(-0.3), 0.0)
     moved = first.copy()  # hydrogens do not count
     moved.positions[moved.numbers == 1] += 0.4
-    assert judge([moved], [0.0], [first], 0.0, k=1).outcome == MATCHED
-    tied = judge([disguised(first), second], [0.0, 0.0], [second, first], 0.0, k=1)
+    assert compare([moved], [0.0], [first], 0.0, k=1).outcome == MATCHED
+    tied = compare([disguised(first), second], [0.0, 0.0], [second, first], 0.0, k=1)
     assert (tied.outcome, tied.rank) == (TIE, 1)  # another crystal as low as the reference is not the reference
-    assert judge([disguised(first), second], [0.0, 0.0], [second, first], 0.0, k=2).outcome == MATCHED
+    assert compare([disguised(first), second], [0.0, 0.0], [second, first], 0.0, k=2).outcome == MATCHED
 
 
 def test_a_match_behind_the_best_k_does_not_count(crystals):
     first, second = crystals
-    found = judge([second, first], [-0.01, 0.0], [first], 0.0, k=1)
+    found = compare([second, first], [-0.01, 0.0], [first], 0.0, k=1)
     assert (found.outcome, found.rank) == (MISSED, 2)
-    assert judge([], [], [first], 0.0, k=5) == Recovery(MISSED)
+    assert compare([], [], [first], 0.0, k=5) == Recovery(MISSED)
 
 
 def test_lower_needs_more_than_the_tolerance_and_the_teacher(crystals):
     first, second = crystals
-    assert judge([second], [-0.021], [first], 0.0, k=5).outcome == UNCONFIRMED
-    assert judge([second], [-0.021], [first], 0.0, k=5, taught=lambda: -0.5).outcome == LOWER
-    assert judge([second], [-0.019], [first], 0.0, k=5).outcome == MISSED
+    assert compare([second], [-0.021], [first], 0.0, k=5).outcome == UNCONFIRMED
+    assert compare([second], [-0.021], [first], 0.0, k=5, taught=lambda: -0.5).outcome == LOWER
+    assert compare([second], [-0.019], [first], 0.0, k=5).outcome == MISSED
     for said, outcome in ((-0.001, LOWER), (0.001, MISSED), (None, MISSED)):
-        found = judge([second], [-1.0], [first], 0.0, k=5, taught=lambda said=said: said)
+        found = compare([second], [-1.0], [first], 0.0, k=5, taught=lambda said=said: said)
         assert (found.outcome, found.taught) == (outcome, said)
 
 
-def test_shares_count_what_could_not_be_judged():
+def test_shares_count_what_could_not_be_compared():
     found = {"a": [Recovery(MATCHED, 1, 0.1, 0.03), Recovery(LOWER), Recovery(MATCHED, 2, 0.1, -0.01)],
              "b": [Recovery(outcome) for outcome in (MISSED, UNKNOWN, UNCONFIRMED, TIE, MISSED)]}  # fmt: skip
     share, *outcomes, close, first, second = share_rows(found)
@@ -237,14 +237,14 @@ def test_calls_are_counted():
 def test_references_that_tie_come_in_the_order_of_exact_energies(crystals):
     first, second = crystals
 
-    def ended(*pairs: tuple[Atoms, float]) -> Found:
+    def ended(*pairs: tuple[Atoms, float]) -> SearchResult:
         ranked = tuple(
             Candidate(atoms, i, info={"energy": energy * 2, "formula_units": 2})
             for i, (atoms, energy) in enumerate(pairs)
         )
-        return Found(ranked, 8, 0, 1, 1, 1.0)
+        return SearchResult(ranked, 8, 0, 1, 1, 1.0)
 
-    def made_of(searches: list[Found], *exact: float) -> list[Candidate]:
+    def made_of(searches: list[SearchResult], *exact: float) -> list[Candidate]:
         seeds, text = range(1, 1 + len(searches)), "C[NH3+] Pb I"
         return references.references(Material.parse(text), searches, Ionic(), seeds, lambda tied: [*exact][: len(tied)])
 
@@ -338,7 +338,7 @@ def test_another_seed_searches_in_other_folders(tmp_path):
     def folders(seed: int) -> set[Path]:
         config = resolve("benchmark", [f"seed={seed}", "perovskites=full", "perovskites.searches=2"])
         plans = [*perovskites.recovery_plans(config, tmp_path), *perovskites.known_plans(config, tmp_path).values()]
-        return {s.path for plan in plans for s in plan.searches if s.given is None}
+        return {s.path for plan in plans for s in plan.searches if s.structures is None}
 
     assert len(folders(3)) == 2 * 4 + 2 + 3 and not folders(3) & folders(5)
 

@@ -113,7 +113,7 @@ def test_benchmark_writes_rows_with_targets(place, capsys):
 
 def test_without_files_the_package_brings_molecules_and_the_teacher_labels():
     case = Case(tiny.potential(), [], ValidationSettings(molecules=2))
-    assert len(case.given) == 2 and case.elements == ["H", "C", "N", "O"] and not case.crystals
+    assert len(case.initial_molecules) == 2 and case.elements == ["H", "C", "N", "O"] and not case.crystals
     settings = ValidationSettings(tests=("errors", "softening"), molecules=1)
     found = validate(tiny.potential(), [molecule("H2O")], settings, molecular=lambda atoms: EMT())
     names = [row.name for row in rows_of(found)["errors"]]

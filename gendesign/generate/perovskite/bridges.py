@@ -8,7 +8,7 @@ from numpy.random import Generator
 from gendesign.generate.perovskite.cation import Cation
 from gendesign.generate.perovskite.placement import TRIES, Arrangement, Orientation, draw_flip, draw_orientation
 from gendesign.generate.perovskite.symmetry import NEAR, LayerGroup
-from gendesign.structure.superposition import squares_apart
+from gendesign.structure.superposition import squared_distance
 
 MISFIT = 2.5  # Angstrom that contacts may push bridged layers apart, or a cation's ends miss their pockets by
 OWN_IMAGE = 0.3  # Angstrom, root mean square, by which heavy atoms may miss their image under an operation they obey
@@ -127,6 +127,6 @@ def _distinct(
             continue
         apart = (image - images[pocket])[heavy].mean(axis=0)
         image = image - apart + _shortest(apart, lattice)
-        if squares_apart(image, images[pocket], cation.numbers) > OWN_IMAGE**2 * heavy.sum():
+        if squared_distance(image, images[pocket], cation.numbers) > OWN_IMAGE**2 * heavy.sum():
             return {}
     return images

@@ -67,10 +67,12 @@ class Cation:
 
     @property
     def symbols(self) -> list[str]:
+        """Chemical symbols of the atoms, hydrogens included."""
         return [chemical_symbols[z] for z in self.numbers]
 
     @property
     def formula(self) -> str:
+        """Formula in Hill order."""
         return Formula.from_list(self.symbols).format("hill")
 
 

@@ -7,7 +7,7 @@ from numpy.linalg import matrix_power as power
 from numpy.random import Generator
 
 from gendesign.generate.perovskite.seats import Parent, Seat
-from gendesign.structure.superposition import squares_apart
+from gendesign.structure.superposition import squared_distance
 
 # Operations of the square that keep one pair of axes: none, half a turn, and the reflections; two such pairs.
 AXES = [
@@ -36,7 +36,7 @@ def operations(parent: Parent, origin: Seat, chiral: bool) -> list[tuple[np.ndar
                 power(first, int(i) % 2) @ power(second, int(j) % 2) @ power(across, int(seat.side != origin.side))
                 for (i, j), seat in zip(moves, parent.seats, strict=True)
             ]
-            squares = [squares_apart(origin.positions @ image.T, seat.positions, numbers)
+            squares = [squared_distance(origin.positions @ image.T, seat.positions, numbers)
                        for image, seat in zip(images, parent.seats, strict=True)]  # fmt: skip
             ways[(np.array(images) + 0.0).tobytes()] = sum(squares), across, images
     return [ways[key][1:] for key in sorted(ways, key=lambda key: ways[key][0])]

@@ -132,6 +132,7 @@ class CellSetting:
 
     @property
     def first(self) -> slice:
+        """The halides of the first layer, as a slice."""
         return slice(0, len(self.halides) // self.layers)
 
 

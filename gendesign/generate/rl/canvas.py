@@ -130,6 +130,7 @@ class Action:
 
     @staticmethod
     def cat(parts: Sequence[Action]) -> Action:
+        """Concatenate actions of several batches."""
         keys = ("focus", "element", "distance", "direction")
         return Action(*(torch.cat([getattr(part, key) for part in parts]) for key in keys))
 

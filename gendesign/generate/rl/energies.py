@@ -19,7 +19,8 @@ GFN2_LAST = 86  # GFN2-xTB is parametrised up to radon
 class Energies(Protocol):
     """A function from n structures to energies (n,) in Hartree: 0 without atoms, NaN for a failure."""
 
-    def __call__(self, structures: Sequence[Atoms]) -> np.ndarray: ...
+    def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Energies (n,) in Hartree of n structures."""
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,11 @@ class PotentialEnergies:
     potential: PotentialLike
 
     def require_elements(self, symbols: Iterable[str]) -> None:
+        """Raise UserError for elements that the potential does not know."""
         self.potential.require_elements(symbols)
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Energies (n,) in Hartree of n structures."""
         out, evaluated = np.zeros(len(structures)), []
         for i, atoms in enumerate(structures):
             if len(atoms) == 1:
@@ -60,6 +63,7 @@ class TeacherEnergies:
             )
 
     def __call__(self, structures: Sequence[Atoms]) -> np.ndarray:
+        """Energies (n,) in Hartree of n structures."""
         return np.array([self._one(atoms) for atoms in structures], dtype=float)
 
     def _one(self, atoms: Atoms) -> float:
@@ -90,12 +94,14 @@ class Gfn2:
     title = "GFN2-xTB"
 
     def multiplicities(self, atoms: Atoms) -> tuple[int, ...]:
+        """Spin multiplicities to compute; the lowest energy counts."""
         if len(atoms) == 1:
             return (1 + int(ground_state_magnetic_moments[atoms.numbers[0]]),)
         low = lowest_multiplicity(atoms)
         return (low, low + 2)
 
     def calculator(self, atoms: Atoms, multiplicity: int) -> Any:
+        """The calculator of a structure. Raises ValueError for elements without parameters."""
         if atoms.numbers.max() > GFN2_LAST:
             raise ValueError(f"no parameters beyond {chemical_symbols[GFN2_LAST]}")
         return gfn2_calculator(atoms, multiplicity)
@@ -111,9 +117,11 @@ class Pm6:
     title = "PM6"
 
     def multiplicities(self, atoms: Atoms) -> tuple[int, ...]:
+        """Spin multiplicities to compute; the lowest energy counts."""
         return (lowest_multiplicity(atoms),)
 
     def calculator(self, atoms: Atoms, multiplicity: int) -> Any:
+        """The calculator of a structure."""
         return pm6_calculator(atoms, multiplicity)
 
 

@@ -223,6 +223,7 @@ class DegreeLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(max_l + 1, inputs, outputs) / math.sqrt(inputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Map features ((max_l + 1)^2, ..., inputs) to ((max_l + 1)^2, ..., outputs)."""
         parts = x.split([2 * degree + 1 for degree in range(len(self.weight))])
         return torch.cat([part @ matrix for part, matrix in zip(parts, self.weight, strict=True)])
 

@@ -152,6 +152,7 @@ class Directions:
 
     @property
     def max_l(self) -> int:
+        """Largest degree of the spherical harmonics."""
         return math.isqrt(self.coefficients.shape[-1]) - 1
 
     @cached_property

@@ -80,6 +80,7 @@ class SingleBag(Task):
 
     @cached_property
     def bag(self) -> Bag:
+        """The bag of the formula."""
         return read_bag(self.formula, "task.formula")
 
     @property
@@ -110,6 +111,7 @@ class SeveralBags(Task):
 
     @cached_property
     def bags(self) -> tuple[Bag, ...]:
+        """The bags of the formulas."""
         return tuple(read_bag(formula, "task.formulas") for formula in self.formulas)
 
     @property
@@ -146,6 +148,7 @@ class StochasticBag(Task):
 
     @cached_property
     def proportions(self) -> Bag:
+        """The bag of the formula, which sets the proportions of the elements."""
         return read_bag(self.formula, "task.formula")
 
     @cached_property
@@ -198,6 +201,7 @@ class Solvation(Task):
 
     @cached_property
     def bag(self) -> Bag:
+        """The bag of one solvent molecule."""
         return read_bag(self.solvent, "task.solvent")
 
     @cached_property
@@ -261,6 +265,7 @@ class Scaffold(Task):
 
     @cached_property
     def bag(self) -> Bag:
+        """The bag of the formula."""
         return read_bag(self.formula, "task.formula")
 
     @cached_property

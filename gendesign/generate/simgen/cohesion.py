@@ -23,6 +23,7 @@ class Cohesion:
         check_bounds(self, "generator.cohesion")
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The pull (atoms, 3) between pieces of a molecule at the noise level `sigma` in Angstrom."""
         if sigma > self.below or self.strength == 0:
             return torch.zeros_like(swarm.positions)
         x, present = swarm.padded(swarm.positions), swarm.padded(torch.ones_like(swarm.slot))

@@ -39,6 +39,7 @@ class ElementSwaps:
     exact: bool = False
 
     def __call__(self, swarm: Swarm, step: int, sigma: float) -> Swarm:
+        """The swarm after swaps of elements, on the steps on which these are made."""
         if swarm.n_particles == 1 or step % self.every or step >= self.n_steps - self.rest:
             return swarm
         with torch.no_grad():

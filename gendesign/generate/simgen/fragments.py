@@ -245,6 +245,7 @@ class Joining:
         return torch.where(swarm.free[:, None], goal + blur, swarm.positions)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
         goal, held = self.goals(swarm)
         new = (swarm.sizes - swarm.n_fixed)[swarm.molecule]
         weak = strength(new) * fade(sigma)

@@ -87,6 +87,7 @@ class Guidance(GuidanceStrength):
         return min(1.0, inside / self.ramp) if self.ramp > 0 else 1.0
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) of the restraint at the noise level `sigma` in Angstrom."""
         scale = self.strength * self.weight(sigma)
         if scale == 0:
             return torch.zeros_like(swarm.positions)

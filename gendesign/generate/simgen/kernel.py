@@ -234,6 +234,7 @@ class KernelScore:
         return self.references.whitened(raw, swarm.numbers)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
         positions = swarm.positions.detach().to(self.potential.dtype).requires_grad_(True)  # to() alone may not copy
         with torch.enable_grad():
             features = self.features(swarm, positions)

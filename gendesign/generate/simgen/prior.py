@@ -40,7 +40,8 @@ class Prior(Protocol):
         """Starting positions (atoms, 3) in Angstrom; the particles of a molecule share theirs."""
         ...
 
-    def __call__(self, swarm: Swarm, sigma: float) -> Tensor: ...
+    def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class GaussianPrior:
         return scale * torch.einsum("aij,aj->ai", root, z)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
         pull = GAUSSIAN * strength(swarm.sizes) * fade(sigma)
         stiff, axes = torch.linalg.eigh(torch.linalg.inv(self._of_molecules(swarm)))
         # flat molecules would be pressed together faster than the integrator can follow
@@ -105,6 +107,7 @@ class EllipsoidPrior:
         return self.gaussian.sample(swarm, scale)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
         return self.gaussian(swarm, sigma)
 
 

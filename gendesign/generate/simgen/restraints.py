@@ -29,6 +29,7 @@ class RadiusOfGyration:
         check_bounds(self, SECTION)
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         share = mask.to(positions.dtype)
         n = share.sum(1)
         centre = (share[..., None] * positions).sum(1) / n[:, None]
@@ -67,6 +68,7 @@ class Distance:
             _check(self, some and 0 <= self.low <= self.high, f"low={self.low}, high={self.high}", "0 <= low <= high")
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         (a, has_a), (b, has_b) = (self._at(place, positions, mask) for place in (self.first, self.second))
         distance = ((a - b).square().sum(-1) + TINY).sqrt()
         if self.target is not None:
@@ -100,6 +102,7 @@ class Contact:
         object.__setattr__(self, "points", _points(self, "points", self.points))
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         apart = positions[:, :, None] - positions.new_tensor(self.points)[None, None]
         far = ((apart.square().sum(-1) + TINY).sqrt() - self.distance).clamp_min(0)  # (systems, largest, points)
         ranked, atom = far.masked_fill(~mask[..., None], math.inf).sort(1)
@@ -120,6 +123,7 @@ class Sphere:
         object.__setattr__(self, "centre", _points(self, "centre", [self.centre])[0])
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         square = (positions - positions.new_tensor(self.centre)).square().sum(-1)
         return _summed(((square + TINY).sqrt() - self.radius).clamp_min(0), mask)
 
@@ -145,6 +149,7 @@ class Box:
         _check(self, sound, f"low={list(self.low)}, high={list(self.high)}", "low below high along x, y and z")
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         low, high = positions.new_tensor(self.low), positions.new_tensor(self.high)
         outside = (low - positions).clamp_min(0) + (positions - high).clamp_min(0)
         return torch.where(mask, outside.square().sum(-1), 0.0).sum(1) / 2
@@ -165,6 +170,7 @@ class Wall:
         object.__setattr__(self, "normal", tuple(value / length for value in self.normal))
 
     def __call__(self, positions: Tensor, mask: Tensor) -> Tensor:
+        """Energy (systems,) of the restraint for padded positions (systems, largest, 3); `mask` marks atoms."""
         beyond = (positions - positions.new_tensor(self.point)) @ positions.new_tensor(self.normal)
         return _summed(beyond.clamp_min(0), mask)
 

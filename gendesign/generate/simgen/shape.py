@@ -57,6 +57,7 @@ class Line:
         check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         # n atoms have n - 1 steps between them; the systematic choice of points leaves half a step at each end
         length = CHAIN * n if self.length is None else self.length * n / max(1, n - 1)
         along = (np.arange(PER_ATOM * n) + 0.5) / (PER_ATOM * n) - 0.5
@@ -76,11 +77,13 @@ class Circle:
         check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         radius = CHAIN * n / (2 * np.pi) if self.radius is None else self.radius
         angle = 2 * np.pi * np.arange(PER_ATOM * n) / (PER_ATOM * n)
         return radius * np.stack([np.cos(angle), np.sin(angle), 0 * angle], -1)
 
     def ring(self, n: int) -> float:
+        """Number of the n heavy atoms in a ring along the shape."""
         return n if self.radius is None else min(n, 2 * np.pi * self.radius / CHAIN)
 
 
@@ -97,6 +100,7 @@ class Heart:
         check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         curve, arc = _heart()
         scale = CHAIN * n / arc[-1] if self.size is None else self.size / 32
         even = arc[-1] * np.arange(PER_ATOM * n) / (PER_ATOM * n)
@@ -104,6 +108,7 @@ class Heart:
         return scale * (points - points.mean(0))
 
     def ring(self, n: int) -> float:
+        """Number of the n heavy atoms in a ring along the shape."""
         return n if self.size is None else min(n, _heart()[1][-1] * self.size / 32 / CHAIN)
 
 
@@ -128,6 +133,7 @@ class Shell:
         check_bounds(self, SECTION)
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         radius = np.sqrt(SHEET * n / (4 * np.pi)) if self.radius is None else self.radius
         k = np.arange(PER_ATOM * n)
         z = 1 - (2 * k + 1) / len(k)  # equal areas between parallels, turned by the golden angle (Fibonacci's sphere)
@@ -171,6 +177,7 @@ class Torus:
         return radius, radius / 4
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         radius, tube = self.size(n)
 
         def inside(x: np.ndarray) -> np.ndarray:
@@ -181,6 +188,7 @@ class Torus:
         return points[np.argsort(np.arctan2(points[:, 1], points[:, 0]), kind="stable")]
 
     def ring(self, n: int) -> float:
+        """Number of the n heavy atoms in a ring along the shape."""
         # the shortest way around the hole, along the inner side of the tube
         radius, tube = self.size(n)
         return min(n, 2 * np.pi * max(radius - tube, tube) / CHAIN)

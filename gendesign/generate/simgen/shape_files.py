@@ -52,6 +52,7 @@ class PointCloud:
         return near_each_other(at_most(read_cloud(self.path)))
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         return self._points
 
 
@@ -86,6 +87,7 @@ class MoleculeShape:
         return near_each_other(grid_where(lambda x: tree.query(x)[0] <= self.width, low, high, spacing))
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         return self._points
 
 
@@ -114,6 +116,7 @@ class Mesh:
         return near_each_other(points)
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         return self._points
 
 
@@ -207,6 +210,7 @@ class Pocket:
         return self._all_of_host[far <= NEARBY]
 
     def points(self, n: int) -> np.ndarray:
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
         # the contact distance to the host already excludes the outer half of the molecule's volume
         room = self._points[: max(1, round(n * VOLUME / 2 / FINEST**3))]
         return near_each_other(at_most(room))

@@ -77,6 +77,7 @@ class ShapePrior:
         return swarm.of_slots(x + blur[..., None] * normal(swarm.slot_keys, Purpose.START_POSITIONS, 3))
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The score (atoms, 3) at the noise level `sigma` in Angstrom."""
         points, real = (t.repeat_interleave(swarm.n_particles, 0) for t in self._points(swarm))
         x, present = swarm.padded(swarm.positions), swarm.padded(torch.ones_like(swarm.slot)) > 0
         pull = _towards_points(x, points, real, self.beta, self.shape.skin)
@@ -129,6 +130,7 @@ class HostRepulsion:
         return cls(torch.as_tensor(host.positions), torch.as_tensor(np.asarray(host.numbers)), **settings)
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
+        """The repulsion (atoms, 3) by the host at the noise level `sigma` in Angstrom."""
         radii = torch.as_tensor(np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)).to(swarm.positions)
         host = self.positions.to(swarm.positions)
         atom_radii, host_radii = radii[swarm.numbers], radii[self.numbers.to(swarm.numbers)]

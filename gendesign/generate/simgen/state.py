@@ -52,10 +52,12 @@ class Swarm:
 
     @property
     def n_molecules(self) -> int:
+        """Number of molecules."""
         return len(self.sizes)
 
     @property
     def n_systems(self) -> int:
+        """Number of systems: molecules times particles."""
         return len(self.sizes) * self.n_particles
 
     def at(self, positions: Tensor) -> "Swarm":

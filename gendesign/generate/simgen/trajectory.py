@@ -36,6 +36,7 @@ class Recorder:
     stops: np.ndarray | None = None  # (families,) where the atoms of each family end in a frame
 
     def __call__(self, swarm: Swarm, sigma: float) -> None:
+        """Record the first particle of every molecule at the noise level `sigma` in Angstrom."""
         if self.stops is None:
             self.stops = np.cumsum(swarm.sizes.cpu().numpy())
         first = (swarm.particle == 0).cpu()

@@ -93,6 +93,7 @@ class Program(Calculator):
         self.teacher, self.unpaired, self.folder = teacher, unpaired, folder
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        """Compute energy, forces and stress of `atoms` by the program."""
         super().calculate(atoms, properties, system_changes)
         work = self.atoms.copy()
         work.set_initial_magnetic_moments(moments(work, self.unpaired))

@@ -9,6 +9,7 @@ import sys
 
 
 def check(functional, symbols):
+    """Print the symbols without a setup as JSON."""
     from gpaw.mpi import world
     from gpaw.setup_data import SetupData
     from gpaw.xc import XC
@@ -24,6 +25,7 @@ def check(functional, symbols):
 
 
 def label(path):
+    """Compute the job in the file at `path` and write the answer."""
     from ase import Atoms
     from gpaw import GPAW, PW, KohnShamConvergenceError
     from gpaw.mpi import world

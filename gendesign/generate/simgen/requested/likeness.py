@@ -36,6 +36,7 @@ class Nearest:
     _fingerprints: list[DataStructs.ExplicitBitVect] | None = field(default=None, init=False, repr=False)
 
     def __call__(self, subject: Subject) -> Finding:
+        """The largest similarity of the molecule of `subject` to the references, as a measurement."""
         if self._fingerprints is None:
             mols = [perceive(Atoms(a.numbers, a.positions)).mol for a in self.molecules]
             self._fingerprints = [_fingerprint(mol) for mol in mols if mol is not None]

@@ -35,6 +35,7 @@ class Scores:
     _last: tuple[bytes, Scored | None] = field(default=(b"", None), init=False, repr=False)
 
     def __call__(self, atoms: Atoms) -> Scored:
+        """The scores of one structure; repeated calls with the same structure use the stored ones."""
         key = atoms.numbers.tobytes() + atoms.positions.tobytes()
         if self._last[0] != key:
             self._last = key, self.objective([atoms])
