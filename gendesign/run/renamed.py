@@ -31,6 +31,7 @@ RENAMED: dict[str, str | tuple[str, ...]] = {
     "reward.contact": "reward.min_covalent_ratio",
     "reward.ceiling": "reward.max_gain_per_atom",
     "reward.weight": "reward.objective_weight",
+    "generator.objective.memory": "generator.objective.diversity_filter",
     "reward.objective.memory": "reward.objective.diversity_filter",
     "task.pull": "task.distance_penalty",
     "task.reach": "task.max_distance",

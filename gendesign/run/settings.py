@@ -187,6 +187,8 @@ def _field(verb: str, config: DictConfig, key: str, choices: Mapping[str, str]) 
     near = difflib.get_close_matches(key, names, n=2, cutoff=0.6)
     short = dict.fromkeys(f"{name.partition('.')[0]}.*" if "." in name else name for name in names)
     hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(short)};"
+    if new := next(_new_names(key), ""):
+        hint = f"it is called {new} now, and belongs to another {key.partition('.')[0]};"
     raise SettingsError(f"unknown key '{key}': {hint} see gendesign {verb} --help")
 
 

@@ -305,3 +305,10 @@ def test_help_gives_units_and_bounds():
     assert lines["relaxation.optimizer"].endswith("or gradient_descent)") or "lbfgs" in lines["relaxation.optimizer"]
     assert lines["shard_size"].endswith("(from 1)") and lines["seed"].endswith("(from 0)")
     assert meaning(Setting("share", least=0, most=1)) == "share (0 to 1)"
+
+
+def test_an_old_key_of_another_generator_is_named():
+    with pytest.raises(
+        SettingsError, match=r"called generator\.composition\.cation now, and belongs to another generator"
+    ):
+        resolve("generate", ["generator.cation=MA"])
