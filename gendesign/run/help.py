@@ -22,18 +22,21 @@ def describe(verb: str, overrides: Sequence[str] = ()) -> str:
     lines = []
     for key, value in values.items():
         field = field_of(verb, config, key)
-        lines.append(f"  {key:<{width}} = {value:<{wide}}  {meaning(field.about) if field else ''}".rstrip())
+        lines.append(f"  {key:<{width}} = {value:<{wide}}  {meaning(field.about, value) if field else ''}".rstrip())
     groups = [group for group in groups_of(verb, choices) if group != EXPERIMENT]
     lines += ["", "groups (group=name chooses a file of conf/, group=null leaves the step out):"]
     lines += [f"  {group:<{width}} : {', '.join(options(group))}" for group in groups]
     return "\n".join([*lines, *(_experiments(verb) if EXPERIMENT in groups_of(verb, choices) else [])])
 
 
-def meaning(setting: Setting) -> str:
-    """Help with unit, bounds and allowed words, such as "largest force (eV/Angstrom, above 0)"."""
+def meaning(setting: Setting, value: str = "") -> str:
+    """Help with unit, bounds and allowed words, such as "largest force (eV/Angstrom, above 0)".
+
+    Words that the help or the value shown beside it has already are not repeated.
+    """
     details = [setting.unit, *_bounds(setting)]
     words = setting.allowed
-    if words and not all(word in setting.help for word in words):
+    if words and not all(word in setting.help + value for word in words):
         details.append(" or ".join(filter(None, [", ".join(words[:-1]), words[-1]])))
     said = ", ".join(filter(None, details))
     return f"{setting.help} ({said})" if said else setting.help
