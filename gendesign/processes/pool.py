@@ -18,7 +18,7 @@ from gendesign.processes.children import Child, Forking, Nursery, Starter
 from gendesign.processes.spread import TELL, Resident, Task
 
 ATTEMPTS = 3  # deaths of workers after which a task is given up
-ANSWERED, TOLD, RAISED, DIED, LATE = "answered", "told", "raised", "died", "late"
+ANSWERED, MESSAGE, RAISED, DIED, LATE = "answered", "message", "raised", "died", "late"
 AGAIN = None  # the message of a task that starts again because its worker died
 SERVE = "gendesign.processes.pool:serve"
 
@@ -83,29 +83,30 @@ class Pool:
     def map(
         self,
         tasks: Sequence[Task],
-        told: Callable[[int, Any], None] | None = None,
+        on_message: Callable[[int, Any], None] | None = None,
         owners: Sequence[Any] | None = None,
     ) -> list[Any]:
         """The answers of the tasks in order. An exception in a task is raised here.
 
-        told: called as told(task, value) with the messages of tasks (TELL), and with AGAIN if a task starts again.
+        on_message: called as on_message(task, value) with the messages of tasks (TELL), and with AGAIN if a task starts
+        again.
         owners: (tasks,); tasks with the same owner share one time limit, which starts with the first of them. By
             default each task has a time limit of its own.
         """
         answers: list[Any] = [None] * len(tasks)
-        for number, answer in self.unordered(tasks, told, owners):
+        for number, answer in self.unordered(tasks, on_message, owners):
             answers[number] = answer
         return answers
 
     def unordered(
         self,
         tasks: Sequence[Task],
-        told: Callable[[int, Any], None] | None = None,
+        on_message: Callable[[int, Any], None] | None = None,
         owners: Sequence[Any] | None = None,
     ) -> Iterator[tuple[int, Any]]:
         """Yield (number of the task, answer) in order of completion; arguments as in `map`."""
         if not self.count:
-            yield from enumerate(_here(task, self.residents, told, k) for k, task in enumerate(tasks))
+            yield from enumerate(_here(task, self.residents, on_message, k) for k, task in enumerate(tasks))
             return
         self.start()
         queue, busy = deque(range(len(tasks))), {}
@@ -131,16 +132,16 @@ class Pool:
                 for worker in list(busy):
                     number = busy[worker]
                     for kind, value in worker.messages():
-                        if kind == TOLD:
-                            if told is not None:
-                                told(number, value)
+                        if kind == MESSAGE:
+                            if on_message is not None:
+                                on_message(number, value)
                             continue
                         del busy[worker]
                         if kind == DIED:
                             deaths[number] += 1
                             if deaths[number] < self.attempts:
-                                if told is not None:
-                                    told(number, AGAIN)
+                                if on_message is not None:
+                                    on_message(number, AGAIN)
                                 queue.appendleft(number)
                                 continue
                             value = Failure(_death(value, deaths[number]))
@@ -219,7 +220,7 @@ class _Worker:
         try:
             while self.child.pipe.poll():
                 answers.append(self.child.pipe.recv())
-                if answers[-1][0] != TOLD:
+                if answers[-1][0] != MESSAGE:
                     return answers
         except (EOFError, OSError):
             return [*answers, (DIED, self.child.end())]
@@ -238,9 +239,9 @@ def _death(status: int, times: int) -> str:
     return f"the process that worked on it died {times} time{'s' * (times > 1)} ({how})"
 
 
-def _here(task: Task, residents: Mapping[str, Any], told: Callable | None, number: int) -> Any:
+def _here(task: Task, residents: Mapping[str, Any], on_message: Callable | None, number: int) -> Any:
     function, arguments = task
-    tell = (lambda value: told(number, value)) if told else (lambda value: None)
+    tell = (lambda value: on_message(number, value)) if on_message else (lambda value: None)
     return function(*_filled(arguments, residents, tell))
 
 
@@ -254,7 +255,7 @@ def serve(pipe: Connection, residents: Mapping[str, Any] | None = None) -> None:
     compute_with_one_thread()
 
     def tell(value: Any) -> None:
-        pipe.send((TOLD, value))
+        pipe.send((MESSAGE, value))
 
     while True:
         try:

@@ -14,7 +14,7 @@ class Resident:
     name: str
 
 
-TELL = Resident("tell")  # in a worker: a function that sends one value to the `told` callback of the caller
+TELL = Resident("tell")  # in a worker: a function that sends one value to the `on_message` callback of the caller
 
 
 class Spread(Protocol):
@@ -22,8 +22,11 @@ class Spread(Protocol):
 
     count: int
 
-    def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
-        """The answers of the tasks in order; `told(task, value)` is called with the values that tasks send by TELL."""
+    def map(self, tasks: Sequence[Task], on_message: Callable[[int, Any], None] | None = None) -> list[Any]:
+        """The answers of the tasks in order;
+
+        `on_message(task, value)` is called with the values that tasks send by TELL.
+        """
 
     def resident(self, thing: Any) -> Any:
         """A `Resident` in place of `thing` if workers inherited it, otherwise `thing` itself."""
@@ -34,11 +37,14 @@ class Serial:
 
     count = 0
 
-    def map(self, tasks: Sequence[Task], told: Callable[[int, Any], None] | None = None) -> list[Any]:
-        """The answers of the tasks in order; `told(task, value)` is called with the values that tasks send by TELL."""
+    def map(self, tasks: Sequence[Task], on_message: Callable[[int, Any], None] | None = None) -> list[Any]:
+        """The answers of the tasks in order;
+
+        `on_message(task, value)` is called with the values that tasks send by TELL.
+        """
         answers = []
         for number, (function, arguments) in enumerate(tasks):
-            tell = (lambda value, number=number: told(number, value)) if told else (lambda value: None)
+            tell = (lambda value, number=number: on_message(number, value)) if on_message else (lambda value: None)
             answers.append(function(*(tell if argument is TELL else argument for argument in arguments)))
         return answers
 

@@ -38,14 +38,15 @@ class Subject:
 class Condition:
     """A condition requested from a generator, as a `Check` (structure/types.py).
 
-    name: the check of its verdicts. title: the name of its row. judge: evaluates one structure, also an invalid one.
+    name: the check of its verdicts. title: the name of its row. evaluate: the result for one structure, also an invalid
+    one.
     passes: the row is the fraction of all attempts that meet the condition; if False, it is the median of the values.
     needs_molecule: the condition depends on bonds, so that a structure without a valid molecule does not meet it.
     """
 
     name: str
     title: str
-    judge: Callable[[Subject], Finding]
+    evaluate: Callable[[Subject], Finding]
     unit: str = ""
     passes: bool = True
     needs_molecule: bool = False
@@ -62,7 +63,7 @@ class Condition:
         perceived = perceive(bare) if self.needs_molecule else None
         if perceived is not None and perceived.mol is None:
             return self._missed(candidate, candidate.failure or f"not valid: {perceived.reason}")
-        finding = self.judge(Subject(bare, candidate, None if perceived is None else perceived.mol))
+        finding = self.evaluate(Subject(bare, candidate, None if perceived is None else perceived.mol))
         return Verdict(candidate.index, self.name, finding.passed, finding.value, self.unit, finding.reason)
 
     def _missed(self, candidate: Candidate, reason: str) -> Verdict:
