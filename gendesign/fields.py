@@ -125,8 +125,8 @@ def check_bounds(instance: Any, section: str) -> None:
     """Raise UserError for a field of `instance` that is out of bounds or not an allowed word.
 
     `section` is the place of the fields in the settings, such as "generator.start". Sequences are checked value by
-    value. None, and words (auto, 5-12) in a field with numeric bounds, are not checked here. A field of type int
-    requires whole numbers.
+    value. None is not checked here, nor are words (auto, 5-12) in a field whose type has both numbers and text. A field
+    of type int requires whole numbers.
     """
     for field in dataclasses.fields(instance):
         about: Setting | None = field.metadata.get(KEY)
@@ -138,6 +138,8 @@ def check_bounds(instance: Any, section: str) -> None:
             if isinstance(part, Real) and not isinstance(part, bool):
                 if not about.holds(float(part)) or (whole and not isinstance(part, Integral)):
                     raise UserError(f"{key}={shown(value)}: give {about.wanted(whole)}")
+            elif isinstance(part, str) and _is_numeric(field.type):
+                raise UserError(f"{key}={part}: give {about.wanted(whole)}")
             elif part is not None and not about.fits(str(part)):
                 raise UserError(f"{key}={shown(value)}: allowed are {', '.join(about.allowed)}")
 
@@ -149,6 +151,12 @@ def shown(value: Any) -> str:
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_numeric(annotation: Any) -> bool:
+    """Whether the type of a field has numbers and no text."""
+    text = str(annotation)
+    return "str" not in text and ("int" in text or "float" in text)
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -37,6 +37,7 @@ def test_fields_keep_what_they_are_given():
     ("given", "words"),
     [
         ({"size": 0}, "part.size=0: give a number from 1 to 9"),
+        ({"fmax": "x"}, "part.fmax=x: give a number above 0, eV/Angstrom"),
         ({"fmax": 0.0}, "part.fmax=0.0: give a number above 0, eV/Angstrom"),
         ({"fmax": math.nan}, "part.fmax=nan: give a number above 0, eV/Angstrom"),
         ({"kind": "c"}, "part.kind=c: allowed are a, b"),
