@@ -152,7 +152,7 @@ def test_no_cation_is_both_trained_and_held_out():
 
 
 def test_cations_put_together_are_ions_and_none_is_held_out():
-    made = extra_cations.put_together()
+    made = extra_cations.combined_cations()
     molecules = [Chem.MolFromSmiles(smiles) for smiles in made]
     assert len(set(made)) == len(made) > 1000
     assert all(Chem.GetFormalCharge(molecule) in (1, 2) for molecule in molecules)
