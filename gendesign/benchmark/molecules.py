@@ -55,7 +55,7 @@ METRICS = (
     Metric("PoseBusters", SHARE, measures.per_attempt("posebusters"), ">= 0.85", slow=True),
     Metric("unique among valid", SHARE, measures.per_valid("unique"), ">= 0.95"),
     Metric("novel among valid of 9 to 12 heavy atoms", SHARE, measures.per_valid("novel", 9, 12), ">= 0.80"),
-    Metric("novel to training among these, stereo told apart", SHARE, measures.per_valid("novel_stereo", 9, 12)),
+    Metric("novel to training among these, stereo distinguished", SHARE, measures.per_valid("novel_stereo", 9, 12)),
     Metric("median strain GFN2-xTB", "kcal/mol", measures.median("strain_gfn2"), "<= 5", slow=True),
     Metric("median strain PM6", "kcal/mol", measures.median("strain_pm6"), slow=True),
     Metric("median strain potential", "kcal/mol", measures.median("strain_potential"), slow=True),

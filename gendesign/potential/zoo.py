@@ -52,7 +52,7 @@ CITATIONS = {
 # The papers' own words: MACE-OFF was fitted to molecules and their dimers, MACE-MP to crystals of 89 elements.
 DOMAINS = {
     "mace-off": Domain((MOLECULES,), "organic molecules, their dimers and clusters"),
-    "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not told apart"),
+    "mace-mp": Domain((CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not distinguished"),
 }
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

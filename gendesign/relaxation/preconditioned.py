@@ -98,7 +98,7 @@ class PreconditionedLBFGS:
         self.steps += 1
 
     def _accept_or_return(self, new: Iterate, noise: float) -> tuple[np.ndarray, np.ndarray]:
-        """The point and gradient to go on from: `new` if it is no rise, the accepted point otherwise."""
+        """The point and gradient to continue from: `new` if its energy is not higher, the accepted point otherwise."""
         old = self.accepted
         if old is None:
             self.accepted = new

@@ -60,7 +60,7 @@ class Bar:
         self.bar.update(self.task, advance=done, description=self.description)
 
     def phase(self, name: str, done: int = 0, total: int = 0) -> None:
-        """The part of the work that goes on, until another stage or shard begins; an empty name ends it."""
+        """The part of the work in progress, until another stage or shard begins; an empty name ends it."""
         self.phase_text = f"{name} ({done} of {total})" if total else name
         self.bar.update(self.task, description=self.description)
 

@@ -29,7 +29,7 @@ Tell = Callable[[Advance | Phase], None]
 
 
 class Progress(Protocol):
-    """Hears how a run goes on."""
+    """Receives the progress of a run."""
 
     def stage(self, name: str, done: int) -> None:
         """So many more candidates are done with a stage; fewer than 0 where a shard begins anew."""

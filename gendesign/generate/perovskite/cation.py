@@ -21,7 +21,7 @@ from gendesign.randomness import Purpose, stream
 from gendesign.structure.superposition import aligned_rmsd
 
 CHARGES = (1, 2)
-WINDOW = 6.0  # kcal/mol above the best conformer; a crystal pays that much for good packing
+WINDOW = 6.0  # kcal/mol above the best conformer; good packing can cost a crystal that much
 ALIKE = 0.3  # Angstrom between heavy atoms; conformers closer than that are one
 TURNING = Chem.MolFromSmarts("[!#1]~[!#1;!$(*#*)]-;!@[!#1;!$(*#*)]~[!#1]")  # a chain of four, turned in the middle
 MOL_SUFFIXES = {".sdf", ".sd", ".mol"}

@@ -43,7 +43,7 @@ class Perovskite(Generator):
     kind: ClassVar[str] = CRYSTALS
 
     def __post_init__(self) -> None:
-        one_round(self.rounds)  # settings that a relaxation refuses are said now
+        one_round(self.rounds)  # refuses wrong settings of the relaxation now
         self.potential.require_elements(self.compound.elements)
         if self.known is None:
             check_recipe(self.compound, self.start, seed=0)

@@ -1,4 +1,4 @@
-"""Successive halving: all starts are relaxed a little, the best go on (Jamieson and Talwalkar, AISTATS 2016)."""
+"""Successive halving: all starts are relaxed a little, the best continue (Jamieson and Talwalkar, AISTATS 2016)."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ def halve(
     *,
     cell: bool = True,
 ) -> Iterator[list[Candidate]]:
-    """The candidates in their order after each round: the lowest go on, the others have a failure that says why not.
+    """The candidates in their order after each round: the lowest continue, the others have a failure with the reason.
 
     Energies per formula unit are compared. They predict the final order better than the enthalpy under pressure does,
     or as well (measured: docs/notebook/perovskite-rounds.md). A candidate ends when its network or a cation is broken,

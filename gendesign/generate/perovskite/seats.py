@@ -78,7 +78,7 @@ class Parent:
         return cls(atoms, seats, steps, cell != "2x2", axes, heads, depth, closest, layers, layer_of)
 
     def starting_at(self, first: int) -> "Parent":
-        """The same crystal in a cell that starts with layer `first`; the layers below it go on top.
+        """The same crystal in a cell that starts with layer `first`; the layers below it are moved to the top.
 
         The gap at the top of the cell, which mutations change, is another one then.
         """

@@ -91,11 +91,11 @@ class RandomStarts:
 
 @dataclass(frozen=True)
 class Halving:
-    """Successive halving: the starts of one shard are relaxed a little, compared, and the lowest go on."""
+    """Successive halving: the starts of one shard are relaxed a little, compared, and the lowest continue."""
 
     rounds: int = setting(2, "rounds of relaxation and comparison; 0 for none", least=0, most=20)
     steps: int = setting(20, "optimizer steps in each round", least=1, most=100_000)
-    keep: float = setting(0.35, "share of the candidates that goes on after each round", above=0, most=1)
+    keep: float = setting(0.35, "share of the candidates that continues after each round", above=0, most=1)
     pressure: float = setting(
         1.0, "pressure in these rounds; the final relaxation has its own", unit="GPa", least=0, most=20
     )

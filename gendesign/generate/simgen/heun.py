@@ -44,7 +44,7 @@ def integrate(
     """Follow dx/dsigma = -(sum of scores) down `sigmas` (steps + 1,); returns the swarm and which molecules exploded.
 
     A score is an empirical force here (arXiv 2402.08708); for the exact reverse process of a density give
-    sigma grad log p. `between(swarm, step, sigma)` returns the swarm to go on with after each step;
+    sigma grad log p. `between(swarm, step, sigma)` returns the swarm to continue with after each step;
     `callback(swarm, sigma)` is called with the start and after every step. A molecule that is no longer finite is put
     on a line and reported in the mask (molecules,); it does not disturb the others.
     """
