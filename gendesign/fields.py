@@ -138,7 +138,7 @@ def check_bounds(instance: Any, section: str) -> None:
             if isinstance(part, Real) and not isinstance(part, bool):
                 if not about.holds(float(part)) or (whole and not isinstance(part, Integral)):
                     raise UserError(f"{key}={shown(value)}: give {about.wanted(whole)}")
-            elif isinstance(part, str) and _is_numeric(field.type):
+            elif part is value and isinstance(part, str) and _is_numeric(field.type):
                 raise UserError(f"{key}={part}: give {about.wanted(whole)}")
             elif part is not None and not about.fits(str(part)):
                 raise UserError(f"{key}={shown(value)}: allowed are {', '.join(about.allowed)}")
