@@ -3,7 +3,7 @@
 `import gendesign.imports.mace` and `import gendesign.imports.torch_sim` stand before the imports of these libraries, in
 a section of their own. While a library is imported, modules it names and we do not need are replaced by `Deferred`
 stand-ins: each attribute taken from one is resolved on first use, by importing the real module then. Nothing on disk is
-changed, nothing is missing, and a library that cannot be imported in this way is imported plainly.
+changed, nothing is missing, and where this fails for a library, it is imported plainly.
 """
 
 import importlib

@@ -32,7 +32,7 @@ class Domain:
 
     @classmethod
     def from_config(cls, section: Any) -> "Domain":
-        """The domain that a config.yaml states; ValueError for one that cannot be read."""
+        """The domain that a config.yaml states; ValueError for an unreadable one."""
         known = {"kinds", "about", "excluded", "contains", "charges"}
         if not isinstance(section, Mapping) or not {"kinds", "about"} <= section.keys() <= known:
             raise ValueError("domain needs kinds and about, and may have excluded, contains and charges")

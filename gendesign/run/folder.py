@@ -66,7 +66,7 @@ class Folder:
 
 
 def check_folder(path: Path, identity: dict[str, Any]) -> None:
-    """Raise SettingsError for a folder that cannot be written, has other files, or holds another run."""
+    """Raise SettingsError for a folder without write permission, with other files, or with another run."""
     existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise SettingsError(f"output={path}: {existing} is a file; give the name of a folder")

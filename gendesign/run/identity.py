@@ -20,7 +20,7 @@ def identify(files: Sequence[str], config: DictConfig) -> dict[str, Any]:
     """The settings of a run without those that change no result, and the digests of all files that it reads.
 
     Files are those on the command line, those that fields made with `file=True` name, and code of the user's. Raises
-    SettingsError for a file that cannot be read; missing ones are named by those who read them.
+    SettingsError for an unreadable file; missing ones are named by those who read them.
     """
     content: Any = OmegaConf.to_container(config, resolve=True)
     fields = _keys_of_verbs()

@@ -206,7 +206,7 @@ def _exists_as(new: str, names: Iterable[str]) -> bool:
 
 
 def _check_path(key: str, text: str) -> None:
-    """Raise SettingsError for a path that cannot be one."""
+    """Raise SettingsError for an impossible path."""
     looks = "/" in text or "\\" in text or text.endswith(CHECKPOINTS)
     if key == "potential" and looks and not _exists(text):
         raise SettingsError(f"potential={text}: no such file or folder; give a path, or a name such as organic")

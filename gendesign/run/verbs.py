@@ -84,7 +84,7 @@ class Files:
     """How structures are read from files."""
 
     strict: bool = setting(
-        False, "true stops at the first structure that cannot be used; false counts it as failed, with its reason"
+        False, "true stops at the first unusable structure; false counts it as failed, with its reason"
     )
     hydrogens: str = setting(
         "required",

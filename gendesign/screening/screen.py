@@ -70,7 +70,7 @@ class Screening:
 
     `time_limit` counts for the checks of one candidate in worker processes together, and again for its strain under
     the potential. `zwitterions`: see structure.bonds.perceive; `shape_target` and `shape_least`: see screening.shape.
-    Raises UserError for values out of bounds and for a target that cannot be used.
+    Raises UserError for values out of bounds and for an unusable target.
     """
 
     checks: tuple[str, ...] = setting(CHECKS, "checks to run", allowed=CHECKS)
@@ -116,7 +116,7 @@ class Screening:
         check_bounds(self, "screening")
         if self.shape_least is not None and self.shape_target is None:
             raise UserError(f"shape_least={self.shape_least} has nothing to compare with; give shape_target as well")
-        self.shape  # noqa: B018  a target that cannot be used is named before anything runs
+        self.shape  # noqa: B018  an unusable target is named before anything runs
 
     @cached_property
     def shape(self) -> ShapeCheck | None:

@@ -30,7 +30,7 @@ class ShapeCheck:
     def __post_init__(self) -> None:
         if self.least is not None and not (isinstance(self.least, int | float) and 0 <= self.least <= 1):
             raise UserError(f"shape_least is {self.least}; give a number from 0 to 1, or null to measure only")
-        self.atoms  # noqa: B018  a target that cannot be used is named before anything runs
+        self.atoms  # noqa: B018  an unusable target is named before anything runs
 
     @cached_property
     def atoms(self) -> Atoms:

@@ -27,7 +27,7 @@ def read_cloud(path: str | Path) -> np.ndarray:
     """Points (points, 3) in Angstrom from three columns of a .txt, .csv, .dat or .npy file, or the atoms of a
     structure.
 
-    Only the first structure of a file is read. Raises UserError for a file that cannot be read as points.
+    Only the first structure of a file is read. Raises UserError for a file without readable points.
     """
     path = _existing(path)
     if path.suffix.lower() not in PLAIN:

@@ -57,7 +57,7 @@ def read_structures(
     `write_extxyz` also restore generator, seed, parent, history and failure. Repairs and assumptions made while reading
     (merged sites, D read as H) are added to `history`.
 
-    strict: raise UserError for a structure that cannot be used; if False it becomes a failed candidate, whose failure
+    strict: raise UserError for an unusable structure; if False it becomes a failed candidate, whose failure
         reads "kind: details".
     hydrogens: "required" rejects structures with missing hydrogens, "ignore" accepts them.
     periodic: "auto" follows the file; "false" turns a molecule that is alone in a periodic box into a molecule without

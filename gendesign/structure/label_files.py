@@ -29,8 +29,8 @@ class Record:
 def read_labelled(files: Sequence[str | Path], labels: Labels = None, aloud: bool = True) -> list[Record]:
     """Every structure of `files` with its labels in eV and Angstrom, including failed ones (`candidate.failure`).
 
-    With `aloud`, prints to stderr which keys were used, unless they have the plain names. Raises UserError for files
-    that cannot be read and for labels that are ambiguous or missing.
+    With `aloud`, prints to stderr which keys were used, unless they have the plain names. Raises UserError for
+    unreadable files and for labels that are ambiguous or missing.
     """
     settings, records = LabelSettings.of(labels), []
     notes: dict[str, list[str]] = {}

@@ -28,7 +28,7 @@ def refuse_unusable(candidates: Sequence[Candidate], *, strict: bool) -> None:
 
 
 def reading_notes(candidates: Sequence[Candidate]) -> list[str]:
-    """Lines for the terminal about structures that cannot be used, and about repairs and assumptions."""
+    """Lines for the terminal about unusable structures, and about repairs and assumptions."""
     lines = [_failures(candidates)] if any(candidate.failure for candidate in candidates) else []
     noted: dict[str, list[int]] = {}
     for place, candidate in enumerate(candidates):

@@ -15,7 +15,7 @@ REAL_LENGTH = (0.75, 1.35)  # bond length relative to the sum of covalent radii;
 
 
 def read_sdf(text: str, name: str, hydrogens_needed: bool = True) -> list[Frame]:
-    """Every record of an SDF text. A record that cannot be used has a failure with the reason.
+    """Every record of an SDF text. An unusable record has a failure with the reason.
 
     `name` is the file in messages; `hydrogens_needed` rejects records that imply hydrogens without coordinates.
     """

@@ -25,7 +25,7 @@ ATOM_LINE = re.compile(rf"^\s*[A-Za-z0-9]+\s+{NUMBER}\s+{NUMBER}\s+{NUMBER}")
 
 
 def read_xyz(text: str, name: str) -> list[Frame]:
-    """Every frame of an xyz text. A frame that cannot be read has a failure with the reason; reading continues after
+    """Every frame of an xyz text. An unreadable frame has a failure with the reason; reading continues after
     it.
 
     Supports extended xyz, plain xyz with further columns, a cell in VEC lines, and the records of QM9. `name` is the

@@ -39,7 +39,7 @@ def label_files(
     """Label every structure of `files` by `teacher` into output/labels.extxyz; what has no label is in failures.csv.
 
     `teacher` is one of gendesign.train.teachers or its settings as in conf/teacher. Finished shards in output/shards
-    are kept and not made again. `workers` None means as many as the cores allow. A structure that cannot be used fails
+    are kept and not made again. `workers` None means as many as the cores allow. An unusable structure fails
     with its reason, or stops everything if `strict`; `hydrogens` and `periodic` as in `read_structures`. `warn` is
     called with a line for every kind of structure outside the domain of a machine-learned teacher. Returns the counts.
     Raises UserError for files of which nothing can be used and for a teacher whose program or parameters are missing.

@@ -142,7 +142,7 @@ TESTS = {
 
 
 def read_frames(files: Sequence[str | Path], labels: Labels = None) -> list[Atoms]:
-    """The structures of `files` with their info and labels. Raises UserError for files that cannot be used.
+    """The structures of `files` with their info and labels. Raises UserError for unusable files.
 
     Prints to stderr which keys are used as labels, unless they have the plain names, and the number of structures that
     cannot be read.

@@ -1,4 +1,4 @@
-"""Files of molecules to resemble: what is left out of them is said."""
+"""Files of molecules to resemble: omitted molecules are reported."""
 
 import pytest
 import tiny

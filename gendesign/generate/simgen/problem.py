@@ -113,7 +113,7 @@ class Problem:
 def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
     """The problem that `settings` state, under `potential`.
 
-    Raises UserError for files that cannot be used, settings that contradict each other, and elements that the potential
+    Raises UserError for unusable files, settings that contradict each other, and elements that the potential
     or the references do not know.
     """
     elements = tuple(settings.elements if settings.formula is None else composition.elements_of(settings.formula))

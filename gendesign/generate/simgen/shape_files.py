@@ -35,7 +35,7 @@ NEARBY = 8.0  # Angstrom from a pocket's points to the farthest atoms of the hos
 
 @dataclass(frozen=True)
 class PointCloud:
-    """The points of a file. Raises UserError for a file that cannot be used."""
+    """The points of a file. Raises UserError for an unusable file."""
 
     path: str | None = setting(
         None,
@@ -58,7 +58,7 @@ class PointCloud:
 
 @dataclass(frozen=True)
 class MoleculeShape:
-    """The neighbourhood of a molecule's heavy atoms. Raises UserError for a file that cannot be used."""
+    """The neighbourhood of a molecule's heavy atoms. Raises UserError for an unusable file."""
 
     path: str | None = setting(
         None, "molecule, the first structure of the file, whose heavy atoms are the shape", file=True
@@ -93,7 +93,7 @@ class MoleculeShape:
 
 @dataclass(frozen=True)
 class Mesh:
-    """The inside of a closed mesh. Raises UserError for a file that cannot be used."""
+    """The inside of a closed mesh. Raises UserError for an unusable file."""
 
     path: str | None = setting(
         None, "closed mesh in Angstrom (STL, OBJ or PLY) inside which the heavy atoms belong", file=True
@@ -125,7 +125,7 @@ class Pocket:
     """Room for a guest in a host: grid points around a centre, as many as n atoms fill.
 
     The centre is one point, or every heavy atom of a ligand. Water in the host is left out, and so are atoms of the
-    host that are the ligand's own. Raises UserError for files that cannot be used and for a centre without room.
+    host that are the ligand's own. Raises UserError for unusable files and for a centre without room.
     """
 
     path: str | None = setting(None, "host, such as a protein in a PDB file", file=True)
