@@ -1,11 +1,14 @@
-"""Enumerate small organic molecules (H C N O F S Cl) by growth of valid graphs.
+"""Enumerate small organic molecules by growth of valid graphs.
 
 No list of known molecules is used: graphs grow atom by atom or from the ring systems and functional groups below, and
-rings are closed at random. The random stream of molecule `i` depends only on (seed, i).
+rings are closed at random. The random stream of molecule `i` depends only on (seed, i). A `Palette` holds what grows:
+H C N O F S Cl by default, and all of H B C N O F Si P S Cl Br I (rare_elements.py).
 """
 
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rdkit import Chem, RDLogger
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
@@ -37,9 +40,22 @@ SPECIAL = (  # small and hypervalent species that growth rarely meets
     "CN(C)C"
 ).split()
 
-VALENCE = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1}
+VALENCE = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "B": 3, "Si": 4, "P": 3, "Br": 1, "I": 1}
+SINGLE_BONDS = ("B", "Si", "P", "S")  # multiple bonds of these come from groups and rings alone
 SHARES_CNO = {"C": 0.66, "N": 0.16, "O": 0.18}
 SHARES_ALL = {"C": 0.58, "N": 0.12, "O": 0.13, "S": 0.07, "F": 0.06, "Cl": 0.04}
+
+
+@dataclass(frozen=True)
+class Palette:
+    """What molecules grow from: shares of elements, ring systems, and groups whose first atom forms the bond."""
+
+    shares: Mapping[str, float]
+    rings: Sequence[str] = tuple(RINGS)
+    groups: Sequence[str] = tuple(GROUPS)
+
+
+CNO, ALL = Palette(SHARES_CNO), Palette(SHARES_ALL)
 
 
 def _free(atom):
@@ -50,7 +66,8 @@ def _open_atoms(mol):
     return [a.GetIdx() for a in mol.GetAtoms() if _free(a) > 0 and a.GetFormalCharge() == 0]
 
 
-def _joined(mol, other, i, j, order=Chem.BondType.SINGLE):
+def joined(mol, other, i, j, order=Chem.BondType.SINGLE):
+    """Two molecules bonded from atom `i` of the first to atom `j` of the second."""
     both = Chem.RWMol(Chem.CombineMols(mol, other))
     j += mol.GetNumAtoms()
     both.AddBond(i, j, order)
@@ -66,9 +83,9 @@ def _grow_atom(mol, rng, shares):
     i = rng.choice(_open_atoms(mol))
     free = min(_free(mol.GetAtomWithIdx(i)), VALENCE[symbol])
     order = rng.choices((1, 2, 3), (0.78, 0.17, 0.05))[0]
-    order = min(order, free, 1 if symbol == "S" else 3)
+    order = min(order, free, 1 if symbol in SINGLE_BONDS else 3)
     bond = {1: Chem.BondType.SINGLE, 2: Chem.BondType.DOUBLE, 3: Chem.BondType.TRIPLE}[order]
-    return _joined(mol, _fragment(symbol), i, 0, bond)
+    return joined(mol, _fragment("[SiH4]" if symbol == "Si" else symbol), i, 0, bond)
 
 
 def _close_ring(mol, rng):
@@ -111,15 +128,14 @@ def plausible(mol, rng):
     return odd == 0 or rng.random() < 0.15
 
 
-def grow(rng, n_heavy, elements_all, strange=False):
+def grow(rng, n_heavy, palette, strange=False):
     """A random molecular graph with about `n_heavy` heavy atoms, or None if it has no free valence left.
 
-    elements_all: use S, F and Cl too. strange: close more rings and allow strain.
+    strange: close more rings and allow strain.
     """
-    shares = SHARES_ALL if elements_all else SHARES_CNO
-    allowed = set(shares)
+    allowed = set(palette.shares)
     parts = rng.random()
-    mol = _fragment(rng.choice(RINGS)) if parts < 0.55 else _fragment("C")
+    mol = _fragment(rng.choice(palette.rings)) if parts < 0.55 else _fragment("C")
     if mol.GetNumAtoms() > n_heavy:
         mol = _fragment("C")
     ring_closures = rng.choices((0, 1, 2), (0.5, 0.35, 0.15))[0] if parts > 0.4 else 0
@@ -130,12 +146,12 @@ def grow(rng, n_heavy, elements_all, strange=False):
             return None
         if rng.random() < 0.45:
             group = rng.random() < 0.8
-            piece = _fragment(rng.choice(GROUPS if group else RINGS))
+            piece = _fragment(rng.choice(palette.groups if group else palette.rings))
             if mol.GetNumAtoms() + piece.GetNumAtoms() > n_heavy + 1:
                 continue
-            mol = _joined(mol, piece, rng.choice(_open_atoms(mol)), 0 if group else rng.choice(_open_atoms(piece)))
+            mol = joined(mol, piece, rng.choice(_open_atoms(mol)), 0 if group else rng.choice(_open_atoms(piece)))
         else:
-            mol = _grow_atom(mol, rng, shares)
+            mol = _grow_atom(mol, rng, palette.shares)
     for _ in range(ring_closures):
         mol = _close_ring(mol, rng)
     if any(a.GetSymbol() not in allowed for a in mol.GetAtoms()):
@@ -155,7 +171,8 @@ def molecule(seed, index, sizes=(1, 16), weights=None, strange=0.0):
             if n <= 2:
                 mol = Chem.MolFromSmiles(rng.choice(SPECIAL))
             else:
-                mol = grow(rng, n, rng.random() < 0.4, strange > 0 and rng.random() < strange)
+                palette = ALL if rng.random() < 0.4 else CNO
+                mol = grow(rng, n, palette, strange > 0 and rng.random() < strange)
         except (Chem.AtomValenceException, Chem.KekulizeException, Chem.AtomKekulizeException):
             continue
         if mol is not None:

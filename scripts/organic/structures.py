@@ -21,7 +21,7 @@ warnings.filterwarnings("ignore", category=FutureWarning)
 
 import numpy as np  # noqa: E402
 from ase import Atoms, units  # noqa: E402
-from ase.data import covalent_radii  # noqa: E402
+from ase.data import atomic_numbers, covalent_radii  # noqa: E402
 from ase.md.langevin import Langevin  # noqa: E402
 from ase.md.velocitydistribution import thermalize_momenta  # noqa: E402
 from ase.optimize import LBFGS  # noqa: E402
@@ -338,10 +338,13 @@ def hot_shard(index: int) -> list[Atoms]:
     return out
 
 
-def random_build(rng) -> Atoms:
+ABUNDANCE = (0.38, 0.33, 0.09, 0.1, 0.05, 0.03, 0.02)  # of ELEMENTS in random builds
+
+
+def random_build(rng, elements=ELEMENTS, abundance=ABUNDANCE) -> Atoms:
     """2 to 14 atoms, each placed at about the bonding distance of a random earlier one."""
     n = int(rng.integers(2, 15))
-    numbers = rng.choice([1, 6, 7, 8, 9, 16, 17], n, p=[0.38, 0.33, 0.09, 0.1, 0.05, 0.03, 0.02])
+    numbers = rng.choice([atomic_numbers[element] for element in elements], n, p=abundance)
     numbers[0] = max(numbers[0], 6)
     positions = np.zeros((1, 3))
     while len(positions) < n:

@@ -1,8 +1,11 @@
 """The harmonic well of a force field, for thermal displacements and Newton steps towards another method's minimum."""
 
 import numpy as np
-from ase import units
+from ase import Atoms, units
 from rdkit.Chem import rdForceFieldHelpers
+from scipy.optimize import minimize
+
+from gendesign.train.teachers.semiempirical import gfn2
 
 # eV/Angstrom^2; softer modes are torsions, for which straight displacements soon leave the well
 SOFT = 300.0 * units.kcal / units.mol
@@ -44,3 +47,29 @@ class Well:
         along = forces.ravel() @ self.vectors / np.maximum(self.values, SOFT)
         step = (self.vectors @ along).reshape(-1, 3)
         return step * min(1.0, longest / np.linalg.norm(step, axis=1).max())
+
+    def relaxed(self, atoms: Atoms, fmax: float, calls: int) -> Atoms | None:
+        """The minimum of GFN2-xTB from `atoms`, with the teacher's errors; None if `calls` are not enough.
+
+        L-BFGS in coordinates in which the force field is round takes a fifth of the calls of L-BFGS in Angstrom.
+        fmax: largest force on an atom, eV/Angstrom.
+        """
+        stretch = np.sqrt(np.maximum(self.values, SOFT))
+        work = atoms.copy()
+        work.calc = gfn2()
+        done: list[np.ndarray] = []
+
+        def energy(q: np.ndarray) -> tuple[float, np.ndarray]:
+            work.positions = atoms.positions + (self.vectors @ (q / stretch)).reshape(-1, 3)
+            forces = work.get_forces()
+            if np.linalg.norm(forces, axis=1).max() < fmax:
+                done.append(work.positions.copy())
+                raise StopIteration
+            return work.get_potential_energy(), -(forces.ravel() @ self.vectors) / stretch
+
+        options = {"maxcor": 30, "maxfun": calls, "ftol": 0.0, "gtol": 0.0}
+        try:
+            minimize(energy, np.zeros(len(stretch)), jac=True, method="L-BFGS-B", options=options)
+        except StopIteration:
+            return Atoms(atoms.numbers, done[0])
+        return None
