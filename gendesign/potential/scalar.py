@@ -130,14 +130,14 @@ def _layer(
     degrees = block.target_irreps.lmax + 1
     sent = (features @ _linear(block.linear_up)[0])[near.sender]
     channels = sent.shape[-1]
-    table = _padded((weights.view(-1, degrees, channels) * sent[:, None]).flatten(1), near).split(channels, -1)
-    message = [part.transpose(1, 2) @ radial for part, radial in zip(harmonics, table, strict=True)]
+    radial = (weights.view(-1, degrees, channels) * sent[:, None]).unbind(1)
+    message = [part.transpose(1, 2) @ _padded(values, near) for part, values in zip(harmonics, radial, strict=True)]
     mix = _linear(block.linear)
     scale = 1 / block.avg_num_neighbors
     residual = type(block) is RealAgnosticResidualInteractionBlock
-    skip = _skip(block.skip_tp)
+    skip = [matrices.unbind() for matrices in _skip(block.skip_tp)]
     terms = _polynomial(product.symmetric_contractions.contractions[0])
-    parameters = _contraction_weights(product.symmetric_contractions.contractions[0])
+    parameters = [w.unbind() for w in _contraction_weights(product.symmetric_contractions.contractions[0])]
     counts = [count for _, count in near.groups]
     by_element = zip(*(part.split(counts) for part in message), strict=True)
     out = []
@@ -155,7 +155,7 @@ def _layer(
 def _padded(values: Tensor, near: Neighbourhood) -> Tensor:
     """Per-edge values (edges, n) as a table (atoms, width, n), zero where an atom has fewer neighbours."""
     table = values.new_zeros(len(near.order) * near.width, values.shape[-1])
-    return table.index_copy(0, near.slot, values).view(len(near.order), near.width, -1)
+    return table.index_copy_(0, near.slot, values).view(len(near.order), near.width, -1)
 
 
 def _linear(linear: o3.Linear) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """Labelled structures as flat tensors, from which batches are cut without loops over atoms."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -55,17 +55,25 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.energy)
 
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same structures on `device`, where batches are cut then."""
+        moved = {key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **moved, _crystal_edges={})
+
     def alike(self, chosen: Tensor) -> list[Tensor]:
         """`chosen` (systems,) divided by periodicity, which all structures of a batch share."""
-        code = self.pbc[chosen].long() @ torch.tensor([4, 2, 1])
+        chosen = chosen.to(self.pointer.device)
+        code = (self.pbc[chosen].long() * self.pointer.new_tensor([4, 2, 1])).sum(-1)
         return [chosen[code == one] for one in code.unique().tolist()]
 
     def batch(self, chosen: Tensor) -> tuple[Batch, Tensor, Tensor]:
         """(batch, energy (systems,), forces (atoms, 3)) of structures `chosen` (systems,) of one periodicity."""
+        device = self.pointer.device
+        chosen = chosen.to(device)
         start, counts = self.pointer[chosen], self.pointer[chosen + 1] - self.pointer[chosen]
-        system = torch.repeat_interleave(torch.arange(len(chosen)), counts)
+        system = torch.repeat_interleave(torch.arange(len(chosen), device=device), counts)
         first = torch.cumsum(counts, 0) - counts
-        atoms = torch.arange(len(system)) - first[system] + start[system]
+        atoms = torch.arange(len(system), device=device) - first[system] + start[system]
         pbc = tuple(self.pbc[chosen[0]].tolist())
         cell = self.cell[chosen] if any(pbc) else None
         return (

@@ -35,14 +35,16 @@ class Fit:
     per atom (eV) and `stress_weight` times the error of the virial per atom (eV). `energy_weight` goes linearly from
     its first to its second value. All errors are damped for structures whose forces are beyond `damping`: their few
     huge forces would otherwise dominate. With old data, `replay_energies=False` counts the energies of new data alone,
-    so that all energies weigh less in the mean, by `replay_share`. Raises UserError for values out of bounds.
+    so that all energies weigh less in the mean, by `replay_share`. With `time_limit` the fit ends after that time or
+    after `steps`, whichever is first; learning rate and energy weight follow the larger of step/steps and
+    time/time_limit. Raises UserError for values out of bounds.
     """
 
     steps: int = setting(20_000, "batches to learn from", least=1)
     batch_size: int = setting(16, "structures per batch", least=1)
     learning_rate: float = setting(0.004, "learning rate after the warm-up", above=0)
     warmup: int = setting(200, "steps over which the learning rate rises", least=0)
-    decay_from: float = setting(0.5, "share of the steps after which the learning rate falls to zero", least=0, below=1)
+    decay_from: float = setting(0.5, "share of the fit after which the learning rate falls to zero", least=0, below=1)
     energy_weight: tuple[float, float] = setting(
         (1.0, 4.0), "weight of the energy error at the start and at the end", least=0
     )
@@ -58,6 +60,10 @@ class Fit:
     )
     seed: int = 0
     save_every: int = setting(500, "steps between two saved states, and between two evaluations", least=1)
+    time_limit: float = setting(0.0, "time after which the fit ends, all its runs together; 0: none", unit="s", least=0)
+    save_seconds: float = setting(
+        0.0, "longest time between two saved states; 0: `save_every` alone", unit="s", least=0
+    )
 
     def __post_init__(self) -> None:
         check_bounds(self, "fit")
@@ -74,7 +80,8 @@ class State:
     """The state of a fit between two steps, as state.pt holds it.
 
     average: moving average of the weights. best: the average at the evaluation of lowest validation loss, `best_loss`;
-    evaluations_since_best: later evaluations without a clear improvement.
+    evaluations_since_best: later evaluations without a clear improvement. seconds: time spent up to this step by all
+    runs of the fit, which the next step's learning rate may follow.
     """
 
     net: nn.Module
@@ -84,6 +91,7 @@ class State:
     step: int = 0
     best_loss: float = float("inf")
     evaluations_since_best: int = 0
+    seconds: float = 0.0
 
     @classmethod
     def new(cls, net: nn.Module, settings: Fit) -> "State":
@@ -94,7 +102,7 @@ class State:
     def save(self, path: Path) -> None:
         """Write atomically: the file is either the old or the new state."""
         content: dict[str, Any] = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
-        content |= {key: getattr(self, key) for key in STATE_FIELDS}
+        content |= {key: getattr(self, key) for key in (*STATE_FIELDS, "seconds")}
         torch.save(content, path.with_suffix(".partial"))
         path.with_suffix(".partial").rename(path)
 
@@ -107,11 +115,17 @@ class State:
         self.optimizer.load_state_dict(saved["optimizer"])
         for key in STATE_FIELDS:
             setattr(self, key, saved[key])
+        self.seconds = saved.get("seconds", 0.0)  # states of earlier versions have none
+
+    def progress(self, settings: Fit) -> float:
+        """The larger of the shares of steps and of time that are spent; 1 and more: the end."""
+        spent = self.seconds / settings.time_limit if settings.time_limit else 0.0
+        return max(self.step / settings.steps, spent)
 
     def is_finished(self, settings: Fit) -> bool:
-        """Whether all steps are done, or patience is exhausted."""
+        """Whether all steps are done or all time is spent, or patience is exhausted."""
         stale = settings.patience and self.evaluations_since_best >= settings.patience
-        return self.step >= settings.steps or bool(stale)
+        return self.progress(settings) >= 1 or bool(stale)
 
 
 @dataclass(frozen=True)
@@ -140,17 +154,21 @@ def fit(
     replay: Dataset | None = None,
     refit_energies: Callable[[nn.Module], None] | None = None,
     device: torch.device | str = "cpu",
+    on_save: Callable[[State], None] | None = None,
 ) -> nn.Module:
     """Train the network of `architecture` (see `potential.mace.new_mace`); returns it with its averaged weights.
 
     With `valid` they are the averages of lowest validation loss. `folder` holds state.pt, from which a killed fit
     resumes exactly, log.csv and settings.json. `start`: initial weights. `replay`: old data, of which a share is in
     every batch. `refit_energies` may change the energies of isolated atoms, which have no gradient: it is called with
-    the network every `save_every` steps of the first third. Under `torchrun` every process takes its part of a batch.
+    the network every `save_every` steps of the first third. `on_save` is called with the state after each time it was
+    saved. Under `torchrun` every process takes its part of a batch.
     """
     if replay is not None and not settings.replay_energies:
         replay = replace(replay, energy=torch.full_like(replay.energy, torch.nan))
     ranks = Ranks.current()
+    if torch.device(device).type != "cpu" and not data.pbc.any():
+        data, replay = data.to(device), None if replay is None else replay.to(device)
     folder.mkdir(parents=True, exist_ok=True)
     if ranks.rank == 0:
         used = {"fit": asdict(settings), "architecture": architecture}
@@ -159,7 +177,8 @@ def fit(
     if (folder / STATE).exists():
         state.load(folder / STATE)
     with frozen_garbage_collection():
-        _run_steps(state, _batches(data, replay, settings, state.step), folder, settings, ranks, valid, refit_energies)
+        batches = _batches(data, replay, settings, state.step)
+        _run_steps(state, batches, folder, settings, ranks, valid, refit_energies, on_save)
     _set_weights(state.net, state.average if valid is None else state.best)
     return state.net
 
@@ -183,18 +202,23 @@ def _run_steps(
     ranks: Ranks,
     valid: Dataset | None,
     refit_energies: Callable[[nn.Module], None] | None,
+    on_save: Callable[[State], None] | None,
 ) -> None:
-    """Steps until the fit is finished; every `save_every` steps it is evaluated, logged and saved."""
+    """Steps until the fit is finished; after `save_every` steps or `save_seconds` it is evaluated, logged and saved."""
     journal = Journal(folder, state.step) if ranks.rank == 0 else None
     start, losses = time.perf_counter(), []
+    before = saved = state.seconds
     options = {"mininterval": 1, "dynamic_ncols": True, "disable": ranks.rank > 0}
     with tqdm(initial=state.step, total=settings.steps, desc="fit", **options) as bar:
         while not state.is_finished(settings):
             losses.append(_step(state, next(batches), settings, ranks))
+            state.seconds = before + _agreed(time.perf_counter() - start, settings, ranks)
             bar.update()
-            if state.step % settings.save_every and state.step < settings.steps:
+            waited = settings.save_seconds and state.seconds - saved >= settings.save_seconds
+            if state.step % settings.save_every and state.progress(settings) < 1 and not waited:
                 continue
-            if refit_energies is not None and state.step <= settings.steps / 3:
+            saved = state.seconds
+            if refit_energies is not None and state.progress(settings) <= 1 / 3:
                 refit_energies(state.net)
             # every process evaluates, as all must stop at the same step
             errors = {} if valid is None else _evaluate(state, valid, settings)
@@ -203,7 +227,18 @@ def _run_steps(
                 journal.write({**row, "seconds": time.perf_counter() - start})
                 state.save(folder / STATE)
                 bar.set_postfix({key: f"{row[key]:.4f}" for key in ("loss", "valid_loss") if key in row})
+                if on_save is not None:
+                    on_save(state)
             losses.clear()
+
+
+def _agreed(seconds: float, settings: Fit, ranks: Ranks) -> float:
+    """The time of the first process: all of them need one learning rate, and must save and stop at the same step."""
+    if ranks.count == 1 or not (settings.time_limit or settings.save_seconds):
+        return seconds
+    shared = torch.tensor([seconds], dtype=torch.float64)
+    distributed.broadcast(shared, 0)
+    return shared.item()
 
 
 @torch.no_grad()
@@ -235,9 +270,9 @@ def freeze(net: nn.Module, layers: int) -> None:
 
 def _step(state: State, batch: list[tuple[Dataset, Tensor]], settings: Fit, ranks: Ranks) -> float:
     """One optimizer step on the parts of a batch (new and old data); returns the loss."""
-    state.optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(state.step, settings)
+    state.optimizer.param_groups[0]["lr"] = settings.learning_rate * _schedule(state, settings)
     low, high = settings.energy_weight
-    weight = low + (high - low) * state.step / settings.steps
+    weight = low + (high - low) * state.progress(settings)
     total = sum(len(chosen) for _, chosen in batch)
     state.optimizer.zero_grad(set_to_none=True)
     batch_loss = 0.0
@@ -262,11 +297,13 @@ def _step(state: State, batch: list[tuple[Dataset, Tensor]], settings: Fit, rank
     return batch_loss
 
 
-def _schedule(step: int, settings: Fit) -> float:
-    """Factor of the learning rate: linear warm-up, a plateau, and from `decay_from` (share of steps) linear to zero."""
-    rise = (step + 1) / max(1, settings.warmup)
-    fall = (settings.steps - step) / max(1, settings.steps * (1 - settings.decay_from))
-    return min(1.0, rise, fall)
+def _schedule(state: State, settings: Fit) -> float:
+    """Factor of the learning rate: linear warm-up, a plateau, and from `decay_from` (share of the fit) down to zero."""
+    rise = (state.step + 1) / max(1, settings.warmup)
+    fall = (settings.steps - state.step) / max(1, settings.steps * (1 - settings.decay_from))
+    if settings.time_limit:
+        fall = min(fall, (1 - state.seconds / settings.time_limit) / (1 - settings.decay_from))
+    return max(0.0, min(1.0, rise, fall))
 
 
 def _evaluate(state: State, valid: Dataset, settings: Fit) -> dict[str, float]:

@@ -15,8 +15,9 @@ from gendesign.potential import mace
 from gendesign.randomness import Purpose
 from gendesign.structure.graph import Batch
 from gendesign.structure.labels import labels_of
+from gendesign.train import fit as fit_module
 from gendesign.train.dataset import Dataset
-from gendesign.train.fit import Fit, fit
+from gendesign.train.fit import Fit, State, fit
 from gendesign.train.loss import errors, loss
 
 FEW = Fit(steps=20, batch_size=4, warmup=2, save_every=10, learning_rate=0.01, energy_weight=(5.0, 5.0))
@@ -168,3 +169,75 @@ def test_a_loss_that_is_not_finite_stops_in_one_line(frames, tmp_path):
 def test_wrong_settings(wrong):
     with pytest.raises(UserError, match=f"fit.{next(iter(wrong))}="):
         Fit(**wrong)
+
+
+class Clock:
+    """A clock that advances by `pace` seconds with every batch, from an arbitrary beginning."""
+
+    def __init__(self, monkeypatch, begin: float, pace: float = 1.0) -> None:
+        self.now, cut = begin, Dataset.batch
+        monkeypatch.setattr("gendesign.train.fit.time.perf_counter", lambda: self.now)
+
+        def ticking(data, chosen):
+            self.now += pace
+            return cut(data, chosen)
+
+        monkeypatch.setattr(Dataset, "batch", ticking)
+
+
+def test_a_fit_with_a_time_limit_ends_in_time_and_goes_on_exactly(frames, tmp_path):
+    data, plan = (
+        Dataset.from_frames(frames),
+        replace(FEW, steps=10**6, time_limit=12.0, save_every=10**6, save_seconds=5),
+    )
+    states = {}
+    with pytest.MonkeyPatch.context() as patch:
+        Clock(patch, 100.0)
+        fit(tiny.settings(), data, tmp_path / "whole", plan, on_save=lambda s: states.setdefault(s.step, s.seconds))
+    assert states == {5: 5.0, 10: 10.0, 12: 12.0}
+
+    class Killed(Exception):
+        pass
+
+    def kill(state):
+        raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        Clock(patch, 0.0)
+        fit(tiny.settings(), data, tmp_path / "parts", plan, on_save=kill)
+    with pytest.MonkeyPatch.context() as patch:
+        Clock(patch, 7777.0)
+        fit(tiny.settings(), data, tmp_path / "parts", plan)
+    whole, parts = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
+    assert parts["step"] == whole["step"] == 12 and parts["seconds"] == whole["seconds"] == 12.0
+    for key in ("net", "average"):
+        assert all(torch.equal(value, parts[key][name]) for name, value in whole[key].items())
+
+
+def test_the_schedule_follows_the_larger_of_steps_and_time():
+    plan = Fit(steps=100, time_limit=50.0, warmup=0, decay_from=0.5)
+
+    def factor(step, seconds):
+        return fit_module._schedule(State(None, None, {}, {}, step=step, seconds=seconds), plan)
+
+    assert factor(20, 0.0) == factor(0, 25.0) == 1.0
+    assert factor(75, 0.0) == factor(75, 30.0) == factor(10, 37.5) == 0.5
+    assert factor(100, 10.0) == factor(10, 50.0) == factor(10, 60.0) == 0.0
+    assert State(None, None, {}, {}, step=30, seconds=20.0).progress(plan) == 0.4
+
+
+def test_a_state_without_a_time_is_one_of_an_earlier_version(frames, tmp_path):
+    data = Dataset.from_frames(frames)
+    fit(tiny.settings(), data, tmp_path, replace(FEW, steps=2, save_every=1))
+    saved = torch.load(tmp_path / "state.pt", weights_only=True)
+    del saved["seconds"]
+    torch.save(saved, tmp_path / "state.pt")
+    seconds = []
+    fit(
+        tiny.settings(),
+        data,
+        tmp_path,
+        replace(FEW, steps=3, save_every=1),
+        on_save=lambda s: seconds.append(s.seconds),
+    )
+    assert len(seconds) == 1 and 0 < seconds[0] < 60
