@@ -120,7 +120,8 @@ def card(config: dict[str, Any], results: dict[str, Any], spent: float) -> str:
     """The text of card.md."""
     return TEMPLATE.format(
         name=config["name"], teacher=config["teacher"], licence=config["licence"], sha=config["weights_sha256"],
-        elements=" ".join(chemical_symbols[z] for z in config["architecture"]["atomic_numbers"]), architecture=_architecture(config["architecture"]),
+        elements=" ".join(chemical_symbols[z] for z in sorted(config["architecture"]["atomic_numbers"])),
+        architecture=_architecture(config["architecture"]),
         targets=_targets(target_rows(results)), errors=_errors(results["errors"]), labels=_labels(results["labels"]),
         **results["molecules"],
         **{f"geometry_{key}": value for key, value in results["geometry"].items()}, dimers=_dimers(results["dimers"]),
