@@ -1,7 +1,7 @@
 """The labels under training/ as data sets for a fit, read once and kept as tensors."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -51,9 +51,24 @@ def subset(data: Dataset, chosen: np.ndarray) -> Dataset:
                    data.cell[rows], data.pbc[rows], data.stress[rows], data.kind[chosen])  # fmt: skip
 
 
+def joined(parts: Sequence[Dataset]) -> Dataset:
+    """Several data sets one after the other."""
+    names = [f.name for f in fields(Dataset) if f.name not in ("pointer", "kind") and not f.name.startswith("_")]
+    counts = torch.cat([part.pointer.diff() for part in parts])
+    pointer = torch.cat([torch.zeros(1, dtype=torch.long), counts.cumsum(0)])
+    content = {name: torch.cat([getattr(part, name) for part in parts]) for name in names}
+    return Dataset(**content, pointer=pointer, kind=np.concatenate([part.kind for part in parts]))
+
+
+def gfn2_labels() -> Dataset:
+    """Every label by GFN2-xTB; each folder is read once and cached."""
+    folders = sorted({path.parent.name for path in files(FOLDERS)})
+    return joined([cached(f"labels-{folder}", files((folder,)), _bounded) for folder in folders])
+
+
 def all_labels() -> Dataset:
     """Every label by GFN2-xTB, with COPIES of rare kinds."""
-    data = cached("labels", files(FOLDERS), _bounded)
+    data = gfn2_labels()
     copies = np.array([COPIES.get(kind, 1) for kind in data.kind])
     return subset(data, np.repeat(np.arange(len(data)), copies))
 
@@ -74,8 +89,7 @@ def coupled_cluster_labels() -> tuple[Dataset, Dataset, dict[int, float]]:
     The two methods have different zeros. Element by element the least-squares difference over the structures that both
     labelled is added to the energies of GFN2-xTB, isolated atoms among them, so that bonds still break as in `organic`.
     """
-    cc = cached("cc", files(("cc/real-*", "cc/turned")))
-    old = cached("labels", files(FOLDERS), _bounded)
+    cc, old = cached("cc", files(("cc/real-*", "cc/turned"))), gfn2_labels()
     atoms = isolated_atoms()
     shift = _shift(cc, old)
     table = torch.zeros(120, dtype=torch.float64)
