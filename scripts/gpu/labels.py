@@ -1,7 +1,7 @@
 """Labels of molecules in a compact file, 270 bytes for a molecule of 22 atoms.
 
-    python -m scripts.gpu.labels OUT.npz FOLDER ... [every=N]     # reads FOLDER/shard-*.extxyz
-    python -m scripts.gpu.labels rounding FILE.extxyz             # what the rounding costs, by `organic`
+    python -m scripts.gpu.labels organic gpu-kit [every=N]    # all labels of training/, or every N-th; also organic-cc
+    python -m scripts.gpu.labels rounding FILE.extxyz ...     # what the rounding costs, by `organic`
 Positions are multiples of 0.0001 Angstrom relative to the atom before, forces float16, energies float64; every byte
 plane is compressed by LZMA. `read` returns a gendesign.train.dataset.Dataset.
 """
@@ -9,15 +9,17 @@ plane is compressed by LZMA. `read` returns a gendesign.train.dataset.Dataset.
 import lzma
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from gendesign.errors import UserError
+from gendesign.potential import load_potential, mace
 from gendesign.train.dataset import Dataset
+from gendesign.train.label import read_frames
+from scripts.organic.labels import COPIES, coupled_cluster_labels, gfn2_labels, joined, subset, test_sets
 
 STEP = 1e-4  # Angstrom, of stored positions: float16 would be 40 times as coarse in a molecule of 12 Angstrom
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
@@ -89,45 +91,15 @@ def isolated(data: Dataset) -> dict[int, float]:
     return dict(sorted(zip(data.numbers[data.pointer[single]].tolist(), data.energy[single].tolist(), strict=True)))
 
 
-def repeated(data: Dataset, times: Mapping[str, int]) -> Dataset:
+def copied(data: Dataset, copies: Mapping[str, int] = COPIES) -> Dataset:
     """`data` with the structures of some kinds several times."""
-    count = torch.tensor([times.get(str(kind), 1) for kind in data.kind])
-    return selected(data, torch.repeat_interleave(torch.arange(len(data)), count))
+    return subset(data, np.repeat(np.arange(len(data)), [copies.get(str(kind), 1) for kind in data.kind]))
 
 
-def selected(data: Dataset, chosen: Tensor) -> Dataset:
-    """The molecules `chosen` of `data`, in that order."""
-    batch, energy, forces = data.batch(chosen)
-    pointer = torch.cat([torch.zeros(1, dtype=torch.long), data.pointer.diff()[chosen].cumsum(0)])
-    cells = data.cell[chosen], data.pbc[chosen], data.stress[chosen]
-    return Dataset(batch.positions, forces, batch.numbers, energy, pointer, *cells, data.kind[chosen.numpy()])
-
-
-def joined(parts: Sequence[Dataset]) -> Dataset:
-    """All molecules of all parts."""
-    names = ("positions", "forces", "numbers", "energy")
-    flat = [torch.cat([getattr(part, name) for part in parts]) for name in names]
-    pointer = torch.cat([torch.zeros(1, dtype=torch.long), torch.cat([p.pointer.diff() for p in parts]).cumsum(0)])
-    cells = [torch.cat([getattr(part, name) for part in parts]) for name in ("cell", "pbc", "stress")]
-    return Dataset(*flat, pointer, *cells, np.concatenate([part.kind for part in parts]))
-
-
-def _from_folders(folders: Sequence[str], every: int) -> tuple[Dataset, int]:
-    """The labels of all shards of `folders`, every `every`-th of them, and how many failures were left out."""
-    from gendesign.train.label import read_frames
-
-    parts, failed = [], 0
-    for folder in folders:
-        for shard in sorted(Path(folder).glob("shard-*.extxyz")):
-            frames = read_frames([shard])
-            labelled = [frame for frame in frames if "failure" not in frame.info]
-            failed += len(frames) - len(labelled)
-            kept = [f for k, f in enumerate(labelled) if k % every == 0 or len(f) == 1]
-            if kept:
-                parts.append(Dataset.from_frames(kept))
-    if not parts:
-        raise UserError(f"no labels in {', '.join(folders)}; give folders with shard-*.extxyz")
-    return joined(parts), failed
+def thinned(data: Dataset, every: int) -> Dataset:
+    """Every `every`-th structure, and all isolated atoms."""
+    single = data.pointer.diff().numpy() == 1
+    return subset(data, np.flatnonzero(single | (np.arange(len(data)) % every == 0)))
 
 
 def rounding(data: Dataset, folder: Path) -> dict[str, float]:
@@ -136,14 +108,12 @@ def rounding(data: Dataset, folder: Path) -> dict[str, float]:
     positions_*: the change of the potential's forces and energies from the rounding of positions, where the labels stay
     those of the exact positions. forces_*: the rounding of the labels themselves.
     """
-    from gendesign.potential import load_potential, mace
-
     path = folder / "rounding.npz"
     net, known = load_potential("organic", device="cpu").net, []
     for k in range(len(data)):
         numbers = data.numbers[data.pointer[k] : data.pointer[k + 1]]
         known.append(bool(torch.isin(numbers, net.atomic_numbers.long()).all()))
-    data = selected(data, torch.nonzero(torch.tensor(known)).flatten())
+    data = subset(data, np.flatnonzero(known))
     size = pack(data, path)
     packed = read(path)
     path.unlink()
@@ -164,19 +134,35 @@ def rounding(data: Dataset, folder: Path) -> dict[str, float]:
     }  # fmt: skip
 
 
-def main(target: str, *words: str) -> None:
-    """Pack folders into `target`, or print what rounding costs."""
-    if target == "rounding":
-        from gendesign.train.label import read_frames
+def pack_all(job: str, folder: Path, every: int = 1) -> dict[str, int]:
+    """Pack the labels of `organic` or `organic-cc` with their test sets into `folder`; bytes by file."""
+    tests = list(test_sets("cc" if job == "organic-cc" else "all").values())
+    parts = {f"{job}-test": joined(tests)} if tests else {}
+    if job == "organic-cc":
+        parts[job], parts["replay"], _ = coupled_cluster_labels()
+    else:
+        parts[job] = gfn2_labels()
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {}
+    for name, data in parts.items():
+        data = data if name.endswith("-test") else thinned(data, every)
+        sizes[name] = pack(data, folder / f"{name}.npz")
+        print(f"{name}: {len(data)} labels, {len(data.numbers) / len(data):.1f} atoms a label, "
+              f"{sizes[name] / 2**20:.1f} MiB, {sizes[name] / len(data):.0f} bytes a label")  # fmt: skip
+    return sizes
 
-        for key, value in rounding(Dataset.from_frames(read_frames([Path(w) for w in words])), Path(".")).items():
+
+def main(target: str, *words: str) -> None:
+    """Pack the labels of a job, or print what rounding costs."""
+    if target == "rounding":
+        frames = read_frames([Path(word) for word in words])
+        for key, value in rounding(Dataset.from_frames(frames), Path(tempfile.mkdtemp())).items():
             print(f"{key:26s}{value:.6g}")
-        return
-    every = next((int(word.removeprefix("every=")) for word in words if word.startswith("every=")), 1)
-    data, failed = _from_folders([word for word in words if not word.startswith("every=")], every)
-    size = pack(data, Path(target))
-    print(f"{target}: {len(data)} labels, {len(data.numbers)} atoms, {size / 2**20:.1f} MiB, "
-          f"{size / len(data):.0f} bytes a label, {failed} failures left out")  # fmt: skip
+    elif target in ("organic", "organic-cc"):
+        every = next((int(word.removeprefix("every=")) for word in words if word.startswith("every=")), 1)
+        pack_all(target, Path(words[0]), every)
+    else:
+        raise UserError(f"no labels of {target!r}; give organic or organic-cc")
 
 
 if __name__ == "__main__":

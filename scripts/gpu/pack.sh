@@ -1,13 +1,13 @@
 #!/bin/sh
-# Fill gpu-kit/ for a job: sh scripts/gpu/pack.sh JOB [TRAIN_FOLDERS ...], from the root of the repository. See README.md.
-# Wheels have the versions of constraints.txt. organic and organic-cc: labels of TRAIN_FOLDERS (default: all of training/
-# but test folders) and of TEST (default: the test folders). acac: DATA=folder of the published files.
+# Fill gpu-kit/ for a job: sh scripts/gpu/pack.sh JOB [every=N], from the root of the repository. See README.md.
+# Wheels have the versions of constraints.txt. organic and organic-cc: the labels of training/, or every N-th of them.
+# acac: DATA=folder of the published files.
 # PYTHON: interpreter with gendesign's environment (.venv/bin/python). MIB: what may travel (64). WHEELS=0: no download.
 set -eu
 PYTHON=${PYTHON:-.venv/bin/python}
 KIT=${KIT:-gpu-kit}
 MIB=${MIB:-64}
-job=${1:?usage: sh scripts/gpu/pack.sh organic|organic-cc|molecules|relaxations|acac [TRAIN_FOLDERS ...]}
+job=${1:?usage: sh scripts/gpu/pack.sh organic|organic-cc|molecules|relaxations|acac [every=N]}
 shift
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 base="ase e3nn lmdb mace-torch matscipy orjson"
@@ -35,16 +35,7 @@ rm -f "$KIT"/*.npz
 rm -rf "$KIT/acac"
 case $job in
   organic | organic-cc)
-    if [ $# = 0 ]; then
-      for folder in training/*/; do
-        case $folder in */test/ | */*-test/ | */fit-*/ | */wheels/) ;; *) set -- "$@" "$folder" ;; esac
-      done
-    fi
-    "$PYTHON" -m scripts.gpu.labels "$KIT/$job.npz" "$@"
-    [ -n "${TEST-}" ] || TEST=$(ls -d training/test training/*-test 2>/dev/null | tr '\n' ' ')
-    # shellcheck disable=SC2086
-    [ -z "$TEST" ] || "$PYTHON" -m scripts.gpu.labels "$KIT/$job-test.npz" $TEST
-    [ -z "${REPLAY-}" ] || "$PYTHON" -m scripts.gpu.labels "$KIT/replay.npz" $REPLAY
+    "$PYTHON" -m scripts.gpu.labels "$job" "$KIT" "$@"
     ;;
   acac) mkdir -p "$KIT/acac" && cp "${DATA:?DATA=folder of the acetylacetone files}"/*.xyz "$KIT/acac/" ;;
 esac

@@ -23,7 +23,6 @@ from scripts.gpu.job import Job
 
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
 SHAPE = {"channels": 96, "max_ell": 2, "correlation": 3, "radial_mlp": [64, 64, 64]}
-COUNTED = {"dimer": 3, "hot": 4, "real-dimer": 3}  # rare kinds, important for short-range repulsion and stability
 TEST_SHARE, MOST_TEST = 0.1, 40.0  # of the time left, at most so many seconds, for the errors on the test set
 FIT_FILES = (STATE, "log.csv", "settings.json")
 
@@ -37,11 +36,11 @@ def run(job: Job) -> None:
     kit = Path(job.take("kit", "gpu-kit"))
     data = labels.read(Path(job.take("labels", kit / f"{job.name}.npz")))
     test = Path(job.take("test", kit / f"{job.name}-test.npz"))
-    old = job.take("replay", None)
+    old = job.take("replay", kit / "replay.npz" if job.name == "organic-cc" else None)
     resume, minute = job.take("resume", None), float(job.take("minute", 60))
     reserve = min(MOST_TEST, TEST_SHARE * job.left())
     architecture, start, replay = _network(job, data, None if old is None else labels.read(Path(old)))
-    data = labels.repeated(data, COUNTED)
+    data = labels.copied(data)
     folder = Path(tempfile.mkdtemp(prefix="fit-"))
     if resume is not None:
         for name in FIT_FILES:
@@ -75,7 +74,7 @@ def _network(job: Job, data: Dataset, replay: Dataset | None):
     """(architecture, initial weights, old data) of the fit; energies of atoms are those of the labels."""
     init = job.take("init", None)
     shape = {key: job.take(key, SHAPE.get(key)) for key in ARCHITECTURE if key in job.options or key in SHAPE}
-    atoms = labels.isolated(data) or (labels.isolated(replay) if replay is not None else {})
+    atoms = {**({} if replay is None else labels.isolated(replay)), **labels.isolated(data)}
     if init is None:
         return mace.new_mace(atomic_energies=atoms, **shape), None, replay
     architecture, start = begin_from(load_potential(init, device="cpu"), atoms)
@@ -87,8 +86,7 @@ def _settings(job: Job, seconds: float, minute: float) -> Fit:
     given = {key: tuple(v) if isinstance(v, list) else v for key, v in job.options.items()}
     job.options.clear()
     usual = {"steps": 10**9, "batch_size": 256 if job.device.type == "cuda" else 16, "learning_rate": 0.006,
-             "decay_from": 0.3, "save_every": 10**9, "save_seconds": minute, "time_limit": seconds,
-             "replay_energies": False}  # fmt: skip
+             "decay_from": 0.3, "save_every": 10**9, "save_seconds": minute, "time_limit": seconds}  # fmt: skip
     return Fit(**{**usual, **given})
 
 

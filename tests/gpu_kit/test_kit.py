@@ -22,6 +22,7 @@ from gendesign.potential import load_potential, save_folder
 from gendesign.train.dataset import Dataset
 from scripts.gpu import job as kit
 from scripts.gpu import labels
+from scripts.organic.labels import subset
 
 ROOT = Path(__file__).parents[2]
 TINY = ("channels=4", "max_ell=1", "correlation=1", "n_bessel=4", "radial_mlp=[8]", "readout=4", "batch_size=4")
@@ -80,10 +81,10 @@ def test_labels_come_back_within_the_rounding(frames, tmp_path):
         np.testing.assert_allclose(back.positions[part], moved, atol=0.51 * 2 * labels.STEP)
         np.testing.assert_allclose(back.forces[part], data.forces[part], rtol=2**-11, atol=1e-7)
     assert labels.isolated(back) == tiny.ENERGIES
-    chosen = labels.repeated(back, {"dimer": 3})
+    chosen = labels.copied(back, {"dimer": 3})
     assert len(chosen) == len(frames) + 2 * 6 and (chosen.kind == "dimer").sum() == 18
-    both = labels.joined([back, back])
-    assert len(both) == 2 * len(back) and torch.equal(both.forces[len(back.forces) :], back.forces)
+    few = labels.thinned(back, 4)
+    assert labels.isolated(few) == tiny.ENERGIES and len(few) == 3 + len(frames[::4])
 
 
 def test_crystals_and_missing_files_are_refused(frames, tmp_path):
@@ -96,22 +97,28 @@ def test_crystals_and_missing_files_are_refused(frames, tmp_path):
         labels.read(tmp_path / "no.npz")
 
 
-def test_shards_are_packed_without_failures(frames, tmp_path, capsys):
-    folder = tmp_path / "train"
-    folder.mkdir()
-    ase.io.write(folder / "shard-00000.extxyz", [*frames[4:], Atoms("H", info={"failure": "no"})])
-    labels.main(str(tmp_path / "all.npz"), str(folder))
-    labels.main(str(tmp_path / "half.npz"), str(folder), "every=2")
-    assert len(labels.read(tmp_path / "all.npz")) == 30 and len(labels.read(tmp_path / "half.npz")) == 15
-    assert "1 failures left out" in capsys.readouterr().out
-    with pytest.raises(UserError, match="no labels in"):
-        labels.main(str(tmp_path / "none.npz"), str(tmp_path / "absent"))
+def test_the_labels_of_training_are_packed(frames, tmp_path, monkeypatch, capsys):
+    for name, part in (("turned", frames[4:]), ("real-dimers", frames[:4]), ("test", frames[4:9])):
+        (tmp_path / name).mkdir()
+        ase.io.write(tmp_path / name / "shard-00000.extxyz", part, format="extxyz")
+    monkeypatch.setattr("scripts.organic.labels.ROOT", tmp_path)
+    labels.main("organic", str(tmp_path / "kit"), "every=2")
+    back = labels.read(tmp_path / "kit" / "organic.npz")
+    assert labels.isolated(back) == tiny.ENERGIES and len(back) == 4 + 15
+    assert len(labels.read(tmp_path / "kit" / "organic-test.npz")) == 5
+    assert "bytes a label" in capsys.readouterr().out
+
+
+def test_rounding_is_measured_by_the_potential(tmp_path):
+    data = Dataset.from_frames([labelled(name, 1) for name in ("CH4", "CH3OH")])
+    cost = labels.rounding(data, tmp_path)
+    assert cost["labels"] == 2 and 0 < cost["positions_force_rms"] < 0.01 and 0 < cost["forces_rms"] < 0.01
 
 
 def packed(frames, folder: Path, name: str) -> list[str]:
     data = Dataset.from_frames(frames)
     labels.pack(data, folder / f"{name}.npz")
-    labels.pack(labels.selected(data, torch.arange(4, 20)), folder / f"{name}-test.npz")
+    labels.pack(subset(data, np.arange(4, 20)), folder / f"{name}-test.npz")
     return [f"kit={folder}"]
 
 
@@ -143,11 +150,9 @@ def test_a_stopped_fit_goes_on_exactly(frames, tmp_path, run):
 
 def test_coupled_cluster_labels_continue_a_potential_with_old_data(frames, tmp_path, run):
     options = packed(frames, tmp_path, "organic-cc")
-    old = labels.pack(Dataset.from_frames(frames[4:12]), tmp_path / "replay.npz")
-    assert old
+    labels.pack(Dataset.from_frames(frames[:12]), tmp_path / "replay.npz")
     save_folder(tiny.potential(dtype="float32").net, tmp_path / "init", name="tiny", licence="MIT", citation="none")
-    init = [f"init={tmp_path / 'init'}", f"replay={tmp_path / 'replay.npz'}"]
-    (row,) = run("organic-cc", *options, *init, "batch_size=4", "steps=3")
+    (row,) = run("organic-cc", *options, f"init={tmp_path / 'init'}", "batch_size=4", "steps=3")
     assert row["finished"] and row["steps"] == 3
     with pytest.raises(UserError, match="no option channels"):
         run("relaxations", "channels=8")
