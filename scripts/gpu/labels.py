@@ -9,6 +9,7 @@ plane is compressed by LZMA. `read` returns a gendesign.train.dataset.Dataset.
 import lzma
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 

@@ -11,10 +11,11 @@ job=${1:?usage: sh scripts/gpu/pack.sh organic|organic-cc|molecules|relaxations|
 shift
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 base="ase e3nn lmdb mace-torch matscipy orjson"
-relax="$base rdkit torch-sim-atomistic tables blosc2 ndindex numexpr spglib"
+relax="$base rdkit torch-sim-atomistic spglib"  # without PyTables (15 MB), for which run.sh has a stand-in
 case $job in
   organic | organic-cc) names=$base ;;
-  molecules | relaxations) names=$relax ;;
+  molecules) names=$relax ;;
+  relaxations) names="$relax pymatgen-core pymatgen monty ruamel.yaml" ;;
   acac) names="$base rdkit" ;;
   *) echo "no job $job; give organic, organic-cc, molecules, relaxations or acac" >&2; exit 2 ;;
 esac

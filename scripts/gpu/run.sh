@@ -14,6 +14,8 @@ if ls "$KIT"/wheels/*.whl >/dev/null 2>&1; then
   site=$(mktemp -d)
   "$PYTHON" -m pip install -q --no-index --no-deps --no-compile --no-cache-dir --disable-pip-version-check \
     --root-user-action=ignore --target "$site" "$KIT"/wheels/*.whl
+  # torch-sim imports PyTables for trajectory files, which no job writes
+  "$PYTHON" -c 'import tables' 2>/dev/null || cp scripts/gpu/tables_stand_in.py "$site/tables.py"
   PYTHONPATH="$site:$PWD${PYTHONPATH:+:$PYTHONPATH}"
 else
   PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
