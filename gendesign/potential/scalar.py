@@ -135,6 +135,7 @@ def _layer(
     mix = _linear(block.linear)
     scale = 1 / block.avg_num_neighbors
     residual = type(block) is RealAgnosticResidualInteractionBlock
+    # unbound at once: the gradient of one indexed element would be zeros for all elements
     skip = [matrices.unbind() for matrices in _skip(block.skip_tp)]
     terms = _polynomial(product.symmetric_contractions.contractions[0])
     parameters = [w.unbind() for w in _contraction_weights(product.symmetric_contractions.contractions[0])]
