@@ -208,7 +208,7 @@ def _run_steps(
     journal = Journal(folder, state.step) if ranks.rank == 0 else None
     start, losses = time.perf_counter(), []
     before = saved = state.seconds
-    options = {"mininterval": 1, "dynamic_ncols": True, "disable": ranks.rank > 0}
+    options = {"mininterval": 1, "dynamic_ncols": True} | ({"disable": True} if ranks.rank else {})  # or TQDM_DISABLE
     with tqdm(initial=state.step, total=settings.steps, desc="fit", **options) as bar:
         while not state.is_finished(settings):
             losses.append(_step(state, next(batches), settings, ranks))
