@@ -108,9 +108,9 @@ def _speed(folder: Path, batch_size: int) -> dict:
     rows = [line.split(",") for line in (folder / "log.csv").read_text().split()]
     step, seconds = rows[0].index("step"), rows[0].index("seconds")
     points = [(int(row[step]), float(row[seconds])) for row in rows[1:]]
-    last = points[-1]
-    before = next(((s, t) for s, t in reversed(points[:-1]) if t < last[1]), (0, 0.0))
-    rate = (last[0] - before[0]) / max(1e-9, last[1] - before[1])
+    begin = max((k for k in range(1, len(points)) if points[k][1] < points[k - 1][1]), default=0)  # of this run
+    first, last = points[begin] if len(points) > begin + 1 else (0, 0.0), points[-1]
+    rate = (last[0] - first[0]) / max(1e-9, last[1] - first[1])
     return {"steps": last[0], "steps_per_second": round(rate, 2), "structures_per_second": round(rate * batch_size, 1)}
 
 
