@@ -1,1 +1,1 @@
-"""Jobs for a quarter of an hour on a lent GPU; see scripts/gpu/README.md."""
+"""Jobs for a quarter of an hour on a borrowed GPU; see scripts/gpu/README.md."""
