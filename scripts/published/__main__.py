@@ -1,7 +1,7 @@
 """Measure methods against published values and write docs/benchmarks/published.json.
 
     python -m scripts.published organic gfn2 ani1ccx      # all values, 200 molecules of QM9: minutes a method
-    python -m scripts.published organic quick             # 10 molecules of QM9 instead
+    python -m scripts.published organic quick             # 10 molecules of QM9 instead; 50: that many
     python -m scripts.published table                     # the tables of docs/notebook/published.md
 A method is the name or folder of a potential, gfn2, pm6 or ani1ccx. Rows of other methods stay as they are.
 An interrupted measurement continues from training/published; delete its files after a change of the method.
@@ -39,10 +39,11 @@ def energy_rows(name: str, found: Sequence[Difference], targets: dict[str, str])
     for kind in CLASSES:
         of_kind = [d for d in found if d.value.kind == kind]
         errors = np.abs([d.error for d in of_kind if d.error is not None])
-        mean, largest = (float(errors.mean()), float(errors.max())) if len(errors) else (None, None)
+        measures = [float(f(errors)) if len(errors) else None for f in (np.mean, np.median, np.max)]
         out += [
-            Row(f"{name}: {kind}, MAE", mean, "kcal/mol", len(errors), targets.get(kind)),
-            Row(f"{name}: {kind}, largest error", largest, "kcal/mol", len(errors)),
+            Row(f"{name}: {kind}, MAE", measures[0], "kcal/mol", len(errors), targets.get(kind)),
+            Row(f"{name}: {kind}, median error", measures[1], "kcal/mol", len(errors)),
+            Row(f"{name}: {kind}, largest error", measures[2], "kcal/mol", len(errors)),
             Row(f"{name}: {kind}, minima lost", sum(d.moved is not None for d in of_kind), "values", len(of_kind)),
             Row(f"{name}: {kind}, without a value", sum(d.error is None for d in of_kind), "values", len(of_kind)),
         ]
@@ -110,11 +111,12 @@ def _cell(row: dict | None) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Measure each method of `words`: energies first, then QM9; the word `quick` takes ten molecules of QM9."""
+    """Measure each method of `words`: energies first, then QM9, of which `quick` takes ten and a number that many."""
     if list(words) == ["table"]:
         print(markdown())
         return
-    n, names = qm9.QUICK if "quick" in words else qm9.SAMPLE, [word for word in words if word != "quick"]
+    sizes = [qm9.QUICK if word == "quick" else int(word) for word in words if word == "quick" or word.isdigit()]
+    n, names = [*sizes, qm9.SAMPLE][0], [word for word in words if word != "quick" and not word.isdigit()]
     if not names:
         raise UserError("no method was given; give potentials, gfn2, pm6 or ani1ccx")
     methods = [method(name) for name in names]

@@ -46,7 +46,13 @@ def _levels(unique: Sequence[Conformation], judged: Judged) -> dict[Conformation
     for group, by in ((minima, judged.many), (held, judged.single)):
         missing = [conformation for conformation in group if repr(conformation) not in kept]
         for part in map(list, batched(missing, AT_ONCE)):
-            for conformation, level in zip(part, levels(part, by), strict=True):
+            found = dict(zip(part, levels(part, by), strict=True))
+            # Steps of the batched optimizer may cross into another well, or into a hole at short distances.
+            again = (
+                [c for c, level in found.items() if level.failure or level.moved > WELL] if by is judged.many else []
+            )
+            found |= dict(zip(again, levels(again, judged.single), strict=True))
+            for conformation, level in found.items():
                 kept[repr(conformation)] = [level.energy, level.degrees, level.moved, level.failure]
             kept.store()
             print(f"{judged.name}: {len(kept)} of {len(unique)} conformations", flush=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import batched
 
 import numpy as np
@@ -10,6 +11,7 @@ from ase import Atoms
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.types import Row
 from gendesign.validation.geometries import heavy_rmsd
+from gendesign.validation.methods import Relaxed
 from gendesign.validation.vibrations import frequencies, hessians
 from scripts.organic.real import held_out, qm9_molecule
 from scripts.organic.wheels import qm9
@@ -35,6 +37,7 @@ class Compared:
     reference: np.ndarray
 
 
+@cache
 def sample(n: int) -> list[tuple[Atoms, np.ndarray]]:
     """The first `n` molecules of QM9 (in the fixed order of `qm9()`) of H C N O that belong to the test sets."""
     out = []
@@ -66,18 +69,26 @@ def compare(judged: Judged, n: int) -> list[Compared]:
 
 def _compared(judged: Judged, part: Sequence[tuple[str, Atoms, np.ndarray]]) -> dict[str, list]:
     """RMSD, graph, convergence and frequencies (None where one of these fails) of molecules by key."""
-    ends = judged.many.relax([atoms for _, atoms, _ in part], fmax=FMAX, steps=STEPS)
+    starts = [atoms for _, atoms, _ in part]
+    ends = judged.many.relax(starts, fmax=FMAX, steps=STEPS)
+    again = [k for k, end in enumerate(ends) if not _fine(starts[k], end)]
+    for k, end in zip(again, judged.single.relax([starts[k] for k in again], fmax=FMAX, steps=STEPS), strict=True):
+        ends[k] = end  # with smaller steps than those of the batched optimizer
     out: dict[str, list] = {}
     minima: dict[str, Atoms] = {}
     for (key, atoms, _), end in zip(part, ends, strict=True):
         kept = end is not None and connectivity(atoms) == connectivity(end.atoms)
-        converged = end is not None and end.converged
-        out[key] = [None if end is None else heavy_rmsd(atoms, end.atoms), kept, converged, None]
-        if kept and converged:
+        rmsd = None if end is None else heavy_rmsd(atoms, end.atoms)
+        out[key] = [rmsd, kept, end is not None and end.converged, None]
+        if _fine(atoms, end):
             minima[key] = end.atoms
     for (key, minimum), hessian in zip(minima.items(), hessians(list(minima.values()), judged.many), strict=True):
         out[key][-1] = None if hessian is None else frequencies(minimum, hessian).round(3).tolist()
     return out
+
+
+def _fine(start: Atoms, end: Relaxed | None) -> bool:
+    return end is not None and end.converged and connectivity(start) == connectivity(end.atoms)
 
 
 def factor(predicted: np.ndarray, reference: np.ndarray) -> float:

@@ -50,7 +50,7 @@ def over(
 BUTADIENE, BIFURAN, DIMETHYLBUTANE, ACETAMIDE = "C=CC=C", "c1coc(c1)-c1ccco1", "CC(C)C(C)C", "CC(=O)N"
 HYDRAZINE, HYDROXYLAMINE = "NN", "NO"
 HYDRAZINE_GAUCHE = at(HYDRAZINE, (2, 0, 1, 4, 151), (2, 0, 1, 5, -89), (3, 0, 1, 4, -89), (3, 0, 1, 5, 31))
-HYDROXYLAMINE_TOP = over(HYDROXYLAMINE, -132, (2, 0, 1, 4, -11), (3, 0, 1, 4, -122), top=30, terms=2)
+HYDROXYLAMINE_TOP = over(HYDROXYLAMINE, -132, (2, 0, 1, 4, -11), (3, 0, 1, 4, -122), top=50, terms=2)
 BUTADIENE_TOP = over(BUTADIENE, 101, (0, 1, 2, 3, 101), top=20)
 BIFURAN_TOP = over(BIFURAN, 101, (2, 3, 5, 9, 101), top=24)
 DIMETHYLBUTANE_60, DIMETHYLBUTANE_180 = (at(DIMETHYLBUTANE, (9, 1, 3, 13, d)) for d in (70, 180))
@@ -72,7 +72,7 @@ BARRIERS = (
         "hydrazine, one pair of H eclipsed",
         1.62,
         HYDRAZINE_GAUCHE,
-        over(HYDRAZINE, 120, (2, 0, 1, 4, 0), (3, 0, 1, 5, 120), (2, 0, 1, 5, -120), top=40, terms=2),
+        over(HYDRAZINE, 120, (2, 0, 1, 4, 0), (3, 0, 1, 5, 120), (2, 0, 1, 5, -120), top=60, terms=2),
     ),
     (
         "hydrazine, both eclipsed",
