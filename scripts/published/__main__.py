@@ -72,10 +72,12 @@ def record(name: str, rows: Sequence[Row]) -> None:
 def markdown() -> str:
     """The recorded values as Markdown tables: a row a value, and a row a measure."""
     rows: dict[str, dict[str, dict]] = {}
-    for row in json.loads(RECORD.read_text()):
+    recorded = json.loads(RECORD.read_text())
+    for row in recorded:
         name, _, what = row["name"].partition(": ")
         rows.setdefault(what, {})[name] = row
-    methods = [name for name in dict.fromkeys(name for by in rows.values() for name in by) if name != "published"]
+    names = dict.fromkeys(row["name"].partition(": ")[0] for row in recorded)
+    methods = [name for name in names if name != "published"]
     lines = []
     for kind in CLASSES:
         lines += [

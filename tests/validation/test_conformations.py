@@ -117,6 +117,6 @@ def test_starts_have_their_angles():
     assert start.get_chemical_formula() == "C5H12"
     assert dihedrals_of(start.positions, [(0, 1, 2, 3), (1, 2, 3, 4)]) == pytest.approx([63, -95], abs=3)
     with pytest.raises(UserError, match="no geometry with the dihedral angles"):
-        start_of(Conformation("C=C", ((2, 0, 1, 4, 90.0),)))
+        start_of(Conformation("CCCC", ((0, 1, 2, 3, 60.0), (0, 1, 2, 3, 180.0))))
     with pytest.raises(UserError, match="not a SMILES"):
         start_of(Conformation("C(C"))
