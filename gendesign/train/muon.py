@@ -10,7 +10,7 @@ import gendesign.imports.mace  # noqa: F401  quick and silent
 
 import torch
 from e3nn import o3
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 MOMENTUM = 0.95
 # quintic Newton-Schulz coefficients that drive singular values towards 1 in five rounds (Jordan et al.)
@@ -73,16 +73,30 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None) -> None:
-        """One step of Muon for matrices and of Adam for all other parameters."""
+        """One step of Muon for matrices and of Adam for all other parameters.
+
+        Under `torchrun` every process finds the steps of its share of the matrices, and all take their sum.
+        """
         group = self.param_groups[0]
         self.adam.param_groups[0]["lr"] = group["lr"]
         self.adam.step()
-        for name, p in zip(self.names, group["params"], strict=True):
+        rank, count = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+        steps = []
+        for place, (name, p) in enumerate(zip(self.names, group["params"], strict=True)):
             if p.grad is None:
                 continue
             momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
             momentum.lerp_(p.grad, 1 - MOMENTUM)
-            nesterov = p.grad.lerp(momentum, MOMENTUM)
-            for target, direction in zip(self.views[name](p), self.views[name](nesterov), strict=True):
-                size = max(target.shape[-2:]) ** 0.5
-                target.sub_(orthogonal(direction), alpha=group["lr"] * RMS * size)
+            step = torch.zeros_like(p)
+            if place % count == rank:
+                nesterov = p.grad.lerp(momentum, MOMENTUM)
+                for target, direction in zip(self.views[name](step), self.views[name](nesterov), strict=True):
+                    target.copy_(orthogonal(direction)).mul_(max(target.shape[-2:]) ** 0.5)
+            steps.append((p, step))
+        if count > 1:
+            flat = torch.cat([step.flatten() for _, step in steps])
+            distributed.all_reduce(flat)
+            parts = flat.split([step.numel() for _, step in steps])
+            steps = [(p, part.view_as(p)) for (p, _), part in zip(steps, parts, strict=True)]
+        for p, step in steps:
+            p.sub_(step, alpha=group["lr"] * RMS)

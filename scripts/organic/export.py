@@ -11,12 +11,23 @@ from pathlib import Path
 
 import ase.io
 import torch
+from ase import Atoms
 
 from gendesign.potential import Potential, fit_chemical_potentials, mace, save_folder
 from gendesign.potential.domain import Domain
+from gendesign.train.label import read_frames
 
 BUNDLED = Path("checkpoints/organic")
+RARE_SHARDS = 30
 DOMAIN = Domain(("molecules",), "neutral organic molecules and pairs of them in vacuum", excluded=("cells",))
+
+
+def rare_minima() -> list[Atoms]:
+    """The last step towards its minimum of each molecule with rare elements: chemical potentials need these as well."""
+    last: dict[str, Atoms] = {}
+    for path in sorted(Path("training/real-rare").glob("shard-*.extxyz"))[:RARE_SHARDS]:
+        last |= {frame.info["molecule"]: frame for frame in read_frames([path]) if frame.info["kind"] == "path"}
+    return [Atoms(frame.numbers, frame.positions) for frame in last.values()]
 
 
 def main(name: str, out: str = str(BUNDLED)) -> None:
@@ -27,7 +38,7 @@ def main(name: str, out: str = str(BUNDLED)) -> None:
     net = mace.from_plain(architecture)
     net.load_state_dict(saved["net"])
     net.load_state_dict(saved["average"], strict=False)
-    references = ase.io.read(BUNDLED / "reference.extxyz", index=":")
+    references = [*ase.io.read(BUNDLED / "reference.extxyz", index=":"), *rare_minima()]
     energies = Potential(net.requires_grad_(False), name, "", "", "").evaluate(references).energy.tolist()
     save_folder(
         net,

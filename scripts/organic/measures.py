@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from rdkit import Chem
 
 from gendesign.potential import Potential
+from gendesign.structure.bonds import connectivity
 from gendesign.structure.labels import labels_of
 from gendesign.train.label import read_frames
 from gendesign.train.teacher import label
-from gendesign.train.teachers.semiempirical import Tblite
+from gendesign.train.teachers.semiempirical import Tblite, gfn2_label
 from gendesign.validation import dimers, dynamics, errors
 from gendesign.validation import geometries as minima_tests
 from gendesign.validation.methods import Batched, OneByOne, bare
@@ -24,7 +25,9 @@ from scripts.organic.molecules import graph_key
 
 ROOT, TRAINED = Path("training"), Path("checkpoints/organic/training.smi")
 HELD_OUT = ("relaxed", "md300", "md600")  # classes to which the targets apply
+REAL = {name: tuple(f"{name}-{state}" for state in ("relaxed", "300", "600")) for name in ("qm9", "moses")}
 SHORTEST = dimers.SHORTEST
+SAME_BASIN = 0.3  # Angstrom
 
 
 def test_frames() -> list[Atoms]:
@@ -32,10 +35,54 @@ def test_frames() -> list[Atoms]:
     return read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))
 
 
+def real_frames() -> list[Atoms]:
+    """The frozen test set of QM9 and MOSES, labelled by the teacher."""
+    return read_frames(sorted((ROOT / "real-test").glob("shard-*.extxyz")))
+
+
 def error_table(potential: Potential, frames: Sequence[Atoms]) -> dict[str, dict[str, float]]:
     """Errors by class, and of the classes of HELD_OUT together as "combined"."""
     table = errors.measure(frames, Batched(potential).evaluate(frames), HELD_OUT)["classes"]
     return {kind: row for kind, row in table.items() if kind != errors.ALL}
+
+
+def real_errors(potential: Potential, frames: Sequence[Atoms]) -> dict[str, dict[str, float]]:
+    """Errors of QM9 and of MOSES, each with minima and thermal structures together."""
+    out = {}
+    for name, kinds in REAL.items():
+        part = [frame for frame in frames if frame.info["kind"] in kinds]
+        out[name] = errors.measure(part, Batched(potential).evaluate(part), kinds)["classes"][errors.ALL]
+    return out
+
+
+def real_geometries(potential: Potential, frames: Sequence[Atoms]) -> dict[str, dict[str, float]]:
+    """Minima of QM9 and MOSES relaxed with the potential: RMSD, bonds, and the strain that the teacher sees.
+
+    The strain (kcal/mol) is the teacher's energy at the potential's minimum above that of the teacher's own minimum
+    next to it; a molecule that left the basin (RMSD above SAME_BASIN) has none.
+    """
+    out = {}
+    for name in REAL:
+        minima = [frame for frame in frames if frame.info["kind"] == f"{name}-relaxed"]
+        relaxed = Batched(potential).relax([bare(atoms) for atoms in minima], fmax=minima_tests.FMAX, steps=500)
+        kept, rmsd, strain = 0, [], []
+        for before, after in zip(minima, relaxed, strict=True):
+            if after is None:
+                rmsd.append(float("inf"))
+                continue
+            kept += connectivity(before) == connectivity(after.atoms)
+            rmsd.append(minima_tests.heavy_rmsd(before, after.atoms))
+            answer = gfn2_label(after.atoms) if rmsd[-1] < SAME_BASIN else None
+            if answer is not None:
+                strain.append((labels_of(answer)[0] - labels_of(before)[0]) * units.mol / units.kcal)
+        out[name] = {
+            "n": len(minima),
+            "graph_kept": kept,
+            "median_rmsd": float(np.median(rmsd)),
+            "median_strain": float(np.median(strain)),
+            "n_strain": len(strain),
+        }
+    return out
 
 
 def label_counts() -> dict[str, dict[str, int]]:
@@ -55,7 +102,7 @@ def shared_molecules() -> tuple[int, int, int]:
     known: dict[bool, set[str]] = {True: set(), False: set()}
     for file in ROOT.glob("*/shard-*.extxyz"):
         names = {name for kind, name in headers(file) if kind not in ("atom", "dimer", "build")}
-        known[file.parent.name == "test"] |= names
+        known[file.parent.name in ("test", "real-test")] |= names
     named = (Chem.MolFromSmiles(line) for line in TRAINED.read_text().split())
     train, test = known[False] - {""} | {graph_key(mol) for mol in named if mol is not None}, known[True]
     return len(train), len(test), len(train & test)
@@ -104,7 +151,7 @@ def attractive(potential: Potential) -> dict[str, dict]:
 
 def teacher_dimers() -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
     """Distances and energies relative to the isolated atoms of every labelled pair, shortest distance first."""
-    frames = read_frames(sorted((ROOT / "dimer").glob("shard-*.extxyz")))
+    frames = read_frames(sorted(ROOT.glob("*dimer*/shard-*.extxyz")))
     atom = {str(f.symbols): labels_of(f)[0] for f in frames if f.info["kind"] == "atom"}
     rows: dict[tuple[str, str], list] = {}
     for frame in (f for f in frames if f.info["kind"] == "dimer"):

@@ -56,7 +56,7 @@ def held_out(mol) -> bool:
 
 
 def qm9_molecule(index: int):
-    """(key, molecule with hydrogens and the B3LYP geometry) of molecule `index` of QM9, None if its bonds are unclear."""
+    """(key, molecule with the B3LYP geometry) of molecule `index` of QM9; None if its bonds are unclear."""
     row = qm9()[index]
     mol = perceive(Atoms(row.atoms.numbers, row.atoms.positions)).mol
     known = Chem.MolFromSmiles(row.smiles)

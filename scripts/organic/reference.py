@@ -70,7 +70,9 @@ def minima() -> list[Atoms]:
 def trained() -> set[str]:
     """SMILES with stereochemistry of every labelled molecule, including earlier labels that no longer exist."""
     out, seen = set((OUT / "training.smi").read_text().split()) if (OUT / "training.smi").is_file() else set(), set()
-    kinds = {"train": "relaxed", "modes": "thermal", "wide": "path", "turned": "turned", "hot": None, "visited-*": None}
+    kinds = {"train": "relaxed", "modes": "thermal", "wide": "path", "turned": "turned", "hot": None, "visited-*": None,
+             "real-qm9": "path", "real-moses": "path", "real-rare": "path", "real-conjugated": "turned",
+             "real-rotated": "turned"}  # fmt: skip
     for folder, kind in kinds.items():
         for frame in read_frames(sorted(Path("training").glob(f"{folder}/shard-*.extxyz"))):
             key = str(frame.info.get("molecule", ""))

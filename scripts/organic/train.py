@@ -1,8 +1,9 @@
-"""Fit `organic` to all labels under training/ and print its errors on the frozen test set.
+"""Fit `organic` to all labels under training/ and print its errors on the frozen test sets.
 
-    python -m scripts.organic.train NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER]
-FOLDER holds a checkpoint of the same architecture to start from.
-On several cores: torchrun --nproc_per_node 2 scripts/organic/train.py ... (one thread each).
+    python -m scripts.organic.train NAME steps=25000 channels=96 max_ell=2 correlation=3 [init=FOLDER] [labels=cc]
+init: a checkpoint to start from, whose shape is kept; elements that it lacks are added. labels: `all` kinds by GFN2-xTB
+(default), or `cc`, those of coupled_cluster.py with the torn ones of GFN2-xTB as old data.
+On several cores: torchrun --nproc_per_node 2 -m scripts.organic.train ... (one thread each).
 Writes training/fit-NAME/{state.pt,log.csv,errors.json}; the same command resumes an interrupted fit.
 """
 
@@ -17,54 +18,44 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 
 from gendesign.potential import load_potential, mace  # noqa: E402
-from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
-from gendesign.train.label import read_frames  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
+from gendesign.train.start import begin_from  # noqa: E402
+from scripts.organic.labels import all_labels, coupled_cluster_labels, isolated_atoms, test_sets  # noqa: E402
 
 ROOT = Path("training")
-LABELS = ("train", "modes", "wide", "turned", "hot", "builds", "dimer")
-# Repetitions of rare kinds, which are important for short-range repulsion and stability.
-COUNTED = {"dimer": 3, "hot": 4}
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
+WORDS = ("init", "labels")  # options that are no numbers
 
 
 def main(name: str, *pairs: str) -> None:
     """Fit with the options `pairs` (key=value) into training/fit-NAME."""
-    options = {key: json.loads(value) if key != "init" else value for key, value in (p.split("=") for p in pairs)}
-    init = options.pop("init", None)
-    torch.set_num_threads(options.pop("threads", 2))
-    frames = read_frames(
-        sorted(
-            f
-            for d in ROOT.iterdir()
-            if d.name in LABELS or d.name.startswith("visited")
-            for f in d.glob("shard-*.extxyz")
-        )
-    )
-    atoms = {
-        int(f.numbers[0]): f.info["energy"] if f.calc is None else f.get_potential_energy()
-        for f in frames
-        if len(f) == 1 and f.info["kind"] == "atom"
-    }
-    print(f"{len(frames)} labels; isolated atoms {atoms}")
-    for kind, times in COUNTED.items():
-        frames += (times - 1) * [f for f in frames if f.info["kind"] == kind]
+    given = dict(pair.split("=", 1) for pair in pairs)
+    options = {key: value if key in WORDS else json.loads(value) for key, value in given.items()}
+    init, labels = options.pop("init", None), options.pop("labels", "all")
+    torch.set_num_threads(options.pop("threads", 1))
+    if labels == "cc":
+        data, replay, atoms = coupled_cluster_labels()
+    else:
+        data, replay, atoms = all_labels(), None, isolated_atoms()
+    print(f"{len(data)} labels; isolated atoms {atoms}", flush=True)
     shape = {key: options.pop(key) for key in ARCHITECTURE if key in options}
-    architecture = mace.new_mace(atomic_energies=dict(sorted(atoms.items())), **shape)
-    folder = ROOT / f"fit-{name}"
-    start = None
-    if init is not None:
-        start = load_potential(init).net.state_dict()
+    if init is None:
+        architecture, start = mace.new_mace(atomic_energies=atoms, **shape), None
+    else:
+        architecture, start = begin_from(load_potential(init, device="cpu"), atoms)
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
-    net = fit(architecture, Dataset.from_frames(frames), folder, Fit(**options), start)
+    settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    folder = ROOT / f"fit-{name}"
+    net = fit(architecture, data, folder, Fit(**settings), start, replay=replay)
     if int(os.environ.get("RANK", 0)):
         return
-    table = errors(net, Dataset.from_frames(read_frames(sorted((ROOT / "test").glob("shard-*.extxyz")))))
-    (folder / "errors.json").write_text(json.dumps(table, indent=1))
-    for kind, row in table.items():
-        print(f"{kind:10s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
+    tables = {title: errors(net, test) for title, test in test_sets(labels).items()}
+    (folder / "errors.json").write_text(json.dumps(tables, indent=1))
+    for title, table in tables.items():
+        for kind, row in table.items():
+            print(f"{title:6s} {kind:15s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Make the uncertainty model of a checkpoint: rigidity.safetensors, rigidity.yaml and rigidity.png.
 
     python -m scripts.organic.uncertainty [CHECKPOINT] [FOLDER] [every=1] [held=100000] [forces=60]
-Uses the labels under training/. The covariance is that of train, modes and visited-* (every `every`-th shard of each).
+Uses the labels under training/. The covariance is that of COVARIANCE and visited-* (every `every`-th shard of each).
 Half of the molecules of test calibrate it (at most `held` structures, `forces` of them with forces); the printed
 numbers are measured on the other half. The files are written to FOLDER, by default that of the checkpoint.
 """
@@ -25,11 +25,12 @@ from gendesign.structure.labels import labels_of  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 
 ROOT = Path("training")
+COVARIANCE = ("train", "modes", "wide", "real-qm9", "real-moses", "real-rare", "real-rotated")
 
 
 def training_frames(every: int) -> list[Atoms]:
     """Training structures of every `every`-th shard."""
-    folders = [d for d in sorted(ROOT.iterdir()) if d.name in ("train", "modes") or d.name.startswith("visited")]
+    folders = [d for d in sorted(ROOT.iterdir()) if d.name in COVARIANCE or d.name.startswith("visited")]
     return read_frames([file for d in folders for file in sorted(d.glob("shard-*.extxyz"))[::every]])
 
 
