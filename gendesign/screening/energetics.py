@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import batched
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from ase import Atoms, units
 from ase.calculators.calculator import CalculationFailed, SCFError
 from ase.optimize import LBFGS
 
+from gendesign.errors import UserError
 from gendesign.screening.workers import Failure, late
 from gendesign.structure.bonds import connectivity
 from gendesign.structure.superposition import aligned_rmsd
@@ -22,7 +24,9 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 KCAL_PER_MOL = units.kcal / units.mol  # in eV
 NOT_MEASURED = "not measured: "  # begins the reason of a check that could not be made
-STRAIN_METHODS = ("potential", "gfn2", "pm6")
+STRAIN_METHODS = ("potential", "gfn2", "pm6")  # of the default
+JUDGES = ("ani1ccx",)  # potentials with weights of their own, which are installed separately
+ALL_STRAIN_METHODS = STRAIN_METHODS + JUDGES
 MAX_STEP = 0.15  # Angstrom
 BATCH = 64  # molecules evaluated at once
 LARGE = 64  # atoms; larger molecules relax one at a time, so that none uses the time of others
@@ -80,6 +84,29 @@ def potential_strain(
             strains = [unmeasured(late(time_limit))] * len(group)
         by_position |= dict(zip(group, strains, strict=True))
     return [by_position[i] for i in range(len(candidates))]
+
+
+@cache
+def load_judge(name: str) -> "PotentialLike":
+    """The potential of JUDGES that judges strain, with float64. Raises UserError where it is not installed."""
+    from gendesign.potential.zoo import load_potential
+
+    try:
+        return load_potential(name, dtype="float64")
+    except UserError as error:
+        raise UserError(f"strain_methods holds {name}, which cannot be loaded: {error}") from None
+
+
+def judge_strain(
+    candidates: Sequence[Candidate], name: str, fmax: float, max_steps: int, time_limit: float = math.inf
+) -> list[Strain]:
+    """`potential_strain` under one of JUDGES; molecules with elements that it does not know are not measured."""
+    judge = load_judge(name)
+    known = [i for i, candidate in enumerate(candidates) if set(candidate.atoms.symbols) <= set(judge.elements)]
+    strains = potential_strain([candidates[i] for i in known], judge, fmax, max_steps, time_limit)
+    by_position = dict(zip(known, strains, strict=True))
+    skipped = Strain(None, None, f"{NOT_MEASURED}of elements unknown to {name}, which knows {' '.join(judge.elements)}")
+    return [by_position.get(i, skipped) for i in range(len(candidates))]
 
 
 def unmeasured(failure: Failure) -> Strain:

@@ -14,9 +14,13 @@ from gendesign.fields import check_bounds, setting
 from gendesign.processes.spread import Task
 from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
+    ALL_STRAIN_METHODS,
+    JUDGES,
     NOT_MEASURED,
     STRAIN_METHODS,
     Strain,
+    judge_strain,
+    load_judge,
     potential_strain,
     reference_strain,
     unmeasured,
@@ -69,7 +73,7 @@ class Screening:
     """Which checks run and how.
 
     `time_limit` counts for the checks of one candidate in worker processes together, and again for its strain under
-    the potential. `zwitterions`: see structure.bonds.perceive; `shape_target` and `shape_least`: see screening.shape.
+    each potential. `zwitterions`: see structure.bonds.perceive; `shape_target` and `shape_least`: see screening.shape.
     Raises UserError for values out of bounds and for an unusable target.
     """
 
@@ -77,7 +81,7 @@ class Screening:
     posebusters: str = setting(
         "mol", "configuration of PoseBusters: mol, or mol_fast without the energy ratio", allowed=POSEBUSTERS
     )
-    strain_methods: tuple[str, ...] = setting(STRAIN_METHODS, "methods that measure strain", allowed=STRAIN_METHODS)
+    strain_methods: tuple[str, ...] = setting(STRAIN_METHODS, "methods that measure strain", allowed=ALL_STRAIN_METHODS)
     fmax: float = setting(0.02, "largest force after the relaxation that measures strain", unit="eV/Angstrom", above=0)
     max_steps: int = setting(200, "steps of that relaxation", least=1)
     workers: int = setting(
@@ -85,7 +89,7 @@ class Screening:
     )
     time_limit: float = setting(
         120.0,
-        "time for PoseBusters, GFN2-xTB and PM6 of one candidate, and again for its strain under the potential",
+        "time for PoseBusters, GFN2-xTB and PM6 of one candidate, and again for its strain under each potential",
         unit="s",
         above=0,
     )
@@ -130,7 +134,9 @@ class Screening:
         return strain or "uncertainty" in self.checks
 
     def open(self, context: ScreeningContext) -> "MoleculeScreening":
-        """The screening of one run (screening/method.py)."""
+        """The screening of one run (screening/method.py). Raises UserError for a judge that is not installed."""
+        for judge in set(_methods(self)) & set(JUDGES):
+            load_judge(judge)
         # One set of processes for all checks; beside a GPU all workers of the run are idle otherwise.
         beside_gpu = context.potential.device.type != "cpu"
         count = max(self.workers, context.spread.count) if beside_gpu else self.workers
@@ -251,18 +257,12 @@ def _slow_checks(
             tasks.append((failed_checks, (_bare(atoms), settings.posebusters, settings.zwitterions)))
             places.append((i, "posebusters"))
         for method in _methods(settings):
-            if method != "potential":
+            if method != "potential" and method not in JUDGES:
                 tasks.append((reference_strain, (_bare(atoms), method, settings.fmax, settings.max_steps)))
                 places.append((i, method))
     answers = dict(zip(places, workers.map(tasks, [i for i, _ in places]), strict=True))
-    if "potential" in _methods(settings):
-        molecules = [candidates[i] for i in good]
-        if potential is None:
-            strains = [Strain(None, None, "no potential given")] * len(good)
-        else:
-            limit = workers.time_limit if workers.count else math.inf
-            strains = potential_strain(molecules, potential, settings.fmax, settings.max_steps, limit)
-        answers |= {(i, "potential"): strain for i, strain in zip(good, strains, strict=True)}
+    limit = workers.time_limit if workers.count else math.inf
+    answers |= _potential_strains(candidates, good, potential, settings, limit)
     for i, candidate in enumerate(candidates):
         molecule = perceived[i]
         reason = PERIODIC if molecule is None else f"not valid: {molecule.reason}"
@@ -271,6 +271,33 @@ def _slow_checks(
         for method in _methods(settings):
             out[i] += _strain_verdicts(candidate.index, method, answers.get((i, method), Strain(None, None, reason)))
     return out
+
+
+def _potential_strains(
+    candidates: Sequence[Candidate],
+    good: Sequence[int],
+    potential: "PotentialLike | None",
+    settings: Screening,
+    limit: float,
+) -> dict[tuple[int, str], Strain]:
+    """Strain of the candidates at positions `good` under the potential and the judges, by position and method.
+
+    limit: seconds for a candidate under each of them.
+    """
+    molecules = [candidates[i] for i in good]
+    how = settings.fmax, settings.max_steps, limit
+    answers: dict[tuple[int, str], Strain] = {}
+    for method in _methods(settings):
+        if method in JUDGES:
+            strains = judge_strain(molecules, method, *how)
+        elif method != "potential":
+            continue
+        elif potential is None:
+            strains = [Strain(None, None, "no potential given")] * len(good)
+        else:
+            strains = potential_strain(molecules, potential, *how)
+        answers |= {(i, method): strain for i, strain in zip(good, strains, strict=True)}
+    return answers
 
 
 def _methods(settings: Screening) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from ase.formula import Formula
 
-from gendesign.screening.energetics import NOT_MEASURED, STRAIN_METHODS
+from gendesign.screening.energetics import ALL_STRAIN_METHODS, NOT_MEASURED
 from gendesign.screening.validity import PERIODIC
 from gendesign.structure.types import Verdict
 
@@ -62,7 +62,7 @@ def summarise(verdicts: Sequence[Verdict], n: int) -> list[Row]:
         answers = [table[check][i].passed for i in valid if i in table.get(check, {})]
         if any(answer is not None for answer in answers):
             rows.append(_share(f"{name} among valid", sum(answer is True for answer in answers), len(answers)))
-    for method in STRAIN_METHODS:
+    for method in ALL_STRAIN_METHODS:
         rows += _strain(table, valid, method)
     if valid:
         rows += _measures(table, valid)

@@ -40,7 +40,8 @@ def test_tables_have_data(page):
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_scripts_exist(page):
     text = page.read_text()
-    paths = [f"{module.replace('.', '/')}.py" for module in re.findall(r"python -m (scripts\.[\w.]+\w)", text)]
+    modules = [module.replace(".", "/") for module in re.findall(r"python -m (scripts\.[\w.]+\w)", text)]
+    paths = [f"{path}/__main__.py" if (REPOSITORY / path).is_dir() else f"{path}.py" for path in modules]
     paths += re.findall(r"scripts/[\w/]+\.\w+", text)
     assert [path for path in paths if not (REPOSITORY / path).is_file()] == []
 

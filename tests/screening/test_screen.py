@@ -16,8 +16,19 @@ from toy import ToyPotential
 from gendesign.errors import UserError
 from gendesign.potential.reference import gfn2_calculator
 from gendesign.run.table import readable
-from gendesign.screening import CHECKS, Reference, Screening, Workers, screen, screen_each, screen_set, summarise
-from gendesign.screening.energetics import potential_strain
+from gendesign.screening import (
+    CHECKS,
+    Reference,
+    Screening,
+    Workers,
+    energetics,
+    screen,
+    screen_each,
+    screen_set,
+    summarise,
+)
+from gendesign.screening.energetics import load_judge, potential_strain
+from gendesign.screening.method import ScreeningContext
 from gendesign.screening.uniqueness import novelty
 from gendesign.screening.workers import Failure, late
 from gendesign.structure.files import read_structures
@@ -298,3 +309,42 @@ def test_zwitterions_are_accepted_when_asked_for(tmp_path):
 def test_edm_says_what_it_measures():
     row = by_check(screen([Candidate(molecule("C6H6"), 0)], settings=quick()))["edm_molecule"]
     assert row.passed is False and "knows no aromatic bonds" in row.reason
+
+
+class Judge(ToyPotential):
+    """A judge that is always installed: the toy potential without oxygen."""
+
+    name = "ani1ccx"
+
+    def __init__(self):
+        super().__init__(elements=("H", "C", "N"))
+
+
+def test_strain_under_a_judge(monkeypatch):
+    """Its strains are those of the potential by itself; elements that it lacks are left out, not failed."""
+    monkeypatch.setattr(energetics, "load_judge", lambda name: Judge())
+    settings = Screening(checks=("validity", "strain"), strain_methods=("potential", "ani1ccx"), workers=0)
+    candidates = [Candidate(molecule(name), i) for i, name in enumerate(("CH4", "CH3CH2OH", "CH3"))]
+    verdicts = screen(candidates, potential=Judge(), settings=settings)
+    rows = [by_check(verdicts, i) for i in range(3)]
+    assert rows[0]["strain_ani1ccx"].value == rows[0]["strain_potential"].value is not None
+    assert rows[0]["rmsd_ani1ccx"].value == rows[0]["rmsd_potential"].value
+    skipped = "not measured: of elements unknown to ani1ccx, which knows H C N"
+    assert rows[1]["strain_ani1ccx"].value is None and rows[1]["strain_ani1ccx"].reason == skipped
+    assert rows[2]["strain_ani1ccx"].reason.startswith("not valid")
+    row = table_of(verdicts, 3)["median strain ani1ccx"]
+    why = "not measured: 1 of 2 structures was of elements unknown to ani1ccx, which knows H C N"
+    assert (row.value, row.n, row.reason) == (rows[0]["strain_ani1ccx"].value, 1, why)
+
+
+def test_a_judge_that_is_not_installed_is_named_at_once(monkeypatch):
+    def refuse(name, **options):
+        raise UserError(f"potential {name} is not installed; install it: gendesign install {name}")
+
+    monkeypatch.setattr("gendesign.potential.zoo.load_potential", refuse)
+    load_judge.cache_clear()
+    settings = Screening(strain_methods=("ani1ccx",), workers=0)
+    with pytest.raises(UserError, match=r"strain_methods holds ani1ccx.*gendesign install ani1ccx") as caught:
+        settings.open(ScreeningContext(None, ToyPotential(), None))
+    assert "\n" not in str(caught.value)
+    assert "ani1ccx" not in Screening().strain_methods
