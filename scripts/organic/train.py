@@ -16,7 +16,7 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 
-from gendesign.potential import load_potential, mace  # noqa: E402
+from gendesign.potential import load_mace, mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
@@ -55,7 +55,7 @@ def main(name: str, *pairs: str) -> None:
     folder = ROOT / f"fit-{name}"
     start = None
     if init is not None:
-        start = load_potential(init).net.state_dict()
+        start = load_mace(init).net.state_dict()
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     net = fit(architecture, Dataset.from_frames(frames), folder, Fit(**options), start)

@@ -10,9 +10,7 @@ from gendesign.potential.engines.process import EngineProcess
 from gendesign.potential.engines.registry import MODELS
 
 
-def load_engine(
-    name: str, device: torch.device, dtype: torch.dtype, head: str | None
-) -> EnginePotential:
+def load_engine(name: str, device: torch.device, dtype: torch.dtype, head: str | None) -> EnginePotential:
     """The potential of a model in `MODELS`, with its process started.
 
     Raises UserError for a package that is not installed or not whole, a head that is missing or unknown, and a model

@@ -148,7 +148,7 @@ def _start(folders: Sequence[str], settings: Mapping[str, Any]) -> _Running:
     paths = os.pathsep.join([*folders, *(path or "." for path in sys.path)])
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": paths}
     environment.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)  # mace-torch sets it
-    written = tempfile.TemporaryFile()
+    written = tempfile.TemporaryFile()  # noqa: SIM115  # read when the process has died
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", SERVER, content],
         env=environment,

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -143,7 +144,7 @@ def serve(connection: socket.socket, settings: Fields) -> None:
         except Exception as error:
             answer, out = _error(error), {}
         try:
-            send(connection, answer, out)
+            send(connection, {**answer, "cpu_seconds": time.process_time()}, out)
         except OSError:
             return
 

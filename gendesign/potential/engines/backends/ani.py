@@ -84,7 +84,7 @@ class _Stacked(torch.nn.Module):
 
 
 class _Linear(torch.nn.Module):
-    """Linear layers of several networks, (networks, atoms, outputs) from (atoms, inputs) or (networks, atoms, inputs)."""
+    """One linear layer of several networks: (networks, atoms, outputs) from (atoms, inputs), or from those of each."""
 
     def __init__(self, layers: Sequence[torch.nn.Linear]) -> None:
         super().__init__()
