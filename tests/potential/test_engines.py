@@ -284,28 +284,25 @@ def test_install_from_a_folder_of_wheels(tmp_path, monkeypatch, capsys):
 
 
 INSTALLED = [name for name, entry in registry.MODELS.items() if install.installed_version(entry.package)]
-needs_engine = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[] if name in INSTALLED else pytest.mark.skip(f"gendesign install {name}"))
-        for name in registry.MODELS
-    ],
-)
+ENGINES = [
+    pytest.param(name, marks=[] if name in INSTALLED else pytest.mark.skip(f"not installed: gendesign install {name}"))
+    for name in registry.MODELS
+]
 
 
-@pytest.fixture
-def engine(name):
-    loaded = load_potential(name, dtype="float64", device="cpu", head=(registry.MODELS[name].heads or (None,))[0])
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    """Each installed model, loaded once."""
+    heads = registry.MODELS[request.param].heads
+    loaded = load_potential(request.param, dtype="float64", device="cpu", head=heads[0] if heads else None)
     yield loaded
     loaded.close()
 
 
-@needs_engine
 def test_installed_models_conform(engine):
     assert [str(check) for check in check_potential(engine) if not check.passed] == []
 
 
-@needs_engine
 def test_gradient_of_installed_descriptors(engine):
     atoms = Atoms("CO2H", [[0, 0, 0], [1.2, 0.1, 0], [-0.7, 1.0, 0.2], [-0.5, -0.9, 0.3]])
     batch = Batch.from_atoms([atoms], torch.float64, "cpu")
@@ -355,7 +352,6 @@ print(*np.concatenate(out))
 """
 
 
-@needs_engine
 def test_installed_models_give_the_numbers_of_their_packages(engine, tmp_path):
     """Energies in eV, forces in eV/Angstrom and stresses against the package's own ASE calculator, mostly float32."""
     from ase.build import bulk, molecule

@@ -182,6 +182,11 @@ class _Checked(PotentialWrapper):
         """Energies (systems,) in eV, float64."""
         return self.evaluate(structures).energy.double()
 
+    def descriptors(self, structures: Sequence[Atoms] | Batch, **options: Any) -> Tensor:
+        """See PotentialLike.descriptors."""
+        require(self, Capability.DESCRIPTORS)
+        return super().descriptors(structures, **options)
+
 
 def _shaped(name: str, key: str, shape: tuple[int, ...] | None, expected: tuple[int, ...], atoms: int) -> None:
     if shape != expected:
