@@ -26,6 +26,7 @@ from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.types import Row
 
 SIZES, CALLS = (20, 100, 400), {20: 12, 100: 6, 400: 3}
+EXCHANGES = 20
 SPACING = 4.97  # Angstrom: one molecule in 122.6 A^3, as in the liquid
 BUNDLED = ("organic", "hoip")
 
@@ -61,7 +62,7 @@ def _cpu_of_engine(potential: PotentialLike) -> float:
     return potential.process.call({"do": "gradient", "ticket": 0}, {})[0]["cpu_seconds"]
 
 
-def overhead(potential: EnginePotential, atoms: Atoms, repeats: int = 20) -> float:
+def overhead(potential: EnginePotential, atoms: Atoms, repeats: int = EXCHANGES) -> float:
     """Least CPU time in s of a call that sends what an evaluation sends, and computes nothing."""
     batch = potential.batch([atoms])
     edges, vectors = potential._neighbourhood(batch)
@@ -70,25 +71,27 @@ def overhead(potential: EnginePotential, atoms: Atoms, repeats: int = 20) -> flo
     return max(0.0, exchange - seconds(potential, lambda: None, repeats))
 
 
+def rows_of(name: str) -> list[Row]:
+    """The rows of one potential."""
+    heads = MODELS[name].heads if name in MODELS else ()
+    potential, rows = load_potential(name, device="cpu", head=heads[0] if heads else None), []
+    for size in SIZES:
+        atoms = cluster(size)
+        spent = seconds(potential, lambda a=atoms: potential.evaluate([a]), CALLS[size])
+        rows.append(Row(f"{name}, {size} atoms, energy and forces", spent, "s", CALLS[size]))
+        if isinstance(potential, EnginePotential):
+            exchange = 1e3 * overhead(potential, atoms)
+            rows.append(Row(f"{name}, {size} atoms, of it for the process", exchange, "ms", EXCHANGES))
+    if isinstance(potential, EnginePotential):
+        potential.close()
+    return rows
+
+
 def main(path: Path) -> None:
     """Measure and write the table."""
     torch.set_num_threads(1)
-    rows = []
-    for name in (*BUNDLED, *(name for name, model in MODELS.items() if installed_version(model.package))):
-        heads = MODELS[name].heads if name in MODELS else ()
-        potential = load_potential(name, device="cpu", head=heads[0] if heads else None)
-        for size in SIZES:
-            atoms = cluster(size)
-            spent = seconds(potential, lambda p=potential, a=atoms: p.evaluate([a]), CALLS[size])
-            rows.append(Row(f"{name}, {size} atoms, energy and forces", spent, "s", CALLS[size]))
-            print(rows[-1], flush=True)
-            if isinstance(potential, EnginePotential):
-                rows.append(
-                    Row(f"{name}, {size} atoms, of it for the process", 1e3 * overhead(potential, atoms), "ms", 20)
-                )
-                print(rows[-1], flush=True)
-        if isinstance(potential, EnginePotential):
-            potential.close()
+    installed = [name for name, model in MODELS.items() if installed_version(model.package)]
+    rows = [row for name in (*BUNDLED, *installed) for row in rows_of(name)]
     record.write(rows, path, torch.device("cpu"))
 
 

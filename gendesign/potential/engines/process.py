@@ -19,7 +19,7 @@ import torch
 
 from gendesign.errors import UserError
 from gendesign.potential.engines.wire import Arrays, Fields, receive, send
-from gendesign.processes.children import ONE_THREAD, PRIVATE, STARTING
+from gendesign.processes.children import ONE_THREAD, PRIVATE
 
 SERVER = "gendesign.potential.engines.server"
 ATTEMPTS = 2  # the second one in a new process
@@ -64,8 +64,7 @@ class EngineProcess:
         self._running = None  # one of the parent's, which ends with the parent
         self._running = running = _start(self.folders, self.settings)
         finalize(self, _end, running)
-        running.connection.settimeout(STARTING)
-        try:
+        try:  # without a time limit: on a busy machine the import of a package takes minutes
             fields, _ = receive(running.connection)
         except (EOFError, OSError) as error:
             raise UserError(f"potential {self.name}: its process did not start ({self._death()})") from error
@@ -78,7 +77,6 @@ class EngineProcess:
                 f"potential {self.name} cannot be loaded ({fields['error']}); "
                 "install it again with gendesign install, or choose another potential"
             )
-        running.connection.settimeout(None)
         about: Fields = fields["ready"]
         return about
 
