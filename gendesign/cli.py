@@ -16,6 +16,7 @@ from gendesign import __version__
 from gendesign.benchmark.command import run_benchmark
 from gendesign.errors import SettingsError, UserError
 from gendesign.run import sweep
+from gendesign.run.commands.install import run_install
 from gendesign.run.commands.runner import FolderCommand
 from gendesign.run.help import describe
 from gendesign.run.settings import flatten, resolve
@@ -27,16 +28,20 @@ NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, e
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
 AGENT = "generator=agent"
-STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME = "FILE ...", "POTENTIAL [FILE ...]", "NAME"
+STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME, NAMES = "FILE ...", "POTENTIAL [FILE ...]", "NAME", "[NAME ...]"
 
 
 @dataclass(frozen=True)
 class Verb:
-    """`act(verb, files, config)` does it; `files` says what stands between the verb and its keys, if anything."""
+    """`act(verb, files, config)` does it; `files` says what stands between the verb and its keys, if anything.
+
+    has_keys: False for a verb that takes words alone, whose `config` is empty.
+    """
 
     about: str
     act: Callable[[str, list[str], DictConfig], None]
     files: str = ""
+    has_keys: bool = True
 
     @property
     def reads_structures(self) -> bool:
@@ -74,6 +79,9 @@ VERBS = {
         POTENTIAL_AND_FILES,
     ),
     "benchmark": Verb("measure a capability against its targets and references", run_benchmark, NAME),
+    "install": Verb(
+        "install the package of a pretrained model, such as chgnet; alone: a table of them", run_install, NAMES, False
+    ),
 }
 
 
@@ -131,6 +139,11 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise SettingsError(
             f"unknown option '{unknown[0]}': allowed are --help and --sweep; see gendesign {name} --help"
         )
+    if not VERBS[name].has_keys:
+        if overrides:
+            raise SettingsError(f"{name} has no keys, but '{overrides[0]}' was given; see gendesign {name} --help")
+        VERBS[name].act(name, files, DictConfig({}))
+        return 0
     missing = [word for word in overrides if VERBS[name].reads_structures and is_missing_file(name, word)]
     files, overrides = [*files, *missing], [word for word in overrides if word not in missing]
     check_files(name, files)
@@ -217,6 +230,8 @@ def verb_usage(name: str, overrides: Sequence[str]) -> str:
     """The answer to `gendesign VERB --help`, with `overrides` applied."""
     verb = VERBS[name]
     words = f"{name} {verb.files}".strip()
+    if not verb.has_keys:
+        return f"usage: gendesign {words}\n\n{verb.about}"
     return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
 
 

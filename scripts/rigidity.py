@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
 
 from gendesign.errors import UserError  # noqa: E402
-from gendesign.potential import Potential, load_potential  # noqa: E402
+from gendesign.potential import Potential, load_mace  # noqa: E402
 from gendesign.potential.rigidity import Rigidity  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 
@@ -137,7 +137,7 @@ def main(*words: str) -> None:
     print(f"{'training set':30s}   LPR of A   LPR of B   spread A   spread B")
     for name, rigid, spread in toys:
         print(f"{name:30s} {rigid['A']:10.3g} {rigid['B']:10.3g} {spread['A']:10.4f} {spread['B']:10.4f}")
-    potential = load_potential(checkpoint, device="cpu", dtype="float64")
+    potential = load_mace(checkpoint, device="cpu", dtype="float64")
     symbols, rows = organic(potential, int(options.get("shards", 15)))
     names = sorted(set(symbols), key=lambda s: (-symbols.count(s), s))
     print(f"\n{potential.name} {potential.weights_hash[:12]}, {SIZE} structures, median LPR of {len(symbols)} atoms")

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from gendesign.benchmark import record
 from gendesign.errors import UserError
-from gendesign.potential import Potential, load_potential
+from gendesign.potential import Potential, load_mace
 from gendesign.structure.files import write_atomically
 from gendesign.train.data_sets import labelled_frames
 from gendesign.train.dataset import Dataset
@@ -45,7 +45,7 @@ def run(config: DictConfig) -> None:
     if max(settings.sizes) > len(frames) or min(settings.sizes) < LEAST:
         raise UserError(f"pretraining.sizes={list(settings.sizes)}: give numbers from {LEAST} to {len(frames)}")
     order = np.random.default_rng(config.seed).permutation(len(frames))
-    init = load_potential(settings.init, device="cpu")
+    init = load_mace(settings.init, device="cpu")
     results: list[dict[str, Any]] = []
     for size in settings.sizes:
         chosen = [frames[k] for k in order[:size]]

@@ -14,6 +14,7 @@ _MODULES = {
     "check_potential": "gendesign.potential.conformance",
     "fit_chemical_potentials": "gendesign.potential.potential",
     "load_potential": "gendesign.potential.zoo",
+    "load_mace": "gendesign.potential.zoo",
     "save_folder": "gendesign.potential.zoo",
 }
 __getattr__, __dir__, __all__ = lazy_names(__name__, _MODULES)

@@ -42,7 +42,7 @@ def load_rigidity(folder: str | Path, potential: Potential) -> Rigidity:
     """The rigidity in `folder`, which must have been made for exactly the weights and the head of `potential`."""
     folder = Path(folder)
     settings = _settings(folder)
-    for key, actual in (("weights_sha256", potential.weights_hash), ("head", potential.head)):
+    for key, actual in (("weights_sha256", potential.weights_hash), ("head", getattr(potential, "head", None))):
         if settings[key] != actual:
             raise UserError(
                 f"{folder / SETTINGS} belongs to {key} {str(settings[key])[:12]}, but potential {potential.name} has "
@@ -65,7 +65,7 @@ def stored_rigidity(potential: Potential, folder: str | Path | None = None) -> R
     weights_hash = getattr(potential, "weights_hash", None)
     for settings in sorted(checkpoints_folder().glob(f"*/{SETTINGS}")):
         known = _settings(settings.parent)
-        if known["weights_sha256"] == weights_hash and known["head"] == potential.head:
+        if known["weights_sha256"] == weights_hash and known["head"] == getattr(potential, "head", None):
             return load_rigidity(settings.parent, potential)
     return None
 

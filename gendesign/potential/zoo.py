@@ -24,7 +24,9 @@ from gendesign.potential.batching import keep_freed_memory
 from gendesign.potential.bundled import bundled, checkpoints_folder
 from gendesign.potential.determinism import fix_order
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
+from gendesign.potential.engines.registry import MODELS as ENGINES
 from gendesign.potential.potential import Potential
+from gendesign.potential.protocol import PotentialLike
 
 ACADEMIC = "Academic Software License (no commercial use)"
 MACE_OFF = {f"mace-off-{size}": size for size in ("small", "medium", "large")}
@@ -64,15 +66,47 @@ def load_potential(
     dtype: str = "float32",
     trust_pickle: bool = False,
     head: str | None = None,
-) -> Potential:
-    """Load a potential by name (bundled, or a MACE foundation model) or by path.
+) -> PotentialLike:
+    """Load a potential by name (bundled, a MACE foundation model, another package's model), by path or by function.
 
     A path is a folder with weights.safetensors and config.yaml, or a MACE file; the latter is a pickle and needs
-    `trust_pickle`. `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
+    `trust_pickle`. A function is given as module:function and returns a user's own model (engines/custom.py).
+    `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
     """
     target = target_device(device)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
+    if name in ENGINES:
+        from gendesign.potential.engines.loading import load_engine  # few runs need it
+
+        return load_engine(name, target, DTYPES[dtype], head)
+    if _names_function(name):
+        from gendesign.potential.engines.custom import load_custom
+
+        return load_custom(name, target, DTYPES[dtype], head)
+    return load_mace(name, device=device, dtype=dtype, trust_pickle=trust_pickle, head=head)
+
+
+def _names_function(name: str) -> bool:
+    """Whether `name` has the form module:function or file.py:function."""
+    home, colon, function = name.rpartition(":")
+    return bool(colon and home) and function.isidentifier() and not Path(name).exists()
+
+
+def load_mace(
+    name: str = "organic",
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    trust_pickle: bool = False,
+    head: str | None = None,
+) -> Potential:
+    """`load_potential` for what needs the network itself, such as a fit; refuses other models in one line."""
+    target = target_device(device)
+    if dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
+    if name in ENGINES:
+        raise UserError(f"potential {name} is no MACE network, which this needs; give a MACE checkpoint or organic")
     path = Path(name).expanduser()
     if name in bundled():
         potential = load_folder(checkpoints_folder() / name)
@@ -85,7 +119,8 @@ def load_potential(
     else:
         raise UserError(
             f"potential={name!r} is neither a file nor a known name; known are {', '.join(bundled())}, "
-            f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}); give one of these or a path"
+            f"{', '.join(MACE_OFF)}, mace-mp-NAME (such as {next(iter(MACE_MP))}), {', '.join(ENGINES)}; "
+            "give one of these, a path, or module:function"
         )
     index = _head(potential, head)
     fix_order(target)

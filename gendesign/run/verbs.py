@@ -58,7 +58,9 @@ class Run:
     seed: int = seed()
     output: str = output("results/run")
     potential: str = setting(
-        "organic", "bundled or named model (organic, hoip, mace-off-small, ...) or the path of a MACE checkpoint"
+        "organic",
+        "bundled or named model (organic, hoip, mace-off-small, sevennet-l3i5, ...), path of a MACE checkpoint, or "
+        "module:function",
     )
     device: str = device()
     dtype: str = dtype("float32")

@@ -14,7 +14,7 @@ from ase import Atoms
 from torch import Tensor, nn
 
 from gendesign.errors import UserError
-from gendesign.potential import Potential, load_potential, mace, save_folder
+from gendesign.potential import Potential, load_mace, mace, save_folder
 from gendesign.potential.domain import drawn
 from gendesign.potential.zoo import target_device
 from gendesign.structure.files import write_atomically
@@ -72,7 +72,7 @@ def train_files(
     labelled = LabelledFiles.read(files, replay, test, labels, skip_unlabelled)
     if not mixed_teachers:
         refuse_mixture(labelled.frames, labelled.tests, labelled.replay, settings.replay_energies)
-    initial = None if init is None else load_potential(init, device="cpu", trust_pickle=trust_pickle)
+    initial = None if init is None else load_mace(init, device="cpu", trust_pickle=trust_pickle)
     radius = shape.cutoff if initial is None else _radius(initial, cutoff)
     sets = DataSets.divide(labelled, split, test_share, valid_share, radius)
     if check_units:  # before a potential is evaluated for structures with labels in unknown units

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 import yaml
 
-from gendesign.potential import load_potential, save_folder
+from gendesign.potential import load_mace, save_folder
 
 
 def main(out: str, *fits: str) -> None:
     """Write the average of `fits` to `out`."""
-    potentials = [load_potential(fit, device="cpu") for fit in fits]
+    potentials = [load_mace(fit, device="cpu") for fit in fits]
     weights = [potential.net.state_dict() for potential in potentials]
     last, config = potentials[-1], yaml.safe_load((Path(fits[-1]) / "config.yaml").read_text())
     mean = {name: torch.stack([w[name] for w in weights]).mean(0) if value.is_floating_point() else value

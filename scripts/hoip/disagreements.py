@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
 
-from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential import load_mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.label import read_frames, write_frames  # noqa: E402
 from gendesign.train.loss import deviations  # noqa: E402
@@ -39,7 +39,7 @@ def disagreement(frames: Sequence[Atoms], fits: Sequence[str]) -> np.ndarray:
     data = Dataset.from_frames(frames)
     by_fit = []
     for fit in fits:
-        errors = deviations(load_potential(fit, device="cpu").net, data, batch_size=16)
+        errors = deviations(load_mace(fit, device="cpu").net, data, batch_size=16)
         by_fit.append([float(errors[i]["energy"][0]) for i in range(len(frames))])
     return np.abs(np.mean(by_fit, axis=0)) + np.ptp(by_fit, axis=0)
 

@@ -11,7 +11,7 @@ import torch
 import yaml
 from ase.data import atomic_numbers
 
-from gendesign.potential import load_potential, mace, save_folder
+from gendesign.potential import load_mace, mace, save_folder
 from gendesign.potential.domain import Domain
 from gendesign.train.start import with_elements
 from scripts.hoip.teachers import ELECTRONS
@@ -26,7 +26,7 @@ DFT = "PBE-D3(BJ) by CP2K (DZVP-MOLOPT-SR-GTH, 400 Ry, 4 k-points per 1/Angstrom
 
 def main(fit: str, out: str = str(BUNDLED)) -> None:
     """Export `fit` to the folder `out`."""
-    potential = load_potential(fit, device="cpu")
+    potential = load_mace(fit, device="cpu")
     config = yaml.safe_load((Path(fit) / "config.yaml").read_text())
     kept = {atomic_numbers[s]: potential.isolated_energies[s] for s in sorted(ELECTRONS, key=atomic_numbers.get)}
     architecture, weights = with_elements(potential, kept)

@@ -24,7 +24,7 @@ import yaml  # noqa: E402
 from ase.data import chemical_symbols  # noqa: E402
 
 from gendesign.benchmark.record import Row, hardware, table  # noqa: E402
-from gendesign.potential import Potential, load_potential  # noqa: E402
+from gendesign.potential import Potential, load_mace  # noqa: E402
 from scripts.organic import measures  # noqa: E402
 
 N_DYNAMICS = 20
@@ -187,7 +187,7 @@ TEMPLATE = (Path(__file__).parent / "card.md.in").read_text()
 def main(folder: str = "checkpoints/organic", mode: str = "full") -> None:
     """Measure the checkpoint in `folder` and write its card."""
     start, out = time.perf_counter(), Path(folder)
-    potential, config = load_potential(folder, device="cpu"), yaml.safe_load((out / "config.yaml").read_text())
+    potential, config = load_mace(folder, device="cpu"), yaml.safe_load((out / "config.yaml").read_text())
     if mode == "text":
         results = json.loads((out / "errors.json").read_text())
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 warnings.filterwarnings("ignore")
 
-from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential import load_mace  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.label import read_frames  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
@@ -18,7 +18,7 @@ from gendesign.train.loss import errors  # noqa: E402
 def main(name: str = "organic") -> None:
     """Print the errors of the potential `name`."""
     table = errors(
-        load_potential(name).net, Dataset.from_frames(read_frames(sorted(Path("training/test").glob("shard-*.extxyz"))))
+        load_mace(name).net, Dataset.from_frames(read_frames(sorted(Path("training/test").glob("shard-*.extxyz"))))
     )
     for kind, row in table.items():
         print(f"{kind:10s}" + "  ".join(f"{key} {value:.1f}" for key, value in row.items()))

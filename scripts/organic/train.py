@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore")
 
 import torch  # noqa: E402
 
-from gendesign.potential import load_potential, mace  # noqa: E402
+from gendesign.potential import load_mace, mace  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
 from gendesign.train.start import begin_from  # noqa: E402
@@ -43,7 +43,7 @@ def main(name: str, *pairs: str) -> None:
     if init is None:
         architecture, start = mace.new_mace(atomic_energies=atoms, **shape), None
     else:
-        architecture, start = begin_from(load_potential(init, device="cpu"), atoms)
+        architecture, start = begin_from(load_mace(init, device="cpu"), atoms)
     if "RANK" in os.environ:
         torch.distributed.init_process_group("gloo")
     settings = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}

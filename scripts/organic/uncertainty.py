@@ -16,7 +16,7 @@ warnings.filterwarnings("ignore")
 import numpy as np  # noqa: E402
 from ase import Atoms  # noqa: E402
 
-from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential import load_mace  # noqa: E402
 from gendesign.potential.batching import in_batches  # noqa: E402
 from gendesign.potential.calibration import calibration_plot, calibration_table  # noqa: E402
 from gendesign.potential.rigidity import MAX_ATOMS, Rigidity  # noqa: E402
@@ -86,7 +86,7 @@ def main(*words: str) -> None:
     paths = [word for word in words if "=" not in word]
     checkpoint = paths[0] if paths else "checkpoints/organic"
     folder = Path(paths[1] if len(paths) > 1 else checkpoint)
-    potential = load_potential(checkpoint)
+    potential = load_mace(checkpoint)
     train = training_frames(every)
     rigidity = Rigidity.fit(potential, train)
     print(f"{potential.name} {potential.weights_hash[:12]}, {len(rigidity.covariance)} features in its last layer")

@@ -25,7 +25,10 @@ class Energies(Protocol):
 
 @dataclass(frozen=True)
 class PotentialEnergies:
-    """Energies of a potential in one evaluation; isolated atoms from its table, which its labels were fitted to."""
+    """Energies of a potential in one evaluation; isolated atoms from its table, which its labels were fitted to.
+
+    Isolated atoms that the table lacks are evaluated like molecules.
+    """
 
     potential: PotentialLike
 
@@ -37,8 +40,8 @@ class PotentialEnergies:
         """Energies (n,) in Hartree of n structures."""
         out, evaluated = np.zeros(len(structures)), []
         for i, atoms in enumerate(structures):
-            if len(atoms) == 1:
-                out[i] = self.potential.isolated_energies[atoms.get_chemical_symbols()[0]]
+            if len(atoms) == 1 and (symbol := atoms.get_chemical_symbols()[0]) in self.potential.isolated_energies:
+                out[i] = self.potential.isolated_energies[symbol]
             elif len(atoms):
                 evaluated.append(i)
         if evaluated:

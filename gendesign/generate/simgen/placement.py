@@ -12,7 +12,9 @@ from ase.data import chemical_symbols
 
 from gendesign.structure.contacts import Host
 
-X_H = {"C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34, "F": 0.92, "Cl": 1.28, "Br": 1.41, "I": 1.61}  # Angstrom
+X_H = {  # Angstrom
+    "C": 1.09, "N": 1.01, "O": 0.96, "S": 1.34, "F": 0.92, "Cl": 1.28, "Br": 1.41, "I": 1.61, "B": 1.19, "Si": 1.48,
+}  # fmt: skip
 EQUAL = 1e-6  # of costs, which are of the order of one
 # Angle heavy - X - H in degrees of an sp3-like atom with one neighbour.
 ANGLE = {"C": 109.5, "N": 109.0, "O": 107.0, "S": 96.0}
@@ -156,7 +158,7 @@ def _on_bend(frame: Frame, atom: int, towards: list[np.ndarray], count: int) -> 
         bend = math.degrees(math.acos(np.clip(np.dot(*towards), -1, 1)))
         half = math.radians(np.clip(54.0 + 0.06 * (109.5 - bend), 52.0, 58.0))  # small rings open H-C-H
         return np.array([[back * math.cos(half) + s * normal * math.sin(half) for s in (1, -1)]])
-    if frame.pi(atom) or (frame.symbols[atom] == "N" and frame.conjugated(atom)):
+    if frame.pi(atom) or frame.symbols[atom] == "B" or (frame.symbols[atom] == "N" and frame.conjugated(atom)):
         return back[None, None]
     half = math.radians(55.0)
     return np.array([[back * math.cos(half) + s * normal * math.sin(half)] for s in (1, -1)])
@@ -183,12 +185,12 @@ def _around_axis(frame: Frame, atom: int, end: int, towards: np.ndarray, count: 
     substituent, turned = _reference(frame, atom, end)
     x = _perpendicular(towards, substituent)
     y = _cross(towards, x)
-    planar = pi == 1 or (symbol == "N" and frame.conjugated(atom))
+    planar = pi == 1 or symbol == "B" or (symbol == "N" and frame.conjugated(atom))
     azimuths = AZIMUTHS
     if planar and substituent is not None:
         azimuths = np.radians([90.0, 270.0] if turned and pi else [0.0, 180.0])
     if planar:
-        tilt, turns = math.radians(120.0 if symbol == "C" or count == 2 else 111.0), [0.0, 180.0]
+        tilt, turns = math.radians(120.0 if symbol in "CB" or count == 2 else 111.0), [0.0, 180.0]
     else:
         tilt, turns = math.radians(ANGLE.get(symbol, 109.5)), [0.0, 120.0, 240.0]
     phi = azimuths[:, None] + np.radians(turns[:count])[None]

@@ -17,14 +17,18 @@ import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 # Orders and hydrogens that an atom carries in total; sulphur may also take 4 or 6, nitrogen 5 (see `_allowed`).
-VALENCE = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1}
-MAX_NEIGHBOURS = {"C": 4, "N": 3, "O": 2, "S": 6, "F": 1, "Cl": 1, "Br": 1, "I": 1}
+VALENCE = {"C": 4, "N": 3, "O": 2, "S": 2, "F": 1, "Cl": 1, "Br": 1, "I": 1, "B": 3, "Si": 4}
+MAX_NEIGHBOURS = {**VALENCE, "S": 6}
 # Covalent radii for single, double and triple bonds in Angstrom (Pyykko & Atsumi, Chem. Eur. J. 15, 186 and 12770,
 # 2009), for the bonds that the statistics do not hold.
 PYYKKO = {
     "C": (0.75, 0.67, 0.60), "N": (0.71, 0.60, 0.54), "O": (0.63, 0.57, 0.53), "F": (0.64, 0.59, 0.53),
     "S": (1.03, 0.94, 0.95), "Cl": (0.99, 0.95, 0.93), "Br": (1.14, 1.09, 1.10), "I": (1.33, 1.29, 1.25),
+    "B": (0.85, 0.78, 0.73), "Si": (1.16, 1.07, 1.02),
 }  # fmt: skip
+# Elements that the statistics lack: all their bonds are single but for about one in a hundred; boron is planar.
+UNCOUNTED, SINGLE = ("B", "Si"), 30.0  # pseudo-count of states without double bonds
+PLANAR, BENT_PLANAR = (0.0, 0.05, 0), (120.0, 8.0, 0)  # height in Angstrom and angle in degrees of boron, widths
 REACH = 1.30  # of the sum of covalent radii: farther pairs are never bonded
 CERTAIN = 1.12  # nearer pairs are always bonded where the valences allow it
 ISOCYANIDE = 1.32  # Angstrom: shorter bonds to a terminal carbon may be -N#C, written with order 4 in the search
@@ -299,7 +303,9 @@ def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], rings: dict
     """
     table, name = statistics(), kind(geometry.symbols[atom], [o for o in orders if o])
     ends = tuple(geometry.other(e, atom) for e, o in zip(geometry.incident[atom], orders, strict=True) if o)
-    counts = table["state"].get(f"{geometry.symbols[atom]} {len(ends)}", {})
+    symbol = geometry.symbols[atom]
+    usual = {f"{symbol}0": SINGLE} if symbol in UNCOUNTED else {}
+    counts = table["state"].get(f"{symbol} {len(ends)}", usual)
     score = math.log((counts.get(name, 0) + 0.3) / (sum(counts.values()) + 1.0))
     if len(ends) not in (2, 3):
         return score
@@ -311,7 +317,7 @@ def log_atom(geometry: Geometry, atom: int, orders: tuple[int, ...], rings: dict
         mean, width, _ = _angle_statistics(name, ring)
         noise = math.degrees(2.0 * NOISE / max(float(np.linalg.norm(tips - centre, axis=1).mean()), 0.5))
         return score + _log_normal(angle(centre, *tips), mean, math.hypot(width, noise))
-    mean, width, _ = table["height"].get(name, (0.2, 0.2, 0))
+    mean, width, _ = table["height"].get(name, PLANAR if symbol == "B" else (0.2, 0.2, 0))
     above, width = height(centre, tips), math.hypot(width, 1.2 * NOISE)
     return score + float(np.logaddexp(_log_normal(above, mean, width), _log_normal(above, -mean, width)))
 
@@ -321,6 +327,8 @@ def _angle_statistics(name: str, ring: int) -> tuple[float, float, int]:
     measured = table.get(f"{name} {ring}")
     if measured:
         return measured
+    if name == "B0" and not ring:
+        return BENT_PLANAR
     mean = {"0": 110.0, "1": 121.0, "2": 178.0}.get(name[-1], 112.0)
     return (min(mean, 180.0 - 360.0 / ring) if ring else mean, 8.0, 0)
 

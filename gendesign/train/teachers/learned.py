@@ -12,7 +12,7 @@ from gendesign.fields import setting
 from gendesign.train.teacher import Attempt, Teacher
 
 if TYPE_CHECKING:  # mace takes seconds to import, and the other teachers do not need it
-    from gendesign.potential import Potential
+    from gendesign.potential import PotentialLike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,8 @@ class Learned(Teacher):
     """Any potential that `load_potential` loads, once per process."""
 
     potential: str = setting(
-        "mace-mp-medium-0b3", "bundled or named model (organic, mace-off-small, ...) or the path of a MACE checkpoint"
+        "mace-mp-medium-0b3",
+        "bundled or named model (organic, mace-off-small, ani1ccx, ...), path of a MACE checkpoint, or module:function",
     )
     device: str = setting(
         "auto",
@@ -44,7 +45,7 @@ class Learned(Teacher):
         return f"{self.title}(dtype={self.dtype}{head}, weights={self.loaded.weights_hash[:16]})"
 
     @property
-    def loaded(self) -> "Potential":
+    def loaded(self) -> "PotentialLike":
         """The potential; the first call downloads or reads it."""
         return _load(self)
 
@@ -64,7 +65,7 @@ class Learned(Teacher):
 
 
 @cache
-def _load(teacher: Learned) -> "Potential":
+def _load(teacher: Learned) -> "PotentialLike":
     from gendesign.potential import load_potential
 
     return load_potential(
