@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from gendesign.errors import UserError
-from gendesign.potential import load_potential, mace
+from gendesign.potential import load_mace, mace
 from gendesign.train.dataset import Dataset
 from gendesign.train.label import read_frames
 from scripts.organic.labels import COPIES, coupled_cluster_labels, gfn2_labels, joined, subset, test_sets
@@ -110,7 +110,7 @@ def rounding(data: Dataset, folder: Path) -> dict[str, float]:
     those of the exact positions. forces_*: the rounding of the labels themselves.
     """
     path = folder / "rounding.npz"
-    net, known = load_potential("organic", device="cpu").net, []
+    net, known = load_mace("organic", device="cpu").net, []
     for k in range(len(data)):
         numbers = data.numbers[data.pointer[k] : data.pointer[k + 1]]
         known.append(bool(torch.isin(numbers, net.atomic_numbers.long()).all()))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gendesign.potential import load_potential, mace, save_folder
+from gendesign.potential import load_mace, mace, save_folder
 from gendesign.train.dataset import Dataset
 from gendesign.train.fit import STATE, Fit, State, fit
 from gendesign.train.loss import errors
@@ -77,7 +77,7 @@ def _network(job: Job, data: Dataset, replay: Dataset | None):
     atoms = {**({} if replay is None else labels.isolated(replay)), **labels.isolated(data)}
     if init is None:
         return mace.new_mace(atomic_energies=atoms, **shape), None, replay
-    architecture, start = begin_from(load_potential(init, device="cpu"), atoms)
+    architecture, start = begin_from(load_mace(init, device="cpu"), atoms)
     return architecture, start, replay
 
 
@@ -116,7 +116,7 @@ def _speed(folder: Path, batch_size: int) -> dict:
 
 def _errors(job: Job, test: Dataset) -> dict:
     """Errors of the checkpoint on `test`: the table goes to errors.json, the means over all kinds are returned."""
-    net = load_potential(job.out / "checkpoint", device=job.device).net
+    net = load_mace(str(job.out / "checkpoint"), device=job.device).net
     table = errors(net, test, batch_size=256)
     (job.out / "errors.json").write_text(json.dumps(table, indent=1))
     n = np.array([row["n"] for row in table.values()])

@@ -1,5 +1,6 @@
 """Label structures by ANI-1ccx, the coupled-cluster teacher of `organic-cc`.
 
+    gendesign install ani1ccx
     python -m scripts.organic.coupled_cluster        # training/real-*/ -> training/cc/
 ANI-1ccx (Smith et al., Nat. Commun. 10, 2903, 2019) is valid for closed-shell H C N O near its training data. So torn
 structures, fragments and random builds are left out, as is every structure about which its eight networks disagree by
@@ -8,17 +9,21 @@ more than MAX_SPREAD. The table that is printed counts them.
 
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 warnings.filterwarnings("ignore")
 
 import numpy as np  # noqa: E402
+import torch  # noqa: E402
 from ase import Atoms  # noqa: E402
 from ase.calculators.singlepoint import SinglePointCalculator  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
+from gendesign.potential import load_potential  # noqa: E402
+from gendesign.potential.batching import in_batches  # noqa: E402
+from gendesign.potential.protocol import PotentialLike  # noqa: E402
 from gendesign.train.label import read_frames, write_frames  # noqa: E402
-from scripts.organic.ani import Ani  # noqa: E402
 
 ROOT, OUT = Path("training"), Path("training/cc")
 SOURCES = ("real-qm9", "real-conjugated", "real-rotated", "real-moses", "turned", "real-test")
@@ -28,6 +33,7 @@ ELEMENTS = {"H", "C", "N", "O"}
 # a structure new from 0.23 kcal/mol (0.010 eV) on (Smith et al., J. Chem. Phys. 148, 241733, 2018).
 MAX_SPREAD = 0.03
 MAX_FORCE = 20.0  # eV/Angstrom
+MAX_ATOMS = 1000  # in one call
 
 
 def usable(frame: Atoms, test: bool) -> bool:
@@ -36,11 +42,20 @@ def usable(frame: Atoms, test: bool) -> bool:
     return str(frame.info["kind"]).startswith(kinds) and set(frame.get_chemical_symbols()) <= ELEMENTS
 
 
-def labelled(frames: list[Atoms], model: Ani, counts: Counter) -> list[Atoms]:
+def evaluated(frames: list[Atoms], model: PotentialLike) -> Iterator[tuple[Atoms, float, np.ndarray, float]]:
+    """Every frame with its energy (eV), its forces (atoms, 3), and the standard deviation of the eight energies."""
+    for part in in_batches(frames, MAX_ATOMS):
+        answer = model.evaluate(part)
+        assert answer.standard_deviation is not None
+        forces = torch.split(answer.forces, [len(frame) for frame in part])
+        rows = zip(part, answer.energy.tolist(), forces, answer.standard_deviation.tolist(), strict=True)
+        yield from ((frame, energy, force.numpy(), spread) for frame, energy, force, spread in rows)
+
+
+def labelled(frames: list[Atoms], model: PotentialLike, counts: Counter) -> list[Atoms]:
     """The frames with coupled-cluster labels (eV, eV/Angstrom), without those that the networks disagree about."""
-    energies, forces, spreads = model.evaluate(frames)
     out = []
-    for frame, energy, force, spread in zip(frames, energies, forces, spreads, strict=True):
+    for frame, energy, force, spread in evaluated(frames, model):
         kind = frame.info["kind"]
         sure = spread / len(frame) ** 0.5 < MAX_SPREAD and np.abs(force).max() < MAX_FORCE
         counts[kind, "kept" if sure else "left out"] += 1
@@ -54,7 +69,7 @@ def labelled(frames: list[Atoms], model: Ani, counts: Counter) -> list[Atoms]:
 
 def main() -> None:
     """Label every shard that has none yet."""
-    model, counts = Ani(), Counter()
+    model, counts = load_potential("ani1ccx", device="cpu", dtype="float64"), Counter()
     for source in SOURCES:
         folder = OUT / ("test" if source == "real-test" else source)
         folder.mkdir(parents=True, exist_ok=True)

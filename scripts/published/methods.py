@@ -2,12 +2,9 @@
 
 from dataclasses import dataclass
 
-from gendesign.errors import UserError
-from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.reference import gfn2_calculator, pm6_calculator
 from gendesign.potential.zoo import load_potential
 from gendesign.validation.methods import Batched, Method, OneByOne
-from scripts.published.ani import Ani1ccx
 
 CALCULATORS = {"gfn2": gfn2_calculator, "pm6": pm6_calculator}
 TOGETHER = 600  # atoms evaluated at once
@@ -35,15 +32,6 @@ def method(name: str) -> Judged:
     if name in CALCULATORS:
         one = OneByOne(CALCULATORS[name], name)
         return Judged(name, one, one)
-    potential = _potential(name)
+    potential = load_potential(name, device="cpu", dtype="float64")
     one = OneByOne(lambda atoms: potential.as_ase(), potential.name)
     return Judged(potential.name, one, Batched(potential, TOGETHER), tuple(potential.elements))
-
-
-def _potential(name: str) -> PotentialLike:
-    try:
-        return load_potential(name, device="cpu", dtype="float64")
-    except UserError:
-        if name == "ani1ccx":
-            return Ani1ccx()
-        raise
