@@ -43,7 +43,7 @@ def main(name: str, out: str = str(BUNDLED)) -> None:
     save_folder(
         net,
         Path(out),
-        name="organic",
+        name=Path(out).name,
         licence="MIT",
         citation="gendesign (this repository)",
         chemical_potentials=fit_chemical_potentials(references, energies),
