@@ -132,7 +132,7 @@ def test_pieces_and_impossible_skeletons_are_named():
     assert [piece.tolist() for piece in components(numbers, positions)] == [[0, 1], [2]]
     assert saturate(numbers, positions) == []
     assert unsaturable(numbers, positions) == "2 fragments"
-    assert unsaturable(np.array([14]), np.zeros((1, 3))) == "no valence known for Si"
+    assert unsaturable(np.array([34]), np.zeros((1, 3))) == "no valence known for Se"
     assert unsaturable(np.array([6, 6]), np.zeros((2, 3))) == "two heavy atoms 0.00 Angstrom apart"
     assert saturate(np.array([6, 6]), np.array([[0, 0, 0], [np.nan, 0, 0]])) == []
 
