@@ -63,7 +63,7 @@ def judge_generator(generator: Generator, potential: PotentialLike, config: Dict
     if departure is None:
         return []
     what, excluded = departure
-    text = sentence(potential, f"generator {generator.name} makes {what}", excluded, kind, symbols)
+    text = sentence(potential, f"generator {generator.name} makes {what}", excluded, kind, generator.possible_elements)
     if excluded and mode == REFUSE:
         raise UserError(f"{text}; {_remedy(what)}")
     return [text]

@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
 
-from gendesign.structure.bonds import Perceived, edm_stable_atoms, perceive
+from gendesign.structure.bonds import VALENCES, Perceived, edm_stable_atoms, perceive
 from gendesign.structure.files import stated_charge
 from gendesign.structure.identity import smiles
 from gendesign.structure.types import Candidate, Verdict
@@ -71,13 +71,17 @@ def identity(candidate: Candidate, perceived: Perceived) -> list[Verdict]:
 def stability(candidate: Candidate) -> list[Verdict]:
     """`edm_atoms`: share of atoms with exact valence by EDM's bond table; `edm_molecule`: whether all have it.
 
-    It is a published metric, which sound molecules can fail: the table has no aromatic bonds and no S=O.
+    It is a published metric, which sound molecules can fail: the table has no aromatic bonds and no S=O. Molecules with
+    elements that are not in it, such as B and Si, are not judged.
     """
     index, atoms = candidate.index, candidate.atoms
     reason = unusable(candidate)
     if reason:
         share = Verdict(index, "edm_atoms", None, 0.0, reason=reason)
         return [share, Verdict(index, "edm_molecule", False, reason=reason)]
+    if unknown := sorted(set(atoms.get_chemical_symbols()) - set(VALENCES)):
+        reason = f"{EDM} has no {', '.join(unknown)}"
+        return [Verdict(index, check, None, reason=reason) for check in ("edm_atoms", "edm_molecule")]
     stable = edm_stable_atoms(atoms)
     wrong = ", ".join(f"{atoms.symbols[i]}{i}" for i in np.flatnonzero(~stable)[:8])
     reason = f"{EDM}: other valences at {wrong}" if wrong else ""

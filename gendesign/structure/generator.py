@@ -107,6 +107,11 @@ class Generator(ABC):
         return ()
 
     @property
+    def possible_elements(self) -> Sequence[str]:
+        """Symbols of the elements that candidates may contain; empty if not known in advance."""
+        return self.required_elements
+
+    @property
     def own_references(self) -> Sequence[Atoms] | None:
         """Reference molecules of the user, which do not count as novel; None for the bundled ones."""
         return None

@@ -309,6 +309,8 @@ def test_zwitterions_are_accepted_when_asked_for(tmp_path):
 def test_edm_says_what_it_measures():
     row = by_check(screen([Candidate(molecule("C6H6"), 0)], settings=quick()))["edm_molecule"]
     assert row.passed is False and "knows no aromatic bonds" in row.reason
+    row = by_check(screen([Candidate(molecule("SiH4"), 0)], settings=quick()))["edm_molecule"]
+    assert row.passed is None and row.reason.endswith("has no Si")
 
 
 class Judge(ToyPotential):

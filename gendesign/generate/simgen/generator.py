@@ -72,6 +72,11 @@ class SimGen(SimGenSettings, Generator):
         return self.problem.references
 
     @property
+    def possible_elements(self) -> Sequence[str]:
+        """Hydrogen and the elements of the skeletons."""
+        return ("H", *self.problem.elements)
+
+    @property
     def environment(self) -> Host | None:
         """The host that molecules must not overlap while they are sampled, finished and, by the run, relaxed."""
         return self.problem.host

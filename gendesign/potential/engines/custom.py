@@ -242,7 +242,9 @@ def _stated(name: str, factory: Callable[..., Any], made: Any) -> dict[str, Any]
 def _elements(name: str, elements: Any) -> tuple[str, ...]:
     symbols = tuple(map(str, elements))
     if wrong := [symbol for symbol in symbols if symbol not in chemical_symbols[1:]]:
-        raise UserError(f"potential {name} states the elements {', '.join(wrong)}, which are no chemical symbols; give symbols such as Si")
+        raise UserError(
+            f"potential {name} states the elements {', '.join(wrong)}, which are no chemical symbols; give symbols"
+        )
     return symbols
 
 
