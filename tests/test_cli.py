@@ -75,7 +75,7 @@ def test_mistakes_are_one_line(words, said, capsys, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("verb", ALL_VERBS)
+@pytest.mark.parametrize("verb", [verb for verb in ALL_VERBS if cli.VERBS[verb].has_keys])
 def test_every_key_is_explained(verb):
     lines = describe(verb).split("\n\ngroups")[0].splitlines()
     for line in lines:

@@ -60,7 +60,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def load_potential(
-    name: str = "organic",
+    name: str | Path = "organic",
     *,
     device: str | None = None,
     dtype: str = "float32",
@@ -73,7 +73,7 @@ def load_potential(
     `trust_pickle`. A function is given as module:function and returns a user's own model (engines/custom.py).
     `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
     """
-    target = target_device(device)
+    name, target = str(name), target_device(device)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
     if name in ENGINES:
@@ -94,7 +94,7 @@ def _names_function(name: str) -> bool:
 
 
 def load_mace(
-    name: str = "organic",
+    name: str | Path = "organic",
     *,
     device: str | None = None,
     dtype: str = "float32",
@@ -102,7 +102,7 @@ def load_mace(
     head: str | None = None,
 ) -> Potential:
     """`load_potential` for what needs the network itself, such as a fit; refuses other models in one line."""
-    target = target_device(device)
+    name, target = str(name), target_device(device)
     if dtype not in DTYPES:
         raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
     if name in ENGINES:

@@ -116,7 +116,7 @@ def _speed(folder: Path, batch_size: int) -> dict:
 
 def _errors(job: Job, test: Dataset) -> dict:
     """Errors of the checkpoint on `test`: the table goes to errors.json, the means over all kinds are returned."""
-    net = load_mace(str(job.out / "checkpoint"), device=job.device).net
+    net = load_mace(job.out / "checkpoint", device=job.device).net
     table = errors(net, test, batch_size=256)
     (job.out / "errors.json").write_text(json.dumps(table, indent=1))
     n = np.array([row["n"] for row in table.values()])

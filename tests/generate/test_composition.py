@@ -25,7 +25,7 @@ CNO = ["C", "N", "O"]
         ("C7H9N2O2", None, "no neutral closed-shell molecule"),
         ("C2H8", None, "too many hydrogens; these heavy atoms bear 6 at most"),
         ("H2", None, "no heavy atom"),
-        ("C2H6Si", None, "no molecules of Si"),
+        ("C2H6Se", None, "no molecules of Se"),
         ("water", None, "not a chemical formula"),
         (None, "S0-2", "S is not among"),
         (None, "N3-1", "write numbers or ranges"),

@@ -256,7 +256,7 @@ def test_what_the_fits_and_their_teacher_disagree_about_is_labelled(monkeypatch,
         assert len(data) == len(given)  # the others are no salts and pairs, large or violent
         return {i: {"energy": np.array([value])} for i, value in enumerate(by_fit[net])}
 
-    monkeypatch.setattr(disagreements, "load_potential", lambda fit, device: type("P", (), {"net": float(fit)}))
+    monkeypatch.setattr(disagreements, "load_mace", lambda fit, device: type("P", (), {"net": float(fit)}))
     monkeypatch.setattr(disagreements, "deviations", off)
     assert disagreements.disagreement(given, ["0.0", "0.2"]) == pytest.approx([0.2 + 0.2, 1.1 + 0.4, 0.5, 2.0])
     for module in (label, disagreements):
