@@ -73,18 +73,22 @@ def load_potential(
     `trust_pickle`. A function is given as module:function and returns a user's own model (engines/custom.py).
     `device` None means CUDA where there is one. Raises UserError for anything the user can mend.
     """
-    name, target = str(name), target_device(device)
-    if dtype not in DTYPES:
-        raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
+    name, target, precision = str(name), target_device(device), _precision(dtype)
     if name in ENGINES:
         from gendesign.potential.engines.loading import load_engine  # few runs need it
 
-        return load_engine(name, target, DTYPES[dtype], head)
+        return load_engine(name, target, precision, head)
     if _names_function(name):
         from gendesign.potential.engines.custom import load_custom
 
-        return load_custom(name, target, DTYPES[dtype], head)
+        return load_custom(name, target, precision, head)
     return load_mace(name, device=device, dtype=dtype, trust_pickle=trust_pickle, head=head)
+
+
+def _precision(dtype: str) -> torch.dtype:
+    if dtype not in DTYPES:
+        raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
+    return DTYPES[dtype]
 
 
 def _names_function(name: str) -> bool:
@@ -102,10 +106,8 @@ def load_mace(
     head: str | None = None,
 ) -> Potential:
     """`load_potential` for what needs the network itself, such as a fit; refuses other models in one line."""
-    name, target = str(name), target_device(device)
-    if dtype not in DTYPES:
-        raise UserError(f"dtype={dtype!r} is not known; choose float32 or float64")
-    if name in ENGINES:
+    name, target, precision = str(name), target_device(device), _precision(dtype)
+    if name in ENGINES or _names_function(name):
         raise UserError(f"potential {name} is no MACE network, which this needs; give a MACE checkpoint or organic")
     path = Path(name).expanduser()
     if name in bundled():
@@ -130,7 +132,7 @@ def load_mace(
         # would not end as one that was not; they save 3 % at most.
         with silenced():
             torch.jit.set_fusion_strategy([])
-    net = potential.net.to(device=target, dtype=DTYPES[dtype]).eval().requires_grad_(False)
+    net = potential.net.to(device=target, dtype=precision).eval().requires_grad_(False)
     return Potential(
         net,
         potential.name,

@@ -1,4 +1,4 @@
-"""Labels of molecules in a compact file, 270 bytes for a molecule of 22 atoms.
+"""Labels of molecules in a compact file, 206 bytes for a label of 18 atoms.
 
     python -m scripts.gpu.labels organic gpu-kit [every=N]    # all labels of training/, or every N-th; also organic-cc
     python -m scripts.gpu.labels rounding FILE.extxyz ...     # what the rounding costs, by `organic`
@@ -10,7 +10,6 @@ import lzma
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from gendesign.errors import UserError
 from gendesign.potential import load_mace, mace
 from gendesign.train.dataset import Dataset
 from gendesign.train.label import read_frames
-from scripts.organic.labels import COPIES, coupled_cluster_labels, gfn2_labels, joined, subset, test_sets
+from scripts.organic.labels import coupled_cluster_labels, gfn2_labels, joined, subset, test_sets
 
 STEP = 1e-4  # Angstrom, of stored positions: float16 would be 40 times as coarse in a molecule of 12 Angstrom
 FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 1}]
@@ -90,11 +89,6 @@ def isolated(data: Dataset) -> dict[int, float]:
     """Energies (eV) of isolated atoms by atomic number: structures of one atom."""
     single = torch.nonzero(data.pointer.diff() == 1).flatten()
     return dict(sorted(zip(data.numbers[data.pointer[single]].tolist(), data.energy[single].tolist(), strict=True)))
-
-
-def copied(data: Dataset, copies: Mapping[str, int] = COPIES) -> Dataset:
-    """`data` with the structures of some kinds several times."""
-    return subset(data, np.repeat(np.arange(len(data)), [copies.get(str(kind), 1) for kind in data.kind]))
 
 
 def thinned(data: Dataset, every: int) -> Dataset:

@@ -2,7 +2,7 @@
 
 The fit lives in a scratch folder. Once a minute what is needed of it goes to the results: fit/ (resume=FOLDER) and
 checkpoint/, a potential of the averaged weights that load_potential reads. By default the schedule ends with this run.
-`time_limit` is that of all runs of a longer fit, of which each stops when its own time is over; resume=FOLDER goes on.
+`time_limit` is that of all runs of a longer fit, each of which stops at its own end; resume=FOLDER continues.
 """
 
 import json
@@ -20,6 +20,7 @@ from gendesign.train.loss import errors
 from gendesign.train.start import begin_from
 from scripts.gpu import labels
 from scripts.gpu.job import Job
+from scripts.organic.labels import copied
 
 ARCHITECTURE = ("cutoff", "channels", "max_ell", "max_l", "correlation", "layers", "n_bessel", "radial_mlp", "readout")
 SHAPE = {"channels": 96, "max_ell": 2, "correlation": 3, "radial_mlp": [64, 64, 64]}
@@ -40,7 +41,7 @@ def run(job: Job) -> None:
     resume, minute = job.take("resume", None), float(job.take("minute", 60))
     reserve = min(MOST_TEST, TEST_SHARE * job.left())
     architecture, start, replay = _network(job, data, None if old is None else labels.read(Path(old)))
-    data = labels.copied(data)
+    data = copied(data)
     folder = Path(tempfile.mkdtemp(prefix="fit-"))
     if resume is not None:
         for name in FIT_FILES:

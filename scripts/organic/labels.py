@@ -1,7 +1,7 @@
 """The labels under training/ as data sets for a fit, read once and kept as tensors."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -68,9 +68,12 @@ def gfn2_labels() -> Dataset:
 
 def all_labels() -> Dataset:
     """Every label by GFN2-xTB, with COPIES of rare kinds."""
-    data = gfn2_labels()
-    copies = np.array([COPIES.get(kind, 1) for kind in data.kind])
-    return subset(data, np.repeat(np.arange(len(data)), copies))
+    return copied(gfn2_labels())
+
+
+def copied(data: Dataset, copies: Mapping[str, int] = COPIES) -> Dataset:
+    """`data` with the structures of some kinds several times."""
+    return subset(data, np.repeat(np.arange(len(data)), [copies.get(str(kind), 1) for kind in data.kind]))
 
 
 def _bounded(frame: Atoms) -> bool:

@@ -23,7 +23,7 @@ from gendesign.train.dataset import Dataset
 from scripts.acac import TESTS
 from scripts.gpu import job as kit
 from scripts.gpu import labels
-from scripts.organic.labels import subset
+from scripts.organic.labels import copied, subset
 
 ROOT = Path(__file__).parents[2]
 TINY = ("channels=4", "max_ell=1", "correlation=1", "n_bessel=4", "radial_mlp=[8]", "readout=4", "batch_size=4")
@@ -82,7 +82,7 @@ def test_labels_come_back_within_the_rounding(frames, tmp_path):
         np.testing.assert_allclose(back.positions[part], moved, atol=0.51 * 2 * labels.STEP)
         np.testing.assert_allclose(back.forces[part], data.forces[part], rtol=2**-11, atol=1e-7)
     assert labels.isolated(back) == tiny.ENERGIES
-    chosen = labels.copied(back, {"dimer": 3})
+    chosen = copied(back, {"dimer": 3})
     assert len(chosen) == len(frames) + 2 * 6 and (chosen.kind == "dimer").sum() == 18
     few = labels.thinned(back, 4)
     assert labels.isolated(few) == tiny.ENERGIES and len(few) == 3 + len(frames[::4])

@@ -38,8 +38,8 @@ LONGEST_MESSAGE = 200  # characters of an error of the model
 def load_custom(name: str, device: torch.device, dtype: torch.dtype, head: str | None) -> PotentialLike:
     """The potential of the function `name`, tried on a small structure.
 
-    Raises UserError for a function that cannot be imported or fails, and for a model whose results have other shapes
-    than they should, or are not finite.
+    Raises UserError if the import or the function fails, and for a model whose results have wrong shapes or are not
+    finite.
     """
     if head is not None:
         raise UserError(f"head={head!r}: potential {name} is a function, which chooses by itself; leave head out")

@@ -14,7 +14,7 @@ def load_engine(name: str, device: torch.device, dtype: torch.dtype, head: str |
     """The potential of a model in `MODELS`, with its process started.
 
     Raises UserError for a package that is not installed or not whole, a head that is missing or unknown, and a model
-    that cannot be loaded.
+    that fails to load.
     """
     model = MODELS[name]
     _check_head(name, model.heads, head)
