@@ -7,7 +7,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
 from gendesign.errors import UserError
-from gendesign.potential import load_potential
+from gendesign.potential import load_mace, load_potential
 from gendesign.potential.conformance import assert_conforms
 from gendesign.potential.protocol import Capability
 
@@ -149,3 +149,8 @@ def test_modules_that_cannot_be_imported(path):
         load("nomodule", "f")
     with pytest.raises(UserError, match=r"potential .* is a function, which chooses by itself; leave head out"):
         load_potential(f"{path}:emt", head="x")
+
+
+def test_what_needs_a_network_refuses_a_function():
+    with pytest.raises(UserError, match="factory is no MACE network"):
+        load_mace("my.module:factory")
