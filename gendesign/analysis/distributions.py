@@ -138,11 +138,18 @@ class Angles:
         return "-".join(self.triplet)
 
 
-def bond_angles(atoms: Atoms, bonds: Bonds, width: float = 1.0) -> list[Angles]:
-    """Angles between all pairs of bonds of an atom, by triplet of elements, in bins of `width` degrees."""
+def bond_angles(atoms: Atoms, bonds: Bonds, width: float = 1.0, vertices: np.ndarray | None = None) -> list[Angles]:
+    """Angles between all pairs of bonds of an atom, by triplet of elements, in bins of `width` degrees.
+
+    vertices (n,): mask of the atoms whose angles count; None for all. Published Si-O-Si angles are often those of
+    twofold oxygen alone.
+    """
     edges = np.linspace(0, 180, max(2, round(180 / width)) + 1)
     sums: dict[tuple[int, int, int], np.ndarray] = {}
     for a, centre, b, angle in angle_chunks(bonds):
+        if vertices is not None:
+            kept = vertices[centre]
+            a, centre, b, angle = a[kept], centre[kept], b[kept], angle[kept]
         za, zc, zb = atoms.numbers[a], atoms.numbers[centre], atoms.numbers[b]
         code = (zc * 120 + np.minimum(za, zb)) * 120 + np.maximum(za, zb)
         for one in np.unique(code):
