@@ -81,7 +81,9 @@ def analyse_models(
     for model in models:
         if set(model.atoms.symbols) != set(first.symbols):
             names = [", ".join(sorted(set(one.symbols))) for one in (first, model.atoms)]
-            raise UserError(f"{models[0].name} has {names[0]}, but {model.name} has {names[1]}; analyse them separately")
+            raise UserError(
+                f"{models[0].name} has {names[0]}, but {model.name} has {names[1]}; analyse them separately"
+            )
     ideal_of(settings.ideal)
     measured = {kind: read_curve(path[0]) for kind, path in _measured(settings).items()}
     moving = any(len(model.frames) > 1 for model in models)

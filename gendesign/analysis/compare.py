@@ -42,7 +42,9 @@ def read_curve(path: str | Path) -> Measured:
             continue
     rows = [row for row in rows if len(row) == 2 and np.isfinite(row).all()]
     if len(rows) < 5:
-        raise UserError(f"{path} has {len(rows)} lines of two numbers; give a file with two columns and 5 lines or more")
+        raise UserError(
+            f"{path} has {len(rows)} lines of two numbers; give a file with two columns and 5 lines or more"
+        )
     table = np.array(sorted(rows))
     return Measured(table[:, 0], table[:, 1])
 

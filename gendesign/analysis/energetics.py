@@ -92,7 +92,9 @@ def reference_for(atoms: Atoms, crystals: Sequence[Atoms]) -> Reference:
             name = " + ".join(one.get_chemical_formula(empirical=True) for one in used)
             return Reference(name, float(found.fun * len(atoms)))
     known = ", ".join(one.get_chemical_formula(empirical=True) for one in crystals)
-    raise UserError(f"{atoms.get_chemical_formula(empirical=True)} is no mixture of the crystals {known}; give crystals=")
+    raise UserError(
+        f"{atoms.get_chemical_formula(empirical=True)} is no mixture of the crystals {known}; give crystals="
+    )
 
 
 def energy_above(atoms: Atoms, energy: float, crystals: Sequence[Atoms]) -> float:

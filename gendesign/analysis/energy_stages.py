@@ -80,6 +80,4 @@ def add_diffusion(case: Case, found: Found, frames: Sequence[Atoms]) -> None:
         about = "slope of the mean-squared displacement over six, lags of 30 to 80 % of half the trajectory"
         found.add(f"{one.element} diffusion coefficient", one.coefficient, "cm2/s", about)
         found.add(f"{one.element} diffusion exponent", one.exponent, "", "1 for diffusion, 0 for a solid")
-    found.curves["msd"] = Curve(
-        "msd", "time (ps)", results[0].time, {one.element: one.displacement for one in results}
-    )
+    found.curves["msd"] = Curve("msd", "time (ps)", results[0].time, {one.element: one.displacement for one in results})

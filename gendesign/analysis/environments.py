@@ -7,6 +7,7 @@ atom has five; distances are in units of the mean bond of the model, which makes
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +30,7 @@ class Descriptor:
     reach: float = 1.6
     zeta: int = 4
 
+    @cache
     def radial_table(self) -> tuple[np.ndarray, np.ndarray]:
         """Distances (t,), and the overlap of a Gaussian there with each radial function and l (t, n, l + 1).
 

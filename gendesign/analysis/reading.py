@@ -89,7 +89,9 @@ def _read_lammps(path: Path, head: str, species: Sequence[str]) -> tuple[Atoms, 
     if not symbols:
         symbols = _by_mass(head, types)
         if not symbols:
-            raise UserError(f"{path.name} is a LAMMPS data file without elements; give species=[...] with {types} names")
+            raise UserError(
+                f"{path.name} is a LAMMPS data file without elements; give species=[...] with {types} names"
+            )
         note = f"elements from the masses of {path.name}: {', '.join(symbols)}"
     if len(symbols) != types:
         raise UserError(f"species=[{','.join(symbols)}] names {len(symbols)} types, but {path.name} has {types}")

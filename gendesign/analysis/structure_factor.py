@@ -70,7 +70,9 @@ def direct(atoms: Atoms, q_max: float, width: float, per_shell: int = 50, seed: 
     """
     chosen, shell = _wave_vectors(atoms, q_max, width, _allowed(atoms, q_max, width, per_shell), seed)
     if not len(chosen):
-        raise UserError(f"q_max={q_max:g} 1/Angstrom is below the shortest wave vector of the cell; give a larger q_max")
+        raise UserError(
+            f"q_max={q_max:g} 1/Angstrom is below the shortest wave vector of the cell; give a larger q_max"
+        )
     symbols = sorted(set(atoms.symbols))
     amplitude = {symbol: _amplitudes(atoms.positions[atoms.symbols == symbol], chosen) for symbol in symbols}
     number = np.bincount(shell)
@@ -90,9 +92,7 @@ def _allowed(atoms: Atoms, q_max: float, width: float, per_shell: int) -> int:
     return int(max(5, min(per_shell, MOST_WAVES / len(atoms) / shells)))
 
 
-def _wave_vectors(
-    atoms: Atoms, q_max: float, width: float, per_shell: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _wave_vectors(atoms: Atoms, q_max: float, width: float, per_shell: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Wave vectors (n, 3) of half the space and their shells (n,)."""
     rng = np.random.default_rng([1301, seed])
     reciprocal = 2 * np.pi * np.linalg.inv(atoms.cell.array).T
