@@ -18,7 +18,7 @@ from gendesign.analysis.neighbours import (
     pairs,
 )
 
-MOST_COUNTED = 300_000_000  # pairs counted for g(r); beyond them slabs of the cell are sampled
+MOST_COUNTED = 60_000_000  # pairs counted for g(r); beyond them slabs of the cell are sampled
 ANGLE_CHUNK = 200_000  # atoms whose angles are computed at once
 
 

@@ -211,9 +211,10 @@ def _within(starts, neighbours, first, entries, far, radius, one, two, depth):
 def primitive_rings(starts, neighbours, first, entries, far, radius, roots, longest):
     """Rings without a shortcut (longest + 1,), by size, each counted at its nodes among the first `roots`.
 
-    A ring has a shortcut if two of its nodes are nearer in the network than along the ring (Franzblau 1991). The sum
-    over all nodes of a ring is its size, so the result is divided by it. Second result: nodes with more than MOST_PATHS
-    paths, whose rings are incomplete.
+    A ring has a shortcut if two of its nodes are nearer in the network than along the ring (Franzblau 1991). Without
+    repetitions (`roots` are all nodes) a ring is searched from its first node alone, and paths through earlier nodes are
+    not followed. With them it is found at each of its nodes in the model, each time as one over its size. Second
+    result: nodes with more than MOST_PATHS paths, whose rings are incomplete.
     """
     n = len(starts) - 1
     count = np.zeros(longest + 1)
@@ -224,13 +225,16 @@ def primitive_rings(starts, neighbours, first, entries, far, radius, roots, long
     two = np.empty((MOST_PATHS, half + 1), dtype=np.int32)
     edge = np.empty(half + 1, dtype=np.int64)
     ring = np.empty(longest + 1, dtype=np.int32)
-    overflow = 0
+    overflow, whole = 0, roots == n
     for root in range(roots):
+        least = root if whole else -1
         found = _shells(starts, neighbours, root, -1, half, mark, root, distance, queue)
         for at in range(1, found):
             node = queue[at]
             m = distance[node]
-            paths = _paths(starts, neighbours, mark, root, distance, node, one, edge)
+            if node < least or (m == half and 2 * m > longest):
+                continue
+            paths = _paths(starts, neighbours, mark, root, least, distance, node, one, edge)
             overflow += paths == MOST_PATHS
             if m >= 2:  # rings of an even number of nodes end in `node`
                 for p in range(paths):
@@ -239,13 +243,13 @@ def primitive_rings(starts, neighbours, first, entries, far, radius, roots, long
                             _join(one[p], one[q], m, True, ring)
                             if _is_primitive(starts, neighbours, first, entries, far, radius, ring, 2 * m):
                                 count[2 * m] += 1
-            if 2 * m + 1 > longest:
+            if 2 * m + 1 > longest or paths == 0:
                 continue
             for k in range(starts[node], starts[node + 1]):  # rings of an odd number end in an edge
                 other = neighbours[k]
                 if other < node or mark[other] != root or distance[other] != m:
                     continue
-                others = _paths(starts, neighbours, mark, root, distance, other, two, edge)
+                others = _paths(starts, neighbours, mark, root, least, distance, other, two, edge)
                 for p in range(paths):
                     for q in range(others):
                         if _disjoint(one[p], two[q], m, 0):
@@ -253,13 +257,14 @@ def primitive_rings(starts, neighbours, first, entries, far, radius, roots, long
                             if _is_primitive(starts, neighbours, first, entries, far, radius, ring, 2 * m + 1):
                                 count[2 * m + 1] += 1
     for size in range(1, longest + 1):
-        count[size] /= size
+        if not whole:
+            count[size] /= size
     return count, overflow
 
 
 @compiled
-def _paths(starts, neighbours, mark, stamp, distance, node, out, edge):
-    """All shortest paths from `node` (first column) to the root (last), at most MOST_PATHS."""
+def _paths(starts, neighbours, mark, stamp, least, distance, node, out, edge):
+    """Shortest paths from `node` (first column) to the root (last) over nodes from `least` on, at most MOST_PATHS."""
     m = distance[node]
     found = 0
     path = np.empty(m + 1, dtype=np.int32)
@@ -275,7 +280,7 @@ def _paths(starts, neighbours, mark, stamp, distance, node, out, edge):
         moved = False
         for k in range(edge[depth], starts[at + 1]):
             other = neighbours[k]
-            if mark[other] == stamp and distance[other] == distance[at] - 1:
+            if other >= least and mark[other] == stamp and distance[other] == distance[at] - 1:
                 edge[depth] = k + 1
                 depth += 1
                 path[depth], edge[depth] = other, starts[other]
@@ -289,10 +294,10 @@ def _paths(starts, neighbours, mark, stamp, distance, node, out, edge):
 @compiled
 def _disjoint(one, two, m, begin):
     """Whether two paths to the root share nothing but it; `begin` 1: both begin at the same node."""
-    for k in range(begin, m):
-        if one[k] == two[k]:  # at equal distance from the root only equal places can meet
-            return False
-    return True
+    same = 0
+    for k in range(begin, m):  # at equal distance from the root only equal places can meet
+        same += one[k] == two[k]
+    return same == 0
 
 
 @compiled
