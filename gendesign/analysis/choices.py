@@ -14,7 +14,8 @@ SILICON, SILICA, SUBOXIDE = 2.85, 2.0, 2.65  # Angstrom: Si-Si in silicon, Si-O,
 RICH = 1.9  # oxygen per silicon from which Si-Si bonds are no part of the network
 LONGEST_BOND = 1.35  # first minima beyond so many sums of covalent radii are no bonds
 SEARCHED = 6.0  # Angstrom, in which first minima are looked for
-USUAL_R_MAX = 10.0
+USUAL_R_MAX, LONG_R_MAX = 10.0, 18.0  # Angstrom; the longer one for models of up to FEW atoms
+FEW = 5_000
 
 
 def cutoffs_of(atoms: Atoms, settings: Analysis) -> tuple[dict[Pair, float], str]:
@@ -26,8 +27,8 @@ def cutoffs_of(atoms: Atoms, settings: Analysis) -> tuple[dict[Pair, float], str
         return {("Si", "Si"): SILICON}, "usual for silicon"
     if set(counts) == {"Si", "O"}:
         if counts["O"] >= RICH * counts["Si"]:
-            return {("O", "Si"): SILICA}, "usual for silica"
-        return {("O", "Si"): SILICA, ("Si", "Si"): SUBOXIDE}, "usual for silicon suboxides"
+            return {("Si", "O"): SILICA}, "usual for silica"
+        return {("Si", "O"): SILICA, ("Si", "Si"): SUBOXIDE}, "usual for silicon suboxides"
     reach = min(SEARCHED, float(heights(atoms.cell.array).min()) / 2)
     radial = radial_distribution(atoms, reach, 0.05)
     found = {}
@@ -50,9 +51,9 @@ def _stated(words: Sequence[str], atoms: Atoms) -> dict[Pair, float]:
             length = float(number)
         except ValueError:
             length = 0.0
-        if len(parts) != 2 or any(part not in atomic_numbers for part in parts) or length <= 0:
+        if len(parts) != 2 or any(part not in atomic_numbers for part in parts) or not length > 0:
             raise UserError(f"cutoffs=[{word}]: give pairs of elements with a length above 0, such as [Si-O:2.0]")
-        first, second = sorted(parts, key=lambda symbol: atomic_numbers[symbol])
+        first, second = sorted(parts, key=lambda symbol: -atomic_numbers[symbol])
         out[first, second] = length
         check_cutoff(atoms, length, "cutoffs")
     if not any(set(pair) <= set(atoms.symbols) for pair in out):
@@ -77,7 +78,8 @@ def r_max_of(models: Sequence[Atoms], settings: Analysis) -> float:
         for atoms in models:
             check_cutoff(atoms, settings.r_max, "r_max")
         return settings.r_max
-    return min(USUAL_R_MAX, *(float(heights(atoms.cell.array).min()) / 2 for atoms in models))
+    usual = LONG_R_MAX if all(len(atoms) <= FEW for atoms in models) else USUAL_R_MAX
+    return min(usual, *(float(heights(atoms.cell.array).min()) / 2 for atoms in models))
 
 
 def parts_of(settings: Analysis, available: Mapping[str, bool]) -> tuple[str, ...]:

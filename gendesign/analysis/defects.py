@@ -37,8 +37,8 @@ class DefectClass:
 class Clustering:
     """Whether atoms of a label are bonded to each other more often than atoms placed at random.
 
-    n: labelled atoms. sizes: number of clusters by size, from 0. neighbour: share of the labelled atoms that are bonded
-    to another one. expected, deviation: the same for random placements. z: their difference in deviations;
+    n: labelled atoms. sizes: clusters by size, from 0. neighbour: share of the labelled atoms that are bonded to
+    another one. expected, deviation: the same for random placements. z: their difference in deviations;
     p: share of the placements that reach it. largest: size of the largest cluster.
     """
 

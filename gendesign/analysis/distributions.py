@@ -46,8 +46,8 @@ class Radial:
 def radial_distribution(atoms: Atoms, r_max: float, width: float, *, most: int = MOST_COUNTED) -> Radial:
     """g(r) to `r_max` in shells of `width` (Angstrom), normalised by the number of pairs of an ideal gas.
 
-    The integral of 4 pi r^2 rho_b g_ab over a shell is the mean number of neighbours b of an atom a there. So g_aa of an
-    ideal gas of N atoms is 1 - 1/N. Raises UserError for an `r_max` beyond half the smallest height of the cell.
+    The integral of 4 pi r^2 rho_b g_ab over a shell is the mean number of neighbours b of an atom a there. So g_aa of
+    an ideal gas of N atoms is 1 - 1/N. Raises UserError for an `r_max` beyond half the smallest height of the cell.
     """
     check_cutoff(atoms, r_max, "r_max")
     edges = np.linspace(0, r_max, max(2, round(r_max / width)) + 1)

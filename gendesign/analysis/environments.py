@@ -2,7 +2,7 @@
 
 The density is a sum of Gaussians of width sigma at the neighbours; its expansion in radial functions and spherical
 harmonics gives the power spectrum p_nn'l (Bartok, Kondor, Csanyi, Phys. Rev. B 87, 184115 (2013)). The kernel is the
-normalised product to the power zeta. The neighbours are those of the bond table, each with weight one, so that a fivefold
+normalised product to the power zeta. The neighbours are those of the bond table, each with weight one: a fivefold
 atom has five; distances are in units of the mean bond of the model, which makes ideal environments independent of it.
 """
 
@@ -25,12 +25,11 @@ class Descriptor:
     the bond length, and the power of the kernel."""
 
     n: int = 8
-    l: int = 8
+    l: int = 8  # noqa: E741 - the name of the field
     sigma: float = 0.3 / 2.37
     reach: float = 1.6
     zeta: int = 4
 
-    @cache
     def radial_table(self) -> tuple[np.ndarray, np.ndarray]:
         """Distances (t,), and the overlap of a Gaussian there with each radial function and l (t, n, l + 1).
 
@@ -55,8 +54,8 @@ class Descriptor:
         return at, out
 
     def spectra(self, vectors: np.ndarray, owner: np.ndarray, atoms: int) -> np.ndarray:
-        """Normalised power spectra (atoms, n (n + 1) / 2 (l + 1)) of neighbours at `vectors` (k, 3), sorted by `owner`."""
-        at, table = self.radial_table()
+        """Normalised power spectra (atoms, features) of neighbours at `vectors` (k, 3), sorted by `owner` (k,)."""
+        at, table = _radial_table(self)
         distance = np.linalg.norm(vectors, axis=1)
         place = np.clip((distance - at[0]) / (at[1] - at[0]), 0, TABLE - 1.001)
         low = place.astype(int)
@@ -81,6 +80,11 @@ class Descriptor:
             blocks.append(power[:, upper[0], upper[1]] * double / np.sqrt(2 * l + 1))
         spectrum = np.concatenate(blocks, axis=1)
         return spectrum / np.maximum(np.linalg.norm(spectrum, axis=1, keepdims=True), 1e-30)
+
+
+@cache
+def _radial_table(descriptor: Descriptor) -> tuple[np.ndarray, np.ndarray]:
+    return descriptor.radial_table()
 
 
 def ideal_environments() -> dict[str, np.ndarray]:

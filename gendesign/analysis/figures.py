@@ -49,11 +49,19 @@ def draw_rdf(curve: Curve, errors: Errors) -> Figure:
     return figure
 
 
-def draw_sq(curve: Curve, errors: Errors, measured: Measured | None = None, kind: str = "neutron") -> Figure:
-    """Neutron and X-ray structure factors, and a measured curve."""
+def draw_sq(
+    curve: Curve, errors: Errors, smooth: Curve | None = None, measured: Measured | None = None, kind: str = "neutron"
+) -> Figure:
+    """Neutron and X-ray structure factors: direct sums as dots, the transform of g(r) as lines, and a measured curve."""
     figure, axes = _axes(curve, "S(q)")
-    _lines(axes, curve, errors, 1.0, ("neutron", "xray"))
-    axes.lines[1].set_label("X-ray (+1)")
+    if smooth is None:
+        _lines(axes, curve, errors, 1.0, ("neutron", "xray"))
+    else:
+        for k, name in enumerate(("neutron", "xray")):
+            axes.plot(curve.x, curve.columns[name] + k, ".", ms=2.5, color=COLOURS[k], alpha=0.45, mew=0)
+        _lines(axes, smooth, {}, 1.0, ("neutron", "xray"))
+    axes.lines[-2].set_label("neutron")
+    axes.lines[-1].set_label("X-ray (+1)")
     if measured is not None:
         axes.plot(measured.x, measured.y + (kind == "xray"), "o", ms=2, color="0.3", label=f"measured, {kind}")
     for k in range(2):
@@ -66,8 +74,7 @@ def draw_sq(curve: Curve, errors: Errors, measured: Measured | None = None, kind
 def draw_angles(curve: Curve, errors: Errors) -> Figure:
     """Distributions of bond angles."""
     figure, axes = _axes(curve, "probability per degree")
-    smooth = Curve(curve.kind, curve.x_name, curve.x, curve.columns)
-    _lines(axes, smooth, errors)
+    _lines(axes, curve, errors)
     filled = np.nonzero(sum(curve.columns.values()) > 1e-4)[0]  # type: ignore[arg-type]
     axes.set_xlim(max(0, curve.x[filled[0]] - 5), min(180, curve.x[filled[-1]] + 5))
     axes.set_ylim(0)
@@ -123,6 +130,13 @@ def draw_plain(y_name: str) -> Callable[[Curve, Errors], Figure]:
     return draw
 
 
+def draw_pores(curve: Curve, errors: Errors) -> Figure:
+    """The share of the volume inside spheres of at least a diameter."""
+    figure = draw_plain("share of volume in larger spheres")(curve, errors)
+    figure.axes[0].set_xlim(curve.x[0], curve.x[-1])
+    return figure
+
+
 def draw_vdos(curve: Curve, errors: Errors) -> Figure:
     """The vibrational density of states, to where it ends."""
     figure = draw_plain("density of states (1/THz)")(curve, errors)
@@ -138,7 +152,7 @@ DRAWN: dict[str, Callable[[Curve, Errors], Figure]] = {
     "angles": draw_angles,
     "rings": draw_rings,
     "coordination": draw_coordination,
-    "pores": draw_plain("share of volume in larger spheres"),
+    "pores": draw_pores,
     "vdos": draw_vdos,
     "msd": draw_plain("mean-squared displacement (Å$^2$)"),
 }

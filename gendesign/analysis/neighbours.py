@@ -73,8 +73,8 @@ def check_cutoff(atoms: Atoms, cutoff: float, key: str) -> None:
 
 
 def element_pairs(atoms: Atoms) -> list[Pair]:
-    """Unordered pairs of the elements of a structure, in the order of their numbers (Si after O): O-O, O-Si, Si-Si."""
-    symbols = sorted(set(atoms.symbols), key=lambda symbol: atomic_numbers[symbol])
+    """Unordered pairs of the elements of a structure, the heavier element first: Si-Si, Si-O, O-O."""
+    symbols = sorted(set(map(str, atoms.symbols)), key=lambda symbol: -atomic_numbers[symbol])
     return list(combinations_with_replacement(symbols, 2))
 
 

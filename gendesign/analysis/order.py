@@ -9,7 +9,7 @@ CHUNK = 500_000  # bonds whose harmonics are in memory at once
 
 
 def harmonics(bonds: Bonds, l: int) -> np.ndarray:  # noqa: E741 - the name of the field
-    """Mean spherical harmonics of the bonds of every atom (n, l + 1), for m = 0 to l; those of -m are their conjugates."""
+    """Mean spherical harmonics of the bonds of every atom (n, l + 1), m = 0 to l; those of -m are their conjugates."""
     out = np.zeros((bonds.n, l + 1), dtype=complex)
     for low in range(0, len(bonds.i), CHUNK):
         i, vector = bonds.i[low : low + CHUNK], bonds.vector[low : low + CHUNK]
@@ -35,7 +35,7 @@ def averaged(bonds: Bonds, values: np.ndarray) -> np.ndarray:
 def steinhardt(bonds: Bonds, l: int, average: bool = False) -> np.ndarray:  # noqa: E741
     """q_l of every atom (n,) (Steinhardt, Nelson, Ronchetti, Phys. Rev. B 28, 784 (1983)); 0.5745 for q_6 of fcc.
 
-    average: with the harmonics averaged over the neighbours first (Lechner, Dellago, J. Chem. Phys. 129, 114707 (2008)).
+    average: of harmonics averaged over the neighbours first (Lechner, Dellago, J. Chem. Phys. 129, 114707 (2008)).
     """
     values = harmonics(bonds, l)
     if average:

@@ -18,10 +18,10 @@ from gendesign.structure.files import write_atomically
 
 HEADLINES = (
     "density", "coordination", "defects", "bond length", "angle", "King rings, mean size", "first diffraction peak",
-    "diamond-like nodes", "void fraction", "energy above the crystal", "bulk modulus", "clustering z", "diffusion coefficient",
-    "R factor",
+    "diamond-like nodes", "void fraction", "energy above the crystal", "bulk modulus", "clustering z",
+    "diffusion coefficient", "R factor",
 )  # fmt: skip
-SKIPPED = ("deviation of", "height", "width", "without defect")
+SKIPPED = ("length, deviation", "height", "width", "bonded to")
 
 
 @dataclass
@@ -54,9 +54,12 @@ def write_report(report: Report, output: Path, figures: bool, models: Sequence[A
     for kind, (curve, errors) in curves.items():
         written.append(_write(output / f"{kind}.csv", _curve(curve, errors)))
         if figures and kind in DRAWN:
-            drawn = DRAWN[kind](curve, errors)
-            if kind == "sq" and "sq" in report.measured:
-                drawn = draw_sq(curve, errors, report.measured["sq"], report.settings.get("radiation", "neutron"))
+            if kind == "sq":
+                smooth = curves["sq_from_rdf"][0] if "sq_from_rdf" in curves else None
+                radiation = report.settings.get("radiation", "neutron")
+                drawn = draw_sq(curve, errors, smooth, report.measured.get("sq"), radiation)
+            else:
+                drawn = DRAWN[kind](curve, errors)
             (output / "figures").mkdir(exist_ok=True)
             save(drawn, output / "figures" / f"{kind}.png")
             written.append(f"figures/{kind}.png")
@@ -72,7 +75,6 @@ def lines(report: Report, output: Path) -> list[str]:
         for row in report.means
         if any(word in row.name for word in HEADLINES) and not any(word in row.name for word in SKIPPED)
     ]
-    chosen = [row for row in chosen if "angle, deviation" not in row.name and "length, deviation" not in row.name]
     cells = [(row.name, _shown(row), f"n={row.n}") for row in chosen]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)] if cells else []
     table = ["  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in cells]

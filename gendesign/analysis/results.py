@@ -70,7 +70,7 @@ def means(found: Sequence[Found]) -> list[Mean]:
 
 
 def mean_curves(found: Sequence[Found]) -> dict[str, tuple[Curve, dict[str, np.ndarray]]]:
-    """Every curve averaged over models on the x of the first one, and standard errors of its columns (empty for one)."""
+    """Every curve averaged over models on the x of the first, and standard errors of its columns (none for one)."""
     out = {}
     for kind in dict.fromkeys(kind for one in found for kind in one.curves):
         curves = [one.curves[kind] for one in found if kind in one.curves]

@@ -100,8 +100,8 @@ def _corner(starts, neighbours, corner_starts, node, one, two):
 def king_rings(starts, neighbours, corner_starts, size, roots, longest):
     """Distinct rings that are shortest at one of their corners (longest + 1,), by size, as King counts them.
 
-    size: of `shortest_by_corner`. A ring is found at each of its corners where it is shortest, with a weight of one over
-    their number.
+    size: of `shortest_by_corner`. A ring is found at each of its corners where it is shortest, with a weight of one
+    over their number.
     """
     n = len(starts) - 1
     count = np.zeros(longest + 1)
@@ -157,7 +157,7 @@ def _weight(starts, neighbours, corner_starts, size, path, length):
 
 @compiled
 def balls(starts, neighbours, radius):
-    """Nodes within `radius` edges of every node, sorted: (nodes + 1,) first entries, the entries, and their distances."""
+    """Nodes within `radius` edges of every node, sorted: first entries (nodes + 1,), entries, and their distances."""
     n = len(starts) - 1
     mark, distance = np.full(n, -1, dtype=np.int64), np.zeros(n, dtype=np.int32)
     queue = np.empty(n, dtype=np.int32)

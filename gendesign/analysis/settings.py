@@ -36,7 +36,7 @@ class Analysis:
     ideal: tuple[str, ...] = setting((), "bonds of an atom without defect, such as [Si:4,O:2]; [] for Si 4 and O 2")
     bridge: str = setting("auto", "element that links nodes of the network; auto: O in oxides; none: all are nodes")
     r_max: float | None = setting(
-        None, "end of g(r); null: 10, or half the cell if that is less", unit="Angstrom", above=0
+        None, "end of g(r); null: half the cell, at most 18, or 10 for more than 5000 atoms", unit="Angstrom", above=0
     )
     r_width: float = setting(0.02, "width of the shells of g(r)", unit="Angstrom", above=0)
     angle_width: float = setting(1.0, "width of the bins of bond angles", unit="degrees", above=0, most=90)

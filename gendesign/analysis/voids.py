@@ -22,8 +22,8 @@ class Voids:
 
     fraction: share of the volume where the centre of a probe fits. spacing: of the grid, Angstrom. probe: its radius.
     largest: diameter of the largest sphere that fits between the atoms' surfaces, Angstrom.
-    diameter (points,), volume (points,): share of the volume inside spheres of at least this diameter (Gelb and Gubbins,
-        Langmuir 15, 305 (1999)).
+    diameter (points,), volume (points,): share of the volume inside spheres of at least this diameter (Gelb and
+        Gubbins, Langmuir 15, 305 (1999)).
     """
 
     fraction: float

@@ -1,7 +1,9 @@
-"""CPU seconds (one thread) and memory of the analysis at 10^4, 10^5 and 10^6 atoms: python -m scripts.analysis.scale GLASS [SIZE ...].
+"""CPU seconds (one thread) and memory of the analysis at 10^4, 10^5 and 10^6 atoms.
 
-GLASS is a silica glass as a LAMMPS data file (types O, Si) that is repeated to each size; silicon is diamond with random
-displacements of 0.15 Angstrom. Every size runs in a process of its own. Rows go to docs/benchmarks/analysis.json.
+    python -m scripts.analysis.scale GLASS [SIZE ...]
+
+GLASS is a silica glass as a LAMMPS data file (types O, Si) that is repeated to each size; silicon is diamond with
+random displacements of 0.15 Angstrom. Every size runs in a process of its own. Rows go to docs/benchmarks/analysis.json.
 """
 
 import json
