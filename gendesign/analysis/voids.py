@@ -135,19 +135,17 @@ def _pore_sizes(atoms: Atoms, surface: SurfaceDistance, probe: float, spacing: f
     if largest <= max(probe, 0):
         return np.zeros(0), np.zeros(0)
     radii = np.linspace(max(probe, spacing / 2), largest, 24)
+    covered = np.zeros(len(points), dtype=bool)
     grid = Atoms(numbers=np.ones(len(points), dtype=int), positions=points, cell=atoms.cell, pbc=True)
     volume = []
-    for radius in radii:
-        members = np.nonzero(far >= radius)[0]
-        places, _ = padded(grid[members], float(radius)) if len(members) else (np.empty((0, 3)), None)
-        if not len(places):
-            volume.append(0.0)
-            continue
-        # points that are too near an atom to belong to any sphere need no search
-        candidates = points[far > -radius]
-        near, _ = cKDTree(places).query(candidates, distance_upper_bound=float(radius) + 1e-9)
-        volume.append(float(np.isfinite(near).sum() / len(points)))
-    return 2 * radii, np.array(volume)
+    for radius in radii[::-1]:  # what a large sphere covers, smaller ones cover too
+        places, _ = padded(grid[np.nonzero(far >= radius - 1e-9)[0]], float(radius))
+        # points inside an atom belong to no sphere
+        candidates = np.nonzero(~covered & (far > -spacing))[0]
+        near, _ = cKDTree(places).query(points[candidates], distance_upper_bound=float(radius) + 1e-9)
+        covered[candidates[np.isfinite(near)]] = True
+        volume.append(float(covered.mean()))
+    return 2 * radii, np.array(volume[::-1])
 
 
 def surface_area(

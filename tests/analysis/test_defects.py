@@ -58,7 +58,7 @@ def test_local_energies_are_measured_from_atoms_without_defect():
     classes, _ = classify(table, np.ones(63, dtype=bool), excess, 2.35, energies)
     by_name = {one.name: one for one in classes}
     assert by_name["dangling bond"].n == 4 and by_name["dangling bond"].energy == pytest.approx(1)
-    assert by_name["no defect"].similarity["tetrahedron"] == pytest.approx(1, abs=1e-6)
+    assert by_name["no defect"].similarity["tetrahedron"] == pytest.approx(1, abs=1e-3)
 
 
 def test_clusters_are_told_from_random_placement():

@@ -101,7 +101,7 @@ def test_quartz():
     assert lengths[0].pair == ("Si", "O") and lengths[0].mean == pytest.approx(1.609, abs=2e-3)
     angles = {angle.name: angle for angle in bond_angles(atoms, table)}
     assert angles["Si-O-Si"].mean == pytest.approx(143.7, abs=0.2)  # Levien et al. 1980: 143.73
-    assert angles["Si-O-Si"].n == 54 and angles["O-Si-O"].n == 6 * 27
+    assert angles["Si-O-Si"].n == 162 and angles["O-Si-O"].n == 6 * 81
     assert angles["O-Si-O"].density.sum() == pytest.approx(1)
 
 
