@@ -103,8 +103,8 @@ def clustering(
 ) -> Clustering:  # fmt: skip
     """Clusters of labelled atoms that are bonded directly, against random placements of as many labels.
 
-    edges: directed bonds (i, j) of atoms, each bond in both directions. among (n,): mask of the atoms among which labels
-    are placed at random. labelled (n,): mask.
+    edges: directed bonds (i, j), each bond in both directions. among (n,): mask of the atoms among which labels are
+    placed at random. labelled (n,): mask.
     """
     i, j = edges
     n, total = int(labelled.sum()), len(among)

@@ -52,7 +52,7 @@ def draw_rdf(curve: Curve, errors: Errors) -> Figure:
 def draw_sq(
     curve: Curve, errors: Errors, smooth: Curve | None = None, measured: Measured | None = None, kind: str = "neutron"
 ) -> Figure:
-    """Neutron and X-ray structure factors: direct sums as dots, the transform of g(r) as lines, and a measured curve."""
+    """Neutron and X-ray structure factors: direct sums as dots, transforms of g(r) as lines, and a measured curve."""
     figure, axes = _axes(curve, "S(q)")
     if smooth is None:
         _lines(axes, curve, errors, 1.0, ("neutron", "xray"))

@@ -212,8 +212,8 @@ def primitive_rings(starts, neighbours, first, entries, far, radius, roots, long
     """Rings without a shortcut (longest + 1,), by size, each counted at its nodes among the first `roots`.
 
     A ring has a shortcut if two of its nodes are nearer in the network than along the ring (Franzblau 1991). Without
-    repetitions (`roots` are all nodes) a ring is searched from its first node alone, and paths through earlier nodes are
-    not followed. With them it is found at each of its nodes in the model, each time as one over its size. Second
+    repetitions (`roots` are all nodes) a ring is searched from its first node alone, and paths through earlier nodes
+    are not followed. With them it is found at each of its nodes in the model, each time as one over its size. Second
     result: nodes with more than MOST_PATHS paths, whose rings are incomplete.
     """
     n = len(starts) - 1

@@ -3,7 +3,8 @@
     python -m scripts.analysis.scale GLASS [SIZE ...]
 
 GLASS is a silica glass as a LAMMPS data file (types O, Si) that is repeated to each size; silicon is diamond with
-random displacements of 0.15 Angstrom. Every size runs in a process of its own. Rows go to docs/benchmarks/analysis.json.
+random displacements of 0.15 Angstrom. Every size runs in a process of its own. Rows go to
+docs/benchmarks/analysis.json.
 """
 
 import json
