@@ -26,7 +26,7 @@ CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # A full or read-only disk, a folder that became unwritable half-way.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
-STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz"}
+STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz", ".data", ".lmp"}
 AGENT = "generator=agent"
 STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME, NAMES = "FILE ...", "POTENTIAL [FILE ...]", "NAME", "[NAME ...]"
 
@@ -77,6 +77,11 @@ VERBS = {
         "measure a potential: errors, physical tests, a card",
         FolderCommand(f"{COMMANDS}.validation:run_validate", kept="parts/*.json", loads=True, named=True),
         POTENTIAL_AND_FILES,
+    ),
+    "analyse": Verb(
+        "analyse amorphous models: coordination, g(r), rings, S(q), voids, defects, energies",
+        FolderCommand(f"{COMMANDS}.analysis:run_analyse", kept="analysis.json", loads=True, optional=True),
+        STRUCTURE_FILES,
     ),
     "benchmark": Verb("measure a capability against its targets and references", run_benchmark, NAME),
     "install": Verb(

@@ -13,7 +13,7 @@ FLOORS = [
     {"campaign", "benchmark"},
     {"run"},
     {"generate", "screening", "train", "validation"},
-    {"objective"},
+    {"objective", "analysis"},
     {"relaxation", "dynamics"},
     {"potential"},
     {"structure"},

@@ -24,7 +24,8 @@ def describe(verb: str, overrides: Sequence[str] = ()) -> str:
         field = field_of(verb, config, key)
         lines.append(f"  {key:<{width}} = {value:<{wide}}  {meaning(field.about, value) if field else ''}".rstrip())
     groups = [group for group in groups_of(verb, choices) if group != EXPERIMENT]
-    lines += ["", "groups (group=name chooses a file of conf/, group=null leaves the step out):"]
+    if groups:
+        lines += ["", "groups (group=name chooses a file of conf/, group=null leaves the step out):"]
     lines += [f"  {group:<{width}} : {', '.join(options(group))}" for group in groups]
     return "\n".join([*lines, *(_experiments(verb) if EXPERIMENT in groups_of(verb, choices) else [])])
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from gendesign.analysis.settings import Analysis
 from gendesign.fields import section, setting
 from gendesign.validation.settings import ValidationSettings
 
@@ -226,6 +227,22 @@ class Validate(ValidationSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Analyse(Analysis):
+    """gendesign analyse"""
+
+    output: str = output("results/analyse", "folder for analysis.json, tables, curves and figures")
+    potential: str | None = setting(
+        None, "model of energies, elastic constants and vibrations, a name or a path as in gendesign relax; null: none"
+    )
+    seed: int = seed("random seed of samples and random placements")
+    device: str = device()
+    threads: int | Literal["auto"] = threads()
+    dtype: str = dtype("float64")
+    trust_pickle: bool = trust_pickle()
+    head: str | None = head()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark(Run):
     """gendesign benchmark"""
 
@@ -252,6 +269,7 @@ _CLASSES = {
     "train": Train,
     "agent": Agent,
     "validate": Validate,
+    "analyse": Analyse,
     "benchmark": Benchmark,
 }
 VERB_SETTINGS = {verb: f"{cls.__module__}.{cls.__qualname__}" for verb, cls in _CLASSES.items()}

@@ -41,6 +41,7 @@ class FolderCommand:
         arguments and the folder were checked, and may import what takes seconds.
     kept: a glob of what must be in the folder for an error to leave it behind.
     loads: the action needs the potential of the settings.
+    optional: only where the settings name one.
     named: the first word after the verb names the potential.
     """
 
@@ -48,6 +49,7 @@ class FolderCommand:
     kept: str = "shards/[0-9]*"
     loads: bool = False
     named: bool = False
+    optional: bool = False
 
     def __call__(self, verb: str, words: Sequence[str], config: DictConfig) -> None:
         """Run the verb and print what its action returns; raises UserError."""
@@ -56,12 +58,13 @@ class FolderCommand:
         if self.named:
             identity["potential"] = files.pop(0)
         identity |= identify(files, config)
-        if self.loads:
+        loads = self.loads and not (self.optional and config.potential is None)
+        if loads:
             identity["weights"] = None  # not known before it is loaded
         check_folder(output, identity)
         act = imported(self.action)
         potential = None
-        if self.loads:
+        if loads:
             potential = _loaded(config, identity.get("potential"))
             identity["weights"] = potential.weights_hash
             check_folder(output, identity)

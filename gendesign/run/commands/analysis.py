@@ -1,0 +1,40 @@
+"""analyse: structures of files as models, into a folder with tables, curves and figures."""
+
+import sys
+from dataclasses import fields
+from typing import Any
+
+from omegaconf import OmegaConf
+from rich.console import Console
+from tqdm import tqdm
+
+from gendesign.analysis.analyse import Progress, analyse_files
+from gendesign.analysis.compiled import HAS_NUMBA
+from gendesign.analysis.report import lines
+from gendesign.analysis.settings import Analysis
+from gendesign.run.commands.runner import Job
+from gendesign.run.workers import set_threads
+
+
+def run_analyse(job: Job) -> list[str]:
+    """Analyse all models; returns the table for the terminal."""
+    content: Any = OmegaConf.to_container(job.config, resolve=True)
+    names = {field.name for field in fields(Analysis)}
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in names}
+    set_threads(content["threads"])
+    output = job.folder.path
+    with tqdm(desc="analyse", unit="part", file=sys.stderr) as bar:
+        report = analyse_files(job.files, output, Analysis(**values), job.potential, _progress(bar))
+    if not HAS_NUMBA and any("rings" in one.seconds for one in report.found):
+        Console(stderr=True).print("rings are searched without numba, slowly; pip install 'gendesign[amorphous]'")
+    return lines(report, output)
+
+
+def _progress(bar: "tqdm[Any]") -> Progress:
+    def show(part: str, done: int, total: int) -> None:
+        bar.total = total
+        bar.set_postfix_str(part, refresh=False)
+        bar.n = done
+        bar.refresh()
+
+    return show

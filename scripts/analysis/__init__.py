@@ -1,0 +1,1 @@
+"""Measurements of the analysis of amorphous models."""
