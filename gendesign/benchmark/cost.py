@@ -11,7 +11,7 @@ from tqdm import tqdm
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.speed import clock, metered
 from gendesign.generate.simgen import SimGen
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.potential.protocol import PotentialLike
 
 STEPS = 50

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.generate.simgen import SimGen, kernel
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.sampler import Sampler
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace

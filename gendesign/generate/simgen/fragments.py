@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import fade, strength
-from gendesign.generate.simgen.random import normal
+from gendesign.structure.counter_random import normal
 from gendesign.generate.simgen.skeleton import VALENCE, FixedAtoms
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose

@@ -13,7 +13,7 @@ from gendesign.errors import UserError
 from gendesign.generate.simgen import requested
 from gendesign.generate.simgen.finisher import Finisher
 from gendesign.generate.simgen.problem import Problem, resolve
-from gendesign.generate.simgen.random import keys, uniform
+from gendesign.structure.counter_random import keys, uniform
 from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings

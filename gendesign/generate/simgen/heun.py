@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal
+from gendesign.structure.counter_random import normal
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
 from gendesign.structure.types import Score

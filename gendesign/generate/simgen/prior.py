@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal, uniform
+from gendesign.structure.counter_random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
 

@@ -9,7 +9,7 @@ from ase.data import vdw_radii
 from torch import Tensor
 
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal, uniform
+from gendesign.structure.counter_random import normal, uniform
 from gendesign.generate.simgen.shape import Shape
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
