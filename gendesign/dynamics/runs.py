@@ -198,7 +198,8 @@ def _integrate(run: Run, conditions: Conditions, checkpoint, report, save_second
         if run.done % CHECK_EVERY and run.done < conditions.steps:
             continue
         grown = float(np.prod([conditions.scale(n + 1) ** 3 for n in range(run.done)])) if conditions.volume else 1.0
-        run.drop(faults(run.state, conditions.at(run.done)[0], run.first, grown, limits), good)
+        # a fast quench leaves the thermostat behind, so that the hottest temperature of the run counts
+        run.drop(faults(run.state, max(conditions.temperature), run.first, grown, limits), good)
         good = run.state
         if report is not None and run.alive:
             report(run.done, run.state)

@@ -21,7 +21,7 @@ SHORTER = 4  # a timestep so many times shorter tells whether the timestep or th
 class Limits:
     """Beyond which a structure has run away.
 
-    heat: instantaneous temperature over that of the thermostat, and `warm` K more. energy: change of the potential
+    heat: instantaneous temperature over the highest of the run, and `warm` K more. energy: change of the potential
     energy, eV/atom. volume: factor of the volume. fused: distance relative to the sum of two covalent radii.
     drift: spread of the total energy in the test of a timestep, relative to kT per degree of freedom.
     """
@@ -40,7 +40,7 @@ LIMITS = Limits()
 def faults(state: State, temperature: float, start: State, volume: float, limits: Limits = LIMITS) -> list[str]:
     """Why each structure must end, "" for those that go on.
 
-    temperature: of the thermostat, K. start: the state at the beginning. volume: the prescribed factor of the volume.
+    temperature: the highest of the run, K. start: the state at the beginning. volume: the prescribed factor of the volume.
     """
     count = torch.bincount(state.system, minlength=state.batch.n_systems)
     rows = torch.stack([state.batch.positions, state.momenta, state.forces]).isfinite().all(0).all(1)
@@ -54,7 +54,7 @@ def faults(state: State, temperature: float, start: State, volume: float, limits
         if broken[k]:
             out.append("positions or forces are no longer finite")
         elif heat[k] > limits.heat * temperature + limits.warm:
-            out.append(f"the temperature ran away: {heat[k]:.0f} K where the thermostat has {temperature:.0f} K")
+            out.append(f"the temperature ran away: {heat[k]:.0f} K in a run at {temperature:.0f} K")
         elif abs(change[k]) > limits.energy:
             out.append(f"the energy ran away: it changed by {change[k]:.1f} eV/atom")
         elif growth[k] > limits.volume or growth[k] < 1 / limits.volume:

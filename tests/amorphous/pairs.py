@@ -53,3 +53,8 @@ def argon_crystal(n: int = 3, a: float = 5.27) -> Atoms:
     from ase.build import bulk
 
     return bulk("Ar", "fcc", a=a, cubic=True) * (n, n, n)
+
+
+def silicon() -> Silicon:
+    """The potential of `potential=pairs:silicon`."""
+    return Silicon()
