@@ -134,4 +134,6 @@ def _chain_half_step(state: State, dt: float, temperature: Tensor, period: float
         damp = torch.exp(-v[k + 1] * dt / 8)
         v[k] = (v[k] * damp + force(k, kinetic) * dt / 4) * damp
     v[-1] = v[-1] + force(CHAIN - 1, kinetic) * dt / 4
-    return replace(state, momenta=state.momenta * scale[state.system, None], chain=torch.stack([eta, torch.stack(v, 1)]))
+    return replace(
+        state, momenta=state.momenta * scale[state.system, None], chain=torch.stack([eta, torch.stack(v, 1)])
+    )

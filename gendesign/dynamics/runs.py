@@ -261,5 +261,3 @@ def _restore(run: Run, kept: Mapping[str, np.ndarray], structures: Sequence[Atom
             why, steps, energy = kept[f"ended_{index}_why"].tolist()
             atoms.calc = SinglePointCalculator(atoms, energy=float(energy), forces=forces)
             run.outcomes[index] = Outcome(atoms, why, int(steps))
-
-

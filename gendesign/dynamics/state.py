@@ -10,10 +10,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from torch import Tensor
 
 from gendesign.potential.protocol import PotentialLike
+from gendesign.randomness import Purpose
 from gendesign.structure.constraints import fixed_components, set_fixed
 from gendesign.structure.counter_random import derived, normal
 from gendesign.structure.graph import Batch
-from gendesign.randomness import Purpose
 
 CHAIN = 3  # thermostats of a Nose-Hoover chain
 Evaluate = Callable[["State"], "State"]
@@ -88,7 +88,7 @@ class State:
     @property
     def kinetic(self) -> Tensor:
         """Kinetic energies (systems,) in eV."""
-        return self.per_system((self.momenta.square().sum(1) / (2 * self.masses)))
+        return self.per_system(self.momenta.square().sum(1) / (2 * self.masses))
 
     @property
     def temperature(self) -> Tensor:

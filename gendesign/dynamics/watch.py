@@ -40,7 +40,8 @@ LIMITS = Limits()
 def faults(state: State, temperature: float, start: State, volume: float, limits: Limits = LIMITS) -> list[str]:
     """Why each structure must end, "" for those that go on.
 
-    temperature: the highest of the run, K. start: the state at the beginning. volume: the prescribed factor of the volume.
+    temperature: the highest of the run, K. start: the state at the beginning. volume: the prescribed factor of the
+    volume.
     """
     count = torch.bincount(state.system, minlength=state.batch.n_systems)
     rows = torch.stack([state.batch.positions, state.momenta, state.forces]).isfinite().all(0).all(1)
@@ -126,5 +127,3 @@ def timestep_fault(
 
 def _number(value: float) -> str:
     return f"{value:.2g}" if value < 1e6 else "more than 1e6"
-
-

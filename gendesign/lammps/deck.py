@@ -58,7 +58,7 @@ def species_of(atoms: Atoms) -> list[str]:
 
 
 def write_data(atoms: Atoms, path: Path) -> None:
-    """A data file of `atoms` with velocities; the cell is turned as LAMMPS needs it, a along x and b in the xy plane."""
+    """A data file of `atoms` with velocities; the cell is turned as LAMMPS needs it (see `standard`)."""
     turned = standard(atoms)
     types = {symbol: number for number, symbol in enumerate(species_of(atoms), start=1)}
     cell = turned.cell.array
@@ -190,8 +190,10 @@ def _dynamics(task: Dynamics, first: int, last: int, restarted: bool) -> list[st
         out += [f"velocity mobile create {task.temperature[0]:.10g} {task.seed} mom yes rot no dist gaussian"]
     out += {
         "nve": ["fix move mobile nve"],
-        "langevin": ["fix move mobile nve", f"fix heat mobile langevin {heat[0]:.10g} {heat[1]:.10g} {drag:.10g} {seed} "
-                     "zero yes"],
+        "langevin": [
+            "fix move mobile nve",
+            f"fix heat mobile langevin {heat[0]:.10g} {heat[1]:.10g} {drag:.10g} {seed} zero yes",
+        ],
         "nose_hoover": [f"fix move mobile nvt {thermal} {damp:.10g}"],
         "npt": [f"fix move mobile npt {thermal} {damp:.10g} iso {press[0]:.10g} {press[1]:.10g} {slow:.10g}"],
     }[task.ensemble]  # fmt: skip

@@ -21,7 +21,9 @@ class Model:
 
 
 def _shipped(name: str, style: str, file: str, elements: str, source: str, cost: float) -> Model:
-    return Model(name, (f"pair_style {style}", f"pair_coeff * * {file} {SPECIES}"), tuple(elements.split()), source, cost)
+    return Model(
+        name, (f"pair_style {style}", f"pair_coeff * * {file} {SPECIES}"), tuple(elements.split()), source, cost
+    )
 
 
 SHIPPED = {

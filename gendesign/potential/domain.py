@@ -21,9 +21,10 @@ SOLIDS = {CRYSTALS: RELAXED_CELLS, AMORPHOUS: RELAXED_AMORPHOUS}
 class Domain:
     """The structures that a potential was fitted to, as its config.yaml states them in the section `domain`.
 
-    kinds: some of molecules (in vacuum), crystals and amorphous (solids and melts). about: the same in words. excluded: what its card says that it must
-    not be used for: molecules, crystals, amorphous, or cells (relaxing the cells of solids). contains: elements of which every
-    structure must have one; none for no such condition. charges: neutral, or what else.
+    kinds: some of molecules (in vacuum), crystals and amorphous (solids and melts). about: the same in words. excluded:
+    what its card says that it must not be used for: molecules, crystals, amorphous, or cells (relaxing the cells of
+    solids). contains: elements of which every structure must have one; none for no such condition. charges: neutral, or
+    what else.
     """
 
     kinds: tuple[str, ...]

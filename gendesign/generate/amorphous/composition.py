@@ -35,8 +35,8 @@ def ratios(formula: str) -> dict[str, float]:
 def counts(formula: str, n_atoms: int | None) -> dict[str, int]:
     """Atoms of each element in a model of `n_atoms`, None for about TYPICAL.
 
-    A formula is kept exactly, and raises UserError for a number of atoms that is no multiple of its own; a ratio is kept
-    to the nearest whole atoms.
+    A formula is kept exactly, and raises UserError for a number of atoms that is no multiple of its own; a ratio is
+    kept to the nearest whole atoms.
     """
     shares = ratios(formula)
     total = sum(shares.values())

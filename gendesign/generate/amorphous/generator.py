@@ -55,7 +55,8 @@ class Amorphous(Generator):
         allowed=(QUENCH, SIMILARITY),
     )  # fmt: skip
     protocol: str = setting(
-        "melt_quench", "stages of the quench: a name of conf/protocol (quick, silicon_slow, silica_slow, ...) or a file",
+        "melt_quench",
+        "stages of the quench: a name of conf/protocol (quick, silicon_slow, silica_slow, ...), or a file",
         file=True,
     )  # fmt: skip
     max_atoms: int = setting(4000, "atoms per batch of molecular dynamics, which bounds the memory", least=1)

@@ -110,9 +110,7 @@ def _apart(atoms: Atoms, distances: Distances) -> np.ndarray:
     reach, numbers, cell, pbc = float(table.max()), atoms.numbers, atoms.cell.array, atoms.pbc
 
     def overlap(x: np.ndarray) -> tuple[float, np.ndarray]:
-        i, j, r, vector = neighbour_list(
-            "ijdD", cutoff=reach, positions=x.reshape(-1, 3), cell=cell, pbc=pbc
-        )
+        i, j, r, vector = neighbour_list("ijdD", cutoff=reach, positions=x.reshape(-1, 3), cell=cell, pbc=pbc)
         d = table[numbers[i], numbers[j]]
         near = r < d
         i, r, d, vector = i[near], np.maximum(r[near], 1e-6), d[near], vector[near]

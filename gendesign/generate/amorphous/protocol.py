@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from gendesign.dynamics.runs import LANGEVIN, NPT, NVE, ENSEMBLES
+from gendesign.dynamics.runs import ENSEMBLES, LANGEVIN, NPT, NVE
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting, settings_of
 
@@ -174,15 +174,21 @@ def load_protocol(name: str) -> Protocol:
     path = shipped.get(name, Path(name).expanduser())
     if not path.is_file():
         known = ", ".join(shipped)
-        raise UserError(f"generator.protocol={name}: no such protocol or file; allowed are {known}, or a file of stages")
+        raise UserError(
+            f"generator.protocol={name}: no such protocol or file; allowed are {known}, or a file of stages"
+        )
     try:
         content: Any = OmegaConf.to_container(OmegaConf.load(path))
     except (OmegaConfBaseException, YAMLError, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"protocol {path.name} cannot be read ({reason[:150]}); write YAML with a list stages") from error
+        raise UserError(
+            f"protocol {path.name} cannot be read ({reason[:150]}); write YAML with a list stages"
+        ) from error
     stages = content.get("stages") if isinstance(content, Mapping) else None
     if not isinstance(stages, Sequence) or isinstance(stages, str) or not stages:
-        raise UserError(f"protocol {path.name}: it needs a list stages, each with its keys; see conf/protocol/quick.yaml")
+        raise UserError(
+            f"protocol {path.name}: it needs a list stages, each with its keys; see conf/protocol/quick.yaml"
+        )
     made = tuple(_stage(path.name, number, stage) for number, stage in enumerate(stages, start=1))
     return Protocol(path.stem if path in shipped.values() else str(name), made, str(content.get("about", "")))
 

@@ -2,7 +2,8 @@
 
 The score is that of the molecules' generator (generate/simgen/kernel.py): the gradient of log k, the similarity of an
 atom's descriptor to those of reference environments of its element, here with periodic neighbour lists. A wall keeps
-the minimum distances of pairs. Noise falls from `sigma` to zero by stochastic Heun steps (arXiv 2206.00364, 2402.08708).
+the minimum distances of pairs. Noise falls from `sigma` to zero by stochastic Heun steps (arXiv 2206.00364,
+2402.08708).
 """
 
 import time
@@ -75,7 +76,7 @@ class SimilarityRoute:
 
     @classmethod
     def of(cls, settings: Annealing, potential: PotentialLike, starts: Starts) -> "SimilarityRoute":
-        """Reads the references; raises UserError for a potential without descriptors, and for an element without any."""
+        """Read the references; raises UserError for a potential without descriptors and an element without any."""
         require(potential, Capability.DESCRIPTORS, "choose a potential that does, or generator.route=quench")
         structures = [atoms for name in settings.references for atoms in _read(name, settings.rattle, starts.elements)]
         present = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}

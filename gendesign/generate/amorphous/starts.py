@@ -43,7 +43,12 @@ def cristobalite() -> Atoms:
     return crystal(["Si", "O"], sites, spacegroup=92, cellpar=[4.9717, 4.9717, 6.9223, 90, 90, 90])
 
 
-PROTOTYPES = {"cristobalite": cristobalite, "diamond": diamond, "beta_cristobalite": beta_cristobalite, "quartz": quartz}
+PROTOTYPES = {
+    "cristobalite": cristobalite,
+    "diamond": diamond,
+    "beta_cristobalite": beta_cristobalite,
+    "quartz": quartz,
+}
 
 
 @dataclass(frozen=True)
