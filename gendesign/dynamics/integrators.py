@@ -15,7 +15,7 @@ from gendesign.dynamics.state import CHAIN, Evaluate, State
 from gendesign.randomness import Purpose
 from gendesign.structure.counter_random import normal
 
-LARGEST_STRAIN = 0.01  # of the logarithm of the volume in one step
+LARGEST_STRAIN = 0.05  # of the logarithm of the volume in one step
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from gendesign.dynamics.integrators import (
     verlet_step,
 )
 from gendesign.dynamics.state import Evaluate, State, evaluator
-from gendesign.dynamics.watch import LIMITS, Limits, faults, timestep_fault
+from gendesign.dynamics.watch import LIMITS, Limits, faults, timestep_fault, wild
 from gendesign.errors import UserError
 from gendesign.potential.protocol import Capability, PotentialLike, require
 
@@ -192,20 +192,29 @@ def run_dynamics(
 
 
 def _integrate(run: Run, conditions: Conditions, checkpoint, report, save_seconds: float, limits: Limits) -> None:
-    saved, good = time.monotonic(), run.state
+    saved, good, dt = time.monotonic(), run.state, conditions.timestep * units.fs
     while run.alive and run.done < conditions.steps:
         run.advance()
-        if run.done % CHECK_EVERY and run.done < conditions.steps:
+        broken = bool(wild(run.state, dt, limits).any())
+        if run.done % CHECK_EVERY and run.done < conditions.steps and not broken:
             continue
         grown = float(np.prod([conditions.scale(n + 1) ** 3 for n in range(run.done)])) if conditions.volume else 1.0
         # a fast quench leaves the thermostat behind, so that the hottest temperature of the run counts
-        run.drop(faults(run.state, max(conditions.temperature), run.first, grown, limits), good)
+        run.drop(faults(run.state, max(conditions.temperature), run.first, grown, dt, limits), good)
+        if run.done % CHECK_EVERY and run.done < conditions.steps:
+            good = good.select(_members(good, run.state))  # an extra look: frames stay those of the regular ones
+            continue
         good = run.state
         if report is not None and run.alive:
             report(run.done, run.state)
         if checkpoint is not None and run.alive and time.monotonic() - saved >= save_seconds:
             checkpoint.save(_arrays(run))
             saved = time.monotonic()
+
+
+def _members(state: State, left: State) -> Tensor:
+    """Mask (systems,) of the structures of `state` that are in `left` too."""
+    return torch.isin(state.key, left.key)
 
 
 def _begin(structures, potential: PotentialLike, conditions: Conditions, keys: Tensor, first_step: int) -> Run:

@@ -23,7 +23,8 @@ class Limits:
 
     heat: instantaneous temperature over the highest of the run, and `warm` K more. energy: change of the potential
     energy, eV/atom. volume: factor of the volume. fused: distance relative to the sum of two covalent radii.
-    drift: spread of the total energy in the test of a timestep, relative to kT per degree of freedom.
+    stride: path of an atom in one step, Angstrom. drift: spread of the total energy in the test of a timestep, relative
+    to kT per degree of freedom.
     """
 
     heat: float = 3.0
@@ -31,18 +32,33 @@ class Limits:
     energy: float = 15.0
     volume: float = 3.0
     fused: float = 0.4
+    stride: float = 1.5
     drift: float = 0.15
 
 
 LIMITS = Limits()
 
 
-def faults(state: State, temperature: float, start: State, volume: float, limits: Limits = LIMITS) -> list[str]:
+def wild(state: State, dt: float, limits: Limits = LIMITS) -> Tensor:
+    """Whether structures (systems,) must not take another step: not finite, or an atom would move too far in it.
+
+    Neighbour lists of such positions take no end of time or memory, so this is asked after every step.
+    """
+    path = dt * state.momenta.norm(dim=1) / state.masses
+    finite = torch.stack([state.batch.positions, state.momenta, state.forces]).isfinite().all(0).all(1)
+    bad = ~finite | ~(path <= limits.stride)
+    return (state.per_system(bad.double()) > 0) | ~state.energy.isfinite()
+
+
+def faults(
+    state: State, temperature: float, start: State, volume: float, dt: float = 0.0, limits: Limits = LIMITS
+) -> list[str]:
     """Why each structure must end, "" for those that go on.
 
     temperature: the highest of the run, K. start: the state at the beginning. volume: the prescribed factor of the
-    volume.
+    volume. dt: timestep in units of ASE.
     """
+    fast = wild(state, dt, limits)
     count = torch.bincount(state.system, minlength=state.batch.n_systems)
     rows = torch.stack([state.batch.positions, state.momenta, state.forces]).isfinite().all(0).all(1)
     broken = state.per_system((~rows).double()) > 0
@@ -58,6 +74,8 @@ def faults(state: State, temperature: float, start: State, volume: float, limits
             out.append(f"the temperature ran away: {heat[k]:.0f} K in a run at {temperature:.0f} K")
         elif abs(change[k]) > limits.energy:
             out.append(f"the energy ran away: it changed by {change[k]:.1f} eV/atom")
+        elif fast[k]:
+            out.append(f"atoms were lost: one moved by more than {limits.stride:g} Angstrom in a step")
         elif growth[k] > limits.volume or growth[k] < 1 / limits.volume:
             out.append(f"the cell ran away: its volume is {growth[k]:.2f} of what it was")
         else:
@@ -94,6 +112,9 @@ def spread_of_energy(state: State, evaluate: Evaluate, dt: float) -> Tensor:
     """Largest less smallest total energy (systems,) in TRIAL_STEPS of velocity Verlet, eV."""
     totals = [state.energy + state.kinetic]
     for _ in range(TRIAL_STEPS):
+        if bool(wild(state, dt).any()):
+            totals.append(torch.full_like(state.energy, torch.inf))
+            break
         state = verlet_step(state, evaluate, dt)
         totals.append(state.energy + state.kinetic)
     stacked = torch.stack(totals).nan_to_num(nan=torch.inf)

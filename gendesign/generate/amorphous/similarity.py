@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase import Atoms
+from matscipy.neighbours import neighbour_list
 from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.amorphous.composition import composition_of
 from gendesign.generate.amorphous.packing import Distances
 from gendesign.generate.amorphous.starts import PROTOTYPES, Starts
 from gendesign.generate.simgen.kernel import (
@@ -41,6 +41,8 @@ from gendesign.structure.types import Candidate
 
 SAVE_SECONDS = 30.0  # between two checkpoints
 STIFFNESS = 20.0  # 1/Angstrom, of the walls
+WALL = 0.95  # of the shortest distance of a pair in the references, below which it repels
+REACH = 4.5  # Angstrom, within which pairs of the references are looked at
 FRAMES, ATOMS = 4, 72  # rattled copies of each crystal among the references, and atoms of each
 
 
@@ -92,6 +94,23 @@ class SimilarityRoute:
     def environments(self) -> Environments:
         """The reference environments, described."""
         return environments(self.potential, self.references)
+
+    @cached_property
+    def walls(self) -> Distances:
+        """Distances below which pairs repel each other: WALL of the shortest ones in the references.
+
+        Those in generator.min_distances count as given; a pair that is never near in the references has the distance of
+        a packing.
+        """
+        usual = Distances.of(self.starts.elements, self.starts.min_distances)
+        stated = {tuple(sorted(text.partition("=")[0].strip().split("-"))) for text in self.starts.min_distances}
+        nearest = _shortest(self.references)
+        return Distances(
+            {
+                pair: distance if pair in stated or pair not in nearest else WALL * nearest[pair]
+                for pair, distance in usual.pairs.items()
+            }
+        )
 
     def run(self, candidates: Sequence[Candidate], seed: int, context: ShardContext) -> list[Candidate]:
         """Every candidate annealed, batch by batch; failed ones stay as they are."""
@@ -157,8 +176,7 @@ class Walk:
         batch = Batch.from_atoms(structures, torch.float64, device)
         slots = torch.cat([torch.arange(len(atoms)) for atoms in structures]).to(device)
         fixed = np.concatenate([fixed_components(atoms) for atoms in structures])
-        symbols = {symbol for atoms in structures for symbol in composition_of(atoms)}
-        table = Distances.of(sorted(symbols), route.starts.min_distances).matrix(batch.numbers.cpu().numpy())
+        table = route.walls.matrix(batch.numbers.cpu().numpy())
         return cls(
             route, batch, derived(key.to(device)[batch.system], Purpose.MD_ATOM, slots),
             torch.tensor(~fixed, dtype=torch.float64, device=device), torch.tensor(table, device=device),
@@ -247,6 +265,20 @@ def _read(name: str, rattle: float, elements: Sequence[str]) -> list[Atoms]:
     if not usable:
         raise UserError(f"generator.similarity.references={name}: no structure can be used: {read[0].failure}")
     return usable
+
+
+def _shortest(structures: Sequence[Atoms]) -> dict[tuple[str, str], float]:
+    """The shortest distance of every pair of elements within REACH, symbols in alphabetic order."""
+    out: dict[tuple[str, str], float] = {}
+    for atoms in structures:
+        symbols = np.array(atoms.get_chemical_symbols())
+        i, j, d = neighbour_list("ijd", atoms, REACH)
+        for a in sorted(set(symbols)):
+            for b in (b for b in sorted(set(symbols)) if b >= a):
+                near = d[(symbols[i] == a) & (symbols[j] == b)]
+                if len(near):
+                    out[a, b] = min(out.get((a, b), np.inf), float(near.min()))
+    return out
 
 
 def _displaced(name: str, width: float) -> list[Atoms]:
