@@ -52,15 +52,13 @@ class Minimisation:
     pressure: float = 0.0
 
 
-def species_of(atoms: Atoms) -> list[str]:
-    """The elements in the order of their types, alphabetically."""
-    return sorted(set(atoms.get_chemical_symbols()))
+def write_data(atoms: Atoms, path: Path, species: Sequence[str]) -> None:
+    """A data file of `atoms` with velocities and the types `species`.
 
-
-def write_data(atoms: Atoms, path: Path) -> None:
-    """A data file of `atoms` with velocities; the cell is turned as LAMMPS needs it (see `standard`)."""
+    The cell is turned as LAMMPS needs it (see `standard`).
+    """
     turned = standard(atoms)
-    types = {symbol: number for number, symbol in enumerate(species_of(atoms), start=1)}
+    types = {symbol: number for number, symbol in enumerate(species, start=1)}
     cell = turned.cell.array
     text = StringIO()
     text.write(f"written by gendesign\n\n{len(atoms)} atoms\n{len(types)} atom types\n\n")
@@ -139,7 +137,7 @@ def script(
     """
     boundary = " ".join("p" if periodic else "f" for periodic in atoms.pbc)
     start = [f"read_restart {restart}"] if restart else [f"read_data {DATA}"]
-    species = " ".join(species_of(atoms))
+    species = " ".join(model.species(atoms))
     pair = [command.replace(SPECIES, species) for command in model.commands]
     head = [
         "units metal", "atom_style atomic", f"boundary {boundary}", *start, *pair, *_fixed(atoms),

@@ -1,23 +1,37 @@
-"""Classical potentials that LAMMPS ships, and folders with the commands of others."""
+"""Potentials of LAMMPS by name: classical ones that it ships, and folders with pair.in (see pair.py)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gendesign.errors import UserError
+from ase import Atoms
 
-PAIR_FILE = "pair.in"  # in the folder of a model: its pair_style and pair_coeff commands
-SPECIES = "{species}"  # in that file: the elements in the order of the types
+from gendesign.errors import UserError
+from gendesign.lammps.pair import PAIR_FILE, is_pair_folder, pair_commands, pair_elements
+
+SPECIES = "{species}"  # in commands: the elements in the order of the types
+FOLDER_COST = 50.0  # us of CPU per atom and step of a model of a folder, roughly that of a POD
 
 
 @dataclass(frozen=True)
 class Model:
-    """A potential in LAMMPS: its commands with {species} for the elements, the elements it knows, where it is from."""
+    """A potential in LAMMPS.
+
+    commands: pair_style and pair_coeff, with {species} for the elements of the types. elements: those it knows. source:
+    where it is from. cost: us of CPU per atom and step. whole: whether the types must be all of its elements, in their
+    order, whatever the structure has.
+    """
 
     name: str
     commands: tuple[str, ...]
     elements: tuple[str, ...]
     source: str
-    cost: float  # us of CPU per atom and step
+    cost: float
+    whole: bool = False
+
+    def species(self, atoms: Atoms) -> Sequence[str]:
+        """The elements of the types 1, 2, ... for a structure."""
+        return self.elements if self.whole else sorted(set(atoms.get_chemical_symbols()))
 
 
 def _shipped(name: str, style: str, file: str, elements: str, source: str, cost: float) -> Model:
@@ -42,20 +56,11 @@ SHIPPED = {
 
 
 def load_model(name: str) -> Model:
-    """A shipped model by its name, or that of a folder with pair.in; raises UserError for anything else.
-
-    The first line of pair.in names the elements, `# elements: Si O`; other files are named by $HERE/file, and {species}
-    stands for the elements in the order of the types.
-    """
+    """A shipped model by its name, or that of a folder with pair.in; raises UserError for anything else."""
     if name in SHIPPED:
         return SHIPPED[name]
-    path = Path(name).expanduser() / PAIR_FILE
-    if not path.is_file():
+    if not is_pair_folder(name):
         raise UserError(f"model={name}: allowed are {', '.join(SHIPPED)}, or a folder with {PAIR_FILE}")
-    first, *lines = path.read_text().splitlines()
-    title, _, elements = first.partition("elements:")
-    if not title.startswith("#") or not elements.split():
-        raise UserError(f"{path}: the first line must name the elements, such as # elements: Si O")
-    here = str(path.parent.resolve())
-    commands = tuple(line.replace("$HERE", here) for line in lines if line.strip() and not line.startswith("#"))
-    return Model(name, commands, tuple(elements.split()), str(path), 50.0)
+    folder = Path(name).expanduser()
+    elements = tuple(pair_elements(folder))
+    return Model(name, tuple(pair_commands(folder)), elements, str(folder), FOLDER_COST, whole=True)

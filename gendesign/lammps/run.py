@@ -30,7 +30,6 @@ from gendesign.lammps.deck import (
     parts,
     read_result,
     script,
-    species_of,
     write_data,
 )
 from gendesign.lammps.locate import executable
@@ -76,14 +75,14 @@ def run_lammps(
     folder: where the files are kept; a run that was interrupted there continues. Without one they are temporary.
     Raises UserError where LAMMPS is not installed or the model lacks an element, and LammpsError for a run that failed.
     """
-    if lacking := sorted(set(species_of(atoms)) - set(model.elements)):
+    if lacking := sorted(set(atoms.get_chemical_symbols()) - set(model.elements)):
         raise UserError(
             f"model={model.name} has no {', '.join(lacking)}, only {', '.join(model.elements)}; choose another model"
         )
     executable()
     with _working(folder) as place:
         if not (place / DATA).is_file():
-            write_data(atoms, place / DATA)
+            write_data(atoms, place / DATA, model.species(atoms))
         if isinstance(task, Minimisation):
             thermo = _part(place, script(task, atoms, model), report)
         else:

@@ -219,10 +219,10 @@ def test_a_timestep_that_is_too_long_is_said():
     atoms.rattle(0.05, seed=0)
     with pytest.raises(UserError, match=r"timestep=9 fs is too long: .*; give a shorter timestep"):
         run_dynamics(
-            [atoms], Free(60.0), Conditions("langevin", (300, 300), 100, timestep=9.0), keys=THREE[:1], limits=LOOSE
+            [atoms], Free(6.0), Conditions("langevin", (300, 300), 100, timestep=9.0), keys=THREE[:1], limits=LOOSE
         )
     fine = Conditions("langevin", (300, 300), 20, timestep=0.5)
-    assert not run_dynamics([atoms], Free(60.0), fine, keys=THREE[:1], limits=LOOSE)[0].failure
+    assert not run_dynamics([atoms], Free(6.0), fine, keys=THREE[:1], limits=LOOSE)[0].failure
 
 
 def test_pressure_needs_a_stress_and_three_periodic_directions():

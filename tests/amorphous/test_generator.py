@@ -33,8 +33,8 @@ def protocol(tmp_path) -> str:
     return str(path)
 
 
-def generator(protocol: str, potential=None, **changes) -> Amorphous:
-    settings = dict(formula="Ar", n_atoms=24, density=1.5, protocol=protocol) | changes
+def generator(path: str, potential=None, **changes) -> Amorphous:
+    settings = dict(formula="Ar", n_atoms=24, density=1.5, protocol=path) | changes
     return Amorphous(potential or Argon(), **settings)
 
 
@@ -88,7 +88,7 @@ def test_a_model_that_fails_keeps_its_last_frame(protocol):
         def evaluate(self, structures, *, stress=False):
             out = super().evaluate(structures, stress=stress)
             Bad.calls += 1
-            if Bad.calls > 60:
+            if Bad.calls > 60 and len(out.forces) == 48:  # as long as both run
                 out.forces[:24] = np.nan
             return out
 

@@ -8,6 +8,7 @@ from ase.build import bulk
 from ase.io import write
 
 from gendesign.errors import UserError
+from gendesign.generate.amorphous import similarity
 from gendesign.generate.amorphous.generator import Amorphous
 from gendesign.generate.amorphous.similarity import Annealing, SimilarityRoute, Walk, noise_levels
 from gendesign.generate.amorphous.starts import Starts
@@ -35,7 +36,8 @@ def walk(references: str, **changes) -> Walk:
     return Walk.of(made, [made.starts.make(i, 0) for i in range(2)], keys(0, torch.arange(2)))
 
 
-def test_the_score_is_the_gradient_of_the_likeness(references):
+def test_the_score_is_the_gradient_of_the_likeness(references, monkeypatch):
+    monkeypatch.setattr(similarity, "clipped", lambda score: score)
     # the repulsion is switched off by walls of no reach
     start = walk(references)
     start = Walk(start.route, start.batch, start.atom_key, start.moving, start.walls * 0 + 1e-3)
@@ -46,14 +48,12 @@ def test_the_score_is_the_gradient_of_the_likeness(references):
         return float(energies(features, start.batch.numbers, start.route.environments, sigma).sum())
 
     score = start.score(x, sigma)
-    rows = [row for row in range(len(x)) if score[row].norm() < 4.9][:3]  # not clipped
-    assert rows
-    for row in rows:
+    for row in (0, 30):
         moved = torch.zeros_like(x)
         moved[row, 1] = step
         with torch.no_grad():
             slope = (value(x + moved) - value(x - moved)) / (2 * step)
-        assert float(score[row, 1]) == pytest.approx(-slope, rel=2e-3, abs=2e-3)
+        assert float(score[row, 1]) == pytest.approx(-slope, rel=2e-3, abs=2e-3 * float(score.abs().max()))
 
 
 def test_annealed_models_resemble_the_references_more(references):
