@@ -55,9 +55,9 @@ class Annealing:
         "displaced by `rattle`", file=True,
     )  # fmt: skip
     rattle: float = setting(0.12, "standard deviation of the displacements of crystals", unit="Angstrom", least=0)
-    steps: int = setting(150, "noise levels", least=5)
-    sigma: float = setting(1.0, "first noise level", unit="Angstrom", above=0)
-    strength: float = setting(1.0, "factor of the score of the references", above=0)
+    steps: int = setting(600, "noise levels", least=5)
+    sigma: float = setting(0.7, "first noise level", unit="Angstrom", above=0)
+    strength: float = setting(3.0, "factor of the score of the references", above=0)
     churn: float = setting(20.0, "rise of the noise level before a step, as churn/steps of it", least=0)
     void: float | None = setting(None, "radius of a sphere in the middle of the box without atoms", unit="Angstrom",
                                  above=0)  # fmt: skip
@@ -246,9 +246,9 @@ class Walk:
 
 
 def noise_levels(settings: Annealing) -> list[float]:
-    """Levels (steps + 1,) from sigma to zero, evenly spaced in sigma^(1/3)."""
+    """Levels (steps + 1,) from sigma to zero, evenly spaced in the square root."""
     share = np.linspace(1, 0, settings.steps + 1)
-    return [float(value) for value in settings.sigma * share**3]
+    return [float(value) for value in settings.sigma * share**2]
 
 
 def _read(name: str, rattle: float, elements: Sequence[str]) -> list[Atoms]:
