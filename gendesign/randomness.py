@@ -54,6 +54,17 @@ class Purpose(IntEnum):
     EXCHANGED_SITES = 214  # atoms that exchange their elements; counters: step, round
     CHOICE = 215  # choice among the proposals of a molecule, and of every sweep
 
+    # dynamics and amorphous models: 400
+    MD_ATOM = 400  # key of an atom in dynamics; counter: its place
+    MD_VELOCITY = 401  # initial velocities; counter: step
+    MD_THERMOSTAT = 402  # noise of Langevin dynamics; counter: step
+    MD_BAROSTAT = 403  # noise of the volume; counter: step
+    PACKING = 404  # random packing of an amorphous model
+    LAMMPS_SEED = 405  # velocities in LAMMPS
+    SIMILARITY_NOISE = 406  # noise of the annealing by similarity; counter: step
+    TRIALS = 407  # displacements of a crystal that is melted
+    VOIDS = 408  # centres of the voids of an aerogel
+
 
 def stream(purpose: Purpose, *key: int) -> np.random.Generator:
     """A random generator that depends only on the purpose and on `key`, such as (seed, candidate)."""

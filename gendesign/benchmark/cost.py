@@ -11,8 +11,8 @@ from tqdm import tqdm
 from gendesign.benchmark.record import Row
 from gendesign.benchmark.speed import clock, metered
 from gendesign.generate.simgen import SimGen
-from gendesign.generate.simgen.random import keys
 from gendesign.potential.protocol import PotentialLike
+from gendesign.structure.counter_random import keys
 
 STEPS = 50
 USUAL = {"heavy atoms": 9, "batch": 4, "particles": 10, "references": 2000}

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from gendesign.benchmark.record import Row, check_record, table, write
 from gendesign.generate.simgen import SimGen, kernel
-from gendesign.generate.simgen.random import keys
 from gendesign.generate.simgen.sampler import Sampler
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import Potential, mace
 from gendesign.potential.protocol import PotentialLike
 from gendesign.run.build import load, make
+from gendesign.structure.counter_random import keys
 from gendesign.structure.graph import edges_within
 
 HEAVY_ATOMS = 9

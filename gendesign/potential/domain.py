@@ -9,19 +9,22 @@ import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 
-MOLECULES, CRYSTALS = "molecules", "crystals"
+MOLECULES, CRYSTALS, AMORPHOUS = "molecules", "crystals", "amorphous"
 CELLS = "cells"  # relaxing the cells of crystals
 RELAXED_CELLS = "crystals whose cells are relaxed"
-KINDS, EXCLUDABLE = (MOLECULES, CRYSTALS), (MOLECULES, CRYSTALS, CELLS)
+RELAXED_AMORPHOUS = "amorphous solids whose cells are relaxed"
+KINDS, EXCLUDABLE = (MOLECULES, CRYSTALS, AMORPHOUS), (MOLECULES, CRYSTALS, AMORPHOUS, CELLS)
+SOLIDS = {CRYSTALS: RELAXED_CELLS, AMORPHOUS: RELAXED_AMORPHOUS}
 
 
 @dataclass(frozen=True)
 class Domain:
     """The structures that a potential was fitted to, as its config.yaml states them in the section `domain`.
 
-    kinds: molecules (in vacuum), crystals, or both. about: the same in words. excluded: what its card says that it must
-    not be used for: molecules, crystals, or cells (relaxing the cells of crystals). contains: elements of which every
-    structure must have one; none for no such condition. charges: neutral, or what else.
+    kinds: some of molecules (in vacuum), crystals and amorphous (solids and melts). about: the same in words. excluded:
+    what its card says that it must not be used for: molecules, crystals, amorphous, or cells (relaxing the cells of
+    solids). contains: elements of which every structure must have one; none for no such condition. charges: neutral, or
+    what else.
     """
 
     kinds: tuple[str, ...]
@@ -97,9 +100,12 @@ def outside(domain: Domain, kind: str, symbols: Iterable[str], *, cell: bool) ->
 
     `cell`: whether the cells of crystals are relaxed.
     """
-    if kind not in domain.kinds:
-        relaxed = cell and kind == CRYSTALS
-        return RELAXED_CELLS if relaxed else kind, kind in domain.excluded or (relaxed and CELLS in domain.excluded)
+    # the coordinates of a file do not tell an amorphous solid from a crystal
+    known = kind in domain.kinds or (kind == CRYSTALS and AMORPHOUS in domain.kinds)
+    if not known:
+        relaxed = cell and kind in SOLIDS
+        said = SOLIDS[kind] if relaxed else "amorphous solids" if kind == AMORPHOUS else kind
+        return said, kind in domain.excluded or (relaxed and CELLS in domain.excluded)
     if domain.contains and not set(symbols) & set(domain.contains):
         return f"{kind} without any of {', '.join(domain.contains)}", False
     return None

@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from gendesign.errors import UserError
 from gendesign.potential.advice import concerns, sentence
-from gendesign.potential.domain import RELAXED_CELLS, outside
+from gendesign.potential.domain import SOLIDS, outside
 from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate
@@ -89,5 +89,5 @@ def _relaxes_cells(config: DictConfig) -> bool:
 
 
 def _remedy(what: str) -> str:
-    hold_cells = "relaxation.cell=false holds the cells; " if what == RELAXED_CELLS else ""
+    hold_cells = "relaxation.cell=false holds the cells; " if what in SOLIDS.values() else ""
     return f"{hold_cells}outside_domain=warn uses it anyway"

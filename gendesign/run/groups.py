@@ -16,6 +16,7 @@ from gendesign.run.schema import TARGET
 
 # Groups that a verb can do without, besides those that are null from the beginning.
 MATCHING = ("generator", "screening")
+KINDS = {".perovskite.": "crystals", ".amorphous.": "amorphous models"}  # by a word in the name of the class
 LEFT_OUT = {
     "generate": ("relaxation", "screening", "generator/halving", "generator/evolution"),
     "agent": ("relaxation", "screening", "expert_iteration"),
@@ -91,11 +92,17 @@ def _composed(verb: str, pairs: tuple[tuple[str, str], ...]) -> DictConfig:
 def check_together(verb: str, config: DictConfig, choices: Mapping[str, str]) -> None:
     """Raise SettingsError for a screening of other structures than the generator makes."""
     chosen = chosen_options(verb, choices)
-    kinds = {group: ".perovskite." in str(OmegaConf.select(config, f"{group}.{TARGET}")) for group in MATCHING}
+    kinds = {group: _kind(str(OmegaConf.select(config, f"{group}.{TARGET}"))) for group in MATCHING}
     present = [group for group in MATCHING if chosen.get(group, NONE) != NONE]
     if len(present) == len(MATCHING) and len(set(kinds.values())) > 1:
         typed = " and ".join(f"{group}={chosen[group]}" for group in MATCHING)
-        raise SettingsError(f"{typed} do not go together: one is for crystals, one for molecules; leave screening out")
+        made, judged = (kinds[group] for group in MATCHING)
+        raise SettingsError(f"{typed} do not go together: one is for {made}, one for {judged}; leave screening out")
+
+
+def _kind(target: str) -> str:
+    """The structures that a generator makes or a screening judges, by the place of its class."""
+    return next((name for word, name in KINDS.items() if word in target), "molecules")
 
 
 def refuse_other_generator(verb: str, choices: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ from gendesign.run.values import literal, split_outside, value_of
 from gendesign.run.verbs import VERB_SETTINGS
 
 SWEEP = "sweep"
+SHORT = {"protocol": "generator.protocol"}  # folders of conf/ that are no groups: a generator reads its files by name
 LONGEST = 255  # bytes of one name on usual file systems
 CHECKPOINTS = (".model", ".pt", ".pth")
 
@@ -107,7 +108,7 @@ def split(verb: str, override: str) -> tuple[str, str]:
         raise SettingsError(f"'{override}' is not key=value; see gendesign {shown(verb)} --help")
     if key.startswith(("+", "~")):
         raise SettingsError(f"'{override}': keys cannot be added or removed; see gendesign {verb} --help")
-    return key, value
+    return SHORT.get(key, key), value
 
 
 def _refuse_repeated(pairs: Sequence[tuple[str, str]]) -> None:

@@ -1,11 +1,13 @@
 """Cache of the finished steps of a shard in files, so that an interrupted shard repeats only one step."""
 
+import io
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import decode, encode
@@ -42,6 +44,28 @@ class StepCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, encode({"seconds": seconds, "candidates": rows}))
         return _read(path)[0]  # read back, so that an uninterrupted run continues with the same numbers
+
+    def load_arrays(self, step: str) -> dict[str, np.ndarray] | None:
+        """The arrays that `save_arrays` kept last under this name, None without any."""
+        path = None if self.folder is None else self.folder / f"{step}.npz"
+        if path is None or not path.is_file():
+            return None
+        with np.load(path) as kept:
+            return dict(kept)
+
+    def save_arrays(self, step: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """Keep arrays of numbers or texts in place of the former ones, atomically: the state of a step in progress."""
+        if self.folder is None:
+            return
+        content = io.BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # its keywords are the names of the arrays
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / f"{step}.npz", content.getvalue())
+
+    def drop_arrays(self, step: str) -> None:
+        """Forget the arrays of a step that is finished."""
+        if self.folder is not None:
+            (self.folder / f"{step}.npz").unlink(missing_ok=True)
 
 
 NO_CACHE = StepCache()

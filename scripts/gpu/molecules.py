@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from gendesign import SimGen, load_potential, relax
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.structure.types import Candidate
 from scripts.gpu.job import Job
 

@@ -12,7 +12,7 @@ from rdkit import Chem
 
 from gendesign.generate.simgen.elements import ElementSwaps, temperature
 from gendesign.generate.simgen.kernel import Environments
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.generate.simgen.sweep import substitutions
 from gendesign.structure.bonds import perceive

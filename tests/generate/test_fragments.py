@@ -12,7 +12,7 @@ from gendesign.errors import UserError
 from gendesign.generate.simgen.fragments import BOND, HOLD, Fragments, Joining, displacement
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.hydrogen import components, likely
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.requirements import Requirements, is_intact
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.structure.bonds import perceive

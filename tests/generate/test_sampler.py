@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gendesign.generate.simgen.heun import Heun, integrate
-from gendesign.generate.simgen.random import keys, normal, pick, uniform
+from gendesign.structure.counter_random import keys, normal, pick, uniform
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.randomness import Purpose

@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import EllipsoidPrior
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.shape import CHAIN, SHEET, VOLUME, ZIGZAG, Circle, Heart, Line, Shell, Torus
 from gendesign.generate.simgen.shape_files import (
     Mesh,

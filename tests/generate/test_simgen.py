@@ -10,7 +10,7 @@ from ase.build import molecule
 from gendesign.errors import UserError
 from gendesign.generate.simgen import SimGen
 from gendesign.generate.simgen.finish import Finish
-from gendesign.generate.simgen.random import keys
+from gendesign.structure.counter_random import keys
 
 
 @pytest.fixture(scope="module")

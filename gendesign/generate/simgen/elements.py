@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from gendesign.generate.simgen.kernel import KernelScore
-from gendesign.generate.simgen.random import pick, uniform
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import pick, uniform
 
 
 def temperature(sigma: float) -> float:

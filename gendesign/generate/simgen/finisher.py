@@ -12,7 +12,6 @@ from gendesign.generate.simgen.choice import Goal, choose, mismatch, unsaturatio
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_roughly
-from gendesign.generate.simgen.random import uniform
 from gendesign.generate.simgen.sampler import Sampled
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.sweep import permutations, substitutions
@@ -20,6 +19,7 @@ from gendesign.generate.simgen.trajectory import Recorder
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import uniform
 from gendesign.structure.types import Candidate
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import fade, strength
-from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.skeleton import VALENCE, FixedAtoms
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
 from gendesign.structure.bonds import perceive
+from gendesign.structure.counter_random import normal
 from gendesign.structure.files import read_structures
 from gendesign.structure.superposition import aligned_rmsd
 

@@ -13,7 +13,6 @@ from gendesign.errors import UserError
 from gendesign.generate.simgen import requested
 from gendesign.generate.simgen.finisher import Finisher
 from gendesign.generate.simgen.problem import Problem, resolve
-from gendesign.generate.simgen.random import keys, uniform
 from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings
@@ -24,6 +23,7 @@ from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
+from gendesign.structure.counter_random import keys, uniform
 from gendesign.structure.generator import Generator, ShardContext
 from gendesign.structure.types import Candidate
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import normal
 from gendesign.structure.types import Score
 
 LOST = 2000.0  # Angstrom from the origin, beyond which a molecule has exploded; hosts may be far away

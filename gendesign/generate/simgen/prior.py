@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import normal, uniform
 
 # Strength of the Gaussian relative to `strength`. The published 0.7 leaves open chains; at 1.75 rings close about as
 # often as in the references.

@@ -15,11 +15,11 @@ from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.kernel import KernelScore
 from gendesign.generate.simgen.prior import GaussianMixture, Prior
 from gendesign.generate.simgen.problem import Problem
-from gendesign.generate.simgen.random import derived, uniform
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import derived, uniform
 
 Callback = Callable[[Swarm, float], None]
 

@@ -9,11 +9,11 @@ from ase.data import vdw_radii
 from torch import Tensor
 
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.simgen.random import normal, uniform
 from gendesign.generate.simgen.shape import Shape
 from gendesign.generate.simgen.state import Swarm
 from gendesign.randomness import Purpose
 from gendesign.structure.contacts import Host
+from gendesign.structure.counter_random import normal, uniform
 
 PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
 SETTLING = 4  # rounds in which the starting atoms share the points among them

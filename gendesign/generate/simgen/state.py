@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from gendesign.generate.simgen.random import derived
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import derived
 from gendesign.structure.graph import all_pairs
 
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from gendesign.errors import UserError
 from gendesign.generate.simgen.guidance import Guidance, Guidances
 from gendesign.generate.simgen.heun import Heun, integrate
-from gendesign.generate.simgen.random import keys, normal
+from gendesign.structure.counter_random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm

@@ -8,7 +8,7 @@ import torch
 from ase.build import molecule
 
 from gendesign.generate.simgen import random
-from gendesign.generate.simgen.random import derived, keys, normal, uniform
+from gendesign.structure.counter_random import derived, keys, normal, uniform
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.randomness import Purpose
