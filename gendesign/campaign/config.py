@@ -306,7 +306,7 @@ def _refuse_targets(section: Any, allow: Sequence[str]) -> None:
         module = str(target).rpartition(".")[0]
         if target is not None and target not in schema() and module not in allow:
             raise SettingsError(
-                f"{TARGET}={target}: this is no class of settings of gendesign; allow={module} permits a module of yours"
+                f"{TARGET}={target}: no class of settings of gendesign; allow={module} permits a module of yours"
             )
     if isinstance(section, Mapping | list | tuple):
         for value in section.values() if isinstance(section, Mapping) else section:

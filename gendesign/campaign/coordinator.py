@@ -82,12 +82,18 @@ def _work(survey: Survey, engine: Engine, site: Site, ledger: Ledger, allow: Seq
         with _stopping(survey.plan.folder / STOP):
             while tasks := survey.missing():
                 _execute(tasks, survey, engine, ledger)
+                before = {item: len(trail.folders) for item, trail in survey.trails.items()}
                 survey.progress()
+                for item, count in before.items():
+                    if len(survey.trails[item].folders) > count:  # made before, for a selection that is the same again
+                        ledger.record(survey.rows(item))
         ledger.state("finished")
     except StoppedError:
         cancel = True
         ledger.state("stopped")
-        raise UserError(f"{survey.plan.folder} was stopped; finished shards are kept; the same command continues") from None
+        raise UserError(
+            f"{survey.plan.folder} was stopped; finished shards are kept; the same command continues"
+        ) from None
     except BaseException:
         ledger.state("interrupted")
         raise
@@ -101,7 +107,7 @@ def _execute(tasks: "list[Task]", survey: Survey, engine: Engine, ledger: Ledger
     deaths = ledger.deaths()
     tasks = [_careful(task, deaths.get((task.run, task.number), 0)) for task in tasks]
     tqdm.monitor_interval = 0  # its thread must not be forked
-    with tqdm(total=len(tasks), desc="campaign", unit="shard", file=sys.stderr, leave=False) as bar:
+    with tqdm(total=len(tasks), desc="campaign", unit="shard", file=sys.stderr, leave=False, disable=None) as bar:
         while tasks:
             again, made = [], 0
             for end in engine.run(tasks):
@@ -179,8 +185,6 @@ def _unknown_columns(config: Config) -> list[tuple[str, str]]:
     missing += [("rank.by", objective.column) for objective in config.by if objective.column not in known]
     if config.ranking.unique == "descriptor" and "described" not in known:
         raise SettingsError("rank.unique=descriptor needs descriptors; add a stage of kind descriptors")
-    if missing and all(run.target for run in config.runs):
-        return missing
     return missing
 
 

@@ -1,4 +1,4 @@
-"""Conditions and objectives as text: `sa_score <= 4`, `valid`, `min energy`. They are parsed, never evaluated as code."""
+"""Conditions and objectives as text: `sa_score <= 4`, `valid`, `min energy`. They are never evaluated as code."""
 
 import operator
 import re
@@ -38,7 +38,9 @@ class Filter:
         except ValueError:
             match = None
         if match is None:
-            raise SettingsError(f"{key}={text}: give a check, such as valid, or a comparison, such as 'sa_score <= 4.5'")
+            raise SettingsError(
+                f"{key}={text}: give a check, such as valid, or a comparison, such as 'sa_score <= 4.5'"
+            )
         return cls(" ".join(str(text).split()), match[2], bool(match[1]), match[3] or "", limit)
 
     def refuse(self, values: Values) -> str:

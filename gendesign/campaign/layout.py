@@ -1,10 +1,10 @@
 """Where a campaign keeps what: paths that cannot leave the folder, and shards that appear complete or not at all.
 
-    campaign.json             settings, runs and stages; what workers read
-    runs/RUN/                 a results folder of each run: shards/NNNNN
-    stages/NAME-KEY/RUN/NNNNN-INPUT/   what a stage made of the candidates INPUT of a shard
-    logs/HOST-PID.jsonl       a line for each shard that a worker begins and ends
-    ledger.sqlite             counters, rebuilt from the folders at any time
+campaign.json             settings, runs and stages; what workers read
+runs/RUN/                 a results folder of each run: shards/NNNNN
+stages/NAME-KEY/RUN/NNNNN-INPUT/   what a stage made of the candidates INPUT of a shard
+logs/HOST-PID.jsonl       a line for each shard that a worker begins and ends
+ledger.sqlite             counters, rebuilt from the folders at any time
 """
 
 import hashlib

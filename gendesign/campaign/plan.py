@@ -80,7 +80,9 @@ class Plan:
                 "gendesign": __version__,
                 "weights": self.weights,
                 "runs": [asdict(run) for run in self.runs],
-                "steps": [{"name": s.name, "folder": s.folder, "changes": s.changes, **asdict(s.gate)} for s in self.steps],
+                "steps": [
+                    {"name": s.name, "folder": s.folder, "changes": s.changes, **asdict(s.gate)} for s in self.steps
+                ],
                 "rank": asdict(self.ranking),
                 "content": dict(self.content),
             },

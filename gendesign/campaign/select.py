@@ -115,6 +115,7 @@ def farthest_points(points: np.ndarray, count: int) -> list[int]:
     """Rows of `points` (n, d), each as far as possible from all chosen before; the first row begins (Gonzalez 1985)."""
     chosen = [0]
     nearest = np.linalg.norm(points - points[0], axis=1)
+    nearest[0] = -1.0  # so that equal points are not taken twice
     while len(chosen) < min(count, len(points)):
         k = int(nearest.argmax())
         chosen.append(k)

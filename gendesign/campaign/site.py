@@ -141,7 +141,9 @@ def _make(site: Site, trail: Trail, folder: Path, alone: bool) -> None:
     else:
         candidates = trail.candidates(trail.alive)
         outcome, about = _alone(site, trail, candidates) if alone else _measured(site, trail, candidates)
-    seconds = {"generate" if trail.next == GENERATION else site.plan.steps[trail.next].name: time.perf_counter() - start}
+    seconds = {
+        "generate" if trail.next == GENERATION else site.plan.steps[trail.next].name: time.perf_counter() - start
+    }
     rows = about | {"candidates": len(outcome.candidates), "seconds": seconds}
     changes = trail.next == GENERATION or site.plan.steps[trail.next].changes
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # sites import torch
 
 @dataclass(frozen=True)
 class End:
-    """The end of a task. died: how often its worker died; reason: why it did not finish, empty where nothing is known."""
+    """The end of a task. died: how often its worker died; reason: why it did not finish, empty where unknown."""
 
     task: int
     died: int = 0

@@ -130,7 +130,9 @@ class Slurm(Engine):
         done = subprocess.run(["sbatch", "--parsable", str(script)], capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(folder)
-            raise UserError(f"engine=slurm: sbatch refused the jobs ({_line(done.stderr)}); change the engine's settings")
+            raise UserError(
+                f"engine=slurm: sbatch refused the jobs ({_line(done.stderr)}); change the engine's settings"
+            )
         return {name: job for name, job in self._records().items() if job["path"].startswith(str(folder))}
 
     def _script(self, folder: Path, count: int) -> str:
@@ -138,7 +140,8 @@ class Slurm(Engine):
             f"--array=0-{count - 1}", f"--job-name={PREFIX}{folder.name}", f"--time={self.time}",
             f"--cpus-per-task={self.cpus}", "--open-mode=append", "--requeue",
             f"--signal=USR1@{self.signal_before}", f"--output={self.folder / LOGS}/slurm-%A_%a.out",
-            *([f"--partition={self.partition}"] if self.partition else []), *([f"--mem={self.memory}"] if self.memory else []),
+            *([f"--partition={self.partition}"] if self.partition else []),
+            *([f"--mem={self.memory}"] if self.memory else []),
             *([f"--gpus={self.gpus}"] if self.gpus else []), *self.options,
         ]  # fmt: skip
         lines = [f"#SBATCH {shlex.quote(option)}" for option in options]
