@@ -42,6 +42,20 @@ def open_site(folder: Path, allow: Sequence[str] = ()) -> Site:
     return site
 
 
+_SITES: dict[str, Site] = {}  # of this process, which takes many shards
+
+
+def do(folder: str, row: dict, allow: Sequence[str], token: str) -> None:
+    """One task in a process of Parsl, which loads the model once. Tasks of a coordinator that is gone are dropped."""
+    owner = Path(folder) / ".parsl" / "owner"
+    if not owner.is_file() or owner.read_text() != token:
+        return
+    if token not in _SITES:
+        compute_with_one_thread()
+        _SITES[token] = open_site(Path(folder), allow)
+    advance(_SITES[token], Task.from_json(row))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; the exit status is 0, or 1 with the reason beside the tasks."""
     parser = argparse.ArgumentParser(prog="python -m gendesign.campaign.worker")

@@ -1,4 +1,4 @@
-"""The coordinator of a toy's campaign as a program: python run_toy.py FOLDER ENGINE PAUSE N."""
+"""The coordinator of a toy's campaign as a program: python run_toy.py FOLDER ENGINE N."""
 
 import sys
 from pathlib import Path
@@ -17,8 +17,8 @@ ENGINES = {
 }
 
 if __name__ == "__main__":
-    folder, engine, pause, n = sys.argv[1:]
-    content = toys.content(folder, n=int(n), pause=float(pause)) | {"engine": ENGINES[engine]}
+    folder, engine, n = sys.argv[1:]
+    content = toys.content(folder, n=int(n)) | {"engine": ENGINES[engine]}
     try:
         Campaign(content, allow=["toys"]).run()
     except UserError as error:

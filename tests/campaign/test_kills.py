@@ -20,7 +20,7 @@ import pytest
 import toys
 
 from gendesign.campaign import Campaign
-from gendesign.campaign.campaign import running, status, stop, verify
+from gendesign.campaign.campaign import status, stop, verify
 from gendesign.campaign.results import MERGED
 from gendesign.errors import SettingsError
 
@@ -36,8 +36,8 @@ ROOT = Path(__file__).parents[2]
 
 def coordinator(folder, engine="local", pause=0.05, n=N):
     paths = os.pathsep.join([str(ROOT), str(PROGRAM.parent), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, str(PROGRAM), str(folder), engine, str(pause), str(n)]
+    environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TOY_PAUSE": str(pause)}
+    words = [sys.executable, str(PROGRAM), str(folder), engine, str(n)]
     log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
     return subprocess.Popen(words, env=environment, stdout=log, stderr=log)
 
@@ -92,9 +92,7 @@ def undisturbed(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize(
-    "engine", ["local", pytest.param("slurm", marks=SLURM), pytest.param("parsl", marks=PARSL)]
-)
+@pytest.mark.parametrize("engine", ["local", pytest.param("slurm", marks=SLURM), pytest.param("parsl", marks=PARSL)])
 def test_killed_workers_and_coordinators_lose_nothing(engine, undisturbed, tmp_path):
     folder = tmp_path / "campaign"
     plan = ["worker"] * WORKERS + ["coordinator"] * COORDINATORS
@@ -103,19 +101,17 @@ def test_killed_workers_and_coordinators_lose_nothing(engine, undisturbed, tmp_p
     random.Random(7).shuffle(plan)
     killed = Counter()
     process = coordinator(folder, engine)
-    while process.poll() is None or plan:
-        if process.poll() is not None:  # it has ended although kills are left, or was killed: the same command again
-            if (folder / "report.html").is_file() and not running(folder) and process.returncode == 0:
-                break
+    end = time.monotonic() + PATIENCE
+    while process.poll() != 0:
+        assert process.poll() in (None, -signal.SIGKILL), folder.with_suffix(".log").read_text()[-2000:]
+        assert time.monotonic() < end, "waited too long"
+        if process.poll() is not None:  # the same command again
             process = coordinator(folder, engine)
         if plan and busy(folder):
             kind = plan.pop()
             killed[kind] += strike(kind, folder, process)
             time.sleep(0.4)
         time.sleep(0.05)
-        assert killed.total() < 1000
-    process.wait(PATIENCE)
-    assert process.returncode == 0, folder.with_suffix(".log").read_text()[-2000:]
     assert killed["worker"] >= 1 and killed["coordinator"] >= 1
     assert merged(folder) == merged(undisturbed)
     begun = Counter(key for _, _, event, key in events(folder) if event == "begin")
@@ -169,7 +165,7 @@ def test_a_second_coordinator_is_refused_and_stop_ends_the_first(tmp_path):
     process = coordinator(folder, pause=0.3)
     wait_for(lambda: busy(folder))
     with pytest.raises(SettingsError, match="another coordinator"):
-        Campaign(toys.content(folder, n=N, pause=0.3), allow=["toys"]).run()
+        Campaign(toys.content(folder, n=N), allow=["toys"]).run()
     assert status(folder)[0]["state"] == "running"
     assert stop(folder)
     assert process.wait(60) == 1 and not stop(folder)
@@ -180,8 +176,8 @@ def test_a_second_coordinator_is_refused_and_stop_ends_the_first(tmp_path):
 
 def test_a_worker_that_slept_while_its_shard_was_made_doubles_nothing(tmp_path, undisturbed):
     """A worker is stopped; another campaign process finishes the shard; the late result is thrown away."""
-    from gendesign.campaign.worker import open_site, work
-    from gendesign.campaign.site import Task
+    from gendesign.campaign.site import Task, advance
+    from gendesign.campaign.worker import open_site
 
     folder = tmp_path / "campaign"
     process = coordinator(folder, pause=0.2)
@@ -189,16 +185,11 @@ def test_a_worker_that_slept_while_its_shard_was_made_doubles_nothing(tmp_path, 
     sleeper = busy(folder)[0]
     os.kill(sleeper, signal.SIGSTOP)
     key = next(key for _, pid, _, key in reversed(events(folder)) if pid == sleeper)
-    site = open_site(folder, ["toys"])
-    work(folder, [Task(key[0], key[1], 0)], ["toys"])
-    assert len(site.plan.runs) == 2
+    advance(open_site(folder, ["toys"]), Task(key[0], key[1], 0))
     os.kill(sleeper, signal.SIGCONT)
     assert process.wait(PATIENCE) == 0
     assert not list(folder.rglob("*partial*"))
-    rows = [row["shards"] for row in status(folder)]
-    assert rows[0] == 2 * N // 5
-    pause_free = merged(undisturbed)
-    assert merged(folder)[0] != b"" and len(pause_free) == len(MERGED)
+    assert merged(folder) == merged(undisturbed)
 
 
 def test_a_full_disk_ends_in_words_and_the_same_command_goes_on(tmp_path, undisturbed):

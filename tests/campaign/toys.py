@@ -34,6 +34,11 @@ def potential() -> Free:
     return Free()
 
 
+def rest() -> None:
+    """Make a candidate last as long as TOY_PAUSE says."""
+    time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+
+
 def called(name: str, candidates) -> None:
     """Write down who was computed."""
     if folder := os.environ.get("TOY_CALLS"):
@@ -45,14 +50,13 @@ def called(name: str, candidates) -> None:
 class Chains(Generator):
     """Chains of random length; every tenth attempt fails; `deadly` attempts kill the process."""
 
-    pause: float = 0.0
     deadly: tuple[int, ...] = ()
     name: str = "chains"
 
     def generate(self, indices, *, seed):
         called("generate", [Candidate(Atoms(), i) for i in indices])
         for index in indices:
-            time.sleep(self.pause)
+            rest()
             if index in self.deadly:
                 os.kill(os.getpid(), signal.SIGKILL)
             stream = random.Random(f"{seed} {index}")
@@ -67,7 +71,6 @@ class Size(Stage):
     """Number of atoms, and a second number that pulls the other way."""
 
     version: int = 0
-    pause: float = 0.0
     deadly: int = 0  # chains of so many atoms kill the process
     memory: int = 0  # more atoms in one batch are too many, 0: any number fits
 
@@ -82,7 +85,7 @@ class Size(Stage):
                 raise torch.OutOfMemoryError("toy: out of memory")
             verdicts = []
             for c in candidates:
-                time.sleep(self.pause)
+                rest()
                 if len(c.atoms) == self.deadly:
                     os.kill(os.getpid(), signal.SIGKILL)
                 skew = float(c.atoms.positions[:, 1].sum()) - len(c.atoms)
@@ -103,7 +106,6 @@ class Nudge(Stage):
 
     changes: ClassVar[bool] = True
     factor: float = 1.01
-    pause: float = 0.0
 
     @property
     def columns(self):
@@ -114,7 +116,7 @@ class Nudge(Stage):
             called("nudge", candidates)
             out = []
             for c in candidates:
-                time.sleep(self.pause)
+                rest()
                 atoms = c.atoms.copy()
                 atoms.positions *= self.factor
                 out.append(c.after("nudged", atoms))
@@ -124,11 +126,11 @@ class Nudge(Stage):
         return measure
 
 
-def content(output, *, n=40, seeds=(0, 1), pause=0.0, deadly=(), shard_size=5, **stages) -> dict:
+def content(output, *, n=40, seeds=(0, 1), deadly=(), shard_size=5, **stages) -> dict:
     """The settings of such a campaign; `stages` are changes by stage and key."""
     steps = {
-        "size": {"_target_": "toys.Size", "keep": ["even"], "pause": pause},
-        "nudge": {"_target_": "toys.Nudge", "budget": 20, "by": ["min size", "max skew"], "pause": pause},
+        "size": {"_target_": "toys.Size", "keep": ["even"]},
+        "nudge": {"_target_": "toys.Nudge", "budget": 20, "by": ["min size", "max skew"]},
         "again": {"_target_": "toys.Size", "version": 2},
     }
     for name, change in stages.items():
@@ -141,7 +143,7 @@ def content(output, *, n=40, seeds=(0, 1), pause=0.0, deadly=(), shard_size=5, *
             "toy": {
                 "_target_": "toys.Chains",
                 "n": n,
-                "arguments": {"pause": pause, "deadly": list(deadly)},
+                "arguments": {"deadly": list(deadly)},
                 "grid": {"seed": list(seeds)},
             }
         },
