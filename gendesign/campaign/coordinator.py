@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +68,6 @@ def run_campaign(
         site = Site(config, plan, model)
         survey = Survey(plan)
         with opened(folder / LEDGER) as ledger:
-            ledger.rebuild(survey.all_rows())
             _work(survey, engine, site, ledger, allow)
     return survey
 
@@ -76,6 +76,7 @@ def _work(survey: Survey, engine: Engine, site: Site, ledger: Ledger, allow: Seq
     cancel = False
     (survey.plan.folder / STOP).unlink(missing_ok=True)
     try:
+        ledger.rebuild(survey.all_rows())
         if not survey.complete:
             ledger.state("running")
             engine.start(site, allow)
@@ -94,8 +95,11 @@ def _work(survey: Survey, engine: Engine, site: Site, ledger: Ledger, allow: Seq
         raise UserError(
             f"{survey.plan.folder} was stopped; finished shards are kept; the same command continues"
         ) from None
+    except sqlite3.Error as error:
+        raise UserError(f"{LEDGER} cannot be written ({error}); make room for it; the same command continues") from None
     except BaseException:
-        ledger.state("interrupted")
+        with suppress(sqlite3.Error):  # of a full disk
+            ledger.state("interrupted")
         raise
     finally:
         engine.close(cancel=cancel)

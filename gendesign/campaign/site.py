@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # torch takes seconds to import
 
 MOST_GENERATORS = 4  # kept by a worker; a grid has many, each with its references
 SCRATCH = "scratch"
+JOB = "GENDESIGN_JOB"  # in the environment of a scheduled worker: how the names of its logs begin
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,14 @@ class Site:
         return self._generators[run]
 
     def measure(self, stage: int, run: str) -> Measure:
-        """The opened stage; those that use the generator are opened for each run."""
-        key = stage, run
+        """The opened stage; those that use the generator are opened for each run, and a few are kept."""
+        own = self.config.stages[stage].stage.per_run
+        key = stage, run if own else ""
         if key not in self._measures:
+            if own:
+                others = [other for other in self._measures if other[0] == stage]
+                for other in others[: max(0, len(others) - MOST_GENERATORS + 1)]:
+                    del self._measures[other]
             scratch = self.plan.folder / f".{SCRATCH}" / f"{socket.gethostname()}-{os.getpid()}"
             lent = Lent(self.potential, lambda: self.generator(run), scratch)
             self._measures[key] = self.config.stages[stage].stage.open(lent)
@@ -270,7 +276,7 @@ def _finished(outcome: Outcome) -> Outcome:
 @contextmanager
 def _logged(folder: Path, trail: Trail) -> Any:
     """A line when a worker begins a stage of a shard, and one when it is done."""
-    path = folder / LOGS / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+    path = folder / LOGS / f"{os.environ.get(JOB, '')}{socket.gethostname()}-{os.getpid()}.jsonl"
     path.parent.mkdir(exist_ok=True)
 
     def line(event: str) -> None:

@@ -69,6 +69,11 @@ class Stage(ABC):
         return False
 
     @property
+    def per_run(self) -> bool:
+        """Whether it asks for the generator, so that it is opened once for every run."""
+        return False
+
+    @property
     @abstractmethod
     def columns(self) -> frozenset[str]:
         """The checks of its verdicts, which filters and objectives may name."""
@@ -107,6 +112,10 @@ class Checks(Stage):
     @property
     def needs_potential(self) -> bool:
         return bool(self.screening.needs_potential)
+
+    @property
+    def per_run(self) -> bool:
+        return not hasattr(self.screening, "checks")
 
     @property
     def columns(self) -> frozenset[str]:
@@ -160,6 +169,10 @@ class Relax(Stage):
 
     @property
     def needs_potential(self) -> bool:
+        return True
+
+    @property
+    def per_run(self) -> bool:
         return True
 
     @property

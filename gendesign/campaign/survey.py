@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 from ase import Atoms
 
@@ -12,7 +13,7 @@ from gendesign.campaign.ledger import Row
 from gendesign.campaign.plan import Plan
 from gendesign.campaign.select import Entry, Id, chosen, copies_of, ranked
 from gendesign.campaign.site import Task
-from gendesign.campaign.trail import GENERATION, Trail, extended, follow
+from gendesign.campaign.trail import GENERATION, DamagedShardError, Trail, extended, follow
 
 GENERATE = "generate"  # the name of the first stage
 Item = tuple[str, int]
@@ -62,8 +63,7 @@ class Survey:
         trail = self.trails[item]
         for k, folder in enumerate(trail.folders):
             name = GENERATE if k == 0 else self.plan.steps[k - 1].name
-            content = json.loads((folder / TIMINGS).read_text())
-            seconds = round(sum(content["seconds"].values()), 3)
+            seconds = round(_seconds(folder), 3)
             yield name, trail.run, trail.number, len(trail.entered[k]), trail.kept[k], seconds
 
     def all_rows(self) -> Iterator[Row]:
@@ -128,6 +128,15 @@ class _Structures:
         if not self.by_index:
             self.by_index = {c.index: c.atoms for c in self.trail.candidates(self.trail.alive)}
         return self.by_index[index]
+
+
+def _seconds(folder: Path) -> float:
+    """The seconds that a stage of a shard took."""
+    try:
+        return float(sum(json.loads((folder / TIMINGS).read_text())["seconds"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedShardError(f"{folder / TIMINGS} cannot be read; remove the folder {folder.name} and give the same "
+                                "command again") from None  # fmt: skip
 
 
 def _copy(original: Id) -> str:

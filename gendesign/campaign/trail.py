@@ -49,9 +49,15 @@ class Trail:
         """The present structures of these candidates, in their order."""
         if self.structures is None or not indices:
             return []
-        rows = read_candidates(self.structures / CANDIDATES, _verdicts(self.structures))
-        by_index = {candidate.index: candidate for candidate in rows}
-        return [by_index[index] for index in indices]
+        path = self.structures / CANDIDATES
+        try:
+            rows = read_candidates(path, _verdicts(self.structures))
+            by_index = {candidate.index: candidate for candidate in rows}
+            return [by_index[index] for index in indices]
+        except DamagedShardError:
+            raise
+        except Exception as error:  # ASE raises many kinds for a damaged file
+            raise _damaged(path, error) from error
 
     def descriptors(self) -> dict[int, np.ndarray]:
         """The last descriptors by candidate; empty where no stage made any."""
@@ -133,6 +139,10 @@ def _verdicts(folder: Path) -> list[Verdict]:
     try:
         return read_verdicts(folder / VERDICTS)
     except Exception as error:  # pyarrow has many kinds
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise DamagedShardError(f"{folder / VERDICTS} cannot be read ({reason}); remove the folder {folder.name} "
-                                "and give the same command again") from error  # fmt: skip
+        raise _damaged(folder / VERDICTS, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> DamagedShardError:
+    reason = " ".join(str(error).split())[:100] or type(error).__name__
+    advice = f"remove the folder {path.parent.name} and give the same command again"
+    return DamagedShardError(f"{path} cannot be read ({reason}); {advice}")

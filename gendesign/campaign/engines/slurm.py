@@ -151,8 +151,11 @@ class Slurm(Engine):
         words = " ".join(map(shlex.quote, command))
         name = shlex.quote(str(folder)) + "/$SLURM_ARRAY_TASK_ID.json"
         paths = os.pathsep.join(os.path.abspath(path) for path in sys.path if path and os.path.isdir(path))
+        from gendesign.campaign.site import JOB
+
         return "\n".join([
             "#!/bin/sh", *lines, f"cd {shlex.quote(os.getcwd())} || exit 1", f"export PYTHONPATH={shlex.quote(paths)}",
+            f"export {JOB}={PREFIX}{folder.name}_${{SLURM_ARRAY_TASK_ID}}-",
             self.setup, f"exec srun --ntasks=1 {words} {name} {shlex.quote(allow)}", "",
         ])  # fmt: skip
 
@@ -161,7 +164,8 @@ class Slurm(Engine):
         jobs = {}
         for path in sorted((self.folder / JOBS).glob("*/*.json")):
             if path.stem.isdecimal():
-                jobs[f"{PREFIX}{path.parent.name}_{path.stem}"] = {"path": str(path), "tasks": read_json(path)}
+                name = f"{PREFIX}{path.parent.name}_{path.stem}"
+                jobs[name] = {"path": str(path), "tasks": read_json(path), "name": name}
         return jobs
 
     def _active(self) -> dict[str, str] | None:
@@ -193,7 +197,7 @@ def _begun(folder: Path, job: dict[str, Any]) -> tuple[str, int] | None:
     """The shard of a job that a worker has begun last and not ended."""
     mine = {(row["run"], int(row["number"])) for row in job["tasks"]}
     last: dict[tuple[str, int], tuple[float, str]] = {}
-    for path in (folder / LOGS).glob("*.jsonl"):
+    for path in (folder / LOGS).glob(f"{job['name']}-*.jsonl"):
         for line in path.read_text().splitlines():
             try:
                 row = json.loads(line)
