@@ -7,7 +7,6 @@ from typing import Any
 
 from gendesign.errors import SettingsError
 from gendesign.run.conf import about_file
-from gendesign.run.table import aligned
 
 EXPERIMENT, ALLOW = "experiment", "allow"
 EVERY = 2.0  # seconds between two looks of `watch`
@@ -49,6 +48,7 @@ def _act(action: str, words: Sequence[str]) -> None:
 
 def _status_lines(folder: Path) -> list[str]:
     from gendesign.campaign.campaign import status
+    from gendesign.run.table import aligned  # ase takes a second to import
 
     rows = status(folder)
     table = [("stage", "shards", "entered", "kept", "core seconds")]
@@ -150,6 +150,7 @@ def campaign_help() -> str:
     from gendesign.campaign.settings import Gate, Ranking, Settings
     from gendesign.fields import settings_of
     from gendesign.run.conf import conf_folder, options
+    from gendesign.run.table import aligned
 
     lines = ["usage: gendesign campaign CONFIG.yaml [key=value ...]", "       gendesign campaign experiment=NAME [...]"]
     lines += [f"       gendesign campaign {action} FOLDER" for action in ACTIONS]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from gendesign.campaign.config import Config, configure, identity_of
-from gendesign.campaign.engines.base import End, Engine, make_engine
+from gendesign.campaign.engines.base import End, ShardEngine, make_engine
 from gendesign.campaign.layout import LEDGER, LOCK, PLAN, RUNS, STOP, sweep_partial
 from gendesign.campaign.ledger import Ledger, opened
 from gendesign.campaign.plan import Plan, grown_of, planned
@@ -72,7 +72,7 @@ def run_campaign(
     return survey
 
 
-def _work(survey: Survey, engine: Engine, site: Site, ledger: Ledger, allow: Sequence[str]) -> None:
+def _work(survey: Survey, engine: ShardEngine, site: Site, ledger: Ledger, allow: Sequence[str]) -> None:
     cancel = False
     (survey.plan.folder / STOP).unlink(missing_ok=True)
     try:
@@ -105,7 +105,7 @@ def _work(survey: Survey, engine: Engine, site: Site, ledger: Ledger, allow: Seq
         engine.close(cancel=cancel)
 
 
-def _execute(tasks: "list[Task]", survey: Survey, engine: Engine, ledger: Ledger) -> None:
+def _execute(tasks: "list[Task]", survey: Survey, engine: ShardEngine, ledger: Ledger) -> None:
     """Have tasks done, again where a worker died; raises UserError where an engine makes nothing."""
     idle = 0
     deaths = ledger.deaths()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, section, setting
 from gendesign.structure.types import Candidate, Verdict
+from gendesign.train.teacher import Teacher
 
 if TYPE_CHECKING:  # torch takes seconds to import, and settings are read without it
     import numpy as np
@@ -241,7 +242,7 @@ class Descriptors(Stage):
 class Label(Stage):
     """Energy and forces of a teacher: xTB, DFT, or any calculator (teacher.potential=module:function)."""
 
-    teacher: Any = section("gendesign.train.teachers.semiempirical.Tblite")
+    teacher: Teacher = section("gendesign.train.teachers.semiempirical.Tblite")
     name: str = setting("teacher", "ending of its columns, such as energy_teacher")
     max_force: float = setting(60.0, "largest force of a structure that counts", unit="eV/Angstrom", above=0)
 

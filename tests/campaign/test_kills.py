@@ -27,11 +27,12 @@ from gendesign.errors import SettingsError
 FULL = os.environ.get("GENDESIGN_KILLS") == "full"
 N = 100 if FULL else 30  # of each of two runs
 WORKERS, COORDINATORS = (20, 5) if FULL else (3, 1)
-PATIENCE = 1800 if FULL else 400
+PATIENCE = 3000 if FULL else 1200
 SLURM = pytest.mark.skipif("SLURM_CONF" not in os.environ, reason="make test-slurm starts a cluster")
 PARSL = pytest.mark.skipif(importlib.util.find_spec("parsl") is None, reason="parsl is not installed")
 PROGRAM = Path(__file__).with_name("run_toy.py")
 ROOT = Path(__file__).parents[2]
+STARTED: list[subprocess.Popen] = []
 
 
 def coordinator(folder, engine="local", pause=0.05, n=N):
@@ -39,7 +40,8 @@ def coordinator(folder, engine="local", pause=0.05, n=N):
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TOY_PAUSE": str(pause)}
     words = [sys.executable, str(PROGRAM), str(folder), engine, str(n)]
     log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
-    return subprocess.Popen(words, env=environment, stdout=log, stderr=log)
+    STARTED.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
+    return STARTED[-1]
 
 
 def events(folder):
@@ -82,6 +84,17 @@ def jobs() -> list[str]:
     words = ["squeue", "--noheader", "--me", "--format=%i %j"]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     return [line for line in lines if "gendesign-" in line]
+
+
+@pytest.fixture(autouse=True)
+def ended():
+    """No coordinator survives a test that failed."""
+    yield
+    for process in STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    STARTED.clear()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ class End:
     reason: str = ""
 
 
-class Engine(ABC):
+class ShardEngine(ABC):
     """Subclasses are the `_target_`s of conf/engine: frozen or plain dataclasses of settings."""
 
     def check(self) -> None:  # noqa: B027  the machine at hand needs nothing
@@ -42,7 +42,7 @@ class Engine(ABC):
         """Release everything; `cancel` ends what still runs elsewhere."""
 
 
-def make_engine(settings: Mapping[str, Any]) -> Engine:
+def make_engine(settings: Mapping[str, Any]) -> ShardEngine:
     """The engine of `{"name": ..., "_target_": ..., ...}`. Raises SettingsError."""
     from omegaconf import OmegaConf
 
@@ -60,6 +60,6 @@ def make_engine(settings: Mapping[str, Any]) -> Engine:
         engine = make(OmegaConf.create(values))
     except UserError as error:
         raise SettingsError(f"engine={name}: {error}") from None
-    if not isinstance(engine, Engine):
+    if not isinstance(engine, ShardEngine):
         raise SettingsError(f"engine={name}: {target} is no engine")
     return engine

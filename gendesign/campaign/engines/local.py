@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gendesign.campaign.engines.base import End, Engine
+from gendesign.campaign.engines.base import End, ShardEngine
 from gendesign.fields import check_bounds, setting
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Local(Engine):
+class Local(ShardEngine):
     """engine=local"""
 
     workers: Any = setting("auto", "worker processes; auto: one per available core; 0: this process")

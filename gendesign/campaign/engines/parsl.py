@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gendesign.campaign.engines.base import End, Engine
+from gendesign.campaign.engines.base import End, ShardEngine
 from gendesign.errors import SettingsError, UserError
 from gendesign.fields import check_bounds, setting
 
@@ -31,7 +31,7 @@ LOOK = 5.0  # seconds between two looks at the clock
 
 
 @dataclass
-class Parsl(Engine):
+class Parsl(ShardEngine):
     """engine=parsl"""
 
     workers: int = setting(2, "workers of a node", least=1)

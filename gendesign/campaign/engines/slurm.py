@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gendesign.campaign.engines.base import End, Engine
+from gendesign.campaign.engines.base import End, ShardEngine
 from gendesign.campaign.layout import LOGS, read_json, write_json
 from gendesign.errors import SettingsError, UserError
 from gendesign.fields import check_bounds, setting
@@ -33,7 +33,7 @@ PATIENCE = 300.0  # seconds for which squeue may fail, as while slurmctld restar
 
 
 @dataclass
-class Slurm(Engine):
+class Slurm(ShardEngine):
     """engine=slurm"""
 
     partition: str | None = setting(None, "partition; null: the cluster's default")
