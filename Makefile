@@ -6,7 +6,8 @@ STAMP := $(VENV)/.installed
 CHECKED := $(VENV)/.check-installed
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check docs clean
+.PHONY: demo test test-slurm check docs clean
+CLUSTER := /tmp/gendesign-slurm
 
 demo: $(STAMP)
 	$(VENV)/bin/gendesign generate experiment=demo
@@ -14,6 +15,13 @@ demo: $(STAMP)
 # The floor of the coverage is in pyproject.toml. Children of tests are not counted.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile --cov --cov-report=
+
+# Campaigns whose workers, jobs and coordinators are killed, on a SLURM cluster of one node; GENDESIGN_KILLS=full kills more.
+test-slurm: $(STAMP)
+	@command -v slurmctld > /dev/null || { echo "skipped: SLURM is not installed (as root: apt-get install slurmctld" \
+	  "slurmd slurm-client munge)"; exit 0; }; \
+	scripts/slurm/cluster.sh $(CLUSTER) up && trap 'scripts/slurm/cluster.sh $(CLUSTER) down' EXIT && \
+	SLURM_CONF=$(CLUSTER)/slurm.conf OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest tests/campaign/test_kills.py -k slurm
 
 check: $(CHECKED) docs
 	$(VENV)/bin/ruff check .

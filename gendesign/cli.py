@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from gendesign import __version__
 from gendesign.benchmark.command import run_benchmark
+from gendesign.campaign.commands import campaign_help, run_campaign_verb
 from gendesign.errors import SettingsError, UserError
 from gendesign.run import sweep
 from gendesign.run.commands.install import run_install
@@ -27,7 +28,7 @@ CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz", ".data", ".lmp"}
-AGENT = "generator=agent"
+AGENT, CAMPAIGN = "generator=agent", "campaign"
 STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME, NAMES = "FILE ...", "POTENTIAL [FILE ...]", "NAME", "[NAME ...]"
 
 
@@ -135,6 +136,12 @@ def dispatch(arguments: Sequence[str]) -> int:
     if arguments[0] == "--version":
         print(__version__)
         return 0
+    if arguments[0] == CAMPAIGN:
+        if {"-h", "--help"} & set(arguments):
+            print(campaign_help())
+        else:
+            run_campaign_verb(arguments[1:])
+        return 0
     name, words = verb_of(arguments)
     files, overrides, flags = separated(name, words)
     if "--help" in flags or "-h" in flags:
@@ -162,8 +169,8 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if name == "train" and AGENT in words:  # one verb for all training; an agent's settings are its own
         name, words = "agent", [word for word in words if word != AGENT]
     if name not in VERBS:
-        near = difflib.get_close_matches(name, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(VERBS)};"
+        near = difflib.get_close_matches(name, [*VERBS, CAMPAIGN], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join([*VERBS, CAMPAIGN])};"
         raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
     return name, words
 
@@ -221,8 +228,10 @@ def run_all(name: str, files: list[str], runs: Sequence[sweep.Run]) -> None:
 
 def usage() -> str:
     """The answer to `gendesign --help`."""
-    width = max(len(f"{name} {verb.files}") for name, verb in VERBS.items())
-    verbs = "\n".join(f"  {f'{name} {verb.files}':<{width}}  {verb.about}" for name, verb in VERBS.items())
+    rows = [(f"{name} {verb.files}", verb.about) for name, verb in VERBS.items()]
+    rows.append((f"{CAMPAIGN} CONFIG.yaml", "many candidates through stages from cheap to dear, over many workers"))
+    width = max(len(name) for name, _ in rows)
+    verbs = "\n".join(f"  {name:<{width}}  {about}" for name, about in rows)
     return (
         f"usage: gendesign VERB [FILE ...] [key=value ...] [--sweep]\n\n{verbs}\n\n"
         "gendesign VERB --help   every key, its value and what it means\n"

@@ -68,6 +68,11 @@ def verbs_of(experiment: str) -> tuple[str, ...]:
 
 def about(experiment: str) -> str:
     """The comment at the top of an experiment's file, in one line."""
-    lines = (conf_folder() / EXPERIMENT / f"{experiment}.yaml").read_text().splitlines()
+    return about_file(conf_folder() / EXPERIMENT / f"{experiment}.yaml")
+
+
+def about_file(path: Path) -> str:
+    """The comment at the top of a file, in one line."""
+    lines = path.read_text().splitlines()
     comments = itertools.takewhile(lambda line: line.startswith("#"), (x for x in lines if not x.startswith("# @")))
     return " ".join(line.lstrip("# ") for line in comments)

@@ -47,8 +47,9 @@ def write_report(
     candidates: Sequence[Candidate],
     verdicts: Sequence[Verdict],
     timings: dict[str, Any],
+    inset: Markup | None = None,
 ) -> None:
-    """Write the page of the candidates so far.
+    """Write the page of the candidates so far. inset: HTML below the heading, such as the funnel of a campaign.
 
     Of `summary` it shows the table, `warnings` (texts, at the top) and `conditions` (names of checks, on every card).
     Cards and rows lead to their structures in explorer.html where chemiscope is installed.
@@ -70,6 +71,7 @@ def write_report(
         model=_model(summary.get("model", {})),
         warnings=list(summary.get("warnings", ())),
         rows=rows,
+        inset=inset,
         notes=[note for note in notes if note],
         figures=_figures(candidates, verdicts, ranked),
         tables=_tables(few),

@@ -44,6 +44,8 @@ def test_settings_of_a_command_resolve(block, words, folder):
     verb, rest = words[0], words[1:]
     if verb in ("--version", "--help", "install") or "--help" in rest:
         return
+    if verb == "campaign":
+        return campaign_resolves(rest)
     assert verb in VERBS, f"{name_of(block.page)}:{block.line}: gendesign has no verb {verb}"
     if verb == "train" and "generator=agent" in rest:
         verb, rest = "agent", [word for word in rest if word != "generator=agent"]
@@ -53,6 +55,17 @@ def test_settings_of_a_command_resolve(block, words, folder):
             (folder / word.removeprefix("potential=")).mkdir(parents=True)
     for run in sweep.plan(verb, settings, "--sweep" in rest):
         resolve(verb, run.overrides)
+
+
+def campaign_resolves(words):
+    """The settings of a campaign, or an action on a folder, are ones that there are."""
+    from gendesign.campaign.commands import ACTIONS
+    from gendesign.campaign.config import configure, experiment, read
+
+    if words[0] in ACTIONS:
+        return
+    keys = dict(word.split("=", 1) for word in words)
+    configure(read(experiment(keys.pop("experiment")), [f"{key}={value}" for key, value in keys.items()]))
 
 
 @pytest.mark.parametrize("block", EXECUTED, ids=[f"{name_of(block.page)}:{block.line}" for block in EXECUTED])

@@ -1,0 +1,8 @@
+"""The modules of these tests, as a user's own modules are found."""
+
+import sys
+from pathlib import Path
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.insert(0, HERE)
