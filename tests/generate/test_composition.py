@@ -11,10 +11,10 @@ from rdkit.Chem import rdDistGeom
 from gendesign.errors import UserError
 from gendesign.generate.simgen.composition import elements_of, limits_of, unsaturation_of, weights_of
 from gendesign.generate.simgen.elements import ElementSwaps, shuffled_elements
-from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.generate.simgen.sweep import permutations, substitutions
 from gendesign.structure.bonds import perceive
+from gendesign.structure.counter_random import keys
 
 CNO = ["C", "N", "O"]
 

@@ -15,12 +15,12 @@ from gendesign.generate.simgen.choice import Goal, choose
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.guidance import Guidances
 from gendesign.generate.simgen.proposals import Proposal
-from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.restraints import RadiusOfGyration
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.objective import Objective
+from gendesign.structure.counter_random import keys
 from gendesign.structure.files import read_structures
 
 

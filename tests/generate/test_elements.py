@@ -12,10 +12,10 @@ from rdkit import Chem
 
 from gendesign.generate.simgen.elements import ElementSwaps, temperature
 from gendesign.generate.simgen.kernel import Environments
-from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.generate.simgen.sweep import substitutions
 from gendesign.structure.bonds import perceive
+from gendesign.structure.counter_random import keys
 
 
 def references(**counts: float) -> Environments:

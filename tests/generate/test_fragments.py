@@ -12,10 +12,10 @@ from gendesign.errors import UserError
 from gendesign.generate.simgen.fragments import BOND, HOLD, Fragments, Joining, displacement
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.hydrogen import components, likely
-from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.requirements import Requirements, is_intact
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.structure.bonds import perceive
+from gendesign.structure.counter_random import keys
 
 
 def embedded(smiles: str, seed: int = 5) -> Atoms:

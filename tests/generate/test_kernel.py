@@ -10,9 +10,9 @@ from scipy.spatial.transform import Rotation
 from gendesign.generate.simgen import kernel
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.prior import GaussianPrior, shapes_of, strength
-from gendesign.structure.counter_random import keys, normal
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import keys, normal
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from gendesign.generate.simgen.heun import Heun, integrate
-from gendesign.structure.counter_random import keys, normal, pick, uniform
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.randomness import Purpose
+from gendesign.structure.counter_random import keys, normal, pick, uniform
 
 N = 4000
 

@@ -13,7 +13,6 @@ from hydra.utils import instantiate
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen.prior import EllipsoidPrior
-from gendesign.structure.counter_random import keys
 from gendesign.generate.simgen.shape import CHAIN, SHEET, VOLUME, ZIGZAG, Circle, Heart, Line, Shell, Torus
 from gendesign.generate.simgen.shape_files import (
     Mesh,
@@ -27,6 +26,7 @@ from gendesign.generate.simgen.shape_prior import HostRepulsion, ShapePrior
 from gendesign.generate.simgen.state import new_swarm
 from gendesign.run.settings import resolve
 from gendesign.structure.clouds import FINEST, spacing_for
+from gendesign.structure.counter_random import keys
 
 CURVES = [(Line(), False), (Circle(), True), (Heart(), True)]
 

@@ -11,13 +11,13 @@ from omegaconf import OmegaConf
 from gendesign.errors import UserError
 from gendesign.generate.simgen.guidance import Guidance, Guidances
 from gendesign.generate.simgen.heun import Heun, integrate
-from gendesign.structure.counter_random import keys, normal
 from gendesign.generate.simgen.restraints import Box, Contact, Distance, RadiusOfGyration, Sphere, Wall
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.randomness import Purpose
 from gendesign.run.conf import conf_folder
 from gendesign.run.settings import resolve
+from gendesign.structure.counter_random import keys, normal
 
 RESTRAINTS = [
     RadiusOfGyration(2.0),
