@@ -20,7 +20,9 @@ def run_analyse(job: Job) -> list[str]:
     """Analyse all models; returns the table for the terminal."""
     content: Any = OmegaConf.to_container(job.config, resolve=True)
     names = {field.name for field in fields(Analysis)}
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in names}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in names
+    }
     set_threads(content["threads"])
     output = job.folder.path
     with tqdm(desc="analyse", unit="part", file=sys.stderr) as bar:
