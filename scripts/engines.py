@@ -17,10 +17,10 @@ from ase import Atoms
 from ase.build import molecule
 
 from gendesign.benchmark import record
+from gendesign.packages import installed_version
 from gendesign.potential import load_potential
 from gendesign.potential.engines import EnginePotential
 from gendesign.potential.engines.client import _packed
-from gendesign.potential.engines.install import installed_version
 from gendesign.potential.engines.registry import MODELS
 from gendesign.potential.protocol import PotentialLike
 from gendesign.structure.types import Row

@@ -16,9 +16,10 @@ FLOORS = [
     {"objective"},
     {"relaxation", "dynamics"},
     {"potential"},
+    {"lammps"},
     {"structure"},
     {"processes"},
-    {"fields", "randomness", "lazy", "imports"},
+    {"fields", "randomness", "lazy", "imports", "packages"},
     {"errors"},
 ]
 LONGEST_FUNCTION, LONGEST_FILE = 60, 400  # lines

@@ -16,6 +16,7 @@ import pytest
 import torch
 from ase import Atoms
 
+from gendesign import packages
 from gendesign.cli import main
 from gendesign.errors import UserError
 from gendesign.potential import check_potential, load_mace, load_potential
@@ -28,7 +29,7 @@ from gendesign.structure.types import Candidate
 
 HERE, REPOSITORY = Path(__file__).parent, Path(__file__).parents[2]
 DEPTH, WIDTH = 0.01, 3.4
-PACKAGE = registry.Package("double", ("double==1.0",), 1)
+PACKAGE = packages.Package("double", ("double==1.0",), 1)
 ARGON = Atoms("Ar3", [[0, 0, 0], [3.6, 0, 0], [0.4, 3.7, 0.2]])
 
 
@@ -64,7 +65,7 @@ def models():
 @pytest.fixture
 def weights(tmp_path, monkeypatch) -> Path:
     """The double, installed anew; the file of its weights."""
-    monkeypatch.setenv(install.VARIABLE, str(tmp_path / "engines"))
+    monkeypatch.setenv(packages.VARIABLE, str(tmp_path / "engines"))
     return write_package(tmp_path / "engines/double")
 
 
@@ -74,7 +75,7 @@ def potential(models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("engines")
     write_package(folder / "double")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(install.VARIABLE, str(folder))
+        patch.setenv(packages.VARIABLE, str(folder))
         loaded = load_potential("double", dtype="float64", device="cpu")
     yield loaded
     loaded.close()
@@ -233,7 +234,7 @@ def test_heads(weights, potential):
 
 
 def test_a_missing_package_names_the_command(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv(install.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(packages.VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"potential double is not installed; .*: gendesign install double$"):
         load_potential("double")
     assert main(["install"]) == 0
@@ -270,7 +271,7 @@ def test_install_from_a_folder_of_wheels(tmp_path, monkeypatch, capsys):
         wheel.writestr("double-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: double\nVersion: 1.0\n")
         wheel.writestr("double-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr("double-1.0.dist-info/RECORD", "")
-    monkeypatch.setenv(install.VARIABLE, str(tmp_path / "engines"))
+    monkeypatch.setenv(packages.VARIABLE, str(tmp_path / "engines"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     assert main(["install", "double"]) == 0
@@ -283,7 +284,7 @@ def test_install_from_a_folder_of_wheels(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in (tmp_path / "engines").iterdir()) == ["double"]
 
 
-INSTALLED = [name for name, entry in registry.MODELS.items() if install.installed_version(entry.package)]
+INSTALLED = [name for name, entry in registry.MODELS.items() if packages.installed_version(entry.package)]
 ENGINES = [
     pytest.param(name, marks=[] if name in INSTALLED else pytest.mark.skip(f"not installed: gendesign install {name}"))
     for name in registry.MODELS
@@ -363,7 +364,7 @@ def test_installed_models_give_the_numbers_of_their_packages(engine, tmp_path):
     (stand_in / "__init__.py").write_text("")
     (stand_in / "linear_model.py").write_text("Ridge = object")
     folder = os.pathsep.join(
-        [str(install.folder_of(engine.model.package)), *[str(tmp_path)] * ("sevenn" in engine.name)]
+        [str(packages.folder_of(engine.model.package)), *[str(tmp_path)] * ("sevenn" in engine.name)]
     )
     words = [engine.name, engine.process.settings["weights"][0], engine.head or ""]
     environment = {**os.environ, "PYTHONPATH": folder, "OMP_NUM_THREADS": "1"}

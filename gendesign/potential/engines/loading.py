@@ -4,8 +4,9 @@ import torch
 from ase.data import chemical_symbols
 
 from gendesign.errors import UserError
+from gendesign.packages import folder_of
 from gendesign.potential.engines.client import EnginePotential
-from gendesign.potential.engines.install import folder_of, hash_of_weights, weights_of
+from gendesign.potential.engines.install import hash_of_weights, weights_of
 from gendesign.potential.engines.process import EngineProcess
 from gendesign.potential.engines.registry import MODELS
 

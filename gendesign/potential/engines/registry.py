@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ase.data import chemical_symbols
 
+from gendesign.packages import Package
 from gendesign.potential.domain import CELLS, CRYSTALS, MOLECULES, Domain
 from gendesign.potential.protocol import Capability
 
@@ -15,20 +16,6 @@ OF_CRYSTALS = Domain(
     (CRYSTALS,), "crystals of 89 elements; molecules are less accurate", charges="not distinguished"
 )  # fmt: skip
 OF_MOLECULES = Domain((MOLECULES,), "neutral closed-shell molecules of H, C, N and O", excluded=(CELLS,))
-
-
-@dataclass(frozen=True)
-class Package:
-    """A package that carries weights, installed without its dependencies into a folder of its own.
-
-    requirements: pinned, for pip. needs: modules that it imports and the requirement of each, installed only where the
-    environment lacks them. megabytes: size on disk.
-    """
-
-    name: str
-    requirements: tuple[str, ...]
-    megabytes: int
-    needs: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
