@@ -54,6 +54,10 @@ class Purpose(IntEnum):
     EXCHANGED_SITES = 214  # atoms that exchange their elements; counters: step, round
     CHOICE = 215  # choice among the proposals of a molecule, and of every sweep
 
+    # distilled potentials: 500
+    DISTILLATION = 500  # strain and displacements of a copy; counter: original and copy
+    DISTILLATION_TEST = 501  # structures that are held out
+
 
 def stream(purpose: Purpose, *key: int) -> np.random.Generator:
     """A random generator that depends only on the purpose and on `key`, such as (seed, candidate)."""
