@@ -49,15 +49,16 @@ def distil(
     if len(rows) < FEWEST or len(originals) < 2:
         why = "; ".join(f"{n} have {reason}" for reason, n in reasons.items()) or "too few were given"
         raise UserError(
-            f"{len(rows)} of {len(groups)} structures can be used ({why}); give {FEWEST} or more of two or more originals"
+            f"{len(rows)} of {len(groups)} structures can be used ({why}); give {FEWEST} or more, of two originals"
         )
     held = held_out([row.original for row in rows], settings.test_share, seed)
     train = [row for row in rows if row.original not in held]
     test = [row for row in rows if row.original in held]
     progress("fit", 0, 0)
     started = time.process_time()
+    source = f"POD distilled from {potential.name} {potential.weights_hash[:12]}"
     fit_pod(train, output, size=settings.size, cutoff=settings.cutoff, energy_weight=settings.energy_weight,
-            repulsion=settings.repulsion, source=f"POD distilled from {potential.name} {potential.weights_hash[:12]}")  # fmt: skip
+            repulsion=settings.repulsion, source=source)  # fmt: skip
     progress("measure", 0, 0)
     results = {
         "potential": {"name": potential.name, "weights_hash": potential.weights_hash},
@@ -95,7 +96,8 @@ def speed(potential: PotentialLike, folder: Path, atoms: Atoms) -> dict[str, flo
     """Microseconds per atom and step of the student (CPU, one core) and of the potential (least wall time of CALLS)."""
     student, n_student = seconds_per_atom(folder, atoms)
     large, times = enlarged(atoms, TIMED_ATOMS), []
-    for _ in range(CALLS + 1):  # the first one warms up
+    for call in range(CALLS + 1):  # the first one warms up
+        large.rattle(1e-3, seed=call)  # ASE's calculators would remember an answer
         start = time.perf_counter()
         potential.evaluate([large])
         times.append(time.perf_counter() - start)
@@ -135,8 +137,8 @@ def card(results: dict[str, Any]) -> str:
     lines = [
         f"# A POD student of {results['potential']['name']}",
         "",
-        "Written by `gendesign distil`. `pair.in` has the commands of LAMMPS; `gendesign export lammps potential=FOLDER`",
-        "writes a deck that runs.",
+        "Written by `gendesign distil`. `pair.in` has the commands of LAMMPS. A deck that runs is written by",
+        "`gendesign export lammps potential=FOLDER`.",
         "",
         f"- **Elements:** {' '.join(results['elements'])}, the types of LAMMPS in this order, all of them always",
         f"- **Labels:** {results['potential']['name']}, weights {results['potential']['weights_hash'][:12]}",

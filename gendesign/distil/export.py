@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def export_mace(
     potential = load_mace(name, device="cpu", dtype="float64", trust_pickle=trust_pickle)
     net: Any = potential.net
     species = [chemical_symbols[int(z)] for z in net.atomic_numbers]
-    files = {LIBTORCH: lambda: _libtorch(net, head, output), MLIAP: lambda: _mliap(net, head, output)}
+    files = {MLIAP: _mliap, LIBTORCH: _libtorch}  # compiled modules cannot be pickled, and they are the original ones
     commands = {
         LIBTORCH: ["pair_style mace no_domain_decomposition", f"pair_coeff * * {LIBTORCH_MODEL} {' '.join(species)}"],
         MLIAP: [f"pair_style mliap unified {MLIAP_MODEL} 0", f"pair_coeff * * {' '.join(species)}"],
@@ -74,7 +75,7 @@ def export_mace(
     count = _write_start(deck, species, output)
     lines = [f"{count} atoms in {output / DATA}"]
     for file, write in files.items():
-        write()
+        write(net, head, output)
         write_atomically(output / file, script(commands[file], deck, mapped=file == LIBTORCH))
         lines.append(f"{output / file}: {BUILDS[file]}")
     return lines
@@ -115,13 +116,14 @@ def _libtorch(net: Any, head: str | None, output: Path) -> None:
     from mace.calculators import LAMMPS_MACE
 
     with silenced():
-        jit.compile(_wrapped(LAMMPS_MACE, net, head)).save(str(output / LIBTORCH_MODEL))
+        jit.compile(_wrapped(LAMMPS_MACE, deepcopy(net), head)).save(str(output / LIBTORCH_MODEL))
 
 
 def _mliap(net: Any, head: str | None, output: Path) -> None:
     from mace.calculators.lammps_mliap_mace import LAMMPS_MLIAP_MACE
 
     with silenced():
+        net = deepcopy(net)
         net.lammps_mliap = True
         torch.save(_wrapped(LAMMPS_MLIAP_MACE, net, head), output / MLIAP_MODEL)
 

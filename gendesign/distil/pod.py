@@ -1,6 +1,7 @@
 """Fit of a proper orthogonal descriptor by LAMMPS's fitpod (Nguyen, J. Comput. Phys. 480, 112030, 2023).
 
 POD has no wall at short distances, so that a ZBL repulsion is always added. It is zero for all structures of the fit.
+It holds atoms apart down to about 0.4 Angstrom; POD's own terms can be larger below.
 """
 
 import shutil
