@@ -19,9 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOWN = {
     "checkpoints/organic/card.md": "cards/organic.md",
     "checkpoints/organic/card.png": "cards/card.png",
+    "checkpoints/organic-cc/card.md": "cards/organic-cc.md",
     "checkpoints/organic/rigidity.png": "cards/rigidity.png",
-    "checkpoints/organic-12/card.md": "cards/organic-12/card.md",
-    "checkpoints/organic-12/card.png": "cards/organic-12/card.png",
     "checkpoints/hoip/card.md": "cards/hoip.md",
     "checkpoints/builder/card.md": "cards/builder.md",
     "scripts/hoip/README.md": "notebook/hoip.md",

@@ -123,7 +123,7 @@ def card(config: dict[str, Any], results: dict[str, Any], spent: float) -> str:
     return TEMPLATE.format(
         name=config["name"], teacher=config["teacher"], licence=config["licence"], sha=config["weights_sha256"],
         elements=" ".join(chemical_symbols[z] for z in sorted(config["architecture"]["atomic_numbers"])),
-        architecture=_architecture(config["architecture"]),
+        architecture=described(config["architecture"]),
         targets=_targets(target_rows(results)), errors=_errors(results["errors"]), labels=_labels(results["labels"]),
         **results["molecules"],
         **{f"geometry_{key}": value for key, value in results["geometry"].items()}, dimers=_dimers(results["dimers"]),
@@ -176,7 +176,8 @@ def _fits(fits: dict[str, dict[str, float]], training: dict[str, Any]) -> str:
     return "; ".join(rows) + f". These weights are `{training.get('fit')}` at step {training.get('steps', 0):,}."
 
 
-def _architecture(shape: dict[str, Any]) -> str:
+def described(shape: dict[str, Any]) -> str:
+    """The network in one line of a card."""
     return (
         f"MACE, {shape['hidden_irreps']} features, {shape['num_interactions']} layers, "
         f"cutoff {shape['r_max']} Angstrom, l_max {shape['max_ell']},\n  "

@@ -1,6 +1,7 @@
 """The labels under training/ as data sets for a fit, read once and kept as tensors."""
 
 import hashlib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -19,6 +20,7 @@ GFN2 = ("train", "modes", "wide", "turned", "hot", "builds", "dimer", "visited-*
 REAL = ("dimers", "conjugated", "qm9", "rare", "rotated", "builds", "moses")
 FOLDERS = (*GFN2, *(f"real-{kind}" for kind in REAL))
 COPIES = {"dimer": 3, "hot": 4}  # rare kinds that are important for short-range repulsion and stability
+CC_COPIES = {"turned": 3}  # torsion barriers are what coupled cluster is for
 TORN = ("violent", "fragment", "build", "dimer", "atom", "hot", "pair")
 MAX_FORCE = 200.0  # eV/Angstrom; beyond it the pair repulsion of the network decides
 
@@ -35,8 +37,9 @@ def cached(name: str, paths: list[Path], keep=lambda frame: True) -> Dataset:
     if not cache.exists():
         data = Dataset.from_frames([frame for path in paths for frame in read_frames([path]) if keep(frame)])
         content = {f.name: getattr(data, f.name) for f in fields(data) if not f.name.startswith("_")}
-        torch.save({**content, "kind": data.kind.tolist()}, cache.with_suffix(".partial"))
-        cache.with_suffix(".partial").rename(cache)
+        partial = cache.with_suffix(f".{os.getpid()}")  # several processes of one fit may make it at once
+        torch.save({**content, "kind": data.kind.tolist()}, partial)
+        partial.rename(cache)
     content = torch.load(cache, weights_only=True)
     return Dataset(**{**content, "kind": np.array(content["kind"])})
 
@@ -86,13 +89,18 @@ def isolated_atoms() -> dict[int, float]:
     return dict(sorted((int(f.numbers[0]), labels_of(f)[0]) for f in frames if len(f) == 1))
 
 
+def ani_labels() -> Dataset:
+    """Every label by ANI-1ccx."""
+    return cached("cc", files(("cc/real-*", "cc/turned")))
+
+
 def coupled_cluster_labels() -> tuple[Dataset, Dataset, dict[int, float]]:
     """(labels by ANI-1ccx, torn structures of H C N O by GFN2-xTB, isolated atoms).
 
     The two methods have different zeros. Element by element the least-squares difference over the structures that both
     labelled is added to the energies of GFN2-xTB, isolated atoms among them, so that bonds still break as in `organic`.
     """
-    cc, old = cached("cc", files(("cc/real-*", "cc/turned"))), gfn2_labels()
+    cc, old = ani_labels(), gfn2_labels()
     atoms = isolated_atoms()
     shift = _shift(cc, old)
     table = torch.zeros(120, dtype=torch.float64)
@@ -104,7 +112,7 @@ def coupled_cluster_labels() -> tuple[Dataset, Dataset, dict[int, float]]:
     chosen = np.flatnonzero(inside.numpy() & np.isin(old.kind, TORN))
     torn = subset(old, chosen)
     torn.energy.index_add_(0, _systems(torn), table[torn.numbers])
-    return cc, torn, {number: atoms[number] + value for number, value in shift.items()}
+    return copied(cc, CC_COPIES), torn, {number: atoms[number] + value for number, value in shift.items()}
 
 
 def _systems(data: Dataset) -> torch.Tensor:

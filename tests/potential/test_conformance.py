@@ -45,7 +45,7 @@ POTENTIALS = {
     "committee": committee,
     "organic": partial(load_potential, "organic", device="cpu", dtype="float64"),
     "organic in single precision": partial(load_potential, "organic", device="cpu"),
-    "organic-12": partial(load_potential, "organic-12", device="cpu", dtype="float64"),
+    "organic-cc": partial(load_potential, "organic-cc", device="cpu", dtype="float64"),
     "hoip": partial(load_potential, "hoip", device="cpu", dtype="float64"),
     "rigidity": organic_with_rigidity,
     "ionic": partial(Ionic, ("H", "C", "N", "I")),

@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from rdkit import Chem
 from rdkit.Chem import rdMolDescriptors
 
+from gendesign.potential import Potential
 from gendesign.structure.labels import labels_of
 from gendesign.train.dataset import Dataset
 from scripts.organic import labels
+from scripts.organic.export import reduced
 from scripts.organic.molecules import molecule
 from scripts.organic.rare_elements import ELEMENTS, RARE, conjugated_molecule, rare_molecule
 
@@ -59,3 +62,20 @@ def test_the_shift_between_two_methods_is_found_element_by_element():
     new = [labelled(f, -10.0 * k + sum(shift[z] for z in Atoms(f).numbers), k) for k, f in enumerate(formulas)]
     answer = labels._shift(Dataset.from_frames(new), Dataset.from_frames(old))
     assert answer == pytest.approx(shift, abs=1e-9)
+
+
+def test_a_network_without_some_elements_predicts_the_same():
+    whole = tiny.potential()
+    part = Potential(reduced(whole.net, ("H", "O")), "part", "0", "MIT", "none")
+    assert part.elements == ("H", "O")
+    water = tiny.rattled("H2O")
+    first, second = (p.evaluate([water]) for p in (whole, part))
+    torch.testing.assert_close(second.energy, first.energy, rtol=0, atol=1e-3)  # weights pass through single precision
+    torch.testing.assert_close(second.forces.double(), first.forces, rtol=0, atol=1e-5)
+
+
+def test_rotated_bonds_count_three_times_among_the_coupled_cluster_labels():
+    frames = [labelled("CH4", 1.0, 1), labelled("H2O", 2.0, 2)]
+    frames[1].info["kind"] = "turned"
+    data = labels.copied(Dataset.from_frames(frames), labels.CC_COPIES)
+    assert data.kind.tolist() == ["CH4", "turned", "turned", "turned"]
