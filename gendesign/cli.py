@@ -17,6 +17,7 @@ from gendesign.benchmark.command import run_benchmark
 from gendesign.campaign.commands import campaign_help, run_campaign_verb
 from gendesign.errors import SettingsError, UserError
 from gendesign.run import sweep
+from gendesign.run.commands.export import run_export
 from gendesign.run.commands.install import run_install
 from gendesign.run.commands.runner import FolderCommand
 from gendesign.run.help import describe
@@ -84,6 +85,12 @@ VERBS = {
         FolderCommand(f"{COMMANDS}.analysis:run_analyse", kept="analysis.json", loads=True, optional=True),
         STRUCTURE_FILES,
     ),
+    "distil": Verb(
+        "fit a fast student of a potential, for LAMMPS, to structures from files",
+        FolderCommand(f"{COMMANDS}.lammps:run_distil", kept="results.json", loads=True),
+        STRUCTURE_FILES,
+    ),
+    "export": Verb("write a deck of another program: gendesign export lammps potential=NAME", run_export, NAME),
     "benchmark": Verb("measure a capability against its targets and references", run_benchmark, NAME),
     "install": Verb(
         "install the package of a pretrained model (chgnet, ...) or lammps; alone: a table", run_install, NAMES, False

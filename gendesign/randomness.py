@@ -65,6 +65,10 @@ class Purpose(IntEnum):
     TRIALS = 407  # displacements of a crystal that is melted
     VOIDS = 408  # centres of the voids of an aerogel
 
+    # distilled potentials: 500
+    DISTILLATION = 500  # strain and displacements of a copy; counter: original and copy
+    DISTILLATION_TEST = 501  # structures that are held out
+
 
 def stream(purpose: Purpose, *key: int) -> np.random.Generator:
     """A random generator that depends only on the purpose and on `key`, such as (seed, candidate)."""

@@ -12,7 +12,7 @@ FLOORS = [
     {"cli", "app"},
     {"campaign", "benchmark"},
     {"run"},
-    {"generate", "screening", "train", "validation"},
+    {"generate", "screening", "train", "validation", "distil"},
     {"objective", "analysis"},
     {"relaxation", "dynamics"},
     {"potential"},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gendesign.analysis.settings import Analysis
+from gendesign.distil.settings import Distillation
 from gendesign.fields import section, setting
 from gendesign.validation.settings import ValidationSettings
 
@@ -37,6 +38,15 @@ def dtype(default: str) -> Any:
     return setting(default, "floating-point numbers of the model", allowed=DTYPES)
 
 
+def potential() -> Any:
+    """The field of the potential."""
+    return setting(
+        "organic",
+        "bundled or named model (organic, hoip, mace-off-small, sevennet-l3i5, ...), path of a MACE checkpoint, or "
+        "module:function",
+    )
+
+
 def trust_pickle(what: str = "a checkpoint file") -> Any:
     """The field that allows reading pickles."""
     return setting(False, f"true allows unpickling {what}, which runs code from it", identity=False)
@@ -58,11 +68,7 @@ class Run:
 
     seed: int = seed()
     output: str = output("results/run")
-    potential: str = setting(
-        "organic",
-        "bundled or named model (organic, hoip, mace-off-small, sevennet-l3i5, ...), path of a MACE checkpoint, or "
-        "module:function",
-    )
+    potential: str = potential()
     device: str = device()
     dtype: str = dtype("float32")
     trust_pickle: bool = trust_pickle()
@@ -261,6 +267,36 @@ class Benchmark(Run):
     pretraining: Mapping[str, Any] = section("gendesign.benchmark.settings.Pretraining", optional=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Distil(Distillation, Files):
+    """gendesign distil"""
+
+    output: str = setting("results/student", "folder of the student, with its card", identity=False)
+    potential: str = potential()
+    seed: int = seed("random seed of copies and of the structures that are held out")
+    device: str = device()
+    dtype: str = dtype("float64")
+    trust_pickle: bool = trust_pickle()
+    head: str | None = head()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """gendesign export"""
+
+    output: str = setting("results/lammps", "folder of the deck", identity=False)
+    potential: str = setting("organic", "student of gendesign distil (its folder), or a MACE by name or folder")
+    structure: str | None = setting(
+        None, "file with the structure that the deck starts from; null: a crystal of the last element", file=True
+    )
+    atoms: int = setting(500, "atoms to which the structure is repeated, at least", least=1)
+    temperature: float = setting(300.0, "temperature of the deck", unit="K", above=0)
+    timestep: float = setting(1.0, "time step of the deck", unit="fs", above=0)
+    steps: int = setting(1000, "steps of the deck", least=1)
+    trust_pickle: bool = trust_pickle()
+    head: str | None = head()
+
+
 _CLASSES = {
     "generate": Generate,
     "relax": Relax,
@@ -271,5 +307,7 @@ _CLASSES = {
     "validate": Validate,
     "analyse": Analyse,
     "benchmark": Benchmark,
+    "distil": Distil,
+    "export": Export,
 }
 VERB_SETTINGS = {verb: f"{cls.__module__}.{cls.__qualname__}" for verb, cls in _CLASSES.items()}

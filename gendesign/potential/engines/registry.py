@@ -50,7 +50,12 @@ SEVENN = Package(
 )
 CHGNET = Package("chgnet", ("chgnet==0.4.2",), 17, (("pymatgen", "pymatgen"), ("nvidia_smi", "nvidia-ml-py3")))
 TORCHANI = Package("torchani", ("torchani==2.0", "lark-parser==0.12.0", "setuptools<81"), 60)
-DIEP = Package("diep", ("diep==2.0.0",), 5, (("torch_geometric", "torch_geometric"), ("pymatgen", "pymatgen")))
+DIEP = Package(
+    "diep",
+    ("diep==2.0.0",),
+    5,
+    (("torch_geometric", "torch_geometric"), ("pymatgen", "pymatgen"), ("requests", "requests")),
+)
 
 SEVENNET = "Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
 MULTIFIDELITY = "Kim et al., J. Am. Chem. Soc. 147, 1042 (2025)"
@@ -108,6 +113,22 @@ def _ani(name: str, folder: str, theory: str, citation: str) -> EngineModel:
     )  # fmt: skip
 
 
+def _diep(name: str, folder: str, theory: str, citation: str) -> EngineModel:
+    return EngineModel(
+        name,
+        DIEP,
+        f"{BACKENDS}.diep:DIEP",
+        (f"diep/pretrained_models/{folder}/model.json", f"diep/pretrained_models/{folder}/state.pt"),
+        UNIVERSAL,
+        5.0,
+        theory,
+        "BSD-3-Clause",
+        citation,
+        OF_CRYSTALS,
+        layers=3,
+    )
+
+
 MODELS: dict[str, EngineModel] = {
     model.name: model
     for model in (
@@ -122,6 +143,7 @@ MODELS: dict[str, EngineModel] = {
         ),
         _chgnet("chgnet", "0.3.0/chgnet_0.3.0_e29f68s314m37.pth.tar", "PBE(+U)"),
         _chgnet("chgnet-r2scan", "r2scan/chgnet_r2scan_transfer_learning_e15f36s161m23.pth.tar", "r2SCAN"),
+        _diep("diep", "diep_fold1", "r2SCAN", "Tawfik et al., Digital Discovery (2024), doi:10.1039/D4DD00246F"),
         _ani("ani1x", "ani-1x_8x", "wB97X/6-31G(d)", "Smith et al., J. Chem. Phys. 148, 241733 (2018)"),
         _ani("ani1ccx", "ani-1ccx_8x", "CCSD(T)*/CBS", "Smith et al., Nat. Commun. 10, 2903 (2019)"),
     )

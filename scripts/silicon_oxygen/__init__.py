@@ -1,0 +1,1 @@
+"""The recipe of the checkpoint `silicon-oxygen`; README.md has the order of the steps."""
