@@ -28,7 +28,7 @@ QUENCH, SIMILARITY = "quench", "similarity"
 class Amorphous(Generator):
     """Generator of amorphous models.
 
-        generator = Amorphous(load_potential("silicon-oxygen"), formula="SiO2", n_atoms=216, protocol="quick")
+        generator = Amorphous(load_potential("diep"), formula="SiO2", n_atoms=216, protocol="quick")
         models = list(generator.generate(range(8), seed=0))
 
     Every candidate states the stages that made it in its history and in info: cooling_rate (K/ps, the slowest), density
