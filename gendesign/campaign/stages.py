@@ -162,7 +162,7 @@ class Checks(Stage):
 
 
 @dataclass(frozen=True)
-class Relax(Stage):
+class RelaxStage(Stage):
     """Relaxation under the potential, beside the generator's environment if it has one."""
 
     changes: ClassVar[bool] = True
@@ -239,7 +239,7 @@ class Descriptors(Stage):
 
 
 @dataclass(frozen=True)
-class Label(Stage):
+class LabelStage(Stage):
     """Energy and forces of a teacher: xTB, DFT, or any calculator (teacher.potential=module:function)."""
 
     teacher: Teacher = section("gendesign.train.teachers.semiempirical.Tblite")
