@@ -24,7 +24,7 @@ def run_distil(job: Job) -> list[str]:
     executable()  # before minutes are spent
     config: Any = OmegaConf.to_container(job.config, resolve=True)
     names = {field.name for field in dataclasses.fields(Distillation)}
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in names}
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in config.items() if key in names}
     reading = {key: config[key] for key in ("strict", "hydrogens", "periodic")}
     candidates = read_structures(job.files, **reading)
     refuse_unusable(candidates, strict=config["strict"])
