@@ -166,6 +166,11 @@ class _Grid:
         self.sigma, self.softening = arguments["gaussian_sigma"], arguments["softening_epsilon"]
 
 
+def _chunks(count: int) -> list[slice]:
+    """Parts of CHUNK rows; none where there are no rows, such as triangles of a pair of atoms."""
+    return [slice(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+
+
 class _Maps(torch.autograd.Function):
     """Maps (n, points^2) of density times potential of n sets of k atoms at `places` (n, k, 2) with `charges` (n, k).
 
@@ -178,8 +183,7 @@ class _Maps(torch.autograd.Function):
         ctx.save_for_backward(places, charges)
         ctx.grid = grid
         out = places.new_empty(len(places), len(grid.axis) ** 2)
-        for rows in torch.arange(len(places), device=places.device).split(CHUNK):
-            chunk = slice(int(rows[0]), int(rows[-1]) + 1)
+        for chunk in _chunks(len(places)):
             _, (ex, ey), inverse = _terms(places[chunk], grid)
             density = ey.transpose(1, 2) @ ex
             potential = (charges[chunk, :, None, None] * inverse).sum(1)
@@ -190,8 +194,7 @@ class _Maps(torch.autograd.Function):
     def backward(ctx: Any, *weights: Tensor) -> tuple[Tensor | None, ...]:
         places, charges = ctx.saved_tensors
         grid, out, n = ctx.grid, torch.zeros_like(places), len(ctx.grid.axis)
-        for rows in torch.arange(len(places), device=places.device).split(CHUNK):
-            chunk = slice(int(rows[0]), int(rows[-1]) + 1)
+        for chunk in _chunks(len(places)):
             (dx, dy), (ex, ey), inverse = _terms(places[chunk], grid)
             weight = weights[0][chunk].view(-1, n, n)
             q = charges[chunk, :, None, None]
