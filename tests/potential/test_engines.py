@@ -304,6 +304,14 @@ def test_installed_models_conform(engine):
     assert [str(check) for check in check_potential(engine) if not check.passed] == []
 
 
+def test_installed_models_take_atoms_without_neighbours(engine):
+    symbol = engine.elements[0]
+    atom, pair, far = Atoms(symbol), Atoms([symbol] * 2, [[0, 0, 0], [0, 0, 0.8]]), Atoms([symbol] * 2)
+    far.positions[1, 2] = 4 * engine.cutoff
+    single, bound, apart = engine.evaluate([atom, pair, far]).energy.tolist()
+    assert apart == pytest.approx(2 * single, abs=1e-4) and abs(bound - apart) > 0.1
+
+
 def test_gradient_of_installed_descriptors(engine):
     atoms = Atoms("CO2H", [[0, 0, 0], [1.2, 0.1, 0], [-0.7, 1.0, 0.2], [-0.5, -0.9, 0.3]])
     batch = Batch.from_atoms([atoms], torch.float64, "cpu")
