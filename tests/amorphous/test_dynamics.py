@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from ase import Atoms, units
 from ase.calculators.lj import LennardJones
 from ase.md.verlet import VelocityVerlet
-from pairs import Argon, argon_crystal
+from pairs import Argon, argon_crystal, was_killed
 
 from gendesign.dynamics.integrators import chain_energy
 from gendesign.dynamics.runs import Conditions, run_dynamics
@@ -233,26 +234,27 @@ def test_pressure_needs_a_stress_and_three_periodic_directions():
         run_dynamics([slab], Argon(), conditions, keys=THREE[:1])
 
 
-@pytest.mark.parametrize("ensemble", ["langevin", "nose_hoover", "npt"])
-def test_killed_and_continued_it_ends_with_the_same_bits(ensemble, tmp_path):
+def spoiled_run(ensemble, potential, folder):
+    """Two crystals, of which the second has a poisoned atom, with checkpoints in `folder`, if any, after each step."""
     bad = argon_crystal(2)
     bad.symbols[3] = "Si"
-    start = [argon_crystal(2), bad]
     conditions = Conditions(ensemble, (30, 60), 100, timestep=5.0, bulk_modulus=3.0)
+    kept = Kept(StepCache(folder), "state") if folder else None
+    options = dict(keys=THREE[:2], first_step=7, checkpoint=kept, save_seconds=0.0)
+    return run_dynamics([argon_crystal(2), bad], potential, conditions, **options)
 
-    def run(potential, folder):
-        kept = Kept(StepCache(folder), "state") if folder else None
-        options = dict(keys=THREE[:2], first_step=7, checkpoint=kept, save_seconds=0.0)
-        return run_dynamics([atoms.copy() for atoms in start], potential, conditions, **options)
 
-    whole = run(Poisoned(after=50), None)
-    if (child := os.fork()) == 0:
-        run(Poisoned(after=50, kill_at=17 + 75), tmp_path)  # 17 calls before the first step
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and (tmp_path / "state.npz").is_file()
+def killed_run(ensemble, folder):
+    """`spoiled_run` until SIGKILL at step 75; 17 calls come before the first step."""
+    spoiled_run(ensemble, Poisoned(after=50, kill_at=17 + 75), Path(folder))
+
+
+@pytest.mark.parametrize("ensemble", ["langevin", "nose_hoover", "npt"])
+def test_killed_and_continued_it_ends_with_the_same_bits(ensemble, tmp_path):
+    whole = spoiled_run(ensemble, Poisoned(after=50), None)
+    assert was_killed(__file__, "killed_run", ensemble, str(tmp_path)) and (tmp_path / "state.npz").is_file()
     again = Poisoned(after=0)  # the bad structure has ended already
-    rest = run(again, tmp_path)
+    rest = spoiled_run(ensemble, again, tmp_path)
     assert again.calls < 60  # continued, not begun anew
     for one, other in zip(whole, rest, strict=True):
         assert one.failure == other.failure and one.steps == other.steps

@@ -2,11 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase.io import write
-from pairs import Argon, argon_crystal
+from pairs import Argon, argon_crystal, was_killed
 
 from gendesign.errors import UserError
 from gendesign.generate.amorphous.generator import Amorphous
@@ -67,15 +68,17 @@ def test_models_say_how_they_were_made_and_repeat(protocol):
     assert not first[0].atoms.has("momenta")
 
 
+def killed_run(protocol, call, folder):
+    """Models until SIGKILL at a call of the potential."""
+    context = ShardContext(StepCache(Path(folder)))
+    list(generator(protocol, Deadly(int(call))).generate([0, 1], seed=0, context=context))
+
+
 def test_killed_at_any_stage_it_ends_with_the_same_bits(protocol, tmp_path):
     whole = list(generator(protocol).generate([0, 1], seed=0))
     for call in (10, 60, 110):  # the relaxation, and both stages of dynamics
         folder = tmp_path / str(call)
-        if (child := os.fork()) == 0:
-            context = ShardContext(StepCache(folder))
-            list(generator(protocol, Deadly(call)).generate([0, 1], seed=0, context=context))
-            os._exit(0)
-        assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        assert was_killed(__file__, "killed_run", str(protocol), str(call), str(folder))
         rest = list(generator(protocol).generate([0, 1], seed=0, context=ShardContext(StepCache(folder))))
         for a, b in zip(positions(whole), positions(rest), strict=True):
             assert np.array_equal(a, b)

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from ase import units
 from ase.build import bulk
+from pairs import was_killed
 
 from gendesign.errors import UserError
 from gendesign.lammps import run
@@ -104,16 +106,19 @@ def test_a_prescribed_length_is_reached_in_parts(monkeypatch):
     assert np.allclose(end.cell.lengths(), 1.04 * silicon().cell.lengths(), rtol=1e-10)
 
 
+def killed_run(folder):
+    """A run in parts of 200 steps until SIGKILL after step 500."""
+    run.part_length = lambda atoms, cost: 200
+    kill = lambda t: os.kill(os.getpid(), signal.SIGKILL) if t.step > 500 else None  # noqa: E731
+    run_lammps(silicon(), EDIP, Dynamics("npt", (1500, 300), 900, 1.0, 3, velocities=True), Path(folder), kill)
+
+
 @needs_lammps
 def test_a_run_that_was_killed_continues_to_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "part_length", lambda atoms, cost: 200)
     task = Dynamics("npt", (1500, 300), 900, 1.0, 3, velocities=True)
     whole, _ = run_lammps(silicon(), EDIP, task, tmp_path / "whole")
-    if (child := os.fork()) == 0:
-        kill = lambda t: os.kill(os.getpid(), signal.SIGKILL) if t.step > 500 else None  # noqa: E731
-        run_lammps(silicon(), EDIP, task, tmp_path / "cut", kill)
-        os._exit(0)
-    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    assert was_killed(__file__, "killed_run", str(tmp_path / "cut"))
     steps = []
     rest, _ = run_lammps(silicon(), EDIP, task, tmp_path / "cut", lambda t: steps.append(t.step))
     assert min(steps) >= 400
