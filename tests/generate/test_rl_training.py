@@ -175,8 +175,8 @@ def test_the_bundled_agent_builds_what_it_never_saw():
     whole = [candidate.atoms for candidate in done if candidate.failure is None]
     assert all(atoms.get_chemical_formula() == "C3H7NO" for atoms in whole)
     assert sum(smiles_of(atoms) is not None for atoms in whole) >= 3  # a quarter, of some half that is usual
-    with pytest.raises(UserError, match="builds with H C N O, not with F"):
-        Agent(load_potential("organic"), "CH3F")
+    with pytest.raises(UserError, match="builds with H C N O F S Cl, not with Br"):
+        Agent(load_potential("organic"), "CH3Br")
 
 
 def test_agents_are_saved_and_refused(tmp_path):
