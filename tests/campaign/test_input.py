@@ -46,7 +46,7 @@ def sound(tmp_path) -> Path:
         (["stages.checks.keep=['sa_score =< 3']"], "give a check, such as valid"),
         (["stages.checks.kind=chekcs"], "did you mean checks?"),
         (["stages.checks.screening.cheks=[valid]"], "did you mean checks?"),
-        (["stages.checks.screening=nothing"], "allowed: molecules, perovskites, quick"),
+        (["stages.checks.screening=nothing"], "allowed: amorphous, molecules, perovskites, quick"),
         (["stages.checks.screening.checks=[uniqueness]"], "unique=inchikey"),
         (["stages.relaxation.budget=2"], "acquisition=rank needs objectives"),
         (["stages.relaxation.budget=2", "stages.relaxation.acquisition=diversity"], "kind descriptors"),
