@@ -67,7 +67,7 @@ def crystal_energies(symbols: Sequence[str], calculator: Calculator, own: Sequen
         chosen.append(relaxed(quartz(), calculator))
     if not chosen or not set(symbols) <= {"Si", "O"}:
         raise UserError(
-            f"no reference crystal for {'-'.join(symbols)}; give crystals=[FILE] with crystals of these elements"
+            f"no reference crystal for {'-'.join(symbols)}; give reference_crystals=[FILE] with crystals of these elements"
         )
     return chosen
 
@@ -93,7 +93,7 @@ def reference_for(atoms: Atoms, crystals: Sequence[Atoms]) -> Reference:
             return Reference(name, float(found.fun * len(atoms)))
     known = ", ".join(one.get_chemical_formula(empirical=True) for one in crystals)
     raise UserError(
-        f"{atoms.get_chemical_formula(empirical=True)} is no mixture of the crystals {known}; give crystals="
+        f"{atoms.get_chemical_formula(empirical=True)} is no mixture of the crystals {known}; give reference_crystals="
     )
 
 
