@@ -95,7 +95,11 @@ def analyse_models(
     if potential is not None:
         potential.require_elements(symbols)
         if "energy" in parts:
-            own = [model.atoms for model in read_models(settings.crystals)] if settings.crystals else []
+            own = (
+                [model.atoms for model in read_models(settings.reference_crystals)]
+                if settings.reference_crystals
+                else []
+            )
             crystals = crystal_energies(symbols, potential.as_ase(), own)
     tools = _Tools(settings, r_max_of([model.atoms for model in models], settings), potential, crystals, progress)
     cutoffs, origin = cutoffs_of(first, settings)

@@ -67,7 +67,7 @@ def crystal_energies(symbols: Sequence[str], calculator: Calculator, own: Sequen
         chosen.append(relaxed(quartz(), calculator))
     if not chosen or not set(symbols) <= {"Si", "O"}:
         raise UserError(
-            f"no reference crystal for {'-'.join(symbols)}; give crystals=[FILE] with crystals of these elements"
+            f"no reference crystal for {'-'.join(symbols)}; give reference_crystals=[FILE] of these elements"
         )
     return chosen
 
@@ -92,9 +92,8 @@ def reference_for(atoms: Atoms, crystals: Sequence[Atoms]) -> Reference:
             name = " + ".join(one.get_chemical_formula(empirical=True) for one in used)
             return Reference(name, float(found.fun * len(atoms)))
     known = ", ".join(one.get_chemical_formula(empirical=True) for one in crystals)
-    raise UserError(
-        f"{atoms.get_chemical_formula(empirical=True)} is no mixture of the crystals {known}; give crystals="
-    )
+    formula = atoms.get_chemical_formula(empirical=True)
+    raise UserError(f"{formula} is no mixture of the crystals {known}; give reference_crystals=[FILE]")
 
 
 def energy_above(atoms: Atoms, energy: float, crystals: Sequence[Atoms]) -> float:

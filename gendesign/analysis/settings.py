@@ -55,7 +55,7 @@ class Analysis:
     probe: float = setting(1.3, "radius of the probe of voids and surfaces; 1.3 is helium", unit="Angstrom", least=0)
     grid: float = setting(0.5, "spacing of the grid of voids", unit="Angstrom", above=0)
     placements: int = setting(200, "random placements that clusters of defects are compared with", least=1)
-    crystals: tuple[str, ...] = setting(
+    reference_crystals: tuple[str, ...] = setting(
         (), "crystals whose relaxed energies are the zero; [] for diamond silicon and quartz", file=True
     )
     strain: float = setting(0.005, "strain of elastic constants", above=0, most=0.05)
