@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from gendesign.campaign.filters import Filter, Objective
 from gendesign.campaign.layout import cleaned, safe
 from gendesign.campaign.settings import Gate, Ranking, Settings
-from gendesign.campaign.stages import Stage
+from gendesign.campaign.stages import CampaignStage
 from gendesign.errors import SettingsError, UserError
 from gendesign.fields import KEY, settings_of, shown
 from gendesign.run.conf import conf_folder, load, options
@@ -50,7 +50,7 @@ class StageSettings:
     """One stage: its name, the object that computes, who enters and who leaves."""
 
     name: str
-    stage: Stage
+    stage: CampaignStage
     gate: Gate
     keep: tuple[Filter, ...]
     by: tuple[Objective, ...]
@@ -261,8 +261,8 @@ def _stage(name: str, entry: Any) -> StageSettings:
         stage = make(OmegaConf.create(section))
     except UserError as error:
         raise SettingsError(f"{place}: {error}") from None
-    if not isinstance(stage, Stage):
-        raise SettingsError(f"{place}: {section[TARGET]} is no stage; inherit gendesign.campaign.stages.Stage")
+    if not isinstance(stage, CampaignStage):
+        raise SettingsError(f"{place}: {section[TARGET]} is no stage; inherit gendesign.campaign.stages.CampaignStage")
     keep = tuple(Filter.parse(text, f"{place}.keep") for text in gate.keep)
     return StageSettings(name, stage, gate, keep, tuple(Objective.parse(text, f"{place}.by") for text in gate.by))
 

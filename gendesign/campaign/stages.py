@@ -56,7 +56,7 @@ class Outcome:
 Measure = Callable[[Sequence[Candidate]], Outcome]
 
 
-class Stage(ABC):
+class CampaignStage(ABC):
     """What is done to candidates. Subclasses are frozen dataclasses of settings.
 
     changes: whether structures change. needs_potential: whether the identity of the stage holds the model's weights.
@@ -93,7 +93,7 @@ class Stage(ABC):
 
 
 @dataclass(frozen=True)
-class Checks(Stage):
+class Checks(CampaignStage):
     """The checks of a screening that need one candidate only."""
 
     screening: Any = section("gendesign.screening.Screening")
@@ -162,7 +162,7 @@ class Checks(Stage):
 
 
 @dataclass(frozen=True)
-class RelaxStage(Stage):
+class RelaxStage(CampaignStage):
     """Relaxation under the potential, beside the generator's environment if it has one."""
 
     changes: ClassVar[bool] = True
@@ -208,7 +208,7 @@ def energies(candidate: Candidate, suffix: str = "") -> list[Verdict]:
 
 
 @dataclass(frozen=True)
-class Descriptors(Stage):
+class Descriptors(CampaignStage):
     """The mean descriptor of a candidate's atoms under the potential, for distances between candidates."""
 
     layers: int = setting(1, "layers of the potential whose descriptors are used", least=1)
@@ -239,7 +239,7 @@ class Descriptors(Stage):
 
 
 @dataclass(frozen=True)
-class LabelStage(Stage):
+class LabelStage(CampaignStage):
     """Energy and forces of a teacher: xTB, DFT, or any calculator (teacher.potential=module:function)."""
 
     teacher: Teacher = section("gendesign.train.teachers.semiempirical.Tblite")

@@ -39,7 +39,7 @@ def walk(references: str, **changes) -> Walk:
 def test_the_score_is_the_gradient_of_the_likeness(references, monkeypatch):
     monkeypatch.setattr(similarity, "clipped", lambda score: score)
     # the repulsion is switched off by walls of no reach
-    start = walk(references)
+    start = walk(references, strength=1.0)
     start = Walk(start.route, start.batch, start.atom_key, start.moving, start.walls * 0 + 1e-3)
     x, step, sigma = start.batch.positions, 1e-5, 0.6
 

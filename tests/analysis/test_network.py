@@ -51,12 +51,12 @@ def test_quartz_has_rings_of_six_and_eight():
 def test_primitive_rings_of_a_faulty_network_agree_with_matscipy():
     atoms = bulk("Si", cubic=True).repeat(2)
     del atoms[[3, 17, 40, 41]]
-    atoms.rattle(0.12, seed=3)
+    atoms.rattle(0.2, seed=3)
     large = atoms.repeat(2)  # matscipy needs a cell that no ring crosses
     expected = matscipy_rings(large, 2.7, 9) / len(large)
     found = rings_of(atoms, {("Si", "Si"): 2.7}, 8).primitive
     assert found == pytest.approx(np.pad(expected, (0, 9))[:9], abs=1e-12)
-    assert found.sum() > 1 and np.count_nonzero(found) > 1
+    assert found.sum() > 0.5 and np.count_nonzero(found) > 1
 
 
 def test_a_model_and_its_repetition_have_the_same_rings():

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from ase import Atoms
 
-from gendesign.campaign.stages import Outcome, Stage
+from gendesign.campaign.stages import CampaignStage, Outcome
 from gendesign.potential import PotentialBase
 from gendesign.structure.generator import Generator
 from gendesign.structure.types import Candidate, Prediction, Verdict
@@ -67,7 +67,7 @@ class Chains(Generator):
 
 
 @dataclass(frozen=True)
-class Size(Stage):
+class Size(CampaignStage):
     """Number of atoms, and a second number that pulls the other way."""
 
     version: int = 0
@@ -101,7 +101,7 @@ class Size(Stage):
 
 
 @dataclass(frozen=True)
-class Nudge(Stage):
+class Nudge(CampaignStage):
     """Structures that change."""
 
     changes: ClassVar[bool] = True

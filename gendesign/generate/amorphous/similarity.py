@@ -232,7 +232,9 @@ class Walk:
         r = apart.norm(dim=1).clamp_min(1e-6)
         depth = (self.walls[batch.numbers[i], batch.numbers[j]] - r).clamp_min(0)
         push = torch.zeros_like(positions).index_add_(0, i, (STIFFNESS * depth / r)[:, None] * apart)
-        return push if self.route.settings.void is None else push + self._void(positions, self.route.settings.void)
+        settings = self.route.settings
+        # as much stronger as the pull of the references, which would otherwise draw atoms into the void
+        return push if settings.void is None else push + settings.strength * self._void(positions, settings.void)
 
     def _void(self, positions: Tensor, radius: float) -> Tensor:
         """Push out of the sphere in the middle of each cell."""

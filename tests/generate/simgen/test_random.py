@@ -7,10 +7,10 @@ import tiny
 import torch
 from ase.build import molecule
 
-from gendesign.generate.simgen import random
 from gendesign.generate.simgen.shape import Circle
 from gendesign.generate.simgen.shape_prior import ShapePrior
 from gendesign.randomness import Purpose
+from gendesign.structure import counter_random as random
 from gendesign.structure.counter_random import derived, keys, normal, uniform
 
 MINE = [purpose for purpose in Purpose if 200 <= purpose < 300]
