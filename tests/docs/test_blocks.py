@@ -12,7 +12,7 @@ from documentation import PAGES, REPOSITORY, Block, blocks, name_of
 from gendesign.run import sweep
 from gendesign.run.settings import resolve
 
-VERBS = ("generate", "relax", "screen", "label", "train", "validate", "analyse", "benchmark")
+VERBS = ("generate", "relax", "screen", "label", "train", "validate", "analyse", "distil", "export", "benchmark")
 SHELL = [block for page in PAGES for block in blocks(page) if block.language == "sh"]
 COMMANDS = [(block, words) for block in SHELL for words in block.commands]
 PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
