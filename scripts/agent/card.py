@@ -1,12 +1,13 @@
 """Measure the bundled agent on formulas it never saw and write its card.
 
-    python -m scripts.agent.card [results/builder] [checkpoints/builder]
+    python -m scripts.agent.card [results/builder] [checkpoints/builder] [REMARK]
 The first folder is that of `gendesign train generator=agent experiment=builder`; its agent is measured. The second one
-receives card.md; copy config.yaml and weights.safetensors there first.
+receives card.md; copy config.yaml and weights.safetensors there first. REMARK: a sentence about the training.
 """
 
 import csv
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def share(rows: list[tuple[str, int, int, int]]) -> str:
     return f"{valid} of {drawn} valid, {isomers} distinct isomers"
 
 
-def main(folder: str = "results/builder", out: str = "checkpoints/builder") -> None:
-    """Measure the agent in `folder` and write card.md to `out`."""
+def main(folder: str = "results/builder", out: str = "checkpoints/builder", remark: str = "") -> None:
+    """Measure the agent in `folder` and write card.md to `out`, with a `remark` about its training."""
     config = yaml.safe_load((Path(folder) / "config.yaml").read_text())
     experiment = yaml.safe_load((conf_folder() / "experiment" / "builder.yaml").read_text())
     archive = Archive.from_state(torch.load(Path(folder) / "state.pt", weights_only=True)["archive"])
@@ -68,8 +69,9 @@ def main(folder: str = "results/builder", out: str = "checkpoints/builder") -> N
     unseen = f"{table(common)}\n\nWith F, S and Cl:\n\n{table(other)}"
     weights = load_file(Path(out) / "weights.safetensors")
     text = TEMPLATE.format(
-        elements=" ".join(config["elements"]), formulas=" ".join(formulas), n_formulas=len(formulas),
-        minutes=seconds / 60, weights=sum(tensor.numel() for tensor in weights.values()),
+        elements=" ".join(config["elements"]), formulas=textwrap.fill(" ".join(formulas), 110),
+        n_formulas=len(formulas), minutes=seconds / 60, remark=f"\n  {remark}" if remark else "",
+        weights=sum(tensor.numel() for tensor in weights.values()),
         channels=config["policy"]["features"]["channels"], max_l=config["policy"]["features"]["max_l"],
         isomers=sum(map(len, archive.best.values())), stable=archive.n_stable, relaxed=archive.n_relaxed,
         drawn=EPISODES, unseen=unseen, common=share(common), other=share(other), hardware=hardware(),
