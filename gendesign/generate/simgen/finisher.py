@@ -15,6 +15,7 @@ from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_
 from gendesign.generate.simgen.sampler import Sampled
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.sweep import permutations, substitutions
+from gendesign.generate.simgen.tautomers import tautomers
 from gendesign.generate.simgen.trajectory import Recorder
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
@@ -67,8 +68,10 @@ class Finisher:
             self._choose(group, goal, u) if group else None
             for group, goal, u in zip(self._relaxed(groups, spread), goals, draws[:, 0], strict=True)
         ]
-        for sweep in range(self.settings.sweeps):
+        for sweep in range(self.settings.sweeps if self.problem.assembly is None else 0):
             chosen = self._swept(chosen, goals, draws[:, 1 + sweep], sweep == 0, spread)
+        if self.settings.tautomers and self.problem.fragments is None:
+            chosen = self._best_tautomers(chosen, goals, spread)
         for k, (i, proposal, goal) in enumerate(zip(index, chosen, goals, strict=True)):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
@@ -99,6 +102,8 @@ class Finisher:
             return [Goal(c, rings, True, limits.hydrogens) for c in compositions]
         molecules, skeletons = problem.references.molecules, problem.skeletons
         rows = sampled.references.tolist()
+        if sampled.unsaturation is not None:
+            return [Goal(c, u) for c, u in zip(compositions, sampled.unsaturation.tolist(), strict=True)]
         per_atom = [unsaturation(molecules[row].numbers) / len(skeletons[row]) for row in rows]
         of_fragments = 0.0 if problem.fragments is None else problem.fragments.unsaturation
         return [
@@ -130,9 +135,23 @@ class Finisher:
     def _relaxed(self, groups: Sequence[Sequence[Proposal]], spread: Spread) -> list[list[Proposal]]:
         return relaxed_roughly(groups, self.potential, self.settings.rough_steps, self.problem.requirements, spread)
 
-    def _choose(self, group: Sequence[Proposal], goal: Goal, u: float) -> Proposal:
+    def _choose(self, group: Sequence[Proposal], goal: Goal, u: float, settings: Finish | None = None) -> Proposal:
         problem = self.problem
-        return choose(group, goal, problem.numbers, self.settings, u, problem.requirements, problem.reward)
+        return choose(
+            group, goal, problem.numbers, settings or self.settings, u, problem.requirements, problem.reward
+        )
+
+    def _best_tautomers(
+        self, chosen: Sequence[Proposal | None], goals: Sequence[Goal], spread: Spread
+    ) -> list[Proposal | None]:
+        """Every molecule, or the best of its tautomers, without chance: they interconvert in a flask."""
+        host, count = self.problem.host, self.settings.tautomers
+        groups = [[] if p is None else [replace(p, atoms=t) for t in tautomers(p.atoms, count, host)] for p in chosen]
+        out = []
+        for proposal, group, goal in zip(chosen, self._relaxed(groups, spread), goals, strict=True):
+            valid = [p for p in group if p.smiles is not None]
+            out.append(self._choose([proposal, *valid], goal, 0.0, replace(self.settings, temperature=1e-3)) if valid else proposal)
+        return out
 
     def _swept(
         self,

@@ -11,8 +11,11 @@ from rdkit import Chem
 
 from gendesign.errors import UserError
 from gendesign.generate.simgen import composition, kernel
+from gendesign.generate.simgen.assembly import Assembly
+from gendesign.generate.simgen.blocks import parts_of
 from gendesign.generate.simgen.fragments import Fragments, Joining
-from gendesign.generate.simgen.prior import GaussianMixture, Prior, shapes_of
+from gendesign.generate.simgen.prior import Drawn, GaussianMixture, Prior, shapes_of
+from gendesign.generate.simgen.reference_shapes import ReferenceShapes
 from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.settings import SimGenSettings
@@ -73,7 +76,8 @@ class Problem:
     likeness: float
     importances: dict[int, float]
     shape: Shape | None
-    priors: tuple[Prior | GaussianMixture, ...]
+    priors: tuple[Prior | Drawn, ...]
+    assembly: Assembly | None
     walls: tuple[Score, ...]
     guidance: tuple[Score, ...]
     reward: Reward | None
@@ -150,6 +154,7 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
         importances=composition.weights_of(settings.importance, elements),
         shape=shape,
         priors=_priors(settings, fragments, skeletons),
+        assembly=_assembly(settings, references, elements),
         walls=() if host is None else (HostRepulsion.of(host),),
         guidance=tuple(settings.guidance),
         reward=reward,
@@ -248,15 +253,24 @@ def _skeletons(references: References, elements: Sequence[str]) -> list[Atoms]:
 
 def _priors(
     settings: SimGenSettings, fragments: Fragments | None, skeletons: Sequence[Atoms]
-) -> tuple[Prior | GaussianMixture, ...]:
+) -> tuple[Prior | Drawn, ...]:
     """Of the fragments, then of the shape; without either, Gaussians with the shapes of the references."""
-    priors: list[Prior | GaussianMixture] = [] if fragments is None else [Joining.of(fragments)]
+    priors: list[Prior | Drawn] = [] if fragments is None else [Joining.of(fragments)]
     if settings.prior is not None:
-        priors.append(settings.prior)
+        prior = settings.prior
+        priors.append(prior.of([a.positions for a in skeletons]) if isinstance(prior, ReferenceShapes) else prior)
     if not priors:
         large = [a for a in skeletons if len(a) >= WHOLE_SHAPE]
         priors.append(GaussianMixture(shapes_of(large or skeletons), settings.steps))
     return tuple(priors)
+
+
+def _assembly(settings: SimGenSettings, references: References, elements: Sequence[str]) -> Assembly | None:
+    if settings.building_blocks == "none":
+        return None
+    rows = [(parts_of(a), w) for a, w in zip(references.molecules, references.weights, strict=True)]
+    known = [(p, w) for p, w in rows if p is not None and set(p.numbers) <= {atomic_numbers[e] for e in elements}]
+    return Assembly.of([p for p, _ in known], [w for _, w in known])
 
 
 def _with_chemical_potentials(

@@ -16,6 +16,7 @@ from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.environment import relax_beside
 from gendesign.structure.bonds import perceive
+from gendesign.structure.unstable import unstable_groups
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
 PER_TASK = 16  # structures that one worker assesses at a time
@@ -30,7 +31,7 @@ class Proposal:
 
     After a rough relaxation: `formation`, its energy less the chemical potentials (eV); its `smiles`, None where it is
     no valid molecule; `broken`, which requirement it breaks; `overlaps`, whether it overlaps the host; `lacks_ring`,
-    whether it has no ring along a closed shape.
+    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive.
     """
 
     atoms: Atoms
@@ -42,6 +43,7 @@ class Proposal:
     particle: int = 0
     overlaps: bool = False
     lacks_ring: bool = False
+    unstable: int = 0
 
 
 class Assessment(NamedTuple):
@@ -51,9 +53,10 @@ class Assessment(NamedTuple):
     broken: str
     overlaps: bool
     lacks_ring: bool
+    unstable: int
 
 
-NO_MOLECULE = Assessment(None, "", False, False)
+NO_MOLECULE = Assessment(None, "", False, False, 0)
 
 
 def hydrogenated(
@@ -153,6 +156,7 @@ def assess(structures: Sequence[Atoms], requirements: Requirements) -> list[Asse
                 "" if mol is None else requirements.broken_by(atoms, mol),
                 requirements.host is not None and requirements.host.overlaps(atoms) > 0,
                 mol is not None and requirements.lacks_ring(mol),
+                0 if mol is None else sum(unstable_groups(mol).values()),
             )
         )
     return assessments

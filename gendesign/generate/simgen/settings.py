@@ -47,6 +47,9 @@ class SimGenSettings:
     fragments: str | Sequence[Atoms] | None = setting(
         None, "file of fragments to grow on or to link, one structure each", file=True
     )
+    building_blocks: str = setting(
+        "none", "rigid parts of molecules: references cuts the references into ring systems and groups; none"
+    )
     attachments: Sequence[int] = setting((), "hydrogens of the fragments to replace, counted from 0 over the file")
     host: str | Atoms | None = setting(
         None, "file of a structure that molecules must not overlap, in sampling and relaxation", file=True

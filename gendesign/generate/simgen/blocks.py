@@ -1,0 +1,121 @@
+"""Building blocks of molecules: ring systems and rigid groups, cut from molecules together with their geometry.
+
+Between the blocks of a molecule are single atoms. Every bond that is cut, and every hydrogen, is a place where a block
+may be joined: `open`. BRICS (Degen et al., ChemMedChem 3, 1503, 2008) cuts molecules similarly, at bonds that synthesis
+can make.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from rdkit import Chem
+
+from gendesign.generate.simgen.skeleton import VALENCE
+from gendesign.structure.bonds import perceive
+
+# Groups outside rings whose atoms stay together: conjugated or cumulated bonds, and carbons that carry fluorine only.
+GROUPS = tuple(
+    Chem.MolFromSmarts(pattern)
+    for pattern in (
+        "[CX3;!R](=[O,S])[NX3,OX2;!R]",
+        "[SX4;!R](=O)(=O)[NX3;!R]",
+        "[SX4](=O)=O",
+        "[SX3]=O",
+        "[CX4](F)(F)F",
+        "[CX4;H1](F)F",
+        "[N+](=O)[O-]",
+    )
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A rigid part of a molecule: numbers (atoms,), positions (atoms, 3) about their mean, open places (atoms,).
+
+    `ring`: whether it holds a ring system. `name`: its SMILES, without what it is bonded to.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    open: np.ndarray
+    ring: bool
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A molecule in parts: its blocks, the atomic numbers of the single atoms between them, and of the two atoms of every
+    bond between parts, the smaller first."""
+
+    blocks: tuple[Block, ...]
+    singles: tuple[int, ...]
+    bonds: tuple[tuple[int, int], ...]
+    unsaturation: float
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks)) + len(self.singles)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Atomic numbers of all heavy atoms."""
+        return (*(int(z) for block in self.blocks for z in block.numbers), *self.singles)
+
+
+def parts_of(atoms: Atoms) -> Parts | None:
+    """The parts of a molecule with its hydrogens; None where its bonds cannot be perceived."""
+    mol = perceive(Atoms(atoms.numbers, atoms.positions)).mol
+    if mol is None:
+        return None
+    heavy = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
+    owner = _owners(mol, heavy)
+    groups = [[a for a in heavy if owner[a] == root] for root in dict.fromkeys(owner[a] for a in heavy)]
+    blocks = tuple(_block(mol, atoms.positions, group) for group in groups if len(group) > 1)
+    singles = tuple(int(mol.GetAtomWithIdx(group[0]).GetAtomicNum()) for group in groups if len(group) == 1)
+    rings_and_pi = 1 + sum(VALENCE.get(chemical_symbols[z], 1) - 2 for z in atoms.numbers) / 2
+    cut = [b for b in mol.GetBonds() if owner.get(b.GetBeginAtomIdx(), -1) != owner.get(b.GetEndAtomIdx(), -1)]
+    ends = [sorted((b.GetBeginAtom().GetAtomicNum(), b.GetEndAtom().GetAtomicNum())) for b in cut]
+    return Parts(blocks, singles, tuple((i, j) for i, j in ends if i > 1), rings_and_pi)
+
+
+def _owners(mol: Chem.Mol, heavy: Sequence[int]) -> dict[int, int]:
+    """For every heavy atom the first atom of its part."""
+    owner = {a: a for a in heavy}
+
+    def join(some: Sequence[int]) -> None:
+        roots = {owner[a] for a in some}
+        for a, root in owner.items():
+            if root in roots:
+                owner[a] = min(roots)
+
+    for ring in mol.GetRingInfo().AtomRings():
+        join(ring)
+    for bond in mol.GetBonds():
+        if bond.GetBondTypeAsDouble() > 1:
+            join([bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()])
+    for pattern in GROUPS:
+        for match in mol.GetSubstructMatches(pattern):
+            join(match)
+    return owner
+
+
+def _block(mol: Chem.Mol, positions: np.ndarray, group: Sequence[int]) -> Block:
+    inside = set(group)
+    places = []
+    for a in group:
+        near = [n.GetIdx() for n in mol.GetAtomWithIdx(a).GetNeighbors()]
+        places.append(sum(n not in inside for n in near))  # hydrogens and cut bonds
+    x = positions[list(group)]
+    numbers = np.array([mol.GetAtomWithIdx(a).GetAtomicNum() for a in group])
+    ring = any(mol.GetAtomWithIdx(a).IsInRing() for a in group)
+    return Block(numbers, x - x.mean(0), np.array(places), ring, _name(mol, group))
+
+
+def _name(mol: Chem.Mol, group: Sequence[int]) -> str:
+    """SMILES of the block without its surroundings."""
+    return Chem.MolFragmentToSmiles(mol, list(group), isomericSmiles=False)
