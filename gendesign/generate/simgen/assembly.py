@@ -200,7 +200,9 @@ class Joints:
         apart = (self.part[:, :, None] != self.part[:, None]) & (self.part[:, :, None] >= 0) & (self.part[:, None] >= 0)
         places = torch.where(self.rigid, self.places, _VALENCE.to(x.device)[swarm.padded(swarm.numbers)])
         numbers = swarm.padded(swarm.numbers)
-        usable = apart & self.joins[numbers[:, :, None], numbers[:, None]] & (places[:, :, None] > 0) & (places[:, None] > 0)
+        usable = (
+            apart & self.joins[numbers[:, :, None], numbers[:, None]] & (places[:, :, None] > 0) & (places[:, None] > 0)
+        )
         far = distance.masked_fill(~usable, torch.inf)
         n = x.shape[1]
         pair = self.part.clamp_min(0)[:, :, None] * n + self.part.clamp_min(0)[:, None]
@@ -233,5 +235,3 @@ class Joints:
 
 
 _VALENCE = torch.tensor([0] + [VALENCE.get(chemical_symbols[z], 0) for z in range(1, 100)])
-
-

@@ -50,8 +50,10 @@ class Block:
 
 @dataclass(frozen=True)
 class Parts:
-    """A molecule in parts: its blocks, the atomic numbers of the single atoms between them, and of the two atoms of every
-    bond between parts, the smaller first."""
+    """A molecule in parts: its blocks, and the atomic numbers of the single atoms between them.
+
+    bonds: atomic numbers of the two atoms of every bond between parts, the smaller first.
+    """
 
     blocks: tuple[Block, ...]
     singles: tuple[int, ...]

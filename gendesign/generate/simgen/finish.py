@@ -24,9 +24,8 @@ class Finish:
         1.0, "cost of each ring or pi bond more or less than in the reference drawn", unit="eV", least=0
     )
     off_stability: float = setting(
-        1.0, "cost of each group that does not survive, such as an enol or a hemiaminal (structure/unstable.py)", unit="eV",
-        least=0,
-    )  # fmt: skip
+        1.0, "cost of each group that does not survive in a flask, such as an enol or a hemiaminal", unit="eV", least=0
+    )
     tautomers: int = setting(6, "tautomers of the chosen molecule that are compared with it; 0 for none", least=0)
     temperature: float = setting(
         0.3, "temperature of the choice between copies; 0.001 takes the best", unit="eV", above=0

@@ -43,7 +43,12 @@ class Finisher:
     def of(cls, problem: Problem, settings: SimGenSettings, name: str) -> "Finisher":
         """The finisher that `settings` describe; fits chemical potentials where the potential has none."""
         return cls(
-            problem, problem.formation_potential, settings.finishing, settings.particles, settings.families, name
+            problem,
+            problem.formation_potential,
+            settings.finishing,
+            problem.effort.particles,
+            problem.effort.families,
+            name,
         )
 
     def __call__(
@@ -137,9 +142,7 @@ class Finisher:
 
     def _choose(self, group: Sequence[Proposal], goal: Goal, u: float, settings: Finish | None = None) -> Proposal:
         problem = self.problem
-        return choose(
-            group, goal, problem.numbers, settings or self.settings, u, problem.requirements, problem.reward
-        )
+        return choose(group, goal, problem.numbers, settings or self.settings, u, problem.requirements, problem.reward)
 
     def _best_tautomers(
         self, chosen: Sequence[Proposal | None], goals: Sequence[Goal], spread: Spread
@@ -150,7 +153,11 @@ class Finisher:
         out = []
         for proposal, group, goal in zip(chosen, self._relaxed(groups, spread), goals, strict=True):
             valid = [p for p in group if p.smiles is not None]
-            out.append(self._choose([proposal, *valid], goal, 0.0, replace(self.settings, temperature=1e-3)) if valid else proposal)
+            out.append(
+                self._choose([proposal, *valid], goal, 0.0, replace(self.settings, temperature=1e-3))
+                if valid
+                else proposal
+            )
         return out
 
     def _swept(

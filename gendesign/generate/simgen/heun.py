@@ -61,7 +61,9 @@ def integrate(
         if sigma > settings.churn_above and settings.churn > 0:
             sigma_hat = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
             width = max(settings.noise * (sigma_hat**2 - sigma**2) ** 0.5, settings.floor)
-            swarm = project(swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, Purpose.CHURN, 3, step))))
+            swarm = project(
+                swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, Purpose.CHURN, 3, step)))
+            )
         # scores point against dx/dsigma, and sigma falls, hence the sign of both steps
         d = _total(scores, swarm, sigma_hat)
         x_next = x_euler = project(swarm.at(swarm.positions + (sigma_hat - sigma_next) * d))

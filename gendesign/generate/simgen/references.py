@@ -32,15 +32,19 @@ class References:
 
 
 def read_references(
-    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: PotentialLike
+    paths: Sequence[str],
+    weights: Sequence[float],
+    elements: Sequence[str],
+    potential: PotentialLike,
+    bundled: str = "reference",
 ) -> References:
-    """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
+    """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the `bundled` set.
 
     SMILES become conformers, relaxed by the potential. A line on standard error says which molecules of the user's
     files are left out. Raises UserError for a file that holds none.
     """
     weights = [_number(w) for w in weights]
-    files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
+    files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / f"{bundled}.extxyz"]
     if len(weights) not in (0, len(files)) or any(not w > 0 for w in weights):
         raise UserError(
             f"generator.reference_weights={list(weights)}: give one number above zero for each of the {len(files)} "

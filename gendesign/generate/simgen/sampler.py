@@ -31,8 +31,8 @@ class Sampled(NamedTuple):
 
     swarm: at the end, the families of a molecule one after the other. exploded (molecules * families,): which of these
     geometries did. compositions (molecules, elements): numbers of atoms that were drawn, fixed ones included.
-    references (molecules,): from which reference they were drawn. unsaturation (molecules,): rings plus pi bonds that the
-    parts suggest, None without parts.
+    references (molecules,): from which reference they were drawn. unsaturation (molecules,): rings plus pi bonds that
+    the parts suggest, None without parts.
     """
 
     swarm: Swarm
@@ -68,9 +68,7 @@ class Sampler:
             problem.score if score is None else score,
             settings.integrator,
             settings.cohesion,
-            settings.steps,
-            settings.particles,
-            settings.families,
+            *problem.effort,
             settings.swap_share,
             settings.swap_every,
         )
@@ -97,7 +95,10 @@ class Sampler:
         if layout is not None:
             rigid = layout.rigid[swarm.molecule // families, swarm.slot]
             blocks = RigidBlocks.of(swarm, layout)
-            swarm, joining = blocks(replace(swarm, rigid=rigid)), Joints.of(swarm, layout, self.cohesion, problem.assembly.joins)
+            swarm, joining = (
+                blocks(replace(swarm, rigid=rigid)),
+                Joints.of(swarm, layout, self.cohesion, problem.assembly.joins),
+            )
         wanted = swarm.composition(torch.as_tensor(problem.numbers, device=key.device))[:, 0]
         swaps = ElementSwaps(
             self.score, problem.numbers, self.steps, wanted, self.swap_share, self.swap_every,
