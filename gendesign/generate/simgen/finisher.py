@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gendesign.generate.simgen import composition
 from gendesign.generate.simgen.choice import Goal, choose, mismatch, unsaturation
+from gendesign.generate.simgen.effort import is_large
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_roughly
@@ -45,7 +46,7 @@ class Finisher:
         return cls(
             problem,
             problem.formation_potential,
-            settings.finishing,
+            settings.finishing.sized(is_large(problem.sizes)),
             problem.effort.particles,
             problem.effort.families,
             name,
