@@ -20,8 +20,8 @@ from gendesign.relaxation import Relaxation, relax
 from gendesign.structure.bonds import perceive
 from gendesign.structure.identity import smiles
 from gendesign.train.label import write_frames
-from scripts.organic.structures import as_atoms
 from scripts.organic.real import moses_molecule
+from scripts.organic.structures import as_atoms
 from scripts.organic.wheels import moses
 
 OUT = Path("checkpoints/organic/druglike.extxyz")
