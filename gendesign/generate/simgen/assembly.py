@@ -13,7 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from gendesign.generate.simgen.blocks import Block, Parts
+from gendesign.generate.simgen.blocks import GEMINAL, Block, Parts
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm
@@ -30,18 +30,22 @@ STIFFNESS = 10.0  # per Angstrom: half of that between free atoms, as more atoms
 @dataclass(frozen=True)
 class Layout:
     """Parts of molecules, slot by slot (molecules, largest): atomic numbers (0: no atom), the number of the part, which
-    atoms belong to blocks, open places of these, their positions (molecules, largest, 3) within the block.
+    atoms belong to blocks, open places of these, how many heteroatoms each atom may be joined to, and their positions
+    (molecules, largest, 3) within the block.
 
     references (molecules,): whose parts were drawn. unsaturation (molecules,): rings plus pi bonds to expect.
+    `blocks`: of each molecule the first slot and the block, for each of its blocks.
     """
 
     numbers: Tensor
     part: Tensor
     rigid: Tensor
     open: Tensor
+    hetero: Tensor
     template: Tensor
     references: Tensor
     unsaturation: Tensor
+    blocks: tuple[tuple[tuple[int, Block], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,9 @@ def _padded(molecules: Sequence[Sequence[Block | int]], rows: Sequence, most: in
     count = len(molecules)
     numbers, part = torch.zeros(count, most, dtype=torch.long), torch.zeros(count, most, dtype=torch.long)
     rigid, places = torch.zeros(count, most, dtype=torch.bool), torch.zeros(count, most, dtype=torch.long)
+    hetero = torch.full((count, most), GEMINAL)
     template = torch.zeros(count, most, 3, dtype=torch.float64)
+    starts: list[list[tuple[int, Block]]] = [[] for _ in molecules]
     for m, molecule in enumerate(molecules):
         slot = 0
         for number, item in enumerate(molecule):
@@ -116,14 +122,17 @@ def _padded(molecules: Sequence[Sequence[Block | int]], rows: Sequence, most: in
             here = slice(slot, slot + n)
             part[m, here] = number
             if isinstance(item, Block):
+                starts[m].append((slot, item))
                 numbers[m, here], rigid[m, here] = torch.as_tensor(item.numbers), True
+                hetero[m, here] = torch.as_tensor(item.hetero)
                 places[m, here], template[m, here] = torch.as_tensor(item.open), torch.as_tensor(item.positions)
             else:
                 numbers[m, here] = item
             slot += n
     unsaturation = torch.tensor([row[2] for row in rows], dtype=torch.float64)
     references = torch.tensor([row[1] for row in rows])
-    return Layout(*(t.to(device) for t in (numbers, part, rigid, places, template, references, unsaturation)))
+    tensors = [t.to(device) for t in (numbers, part, rigid, places, hetero, template, references, unsaturation)]
+    return Layout(*tensors, tuple(map(tuple, starts)))
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,7 @@ class Joints:
     part: Tensor  # (systems, largest), -1: no atom
     rigid: Tensor  # (systems, largest)
     places: Tensor  # (systems, largest), of blocks
+    hetero: Tensor  # (systems, largest), heteroatoms that a carbon may be joined to
     cohesion: Cohesion
     joins: Tensor  # as of Assembly
 
@@ -190,7 +200,7 @@ class Joints:
         repeats = swarm.n_systems // len(layout.numbers)
         rows = torch.arange(len(layout.numbers), device=layout.part.device).repeat_interleave(repeats)
         part = torch.where(layout.numbers > 0, layout.part, -1)[rows]
-        return cls(part, layout.rigid[rows], layout.open[rows], cohesion, joins.to(part.device))
+        return cls(part, layout.rigid[rows], layout.open[rows], layout.hetero[rows], cohesion, joins.to(part.device))
 
     def allowed(self, swarm: Swarm) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Distances (systems, largest, largest), which pairs belong to two parts, which of those may be bonded, and the
@@ -212,6 +222,10 @@ class Joints:
         ranked = far.masked_fill(~usable, torch.inf)
         rank = ranked.argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
         within = usable & (rank < places[:, :, None])
+        other = (numbers != 6) & (numbers > 0)
+        among = ranked.masked_fill(~other[:, None], torch.inf).argsort(dim=-1, stable=True).argsort(dim=-1, stable=True)
+        limited = (numbers == 6)[:, :, None] & other[:, None]
+        within &= ~limited | (among < self.hetero[:, :, None])
         return distance, apart, within & within.transpose(1, 2), places
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:

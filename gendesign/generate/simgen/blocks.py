@@ -29,11 +29,17 @@ GROUPS = tuple(
         "[N+](=O)[O-]",
     )
 )
+# Heteroatoms that a tetrahedral carbon is joined to. With two it is an acetal, an aminal or their like, which many acids
+# split; those that references have are blocks.
+GEMINAL = 1
+MAX_PLACES = 9
 
 
 @dataclass(frozen=True)
 class Block:
-    """A rigid part of a molecule: numbers (atoms,), positions (atoms, 3) about their mean, open places (atoms,).
+    """A rigid part of a molecule: numbers (atoms,), positions (atoms, 3) about their mean, open places (atoms,), formal
+    charges (atoms,), and bonds as (atom, atom, order), Kekule's. cut (atoms,): how many of the open places were bonds.
+    hetero (atoms,): how many heteroatoms an atom may be joined to.
 
     `ring`: whether it holds a ring system. `name`: its SMILES, without what it is bonded to.
     """
@@ -41,6 +47,10 @@ class Block:
     numbers: np.ndarray
     positions: np.ndarray
     open: np.ndarray
+    cut: np.ndarray
+    hetero: np.ndarray
+    charges: np.ndarray
+    bonds: tuple[tuple[int, int, int], ...]
     ring: bool
     name: str
 
@@ -77,7 +87,9 @@ def parts_of(atoms: Atoms) -> Parts | None:
     heavy = [a.GetIdx() for a in mol.GetAtoms() if a.GetAtomicNum() > 1]
     owner = _owners(mol, heavy)
     groups = [[a for a in heavy if owner[a] == root] for root in dict.fromkeys(owner[a] for a in heavy)]
-    blocks = tuple(_block(mol, atoms.positions, group) for group in groups if len(group) > 1)
+    kekule = Chem.Mol(mol)
+    Chem.Kekulize(kekule, clearAromaticFlags=True)
+    blocks = tuple(_block(mol, kekule, atoms.positions, group) for group in groups if len(group) > 1)
     singles = tuple(int(mol.GetAtomWithIdx(group[0]).GetAtomicNum()) for group in groups if len(group) == 1)
     rings_and_pi = 1 + sum(VALENCE.get(chemical_symbols[z], 1) - 2 for z in atoms.numbers) / 2
     cut = [b for b in mol.GetBonds() if owner.get(b.GetBeginAtomIdx(), -1) != owner.get(b.GetEndAtomIdx(), -1)]
@@ -106,16 +118,38 @@ def _owners(mol: Chem.Mol, heavy: Sequence[int]) -> dict[int, int]:
     return owner
 
 
-def _block(mol: Chem.Mol, positions: np.ndarray, group: Sequence[int]) -> Block:
+def _block(mol: Chem.Mol, kekule: Chem.Mol, positions: np.ndarray, group: Sequence[int]) -> Block:
     inside = set(group)
-    places = []
+    places, cut, hetero = [], [], []
     for a in group:
-        near = [n.GetIdx() for n in mol.GetAtomWithIdx(a).GetNeighbors()]
-        places.append(sum(n not in inside for n in near))  # hydrogens and cut bonds
+        near = mol.GetAtomWithIdx(a).GetNeighbors()
+        outside = [n for n in near if n.GetIdx() not in inside]
+        places.append(len(outside))  # hydrogens and cut bonds
+        cut.append(sum(n.GetAtomicNum() > 1 for n in outside))
+        held = sum(n.GetIdx() in inside and n.GetAtomicNum() != 6 for n in near)
+        hetero.append(max(0, GEMINAL - held) if _is_tetrahedral(mol.GetAtomWithIdx(a)) else MAX_PLACES)
     x = positions[list(group)]
     numbers = np.array([mol.GetAtomWithIdx(a).GetAtomicNum() for a in group])
     ring = any(mol.GetAtomWithIdx(a).IsInRing() for a in group)
-    return Block(numbers, x - x.mean(0), np.array(places), ring, _name(mol, group))
+    charges = np.array([mol.GetAtomWithIdx(a).GetFormalCharge() for a in group])
+    place_of = {a: k for k, a in enumerate(group)}
+    pairs = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
+    bonds = tuple((place_of[i], place_of[j], order) for i, j, order in pairs if i in place_of and j in place_of)
+    return Block(
+        numbers,
+        x - x.mean(0),
+        np.array(places),
+        np.array(cut),
+        np.array(hetero),
+        charges,
+        bonds,
+        ring,
+        _name(mol, group),
+    )
+
+
+def _is_tetrahedral(atom: Chem.Atom) -> bool:
+    return atom.GetAtomicNum() == 6 and atom.GetTotalDegree() == 4
 
 
 def _name(mol: Chem.Mol, group: Sequence[int]) -> str:

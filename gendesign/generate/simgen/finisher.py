@@ -8,9 +8,11 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen import composition
+from gendesign.generate.simgen.assembly import Layout
 from gendesign.generate.simgen.choice import Goal, choose, mismatch, unsaturation
 from gendesign.generate.simgen.effort import is_large
 from gendesign.generate.simgen.finish import Finish
+from gendesign.generate.simgen.joining import Plan
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_roughly
 from gendesign.generate.simgen.sampler import Sampled
@@ -108,8 +110,8 @@ class Finisher:
             return [Goal(c, rings, True, limits.hydrogens) for c in compositions]
         molecules, skeletons = problem.references.molecules, problem.skeletons
         rows = sampled.references.tolist()
-        if sampled.unsaturation is not None:
-            return [Goal(c, u) for c, u in zip(compositions, sampled.unsaturation.tolist(), strict=True)]
+        if sampled.layout is not None:
+            return [Goal(c, u) for c, u in zip(compositions, sampled.layout.unsaturation.tolist(), strict=True)]
         per_atom = [unsaturation(molecules[row].numbers) / len(skeletons[row]) for row in rows]
         of_fragments = 0.0 if problem.fragments is None else problem.fragments.unsaturation
         return [
@@ -129,7 +131,9 @@ class Finisher:
             families = slice(k * self.families, (k + 1) * self.families)
             sound = np.flatnonzero(np.repeat(~exploded[families], self.particles // self.families))
             copies = numbers[atoms].reshape(-1, n)[sound], positions[atoms].reshape(-1, n, 3)[sound]
-            tasks.append((hydrogenated, (*copies, self.settings.finalists, hydrogens, self.problem.requirements)))
+            plan = self._plan(sampled.layout, k, n)
+            settled = self.settings.finalists, hydrogens, self.problem.requirements, plan
+            tasks.append((hydrogenated, (*copies, *settled)))
             particles.append(sound)
         groups, reasons = [], []
         for sound, answer in zip(particles, spread.map(tasks), strict=True):
@@ -137,6 +141,12 @@ class Finisher:
             groups.append([replace(p, particle=int(sound[p.particle])) for p in group])
             reasons.append(reason if len(sound) else "exploded during sampling")
         return groups, reasons
+
+    def _plan(self, layout: Layout | None, molecule: int, n: int) -> Plan | None:
+        if layout is None:
+            return None
+        joins = self.problem.assembly.joins.numpy()
+        return Plan(layout.part[molecule, :n].cpu().numpy(), layout.blocks[molecule], joins)
 
     def _relaxed(self, groups: Sequence[Sequence[Proposal]], spread: Spread) -> list[list[Proposal]]:
         return relaxed_roughly(groups, self.potential, self.settings.rough_steps, self.problem.requirements, spread)

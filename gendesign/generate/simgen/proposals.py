@@ -10,6 +10,7 @@ from ase import Atoms
 from rdkit import Chem
 
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
+from gendesign.generate.simgen.joining import Plan
 from gendesign.generate.simgen.requirements import NO_RULES, Requirements
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
@@ -65,17 +66,33 @@ def hydrogenated(
     limit: int,
     hydrogens: int | None = None,
     requirements: Requirements = NO_RULES,
+    plan: Plan | None = None,
 ) -> tuple[list[Proposal], str]:
     """At most `limit` distinct hydrogenated structures of one molecule's particles, likeliest first; and why there is
     none.
 
     numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, or off the piece that
     holds the fragments, are dropped and counted. Structures with as many `hydrogens` as are wanted come first, then
-    those with the ring that is asked for. Hydrogens keep off the host.
+    those with the ring that is asked for. Hydrogens keep off the host. With a `plan` bonds follow from the blocks.
     """
     best: dict[str, tuple[float, Unplaced, int, int]] = {}  # SMILES -> score, molecule, dropped atoms, particle
     reason = "no particle"
+
+    def rank(option: Unplaced, dropped: int, particle: int) -> None:
+        wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
+        score = option.score / len(option.numbers) - LOST_ATOM * dropped - WRONG_HYDROGENS * wrong
+        score -= NO_RING * requirements.lacks_ring(option.mol)
+        if option.smiles not in best or best[option.smiles][0] < score:
+            best[option.smiles] = score, option, dropped, particle
+
     for particle, (z, x) in enumerate(zip(numbers, positions, strict=True)):
+        if plan is not None:
+            only, piece = plan.option(z, x)
+            if only is None:
+                reason = "no bond orders satisfy every valence"
+                continue
+            rank(only, len(z) - len(piece), particle)
+            continue
         piece = _piece(z, x, requirements)
         if piece is None:
             reason = "the fragments are not joined"
@@ -85,11 +102,7 @@ def hydrogenated(
         if not options:
             reason = unsaturable(z[piece], x[piece], requirements.fixed)
         for option in options:
-            wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
-            score = option.score / len(piece) - LOST_ATOM * dropped - WRONG_HYDROGENS * wrong
-            score -= NO_RING * requirements.lacks_ring(option.mol)
-            if option.smiles not in best or best[option.smiles][0] < score:
-                best[option.smiles] = score, option, dropped, particle
+            rank(option, dropped, particle)
     # placing hydrogens costs more than all before, so only twice as many get them as will be kept
     hopeful = sorted(best.values(), key=lambda row: -row[0])[: 2 * limit]
     ranked = []

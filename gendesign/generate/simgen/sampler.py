@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gendesign.generate.simgen import composition
-from gendesign.generate.simgen.assembly import Joints, RigidBlocks
+from gendesign.generate.simgen.assembly import Joints, Layout, RigidBlocks
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, shuffled_elements
 from gendesign.generate.simgen.heun import Heun, integrate
@@ -31,15 +31,14 @@ class Sampled(NamedTuple):
 
     swarm: at the end, the families of a molecule one after the other. exploded (molecules * families,): which of these
     geometries did. compositions (molecules, elements): numbers of atoms that were drawn, fixed ones included.
-    references (molecules,): from which reference they were drawn. unsaturation (molecules,): rings plus pi bonds that
-    the parts suggest, None without parts.
+    references (molecules,): from which reference they were drawn. layout: the parts that were drawn, None without.
     """
 
     swarm: Swarm
     exploded: Tensor
     compositions: Tensor
     references: Tensor
-    unsaturation: Tensor | None = None
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,7 @@ class Sampler:
         scores = [self.score, *priors, joining, *problem.walls, *problem.guidance]
         sigmas = simgen_sigmas(self.steps)
         swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback, blocks)
-        unsaturation = None if layout is None else layout.unsaturation
-        return Sampled(swarm, exploded, wanted[::families], references, unsaturation)
+        return Sampled(swarm, exploded, wanted[::families], references, layout)
 
     def _start(self, sizes: Tensor, key: Tensor, prior: Prior, numbers: Tensor) -> Swarm:
         """The swarm at the largest noise level; sizes and key (molecules * families,), numbers (molecules, largest)."""
