@@ -13,7 +13,7 @@ import torch
 from ase.data import chemical_symbols
 from torch import Tensor
 
-from gendesign.generate.simgen.blocks import GEMINAL, Block, Parts
+from gendesign.generate.simgen.blocks import GEMINAL, KINDS, Block, Parts
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.generate.simgen.state import Swarm
@@ -30,8 +30,8 @@ STIFFNESS = 10.0  # per Angstrom: half of that between free atoms, as more atoms
 @dataclass(frozen=True)
 class Layout:
     """Parts of molecules, slot by slot (molecules, largest): atomic numbers (0: no atom), the number of the part, which
-    atoms belong to blocks, open places of these, how many heteroatoms each atom may be joined to, and their positions
-    (molecules, largest, 3) within the block.
+    atoms belong to blocks, open places of these, how many heteroatoms each atom may be joined to, kinds of the
+    atoms of blocks, and their positions (molecules, largest, 3) within the block.
 
     references (molecules,): whose parts were drawn. unsaturation (molecules,): rings plus pi bonds to expect.
     `blocks`: of each molecule the first slot and the block, for each of its blocks.
@@ -42,6 +42,7 @@ class Layout:
     rigid: Tensor
     open: Tensor
     hetero: Tensor
+    kinds: Tensor
     template: Tensor
     references: Tensor
     unsaturation: Tensor
@@ -52,7 +53,7 @@ class Layout:
 class Assembly:
     """Draws layouts from the `parts` of references; `weights` (references,) say how often each is drawn.
 
-    joins (elements, elements): by atomic numbers, which of them may be bonded between parts.
+    joins (kinds, kinds): which kinds of atoms (blocks.py) may be bonded between parts.
     """
 
     parts: Sequence[Parts]
@@ -68,11 +69,12 @@ class Assembly:
         for block in (block for whole in parts for block in whole.blocks):
             blocks.setdefault((block.ring, len(block)), []).append(block)
         singles = np.array([z for whole in parts for z in whole.singles] or [6])
-        counts = torch.zeros(100, 100)
+        counts = torch.zeros(KINDS, KINDS)
         for i, j in (bond for whole in parts for bond in whole.bonds):
             counts[i, j] += 1
-        joins = counts >= RARE * counts.sum()
-        return cls(parts, weights, blocks, singles, joins | joins.T)
+            counts[j, i] += 1
+        joins = counts >= max(1.0, RARE * float(counts.sum()) / 2)
+        return cls(parts, weights, blocks, singles, joins)
 
     def drawn(self, key: Tensor, sizes: Tensor) -> Layout:
         """Parts for molecules of `sizes` (molecules,) atoms from their random keys (molecules,)."""
@@ -112,7 +114,7 @@ def _padded(molecules: Sequence[Sequence[Block | int]], rows: Sequence, most: in
     count = len(molecules)
     numbers, part = torch.zeros(count, most, dtype=torch.long), torch.zeros(count, most, dtype=torch.long)
     rigid, places = torch.zeros(count, most, dtype=torch.bool), torch.zeros(count, most, dtype=torch.long)
-    hetero = torch.full((count, most), GEMINAL)
+    hetero, kinds = torch.full((count, most), GEMINAL), torch.zeros(count, most, dtype=torch.long)
     template = torch.zeros(count, most, 3, dtype=torch.float64)
     starts: list[list[tuple[int, Block]]] = [[] for _ in molecules]
     for m, molecule in enumerate(molecules):
@@ -124,14 +126,14 @@ def _padded(molecules: Sequence[Sequence[Block | int]], rows: Sequence, most: in
             if isinstance(item, Block):
                 starts[m].append((slot, item))
                 numbers[m, here], rigid[m, here] = torch.as_tensor(item.numbers), True
-                hetero[m, here] = torch.as_tensor(item.hetero)
+                hetero[m, here], kinds[m, here] = torch.as_tensor(item.hetero), torch.as_tensor(item.kinds)
                 places[m, here], template[m, here] = torch.as_tensor(item.open), torch.as_tensor(item.positions)
             else:
                 numbers[m, here] = item
             slot += n
     unsaturation = torch.tensor([row[2] for row in rows], dtype=torch.float64)
     references = torch.tensor([row[1] for row in rows])
-    tensors = [t.to(device) for t in (numbers, part, rigid, places, hetero, template, references, unsaturation)]
+    tensors = [t.to(device) for t in (numbers, part, rigid, places, hetero, kinds, template, references, unsaturation)]
     return Layout(*tensors, tuple(map(tuple, starts)))
 
 
@@ -191,6 +193,7 @@ class Joints:
     rigid: Tensor  # (systems, largest)
     places: Tensor  # (systems, largest), of blocks
     hetero: Tensor  # (systems, largest), heteroatoms that a carbon may be joined to
+    kinds: Tensor  # (systems, largest), of atoms of blocks
     cohesion: Cohesion
     joins: Tensor  # as of Assembly
 
@@ -200,7 +203,15 @@ class Joints:
         repeats = swarm.n_systems // len(layout.numbers)
         rows = torch.arange(len(layout.numbers), device=layout.part.device).repeat_interleave(repeats)
         part = torch.where(layout.numbers > 0, layout.part, -1)[rows]
-        return cls(part, layout.rigid[rows], layout.open[rows], layout.hetero[rows], cohesion, joins.to(part.device))
+        return cls(
+            part,
+            layout.rigid[rows],
+            layout.open[rows],
+            layout.hetero[rows],
+            layout.kinds[rows],
+            cohesion,
+            joins.to(part.device),
+        )
 
     def allowed(self, swarm: Swarm) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Distances (systems, largest, largest), which pairs belong to two parts, which of those may be bonded, and the
@@ -210,9 +221,7 @@ class Joints:
         apart = (self.part[:, :, None] != self.part[:, None]) & (self.part[:, :, None] >= 0) & (self.part[:, None] >= 0)
         places = torch.where(self.rigid, self.places, _VALENCE.to(x.device)[swarm.padded(swarm.numbers)])
         numbers = swarm.padded(swarm.numbers)
-        usable = (
-            apart & self.joins[numbers[:, :, None], numbers[:, None]] & (places[:, :, None] > 0) & (places[:, None] > 0)
-        )
+        usable = apart & self._joinable(numbers) & (places[:, :, None] > 0) & (places[:, None] > 0)
         far = distance.masked_fill(~usable, torch.inf)
         n = x.shape[1]
         pair = self.part.clamp_min(0)[:, :, None] * n + self.part.clamp_min(0)[:, None]
@@ -239,11 +248,16 @@ class Joints:
             force = force + self._pull(swarm, x, distance, apart, may, places)
         return force[swarm.system, swarm.slot]
 
+    def _joinable(self, numbers: Tensor) -> Tensor:
+        """Which pairs (systems, largest, largest) the references join."""
+        kinds = torch.where(self.rigid, self.kinds, numbers)
+        return self.joins[kinds[:, :, None], kinds[:, None]]
+
     def _pull(self, swarm: Swarm, x: Tensor, distance: Tensor, apart: Tensor, may: Tensor, places: Tensor) -> Tensor:
         bonded = may & (distance < self.cohesion.bond)
         free = places > bonded.sum(-1)
         numbers = swarm.padded(swarm.numbers)
-        open_pairs = apart & free[:, :, None] & free[:, None] & self.joins[numbers[:, :, None], numbers[:, None]]
+        open_pairs = apart & free[:, :, None] & free[:, None] & self._joinable(numbers)
         same = (self.part[:, :, None] == self.part[:, None]) & (self.part[:, None] >= 0)
         return self.cohesion.between(x, distance.masked_fill(~open_pairs, torch.inf), bonded | same)
 

@@ -29,9 +29,10 @@ GROUPS = tuple(
         "[N+](=O)[O-]",
     )
 )
-# Heteroatoms that a tetrahedral carbon is joined to. With two it is an acetal, an aminal or their like, which many acids
+# Heteroatoms that a tetrahedral carbon is joined to. With two it is an acetal, an aminal or their like, which acids
 # split; those that references have are blocks.
 GEMINAL = 1
+BLOCK_KINDS, KINDS = 100, 300
 MAX_PLACES = 9
 
 
@@ -39,7 +40,7 @@ MAX_PLACES = 9
 class Block:
     """A rigid part of a molecule: numbers (atoms,), positions (atoms, 3) about their mean, open places (atoms,), formal
     charges (atoms,), and bonds as (atom, atom, order), Kekule's. cut (atoms,): how many of the open places were bonds.
-    hetero (atoms,): how many heteroatoms an atom may be joined to.
+    hetero (atoms,): how many heteroatoms an atom may be joined to. kinds (atoms,): see `kind_of`.
 
     `ring`: whether it holds a ring system. `name`: its SMILES, without what it is bonded to.
     """
@@ -49,6 +50,7 @@ class Block:
     open: np.ndarray
     cut: np.ndarray
     hetero: np.ndarray
+    kinds: np.ndarray
     charges: np.ndarray
     bonds: tuple[tuple[int, int, int], ...]
     ring: bool
@@ -62,7 +64,7 @@ class Block:
 class Parts:
     """A molecule in parts: its blocks, and the atomic numbers of the single atoms between them.
 
-    bonds: atomic numbers of the two atoms of every bond between parts, the smaller first.
+    bonds: kinds of the two atoms of every bond between parts.
     """
 
     blocks: tuple[Block, ...]
@@ -93,8 +95,14 @@ def parts_of(atoms: Atoms) -> Parts | None:
     singles = tuple(int(mol.GetAtomWithIdx(group[0]).GetAtomicNum()) for group in groups if len(group) == 1)
     rings_and_pi = 1 + sum(VALENCE.get(chemical_symbols[z], 1) - 2 for z in atoms.numbers) / 2
     cut = [b for b in mol.GetBonds() if owner.get(b.GetBeginAtomIdx(), -1) != owner.get(b.GetEndAtomIdx(), -1)]
-    ends = [sorted((b.GetBeginAtom().GetAtomicNum(), b.GetEndAtom().GetAtomicNum())) for b in cut]
-    return Parts(blocks, singles, tuple((i, j) for i, j in ends if i > 1), rings_and_pi)
+    rigid = {a for group in groups if len(group) > 1 for a in group}
+    ends = [
+        (b.GetBeginAtom(), b.GetEndAtom())
+        for b in cut
+        if 1 not in (b.GetBeginAtom().GetAtomicNum(), b.GetEndAtom().GetAtomicNum())
+    ]
+    kinds = tuple((kind_of(i, i.GetIdx() in rigid), kind_of(j, j.GetIdx() in rigid)) for i, j in ends)
+    return Parts(blocks, singles, kinds, rings_and_pi)
 
 
 def _owners(mol: Chem.Mol, heavy: Sequence[int]) -> dict[int, int]:
@@ -131,6 +139,7 @@ def _block(mol: Chem.Mol, kekule: Chem.Mol, positions: np.ndarray, group: Sequen
     x = positions[list(group)]
     numbers = np.array([mol.GetAtomWithIdx(a).GetAtomicNum() for a in group])
     ring = any(mol.GetAtomWithIdx(a).IsInRing() for a in group)
+    kinds = np.array([kind_of(mol.GetAtomWithIdx(a), True) for a in group])
     charges = np.array([mol.GetAtomWithIdx(a).GetFormalCharge() for a in group])
     place_of = {a: k for k, a in enumerate(group)}
     pairs = [(b.GetBeginAtomIdx(), b.GetEndAtomIdx(), int(b.GetBondTypeAsDouble())) for b in kekule.GetBonds()]
@@ -141,11 +150,21 @@ def _block(mol: Chem.Mol, kekule: Chem.Mol, positions: np.ndarray, group: Sequen
         np.array(places),
         np.array(cut),
         np.array(hetero),
+        kinds,
         charges,
         bonds,
         ring,
         _name(mol, group),
     )
+
+
+def kind_of(atom: Chem.Atom, rigid: bool) -> int:
+    """A number for the kind of an atom, below KINDS: the atomic number of a single atom; of an atom in a block its
+    element and whether it is aromatic, has other multiple bonds, or single bonds only."""
+    if not rigid:
+        return int(atom.GetAtomicNum())
+    multiple = any(bond.GetBondTypeAsDouble() > 1 for bond in atom.GetBonds())
+    return BLOCK_KINDS + 3 * int(atom.GetAtomicNum()) + (2 if atom.GetIsAromatic() else int(multiple))
 
 
 def _is_tetrahedral(atom: Chem.Atom) -> bool:

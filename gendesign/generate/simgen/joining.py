@@ -24,7 +24,7 @@ STRETCHED = 9.0  # most that one such bond costs in the score
 @dataclass(frozen=True)
 class Plan:
     """The parts of one molecule: the number of its part for every atom (atoms,), and its blocks with the first atom of
-    each. joins (elements, elements): which elements may be bonded between parts."""
+    each. joins (kinds, kinds): which kinds of atoms may be bonded between parts."""
 
     part: np.ndarray
     blocks: Sequence[tuple[int, Block]]
@@ -38,7 +38,10 @@ class Plan:
         ideal = radii[:, None] + radii[None]
         distance = cdist(positions, positions)
         near = np.triu((self.part[:, None] != self.part[None]) & (distance < REACH * ideal), 1)
-        near &= self.joins[numbers[:, None], numbers[None]]
+        kinds = numbers.copy()
+        for start, block in self.blocks:
+            kinds[start : start + len(block)] = block.kinds
+        near &= self.joins[kinds[:, None], kinds[None]]
         first, second = np.nonzero(near)
         order = np.argsort((distance / ideal)[first, second], kind="stable")
         bonds: list[tuple[int, int]] = []
