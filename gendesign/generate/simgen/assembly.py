@@ -22,8 +22,9 @@ from gendesign.structure.counter_random import uniform
 
 NEAR_IN_SIZE = 2  # heavy atoms by which a reference may differ from the molecule it lends its parts to
 FEWEST = 20  # references to draw from, also where few have the right size
-RARE = 0.003  # share of the bonds between parts below which a pair of elements is not joined
+RARE = 0.002  # share of the bonds between parts below which a pair of elements is not joined
 CONTACT = 2.25  # Angstrom that atoms of two parts keep unless they are bonded; less than any 1,3 distance
+FARTHER = 3.0  # times the pull of `Cohesion`: parts come from farther away than single atoms
 STIFFNESS = 10.0  # per Angstrom: half of that between free atoms, as more atoms act on each
 
 
@@ -259,7 +260,7 @@ class Joints:
         numbers = swarm.padded(swarm.numbers)
         open_pairs = apart & free[:, :, None] & free[:, None] & self._joinable(numbers)
         same = (self.part[:, :, None] == self.part[:, None]) & (self.part[:, None] >= 0)
-        return self.cohesion.between(x, distance.masked_fill(~open_pairs, torch.inf), bonded | same)
+        return FARTHER * self.cohesion.between(x, distance.masked_fill(~open_pairs, torch.inf), bonded | same)
 
 
 _VALENCE = torch.tensor([0] + [VALENCE.get(chemical_symbols[z], 0) for z in range(1, 100)])

@@ -48,7 +48,7 @@ def effort(settings: SimGenSettings, sizes: tuple[int, int], assembled: bool) ->
     """The numbers of `settings`, and for those that are null what the size asks for."""
     usual = Effort(50, 10, 5)
     if assembled:
-        usual = Effort(120, 10, 10)
+        usual = Effort(80, 8, 8)
     elif is_large(sizes):
         usual = Effort(150, 20, 10)
     asked = (settings.steps, settings.particles, settings.families)
