@@ -149,6 +149,19 @@ def test_blocks_and_a_formula_are_refused(organic) -> None:
         SimGen(organic, formula="C12H18N2O2", building_blocks="references")
 
 
+def test_blocks_of_a_file_take_the_place_of_those_of_the_references(organic, tmp_path) -> None:
+    path = tmp_path / "blocks.smi"
+    path.write_text("c1ccncc1\nc1ccoc1\n")
+    generator = SimGen(organic, n_heavy_atoms=18, building_blocks=str(path))
+    layout = generator.problem.assembly.drawn(keys(2, torch.arange(6)), torch.full((6,), 18))
+    rings = {block.name for molecule in layout.blocks for _, block in molecule if block.ring}
+    assert rings
+    assert {Chem.CanonSmiles(name) for name in rings} <= {Chem.CanonSmiles("c1ccncc1"), Chem.CanonSmiles("c1ccoc1")}
+    path.write_text("CCO\n")
+    with pytest.raises(UserError, match="no molecule of C N O alone holds a ring or a group"):
+        SimGen(organic, n_heavy_atoms=18, building_blocks=str(path))
+
+
 def test_a_molecule_is_made_of_blocks(organic) -> None:
     """A cheap run: attempts give molecules, the same ones again, with the rings of the references."""
     generator = SimGen(organic, n_heavy_atoms=16, prior=ReferenceShapes(), steps=40, particles=3, families=3)

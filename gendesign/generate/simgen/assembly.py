@@ -64,17 +64,19 @@ class Assembly:
     joins: Tensor
 
     @classmethod
-    def of(cls, parts: Sequence[Parts], weights: Sequence[float]) -> "Assembly":
-        """From the parts of all references."""
+    def of(cls, parts: Sequence[Parts], weights: Sequence[float], own: Sequence[Parts] = ()) -> "Assembly":
+        """From the parts of all references, with blocks from `own` in place of theirs."""
         blocks: dict[tuple[bool, int], list[Block]] = {}
-        for block in (block for whole in parts for block in whole.blocks):
+        for block in (block for whole in own or parts for block in whole.blocks):
             blocks.setdefault((block.ring, len(block)), []).append(block)
         singles = np.array([z for whole in parts for z in whole.singles] or [6])
         counts = torch.zeros(KINDS, KINDS)
-        for i, j in (bond for whole in parts for bond in whole.bonds):
+        for i, j in (bond for whole in (*parts, *own) for bond in whole.bonds):
             counts[i, j] += 1
             counts[j, i] += 1
         joins = counts >= max(1.0, RARE * float(counts.sum()) / 2)
+        if own:  # blocks that came without their bonds, such as a file of rings, may take any
+            joins |= _of_new_kinds(counts, own)
         return cls(parts, weights, blocks, singles, joins)
 
     def drawn(self, key: Tensor, sizes: Tensor) -> Layout:
@@ -107,7 +109,11 @@ class Assembly:
         return [everything[k] for k in order], reference, whole.unsaturation * n / len(whole)
 
     def _alike(self, block: Block, u: float) -> Block:
-        pool = self.blocks[block.ring, len(block)]
+        """A ring system for a ring system, a group for a group, of the nearest number of atoms that there is."""
+        sizes = [(abs(n - len(block)), n) for ring, n in self.blocks if ring == block.ring]
+        if not sizes:
+            return block
+        pool = self.blocks[block.ring, min(sizes)[1]]
         return pool[int(u * len(pool))]
 
 
@@ -136,6 +142,16 @@ def _padded(molecules: Sequence[Sequence[Block | int]], rows: Sequence, most: in
     references = torch.tensor([row[1] for row in rows])
     tensors = [t.to(device) for t in (numbers, part, rigid, places, hetero, kinds, template, references, unsaturation)]
     return Layout(*tensors, tuple(map(tuple, starts)))
+
+
+def _of_new_kinds(counts: Tensor, own: Sequence[Parts]) -> Tensor:
+    """Pairs (kinds, kinds) of a kind that no reference joins, but a block of `own` has, with carbon."""
+    kinds = {int(k) for whole in own for block in whole.blocks for k in block.kinds}
+    pairs = torch.zeros_like(counts, dtype=torch.bool)
+    for kind in kinds:
+        if not counts[kind].any():
+            pairs[kind, 6] = pairs[6, kind] = True
+    return pairs
 
 
 @dataclass(frozen=True)

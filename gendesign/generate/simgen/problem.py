@@ -12,7 +12,7 @@ from rdkit import Chem
 from gendesign.errors import UserError
 from gendesign.generate.simgen import composition, effort, kernel
 from gendesign.generate.simgen.assembly import Assembly
-from gendesign.generate.simgen.blocks import parts_of
+from gendesign.generate.simgen.blocks import Parts, parts_of
 from gendesign.generate.simgen.effort import Effort
 from gendesign.generate.simgen.fragments import Fragments, Joining
 from gendesign.generate.simgen.prior import Drawn, GaussianMixture, Prior, shapes_of
@@ -282,19 +282,25 @@ def _priors(
 def _assembly(
     settings: SimGenSettings, references: References, elements: Sequence[str], potential: PotentialLike
 ) -> Assembly:
-    """Of the parts of the references, or of the molecules in the file of building blocks."""
+    """Of the parts of the references, with the blocks of the file of building blocks where one is given."""
     source = settings.building_blocks
-    own = source not in ("auto", "references")
-    molecules = read_references([source], (), elements, potential) if own else references
-    allowed = {atomic_numbers[e] for e in elements}
-    rows = [(parts_of(a), w) for a, w in zip(molecules.molecules, molecules.weights, strict=True)]
-    known = [(parts, w) for parts, w in rows if parts is not None and set(parts.numbers) <= allowed]
-    if not any(parts.blocks for parts, _ in known):
+    given = source not in ("auto", "references")
+    own = read_references([source], (), elements, potential).molecules if given else []
+    known = _cut(references.molecules, references.weights, elements)
+    blocks = [parts for parts, _ in _cut(own, [1.0] * len(own), elements)]
+    if not any(parts.blocks for parts in (blocks if given else [parts for parts, _ in known])):
         raise UserError(
             f"generator.building_blocks={source}: no molecule of {' '.join(elements)} alone holds a ring or a group; "
             "allow more elements, give other molecules, or none"
         )
-    return Assembly.of([parts for parts, _ in known], [w for _, w in known])
+    return Assembly.of([parts for parts, _ in known], [w for _, w in known], blocks)
+
+
+def _cut(molecules: Sequence[Atoms], weights: Sequence[float], elements: Sequence[str]) -> list[tuple[Parts, float]]:
+    """The parts of those molecules that are made of `elements` alone, and their weights."""
+    allowed = {atomic_numbers[e] for e in elements}
+    rows = [(parts_of(a), w) for a, w in zip(molecules, weights, strict=True)]
+    return [(parts, w) for parts, w in rows if parts is not None and set(parts.numbers) <= allowed]
 
 
 def _with_chemical_potentials(
