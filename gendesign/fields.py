@@ -132,7 +132,7 @@ def check_bounds(instance: Any, section: str) -> None:
         about: Setting | None = field.metadata.get(KEY)
         if about is None:
             continue
-        value, whole = getattr(instance, field.name), field.type in (int, "int")
+        value, whole = getattr(instance, field.name), field.type in (int, "int", int | None, "int | None")
         key = f"{section}.{field.name}" if section else field.name
         for part in _parts(value):
             if isinstance(part, Real) and not isinstance(part, bool):

@@ -53,6 +53,8 @@ class Purpose(IntEnum):
     MUTANT_ELEMENTS = 213  # their new elements; counter: step
     EXCHANGED_SITES = 214  # atoms that exchange their elements; counters: step, round
     CHOICE = 215  # choice among the proposals of a molecule, and of every sweep
+    PARTS = 216  # building blocks of a molecule
+    SHAPE_JITTER = 217  # displacements of the shape of a reference
 
     # dynamics and amorphous models: 400
     MD_ATOM = 400  # key of an atom in dynamics; counter: its place

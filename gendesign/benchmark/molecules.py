@@ -34,7 +34,7 @@ from gendesign.structure.types import Candidate
 
 SLOW = ("posebusters", "strain")  # seconds a molecule
 OTHER_KEYS = (  # settings that do not change the generated candidates
-    "output", "record", "references", "timed", "speed", "potentials", "perovskites", "teacher",
+    "output", "record", "references", "timed", "speed", "potentials", "perovskites", "teacher", "druglike",
 )  # fmt: skip
 SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
 

@@ -118,6 +118,15 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Druglike:
+    """Settings of `gendesign benchmark druglike`."""
+
+    sizes: tuple[int, ...] = setting((20, 27), "heavy atoms of the molecules", least=1)
+    attempts: tuple[int, ...] = setting((200, 100), "molecules of each size", least=1)
+    references: int = setting(100, "molecules of MOSES beside each size", least=1, most=100)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """Settings of `gendesign benchmark pretraining`."""
 

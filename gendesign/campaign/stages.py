@@ -29,7 +29,7 @@ MADE_BY = {  # columns by check of the screening of molecules
     "validity": ("valid",),
     "posebusters": ("posebusters",),
     "rings": ("ring_sizes", "small_rings"),
-    "accessibility": ("sa_score",),
+    "accessibility": ("sa_score", "unstable_groups"),
     "uncertainty": ("uncertainty", "uncertainty_atom"),
 }
 TOGETHER = ("uniqueness", "novelty", "diversity")  # these compare candidates: a campaign does so between its stages

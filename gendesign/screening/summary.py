@@ -85,6 +85,9 @@ def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Ro
     rows = []
     if "sa_score" in table:
         rows.append(_median("synthetic accessibility", "", _or_none(table["sa_score"][i] for i in valid)))
+    if "unstable_groups" in table:
+        sound = sum(table["unstable_groups"][i].value == 0 for i in valid)
+        rows.append(_share("without unstable groups among valid", sound, len(valid)))
     if "diversity" in table:
         rows.append(_mean("diversity", _numbers(table["diversity"].values())))
     if "ring_sizes" in table:

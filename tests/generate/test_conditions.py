@@ -52,7 +52,7 @@ def test_all_conditions_together(reference):
         importance="N2",
     )
     sizes = torch.tensor([12, 13])
-    swarm, exploded, wanted, _ = generator.sample(sizes, keys(3, torch.arange(2)))
+    swarm, exploded, wanted, *_ = generator.sample(sizes, keys(3, torch.arange(2)))
     given = generator.problem.requirements.fixed
     assert len(generator.problem.priors) == 2 and len(generator.problem.walls) == 1 and not exploded.all()
     fixed = swarm.positions[~swarm.free].numpy().reshape(-1, len(given), 3)
@@ -139,7 +139,7 @@ def test_what_makes_no_sense_is_refused(reference, wrong, said):
 def test_a_candidate_with_limits_depends_on_its_index_alone(reference):
     generator, index = simgen(reference, counts="N1-2"), torch.arange(3)
     sizes = torch.tensor([5, 20, 8])
-    together, exploded, _, _ = generator.sample(sizes, keys(7, index))
+    together, exploded, *_ = generator.sample(sizes, keys(7, index))
     single = generator.sample(sizes[:1], keys(7, index[:1])).swarm
     own = together.molecule // generator.families == 0
     assert not exploded.any() and torch.equal(together.numbers[own], single.numbers)

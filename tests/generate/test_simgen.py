@@ -47,8 +47,8 @@ def test_the_same_seed_gives_the_same_candidates(simgen):
 def test_a_candidate_depends_on_its_index_alone(simgen):
     index = torch.arange(5)
     sizes = torch.tensor([3, 4, 4, 3, 4])
-    together, _, wanted, references = simgen.sample(sizes, keys(7, index))
-    single, _, own_wanted, own_references = simgen.sample(sizes[2:3], keys(7, index[2:3]))
+    together, _, wanted, references, *_ = simgen.sample(sizes, keys(7, index))
+    single, _, own_wanted, own_references, *_ = simgen.sample(sizes[2:3], keys(7, index[2:3]))
     own = together.molecule // simgen.families == 2
     assert torch.equal(wanted[2:3], own_wanted) and wanted.sum(1).tolist() == [3, 4, 4, 3, 4]
     assert torch.equal(references[2:3], own_references)

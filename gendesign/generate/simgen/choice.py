@@ -80,6 +80,7 @@ def choose(
         [
             p.formation
             + settings.off_composition * mismatch(p.atoms.numbers, goal.composition, elements)
+            + (settings.off_stability or 0.0) * p.unstable
             + settings.off_unsaturation * abs(unsaturation(p.atoms.numbers) - goal.unsaturation)
             for p in best
         ]

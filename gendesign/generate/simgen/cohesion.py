@@ -29,7 +29,14 @@ class Cohesion:
         x, present = swarm.padded(swarm.positions), swarm.padded(torch.ones_like(swarm.slot))
         both = present[:, :, None] * present[:, None, :]
         distance = torch.cdist(x, x).masked_fill(both == 0, torch.inf)
-        joined = (distance < self.bond).to(x.dtype)
+        return self.between(x, distance, distance < self.bond)[swarm.system, swarm.slot]
+
+    def between(self, x: Tensor, distance: Tensor, bonded: Tensor) -> Tensor:
+        """The pull (systems, atoms, 3) at positions x, between pieces that hold together by `bonded` pairs.
+
+        distance (systems, atoms, atoms): infinite between atoms that must not be joined.
+        """
+        joined = bonded.to(x.dtype)
         for _ in range(max(1, (x.shape[1] - 1).bit_length())):  # squaring doubles the length of the paths that count
             joined = (joined @ joined > 0).to(x.dtype)
         apart = distance.masked_fill(joined > 0, torch.inf)
@@ -40,7 +47,7 @@ class Cohesion:
         end = torch.gather(partner, 1, atom)
         pull = _take(x, end) - _take(x, atom)
         pull = self.strength * pull / pull.norm(dim=-1, keepdim=True).clamp_min(1e-6)
-        return torch.where(torch.isfinite(smallest)[..., None], pull, 0.0)[swarm.system, swarm.slot]
+        return torch.where(torch.isfinite(smallest)[..., None], pull, 0.0)
 
 
 def _take(x: Tensor, index: Tensor) -> Tensor:

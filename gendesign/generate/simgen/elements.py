@@ -59,8 +59,10 @@ class ElementSwaps:
         allowed = torch.as_tensor(self.allowed, device=swarm.numbers.device)
         # Gumbel's trick: the k largest of logit + noise are a draw of k sites without replacement
         gumbel = -torch.log(-torch.log(uniform(swarm.key, Purpose.MUTATED_SITES, 1, step)[:, 0]))
-        rank = _rank_within((atom_energy.clamp(-50, 50) + gumbel).masked_fill(~swarm.free, -torch.inf), swarm)
-        count = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed))[swarm.molecule]
+        rank = _rank_within((atom_energy.clamp(-50, 50) + gumbel).masked_fill(~swarm.mutable, -torch.inf), swarm)
+        # of each particle; all particles of a molecule have as many
+        places = swarm.per_particle(swarm.mutable.double())[:, 0]
+        count = torch.ceil(self.share * places)[swarm.molecule]
         share = self.score.references.shares(self.allowed).to(swarm.positions).log()
         logits = share.expand(len(swarm.numbers), -1).masked_fill(swarm.numbers[:, None] == allowed[None], -torch.inf)
         other = allowed[pick(logits, uniform(swarm.key, Purpose.MUTANT_ELEMENTS, 1, step)[:, 0])]
@@ -72,7 +74,7 @@ class ElementSwaps:
     def exchange(self, swarm: Swarm, atom_energy: Tensor, step: int) -> Swarm:
         """In all particles but the first of each molecule, let sites of different elements exchange them."""
         logit = atom_energy.clamp(-50, 50)
-        may = swarm.padded((swarm.free & (swarm.particle > 0)).long()) > 0
+        may = swarm.padded((swarm.mutable & (swarm.particle > 0)).long()) > 0
         numbers, row = swarm.padded(swarm.numbers), torch.arange(swarm.n_systems, device=swarm.numbers.device)
         # the number of exchanges follows from the molecule's size, whatever else is in the batch
         rounds = torch.ceil(self.share * (swarm.sizes - swarm.n_fixed) / 2).clamp_min(1)

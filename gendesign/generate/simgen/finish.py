@@ -1,6 +1,6 @@
 """How sampled skeletons are finished: the settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gendesign.fields import check_bounds, setting
 
@@ -23,9 +23,29 @@ class Finish:
     off_unsaturation: float = setting(
         1.0, "cost of each ring or pi bond more or less than in the reference drawn", unit="eV", least=0
     )
+    off_stability: float | None = setting(
+        None,
+        "cost of each group that does not survive in a flask, such as an enol; null: 1 from 15 heavy atoms on, 0 below",
+        unit="eV",
+        least=0,
+    )
+    tautomers: int | None = setting(
+        None,
+        "tautomers of the chosen molecule that are compared with it; null: 6 from 15 heavy atoms on, 0 below",
+        least=0,
+    )
     temperature: float = setting(
         0.3, "temperature of the choice between copies; 0.001 takes the best", unit="eV", above=0
     )
 
     def __post_init__(self) -> None:
         check_bounds(self, "generator.finishing")
+
+    def sized(self, large: bool) -> "Finish":
+        """With the numbers that are null as `large` molecules, or small ones, need them."""
+        stability, count = (1.0, 6) if large else (0.0, 0)
+        return replace(
+            self,
+            off_stability=stability if self.off_stability is None else self.off_stability,
+            tautomers=count if self.tautomers is None else self.tautomers,
+        )

@@ -8,13 +8,17 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.generate.simgen import composition
+from gendesign.generate.simgen.assembly import Layout
 from gendesign.generate.simgen.choice import Goal, choose, mismatch, unsaturation
+from gendesign.generate.simgen.effort import is_large
 from gendesign.generate.simgen.finish import Finish
+from gendesign.generate.simgen.joining import Plan
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.proposals import Proposal, hydrogenated, relaxed_roughly
 from gendesign.generate.simgen.sampler import Sampled
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.sweep import permutations, substitutions
+from gendesign.generate.simgen.tautomers import tautomers
 from gendesign.generate.simgen.trajectory import Recorder
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
@@ -42,7 +46,12 @@ class Finisher:
     def of(cls, problem: Problem, settings: SimGenSettings, name: str) -> "Finisher":
         """The finisher that `settings` describe; fits chemical potentials where the potential has none."""
         return cls(
-            problem, problem.formation_potential, settings.finishing, settings.particles, settings.families, name
+            problem,
+            problem.formation_potential,
+            settings.finishing.sized(is_large(problem.sizes)),
+            problem.effort.particles,
+            problem.effort.families,
+            name,
         )
 
     def __call__(
@@ -67,8 +76,10 @@ class Finisher:
             self._choose(group, goal, u) if group else None
             for group, goal, u in zip(self._relaxed(groups, spread), goals, draws[:, 0], strict=True)
         ]
-        for sweep in range(self.settings.sweeps):
+        for sweep in range(self.settings.sweeps if self.problem.assembly is None else 0):
             chosen = self._swept(chosen, goals, draws[:, 1 + sweep], sweep == 0, spread)
+        if self.settings.tautomers and self.problem.fragments is None:
+            chosen = self._best_tautomers(chosen, goals, spread)
         for k, (i, proposal, goal) in enumerate(zip(index, chosen, goals, strict=True)):
             base = Candidate(Atoms(), i, self.name, seed)
             if proposal is None:
@@ -99,6 +110,8 @@ class Finisher:
             return [Goal(c, rings, True, limits.hydrogens) for c in compositions]
         molecules, skeletons = problem.references.molecules, problem.skeletons
         rows = sampled.references.tolist()
+        if sampled.layout is not None:
+            return [Goal(c, u) for c, u in zip(compositions, sampled.layout.unsaturation.tolist(), strict=True)]
         per_atom = [unsaturation(molecules[row].numbers) / len(skeletons[row]) for row in rows]
         of_fragments = 0.0 if problem.fragments is None else problem.fragments.unsaturation
         return [
@@ -118,7 +131,9 @@ class Finisher:
             families = slice(k * self.families, (k + 1) * self.families)
             sound = np.flatnonzero(np.repeat(~exploded[families], self.particles // self.families))
             copies = numbers[atoms].reshape(-1, n)[sound], positions[atoms].reshape(-1, n, 3)[sound]
-            tasks.append((hydrogenated, (*copies, self.settings.finalists, hydrogens, self.problem.requirements)))
+            plan = self._plan(sampled.layout, k, n)
+            settled = self.settings.finalists, hydrogens, self.problem.requirements, plan
+            tasks.append((hydrogenated, (*copies, *settled)))
             particles.append(sound)
         groups, reasons = [], []
         for sound, answer in zip(particles, spread.map(tasks), strict=True):
@@ -127,12 +142,34 @@ class Finisher:
             reasons.append(reason if len(sound) else "exploded during sampling")
         return groups, reasons
 
+    def _plan(self, layout: Layout | None, molecule: int, n: int) -> Plan | None:
+        if layout is None:
+            return None
+        joins = self.problem.assembly.joins.numpy()
+        return Plan(layout.part[molecule, :n].cpu().numpy(), layout.blocks[molecule], joins)
+
     def _relaxed(self, groups: Sequence[Sequence[Proposal]], spread: Spread) -> list[list[Proposal]]:
         return relaxed_roughly(groups, self.potential, self.settings.rough_steps, self.problem.requirements, spread)
 
-    def _choose(self, group: Sequence[Proposal], goal: Goal, u: float) -> Proposal:
+    def _choose(self, group: Sequence[Proposal], goal: Goal, u: float, settings: Finish | None = None) -> Proposal:
         problem = self.problem
-        return choose(group, goal, problem.numbers, self.settings, u, problem.requirements, problem.reward)
+        return choose(group, goal, problem.numbers, settings or self.settings, u, problem.requirements, problem.reward)
+
+    def _best_tautomers(
+        self, chosen: Sequence[Proposal | None], goals: Sequence[Goal], spread: Spread
+    ) -> list[Proposal | None]:
+        """Every molecule, or the best of its tautomers, without chance: they interconvert in a flask."""
+        host, count = self.problem.host, self.settings.tautomers
+        groups = [[] if p is None else [replace(p, atoms=t) for t in tautomers(p.atoms, count, host)] for p in chosen]
+        out = []
+        for proposal, group, goal in zip(chosen, self._relaxed(groups, spread), goals, strict=True):
+            valid = [p for p in group if p.smiles is not None]
+            out.append(
+                self._choose([proposal, *valid], goal, 0.0, replace(self.settings, temperature=1e-3))
+                if valid
+                else proposal
+            )
+        return out
 
     def _swept(
         self,

@@ -83,8 +83,8 @@ class SimGen(SimGenSettings, Generator):
 
     @property
     def own_references(self) -> Sequence[Atoms] | None:
-        """The molecules of `reference`, None for the bundled ones."""
-        return self.references.molecules if self.problem.requested_references else None
+        """The molecules of `reference` or of the bundled drug-like set, None for the small bundled ones."""
+        return None if self.problem.bundled == "reference" else self.references.molecules
 
     def prepare(self) -> None:
         """Make what all calls of `generate` share, so that processes forked from this one have it."""
@@ -115,7 +115,7 @@ class SimGen(SimGenSettings, Generator):
         low, high = self.problem.sizes
         n_fixed = self.problem.n_fixed
         sizes = low + (uniform(key, Purpose.SIZE, 1)[:, 0] * (high - low + 1)).long() + n_fixed
-        batch_size = max(1, self.max_atoms // ((high + n_fixed) * self.particles))
+        batch_size = max(1, self.max_atoms // ((high + n_fixed) * self.problem.effort.particles))
         for rows in torch.arange(len(index)).split(batch_size):
             batch = self._batch(index[rows].tolist(), sizes[rows], key[rows], seed, spread)
             for done, candidate in enumerate(batch, start=int(rows[0]) + 1):
@@ -142,15 +142,17 @@ class SimGen(SimGenSettings, Generator):
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread) -> Iterator[Candidate]:
         recorder = None
         if self.trajectory is not None:
-            recorder = Recorder(Path(str(self.trajectory)), self.particles // self.families)
+            recorder = Recorder(
+                Path(str(self.trajectory)), self.problem.effort.particles // self.problem.effort.families
+            )
         sampled = self._sample_if_it_fits(sizes, key, recorder)
         if sampled is not None:
             yield from self.finisher(sampled, index, sizes, key, seed, recorder, spread)
             return
         if len(index) == 1:
             raise UserError(
-                f"a molecule of {int(sizes[0])} atoms in {self.particles} particles does not fit into the memory "
-                f"of {self.potential.device}; use fewer generator.particles, fewer atoms or another device"
+                f"a molecule of {int(sizes[0])} atoms in {self.problem.effort.particles} particles does not fit into "
+                f"the memory of {self.potential.device}; use fewer generator.particles, fewer atoms or another device"
             )
         half = len(index) // 2
         yield from self._batch(index[:half], sizes[:half], key[:half], seed, spread)

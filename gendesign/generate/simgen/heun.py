@@ -40,14 +40,17 @@ def integrate(
     settings: Heun,
     between: Callable[[Swarm, int, float], Swarm] | None = None,
     callback: Callable[[Swarm, float], None] | None = None,
+    project: Callable[[Swarm], Swarm] | None = None,
 ) -> tuple[Swarm, Tensor]:
     """Follow dx/dsigma = -(sum of scores) down `sigmas` (steps + 1,); returns the swarm and which molecules exploded.
 
     A score is an empirical force here (arXiv 2402.08708); for the exact reverse process of a density give
     sigma grad log p. `between(swarm, step, sigma)` returns the swarm to continue with after each step;
-    `callback(swarm, sigma)` is called with the start and after every step. A molecule that is no longer finite is put
+    `callback(swarm, sigma)` is called with the start and after every step. `project` returns the swarm with constraints
+    satisfied, after every displacement. A molecule that is no longer finite is put
     on a line and reported in the mask (molecules,); it does not disturb the others.
     """
+    project = project or (lambda swarm: swarm)
     levels = sigmas.tolist()
     steps = len(levels) - 1
     exploded = torch.zeros(swarm.n_molecules, dtype=torch.bool, device=swarm.positions.device)
@@ -58,13 +61,15 @@ def integrate(
         if sigma > settings.churn_above and settings.churn > 0:
             sigma_hat = sigma * (1 + min(settings.churn / steps, 2**0.5 - 1))
             width = max(settings.noise * (sigma_hat**2 - sigma**2) ** 0.5, settings.floor)
-            swarm = swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, Purpose.CHURN, 3, step)))
+            swarm = project(
+                swarm.at(swarm.positions + width * _of_free(swarm, normal(swarm.key, Purpose.CHURN, 3, step)))
+            )
         # scores point against dx/dsigma, and sigma falls, hence the sign of both steps
         d = _total(scores, swarm, sigma_hat)
-        x_next = x_euler = swarm.at(swarm.positions + (sigma_hat - sigma_next) * d)
+        x_next = x_euler = project(swarm.at(swarm.positions + (sigma_hat - sigma_next) * d))
         if sigma_next > 0:
             d_next = _total(scores, x_euler, sigma_next)
-            x_next = swarm.at(swarm.positions + (sigma_hat - sigma_next) * (d + d_next) / 2)
+            x_next = project(swarm.at(swarm.positions + (sigma_hat - sigma_next) * (d + d_next) / 2))
         swarm, lost = _parked(x_next)
         exploded |= lost
         if between is not None:

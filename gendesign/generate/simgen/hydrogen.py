@@ -160,7 +160,7 @@ def _candidates(geometry: Geometry, count: int) -> dict[str, tuple[float, Assign
         mol = _molecule(geometry.symbols, assignment)
         if mol is None:
             continue
-        score, smiles = assignment.score + _oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
+        score, smiles = assignment.score + oddness(mol), Chem.MolToSmiles(mol, isomericSmiles=False)
         if smiles not in best or best[smiles][0] < score:
             best[smiles] = (score, assignment, mol)
     return best
@@ -210,7 +210,8 @@ def _charge_separated(mol: Chem.RWMol, symbols: Sequence[str], assignment: Assig
     return [(i, j, order) for (i, j), order in orders.items()]
 
 
-def _oddness(mol: Chem.Mol) -> float:
+def oddness(mol: Chem.Mol) -> float:
+    """Log-likelihood of the odd and the favoured motifs of a molecule."""
     return sum(weight * len(mol.GetSubstructMatches(pattern)) for pattern, weight in ODD_MOTIFS)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -111,6 +111,15 @@ class EllipsoidPrior:
         return self.gaussian(swarm, sigma)
 
 
+@runtime_checkable
+class Drawn(Protocol):
+    """Priors of which every molecule draws one."""
+
+    def drawn(self, molecule_key: Tensor, sizes: Tensor) -> Prior:
+        """The prior of molecules with these random keys (molecules,) and sizes (molecules,) in atoms."""
+        ...
+
+
 @dataclass(frozen=True)
 class GaussianMixture:
     """Gaussian priors with `covariances` (shapes, 3, 3), one of which a molecule draws; for `steps` noise levels."""
@@ -118,8 +127,8 @@ class GaussianMixture:
     covariances: Tensor
     steps: int = 50
 
-    def drawn(self, molecule_key: Tensor) -> GaussianPrior:
-        """The prior of molecules with these random keys (molecules,)."""
+    def drawn(self, molecule_key: Tensor, sizes: Tensor) -> GaussianPrior:
+        """The prior of molecules with these random keys (molecules,), whatever their sizes."""
         u = uniform(molecule_key, Purpose.PRIOR_SHAPE, 1)[:, 0]
         covariances = self.covariances.to(molecule_key.device)
         return GaussianPrior(covariances[(u * len(covariances)).long()], self.steps)

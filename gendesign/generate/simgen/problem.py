@@ -10,9 +10,13 @@ from ase.data import atomic_numbers, chemical_symbols
 from rdkit import Chem
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen import composition, kernel
+from gendesign.generate.simgen import composition, effort, kernel
+from gendesign.generate.simgen.assembly import Assembly
+from gendesign.generate.simgen.blocks import Parts, parts_of
+from gendesign.generate.simgen.effort import Effort
 from gendesign.generate.simgen.fragments import Fragments, Joining
-from gendesign.generate.simgen.prior import GaussianMixture, Prior, shapes_of
+from gendesign.generate.simgen.prior import Drawn, GaussianMixture, Prior, shapes_of
+from gendesign.generate.simgen.reference_shapes import ReferenceShapes
 from gendesign.generate.simgen.references import References, read_references
 from gendesign.generate.simgen.requirements import Requirements
 from gendesign.generate.simgen.settings import SimGenSettings
@@ -73,7 +77,10 @@ class Problem:
     likeness: float
     importances: dict[int, float]
     shape: Shape | None
-    priors: tuple[Prior | GaussianMixture, ...]
+    priors: tuple[Prior | Drawn, ...]
+    assembly: Assembly | None
+    effort: Effort
+    bundled: str
     walls: tuple[Score, ...]
     guidance: tuple[Score, ...]
     reward: Reward | None
@@ -127,7 +134,10 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
     require(potential, Capability.DESCRIPTORS)
     potential.require_elements(["H", *elements, *_symbols(fragments)])
     paths = [settings.reference] if isinstance(settings.reference, str) else settings.reference or []
-    references = read_references(paths, settings.reference_weights, elements, potential)
+    bundled = effort.bundled(settings, sizes)
+    references = read_references(paths, settings.reference_weights, elements, potential, bundled)
+    assembled = effort.assembles(settings, sizes)
+    work = effort.effort(settings, sizes, assembled)
     skeletons = _skeletons(references, elements)
     reward = None
     if settings.objective is not None:
@@ -149,7 +159,10 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
         likeness=settings.likeness,
         importances=composition.weights_of(settings.importance, elements),
         shape=shape,
-        priors=_priors(settings, fragments, skeletons),
+        priors=_priors(settings, fragments, skeletons, sizes, work),
+        assembly=_assembly(settings, references, elements, potential) if assembled else None,
+        effort=work,
+        bundled="" if paths else bundled,
         walls=() if host is None else (HostRepulsion.of(host),),
         guidance=tuple(settings.guidance),
         reward=reward,
@@ -247,16 +260,47 @@ def _skeletons(references: References, elements: Sequence[str]) -> list[Atoms]:
 
 
 def _priors(
-    settings: SimGenSettings, fragments: Fragments | None, skeletons: Sequence[Atoms]
-) -> tuple[Prior | GaussianMixture, ...]:
+    settings: SimGenSettings,
+    fragments: Fragments | None,
+    skeletons: Sequence[Atoms],
+    sizes: tuple[int, int],
+    work: Effort,
+) -> tuple[Prior | Drawn, ...]:
     """Of the fragments, then of the shape; without either, Gaussians with the shapes of the references."""
-    priors: list[Prior | GaussianMixture] = [] if fragments is None else [Joining.of(fragments)]
+    priors: list[Prior | Drawn] = [] if fragments is None else [Joining.of(fragments)]
     if settings.prior is not None:
         priors.append(settings.prior)
+    if not priors and effort.is_large(sizes):
+        priors.append(ReferenceShapes())
     if not priors:
         large = [a for a in skeletons if len(a) >= WHOLE_SHAPE]
-        priors.append(GaussianMixture(shapes_of(large or skeletons), settings.steps))
-    return tuple(priors)
+        priors.append(GaussianMixture(shapes_of(large or skeletons), work.steps))
+    positions = [a.positions for a in skeletons]
+    return tuple(p.of(positions) if isinstance(p, ReferenceShapes) else p for p in priors)
+
+
+def _assembly(
+    settings: SimGenSettings, references: References, elements: Sequence[str], potential: PotentialLike
+) -> Assembly:
+    """Of the parts of the references, with the blocks of the file of building blocks where one is given."""
+    source = settings.building_blocks
+    given = source not in ("auto", "references")
+    own = read_references([source], (), elements, potential).molecules if given else []
+    known = _cut(references.molecules, references.weights, elements)
+    blocks = [parts for parts, _ in _cut(own, [1.0] * len(own), elements)]
+    if not any(parts.blocks for parts in (blocks if given else [parts for parts, _ in known])):
+        raise UserError(
+            f"generator.building_blocks={source}: no molecule of {' '.join(elements)} alone holds a ring or a group; "
+            "allow more elements, give other molecules, or none"
+        )
+    return Assembly.of([parts for parts, _ in known], [w for _, w in known], blocks)
+
+
+def _cut(molecules: Sequence[Atoms], weights: Sequence[float], elements: Sequence[str]) -> list[tuple[Parts, float]]:
+    """The parts of those molecules that are made of `elements` alone, and their weights."""
+    allowed = {atomic_numbers[e] for e in elements}
+    rows = [(parts_of(a), w) for a, w in zip(molecules, weights, strict=True)]
+    return [(parts, w) for parts, w in rows if parts is not None and set(parts.numbers) <= allowed]
 
 
 def _with_chemical_potentials(

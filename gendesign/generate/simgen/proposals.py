@@ -10,12 +10,14 @@ from ase import Atoms
 from rdkit import Chem
 
 from gendesign.generate.simgen.hydrogen import Unplaced, components, likely, unsaturable
+from gendesign.generate.simgen.joining import Plan
 from gendesign.generate.simgen.requirements import NO_RULES, Requirements
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Failure, Spread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.environment import relax_beside
 from gendesign.structure.bonds import perceive
+from gendesign.structure.unstable import unstable_groups
 
 OPTIONS = 4  # ways to saturate one particle that are weighed
 PER_TASK = 16  # structures that one worker assesses at a time
@@ -30,7 +32,7 @@ class Proposal:
 
     After a rough relaxation: `formation`, its energy less the chemical potentials (eV); its `smiles`, None where it is
     no valid molecule; `broken`, which requirement it breaks; `overlaps`, whether it overlaps the host; `lacks_ring`,
-    whether it has no ring along a closed shape.
+    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive.
     """
 
     atoms: Atoms
@@ -42,6 +44,7 @@ class Proposal:
     particle: int = 0
     overlaps: bool = False
     lacks_ring: bool = False
+    unstable: int = 0
 
 
 class Assessment(NamedTuple):
@@ -51,9 +54,10 @@ class Assessment(NamedTuple):
     broken: str
     overlaps: bool
     lacks_ring: bool
+    unstable: int
 
 
-NO_MOLECULE = Assessment(None, "", False, False)
+NO_MOLECULE = Assessment(None, "", False, False, 0)
 
 
 def hydrogenated(
@@ -62,17 +66,33 @@ def hydrogenated(
     limit: int,
     hydrogens: int | None = None,
     requirements: Requirements = NO_RULES,
+    plan: Plan | None = None,
 ) -> tuple[list[Proposal], str]:
     """At most `limit` distinct hydrogenated structures of one molecule's particles, likeliest first; and why there is
     none.
 
     numbers (particles, atoms), positions (particles, atoms, 3). Atoms off the largest piece, or off the piece that
     holds the fragments, are dropped and counted. Structures with as many `hydrogens` as are wanted come first, then
-    those with the ring that is asked for. Hydrogens keep off the host.
+    those with the ring that is asked for. Hydrogens keep off the host. With a `plan` bonds follow from the blocks.
     """
     best: dict[str, tuple[float, Unplaced, int, int]] = {}  # SMILES -> score, molecule, dropped atoms, particle
     reason = "no particle"
+
+    def rank(option: Unplaced, dropped: int, particle: int) -> None:
+        wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
+        score = option.score / len(option.numbers) - LOST_ATOM * dropped - WRONG_HYDROGENS * wrong
+        score -= NO_RING * requirements.lacks_ring(option.mol)
+        if option.smiles not in best or best[option.smiles][0] < score:
+            best[option.smiles] = score, option, dropped, particle
+
     for particle, (z, x) in enumerate(zip(numbers, positions, strict=True)):
+        if plan is not None:
+            only, piece = plan.option(z, x)
+            if only is None:
+                reason = "no bond orders satisfy every valence"
+                continue
+            rank(only, len(z) - len(piece), particle)
+            continue
         piece = _piece(z, x, requirements)
         if piece is None:
             reason = "the fragments are not joined"
@@ -82,11 +102,7 @@ def hydrogenated(
         if not options:
             reason = unsaturable(z[piece], x[piece], requirements.fixed)
         for option in options:
-            wrong = hydrogens is not None and sum(option.assignment.hydrogens) != hydrogens
-            score = option.score / len(piece) - LOST_ATOM * dropped - WRONG_HYDROGENS * wrong
-            score -= NO_RING * requirements.lacks_ring(option.mol)
-            if option.smiles not in best or best[option.smiles][0] < score:
-                best[option.smiles] = score, option, dropped, particle
+            rank(option, dropped, particle)
     # placing hydrogens costs more than all before, so only twice as many get them as will be kept
     hopeful = sorted(best.values(), key=lambda row: -row[0])[: 2 * limit]
     ranked = []
@@ -153,6 +169,7 @@ def assess(structures: Sequence[Atoms], requirements: Requirements) -> list[Asse
                 "" if mol is None else requirements.broken_by(atoms, mol),
                 requirements.host is not None and requirements.host.overlaps(atoms) > 0,
                 mol is not None and requirements.lacks_ring(mol),
+                0 if mol is None else sum(unstable_groups(mol).values()),
             )
         )
     return assessments

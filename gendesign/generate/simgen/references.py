@@ -32,15 +32,19 @@ class References:
 
 
 def read_references(
-    paths: Sequence[str], weights: Sequence[float], elements: Sequence[str], potential: PotentialLike
+    paths: Sequence[str],
+    weights: Sequence[float],
+    elements: Sequence[str],
+    potential: PotentialLike,
+    bundled: str = "reference",
 ) -> References:
-    """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the bundled set.
+    """The molecules of every file that are made of allowed `elements`, fluorine aside; no path means the `bundled` set.
 
     SMILES become conformers, relaxed by the potential. A line on standard error says which molecules of the user's
     files are left out. Raises UserError for a file that holds none.
     """
     weights = [_number(w) for w in weights]
-    files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / "reference.extxyz"]
+    files = [Path(str(p)) for p in paths] or [checkpoints_folder() / "organic" / f"{bundled}.extxyz"]
     if len(weights) not in (0, len(files)) or any(not w > 0 for w in weights):
         raise UserError(
             f"generator.reference_weights={list(weights)}: give one number above zero for each of the {len(files)} "
@@ -85,9 +89,20 @@ def _structures(path: Path) -> list[Atoms]:
 
 
 def _conformers(path: Path, potential: PotentialLike) -> list[Atoms]:
+    """Conformers of the SMILES in a file; a line on standard error says which are left out."""
+    molecules = _read_smiles(path)
+    settled, reasons = conformers(molecules, potential)
+    for reason, lost in reasons.items():
+        if lost:
+            _note(path, f"{lost} of {len(molecules)} molecules are left out: {reason}")
+    return settled
+
+
+def _read_smiles(path: Path) -> list[Chem.Mol]:
+    """The molecules of a file with one SMILES a line. Raises UserError for lines that hold no neutral molecule."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; give the path of a file with one SMILES per line")
-    out, count = [], 0
+    molecules = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         text = line.replace(",", " ").split()
         if not text or text[0].lower() == "smiles":
@@ -99,7 +114,15 @@ def _conformers(path: Path, potential: PotentialLike) -> list[Atoms]:
             raise UserError(
                 f"{path}, line {number}: {text[0]!r} is charged, a radical or several molecules; give neutral ones"
             )
-        full, count = Chem.AddHs(mol), count + 1
+        molecules.append(mol)
+    return molecules
+
+
+def conformers(molecules: Sequence[Chem.Mol], potential: PotentialLike) -> tuple[list[Atoms], dict[str, int]]:
+    """A conformer with hydrogens of each molecule, roughly relaxed by the potential; how many are left out and why."""
+    out = []
+    for mol in molecules:
+        full = Chem.AddHs(mol)
         if rdDistGeom.EmbedMolecule(full, randomSeed=7) == 0:
             if rdForceFieldHelpers.MMFFHasAllMoleculeParams(full):
                 rdForceFieldHelpers.MMFFOptimizeMolecule(full)
@@ -107,11 +130,8 @@ def _conformers(path: Path, potential: PotentialLike) -> list[Atoms]:
     known = [a for a in out if set(a.symbols) <= set(potential.elements)]
     settled = [c.atoms for c in relax(known, potential, SETTLING) if c.failure is None]
     reasons = {
-        "RDKit makes no conformer of them": count - len(out),
+        "RDKit makes no conformer of them": len(molecules) - len(out),
         f"potential {potential.name} does not know their elements": len(out) - len(known),
         "their relaxation failed": len(known) - len(settled),
     }
-    for reason, lost in reasons.items():
-        if lost:
-            _note(path, f"{lost} of {count} molecules are left out: {reason}")
-    return settled
+    return settled, reasons

@@ -9,17 +9,19 @@ import torch
 from torch import Tensor
 
 from gendesign.generate.simgen import composition
+from gendesign.generate.simgen.assembly import Joints, Layout, RigidBlocks
 from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, shuffled_elements
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.kernel import KernelScore
-from gendesign.generate.simgen.prior import GaussianMixture, Prior
+from gendesign.generate.simgen.prior import Drawn, Prior
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.schedule import simgen_sigmas
 from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.generate.simgen.state import Swarm, new_swarm
 from gendesign.randomness import Purpose
 from gendesign.structure.counter_random import derived, uniform
+from gendesign.structure.types import Score
 
 Callback = Callable[[Swarm, float], None]
 
@@ -29,13 +31,14 @@ class Sampled(NamedTuple):
 
     swarm: at the end, the families of a molecule one after the other. exploded (molecules * families,): which of these
     geometries did. compositions (molecules, elements): numbers of atoms that were drawn, fixed ones included.
-    references (molecules,): from which reference they were drawn.
+    references (molecules,): from which reference they were drawn. layout: the parts that were drawn, None without.
     """
 
     swarm: Swarm
     exploded: Tensor
     compositions: Tensor
     references: Tensor
+    layout: Layout | None = None
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,7 @@ class Sampler:
             problem.score if score is None else score,
             settings.integrator,
             settings.cohesion,
-            settings.steps,
-            settings.particles,
-            settings.families,
+            *problem.effort,
             settings.swap_share,
             settings.swap_every,
         )
@@ -78,20 +79,34 @@ class Sampler:
         """
         problem, families = self.problem, self.families
         key, sizes = key.to(problem.potential.device), sizes.to(problem.potential.device)
-        references = drawn_reference(key, problem.references.weights)
-        numbers = self._elements(key, sizes - problem.n_fixed, references)
+        layout = None if problem.assembly is None else problem.assembly.drawn(key, sizes)
+        if layout is None:
+            references = drawn_reference(key, problem.references.weights)
+            numbers = self._elements(key, sizes - problem.n_fixed, references)
+        else:
+            references, numbers = layout.references, layout.numbers
         family_key = derived(key[:, None], Purpose.FAMILY_KEY, torch.arange(families, device=key.device)).flatten()
-        priors = [p.drawn(family_key) if isinstance(p, GaussianMixture) else p for p in problem.priors]
-        swarm = self._start(sizes.repeat_interleave(families), family_key, priors[0], numbers)
+        of_families = sizes.repeat_interleave(families)
+        priors = [p.drawn(family_key, of_families) if isinstance(p, Drawn) else p for p in problem.priors]
+        swarm = self._start(of_families, family_key, priors[0], numbers)
+        joining: Score = self.cohesion
+        blocks = None
+        if layout is not None:
+            rigid = layout.rigid[swarm.molecule // families, swarm.slot]
+            blocks = RigidBlocks.of(swarm, layout)
+            swarm, joining = (
+                blocks(replace(swarm, rigid=rigid)),
+                Joints.of(swarm, layout, self.cohesion, problem.assembly.joins),
+            )
         wanted = swarm.composition(torch.as_tensor(problem.numbers, device=key.device))[:, 0]
         swaps = ElementSwaps(
             self.score, problem.numbers, self.steps, wanted, self.swap_share, self.swap_every,
             exact=problem.limits is not None,
         )  # fmt: skip
-        scores = [self.score, *priors, self.cohesion, *problem.walls, *problem.guidance]
+        scores = [self.score, *priors, joining, *problem.walls, *problem.guidance]
         sigmas = simgen_sigmas(self.steps)
-        swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback)
-        return Sampled(swarm, exploded, wanted[::families], references)
+        swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback, blocks)
+        return Sampled(swarm, exploded, wanted[::families], references, layout)
 
     def _start(self, sizes: Tensor, key: Tensor, prior: Prior, numbers: Tensor) -> Swarm:
         """The swarm at the largest noise level; sizes and key (molecules * families,), numbers (molecules, largest)."""

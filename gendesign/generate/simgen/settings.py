@@ -41,11 +41,22 @@ class SimGenSettings:
     reference: str | Sequence[str] | None = setting(
         (), "files of molecules to resemble (structures or SMILES); none means the bundled ones", file=True
     )
+    bundled: str = setting(
+        "auto",
+        "the bundled references, without generator.reference; auto: druglike from 15 heavy atoms on, small below",
+        allowed=("auto", "small", "druglike"),
+    )
     reference_weights: Sequence[float] = setting((), "share of each file of generator.reference")
     likeness: float = setting(1.0, "temperature of the similarity kernel: lower is closer to the references", above=0)
     importance: str | None = setting(None, 'weight of the similarity by element, such as "N2 O0.5"')
     fragments: str | Sequence[Atoms] | None = setting(
         None, "file of fragments to grow on or to link, one structure each", file=True
+    )
+    building_blocks: str = setting(
+        "auto",
+        "molecules whose ring systems and groups are rigid parts of the new ones: references, a file, or none; auto: "
+        "references from 15 heavy atoms on",
+        file=True,
     )
     attachments: Sequence[int] = setting((), "hydrogens of the fragments to replace, counted from 0 over the file")
     host: str | Atoms | None = setting(
@@ -54,10 +65,17 @@ class SimGenSettings:
     objective_weight: float = setting(
         1.0, "weight of the objective: a candidate gains objective_weight * log(score)", unit="eV", least=0
     )
-    steps: int = setting(50, "noise levels; fewer than 40 are for trials only", least=2)
-    particles: int = setting(10, "copies of each molecule among which elements are tried", least=1)
-    families: int = setting(
-        5, "independent geometries among which the copies are divided; the best becomes the molecule", least=1
+    steps: int | None = setting(
+        None, "noise levels; fewer than 40 are for trials only; null: by the number of heavy atoms", least=2
+    )
+    particles: int | None = setting(
+        None, "copies of each molecule among which elements are tried; null: by the number of heavy atoms", least=1
+    )
+    families: int | None = setting(
+        None,
+        "independent geometries among which the copies are divided; the best becomes the molecule; null: by the number "
+        "of heavy atoms",
+        least=1,
     )
     swap_every: int = setting(3, "steps between two swaps of elements", least=1)
     swap_share: float = setting(0.2, "share of a copy's atoms whose element is swapped", least=0, most=1)
@@ -77,7 +95,7 @@ class SimGenSettings:
         check_bounds(self, "generator")
         if not self.elements:
             raise UserError(f"generator.elements=[]: give at least one of {' '.join(VALENCE)}")
-        if self.particles % self.families:
+        if self.particles and self.families and self.particles % self.families:
             raise UserError(f"generator.families={self.families} must divide generator.particles={self.particles}")
         if self.objective is not None and self.objective.diversity_filter is not None:
             raise UserError(

@@ -18,7 +18,8 @@ class Swarm:
     batch; molecule (atoms,), particle (atoms,), slot (atoms,); pairs (2, pairs) all ordered pairs within a particle;
     key (atoms,) random keys of the atoms, molecule_key (molecules,) those of the molecules; sizes (molecules,), the
     largest of them `largest`. The first `n_fixed` slots of every particle hold fixed atoms, which neither move nor
-    change. A family of geometries (sampler.py) counts as a molecule.
+    change. `rigid` (atoms,) says which atoms belong to blocks (assembly.py) and keep their elements; None for none. A
+    family of geometries (sampler.py) counts as a molecule.
     """
 
     positions: Tensor
@@ -34,11 +35,17 @@ class Swarm:
     n_particles: int
     largest: int
     n_fixed: int = 0
+    rigid: Tensor | None = None
 
     @property
     def free(self) -> Tensor:
         """Which atoms (atoms,) may move."""
         return self.slot >= self.n_fixed
+
+    @property
+    def mutable(self) -> Tensor:
+        """Which atoms (atoms,) may change their element."""
+        return self.free if self.rigid is None else self.free & ~self.rigid
 
     @property
     def slot_keys(self) -> Tensor:
