@@ -264,6 +264,7 @@ class Benchmark(Run):
     building: Mapping[str, Any] = section("gendesign.benchmark.settings.Building")
     perovskites: Mapping[str, Any] = section("gendesign.benchmark.settings.Perovskites")
     speed: Mapping[str, Any] = section("gendesign.benchmark.settings.Speed")
+    campaigns: Mapping[str, Any] = section("gendesign.benchmark.settings.Campaigns")
     pretraining: Mapping[str, Any] = section("gendesign.benchmark.settings.Pretraining", optional=True)
 
 
