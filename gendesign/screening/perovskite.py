@@ -107,7 +107,7 @@ class PerovskiteScreening:
             Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
             for c, k in zip(sound, first, strict=True)
         ]
-        others = self._others(comparisons or {}) if sound else {}
+        others = self.others(comparisons or {}) if sound else {}
         order = sorted((energy, c.index) for energy, c, k in zip(energies, sound, first, strict=True) if k is None)
         for rank, (energy, index) in enumerate(order, start=1):
             out.append(Verdict(index, "rank", None, float(rank)))
@@ -115,7 +115,7 @@ class PerovskiteScreening:
             out += [Verdict(index, check, None, energy - other, PER_FORMULA) for check, other in relative.items()]
         return out
 
-    def _others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
+    def others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
         """Energies (eV per formula unit) to compare with, by check: those asked for that could be found."""
         asked = {check: (comparisons[key], getattr(self, key)) for key, check in COMPARED.items() if key in comparisons}
         energies = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}

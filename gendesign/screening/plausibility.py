@@ -41,10 +41,10 @@ def _busters(config: str, few: bool = False) -> "PoseBusters":
 
 
 @cache
-def _host(path: str) -> Chem.Mol:
-    """A protein for PoseBusters, its bonds left out as PoseBusters reads it."""
+def read_host(path: str) -> Chem.Mol:
+    """A protein as PoseBusters reads it, without bonds. Raises UserError for a file that is no PDB file."""
     molecule = Chem.MolFromPDBFile(path, sanitize=False, removeHs=False, proximityBonding=False)
-    if molecule is None:
+    if molecule is None or not molecule.GetNumAtoms():
         raise UserError(f"{path} cannot be read as a PDB file; give the protein without its ligand")
     return molecule
 
@@ -71,7 +71,7 @@ def failed_checks(
 
 
 def _row(molecule: Chem.Mol, config: str, host: str | None, few: bool) -> "pd.Series[Any]":
-    protein = None if host is None else _host(host)
+    protein = None if host is None else read_host(host)
     return _busters(config, few).bust(molecule, mol_cond=protein, full_report=True).iloc[0]
 
 

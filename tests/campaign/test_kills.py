@@ -35,11 +35,11 @@ ROOT = Path(__file__).parents[2]
 STARTED: list[subprocess.Popen] = []
 
 
-def coordinator(folder, engine="local", pause=0.05, n=N):
+def coordinator(folder, engine="local", pause=0.05, n=N, log=None):
     paths = os.pathsep.join([str(ROOT), str(PROGRAM.parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TOY_PAUSE": str(pause)}
     words = [sys.executable, str(PROGRAM), str(folder), engine, str(n)]
-    log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
+    log = open(log or folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
     STARTED.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
     return STARTED[-1]
 
@@ -206,17 +206,19 @@ def test_a_worker_that_slept_while_its_shard_was_made_doubles_nothing(tmp_path, 
 
 
 def test_a_full_disk_ends_in_words_and_the_same_command_goes_on(tmp_path, undisturbed):
-    disk = tmp_path / "disk"
+    disk, log = tmp_path / "disk", tmp_path / "log.txt"
     disk.mkdir()
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]).returncode:
         pytest.skip("a small disk can be mounted by root only")
     try:
-        process = coordinator(disk / "campaign", pause=0.0)
-        assert process.wait(PATIENCE) != 0
+        process = coordinator(disk / "campaign", pause=0.0, log=log)
+        assert process.wait(PATIENCE) == 1
+        assert "gendesign: " in log.read_text() and "Traceback" not in log.read_text(), log.read_text()[-2000:]
         assert subprocess.run(["mount", "-o", "remount,size=200m", str(disk)]).returncode == 0
-        process = coordinator(disk / "campaign", pause=0.0)
+        process = coordinator(disk / "campaign", pause=0.0, log=log)
         assert process.wait(PATIENCE) == 0
         shutil.copytree(disk / "campaign", tmp_path / "copy")
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
     assert not list(verify(tmp_path / "copy"))
+    assert merged(tmp_path / "copy") == merged(undisturbed)
