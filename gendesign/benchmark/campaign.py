@@ -153,9 +153,9 @@ def regrets(survey: Survey, by: tuple[str, ...], budgets: tuple[float, ...], top
             taken = chosen(entries, by=() if acquisition == "uncertainty" else objectives, **how)
             missed = regret(costs, [places[entry.id] for entry in taken], top)
             rows.append(
-                Row(f"regret of the best {top}, budget {share:.0%}, {acquisition}", missed, SHARE, len(entries))
+                Row(f"missed of the best {top}, budget {share:.0%}, {acquisition}", missed, SHARE, len(entries))
             )
-        rows.append(Row(f"regret of the best {top}, budget {share:.0%}, random", 1 - share, SHARE, len(entries)))
+        rows.append(Row(f"missed of the best {top}, budget {share:.0%}, random", 1 - share, SHARE, len(entries)))
     return rows
 
 

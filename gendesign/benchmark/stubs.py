@@ -51,14 +51,19 @@ class Lines(Generator):
 class Stub(CampaignStage):
     """Ten verdicts on every candidate."""
 
-    columns: ClassVar[frozenset[str]] = frozenset(f"number_{k}" for k in range(10))  # type: ignore[assignment]
+    columns: ClassVar[frozenset[str]] = frozenset(  # type: ignore[assignment]
+        ["candidate_number", *(f"number_{k}" for k in range(9))]
+    )
 
     def open(self, lent: Any) -> Any:
         """See CampaignStage."""
 
         def measure(candidates: Sequence[Candidate]) -> Outcome:
-            verdicts = [Verdict(c.index, name, None, float(k)) for c in candidates
-                        for k, name in enumerate(sorted(self.columns))]  # fmt: skip
+            verdicts = [
+                Verdict(c.index, name, None, float(c.index if name == "candidate_number" else c.index % (k + 2)))
+                for c in candidates
+                for k, name in enumerate(sorted(self.columns))
+            ]
             return Outcome(list(candidates), verdicts)
 
         return measure
