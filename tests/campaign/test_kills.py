@@ -113,19 +113,24 @@ def test_killed_workers_and_coordinators_lose_nothing(engine, undisturbed, tmp_p
         plan += ["scancel", "requeue"] * (5 if FULL else 1)
     random.Random(7).shuffle(plan)
     killed = Counter()
-    process = coordinator(folder, engine)
+    pause = 0.4 if FULL else 0.05  # long enough for all strikes
+    process = coordinator(folder, engine, pause)
     end = time.monotonic() + PATIENCE
     while process.poll() != 0:
         assert process.poll() in (None, -signal.SIGKILL), folder.with_suffix(".log").read_text()[-2000:]
         assert time.monotonic() < end, "waited too long"
         if process.poll() is not None:  # the same command again
-            process = coordinator(folder, engine)
+            process = coordinator(folder, engine, pause)
         if plan and busy(folder):
             kind = plan.pop()
-            killed[kind] += strike(kind, folder, process)
+            hit = strike(kind, folder, process)
+            killed[kind] += hit
+            if FULL and not hit:  # none of that kind at the moment
+                plan.insert(0, kind)
             time.sleep(0.4)
         time.sleep(0.05)
-    assert killed["worker"] >= 1 and killed["coordinator"] >= 1
+    print(engine, dict(killed))
+    assert killed["worker"] >= 1 and killed["coordinator"] >= 1 and not (FULL and plan)
     assert merged(folder) == merged(undisturbed)
     begun = Counter(key for _, _, event, key in events(folder) if event == "begin")
     assert max(begun.values()) <= 1 + killed.total()
