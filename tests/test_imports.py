@@ -10,7 +10,8 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "gendesign"
 FLOORS = [
     {"cli", "app"},
-    {"campaign", "benchmark"},
+    {"benchmark"},
+    {"campaign"},
     {"run"},
     {"generate", "screening", "train", "validation", "distil"},
     {"objective", "analysis"},

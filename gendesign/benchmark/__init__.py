@@ -1,3 +1,13 @@
 """Benchmarks: tables of a capability against targets and references. Each module in NAMES has `run(config)`."""
 
-NAMES = ("agent", "conditional", "druglike", "molecules", "perovskites", "potentials", "pretraining", "speed")
+NAMES = (
+    "agent",
+    "campaign",
+    "conditional",
+    "druglike",
+    "molecules",
+    "perovskites",
+    "potentials",
+    "pretraining",
+    "speed",
+)

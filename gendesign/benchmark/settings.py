@@ -126,6 +126,22 @@ class Druglike:
     references: int = setting(100, "molecules of MOSES beside each size", least=1, most=100)
 
 
+class Campaigns:
+    """Settings of `gendesign benchmark campaign`."""
+
+    workers: int = setting(1000, "workers of the simulation", least=1)
+    shards: int = setting(1_000_000, "shards of the simulation", least=1)
+    rows: int = setting(1_000_000, "shards of the ledger that is rebuilt", least=1)
+    stubs: int = setting(1000, "candidates of a campaign whose work costs nothing", least=1)
+    molecules: int = setting(40, "molecules of a campaign whose overhead is measured; 0: none", least=0)
+    finished: str | None = setting(
+        None, "folder of a finished campaign without budgets, for what budgets would have missed; null leaves these out"
+    )
+    by: tuple[str, ...] = setting(("min sa_score", "min uncertainty"), "objectives by which budgets would have chosen")
+    budgets: tuple[float, ...] = setting((0.05, 0.1, 0.25), "budgets, as shares of the candidates", above=0, most=1)
+    top: int = setting(20, "best candidates that a budget should not miss", least=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pretraining:
     """Settings of `gendesign benchmark pretraining`."""

@@ -99,7 +99,7 @@ class Site:
                 for other in others[: max(0, len(others) - MOST_GENERATORS + 1)]:
                     del self._measures[other]
             scratch = self.plan.folder / f".{SCRATCH}" / f"{socket.gethostname()}-{os.getpid()}"
-            lent = Lent(self.potential, lambda: self.generator(run), scratch)
+            lent = Lent(self.potential, lambda: self.generator(run), scratch, self.plan.folder / RUNS / run)
             self._measures[key] = self.config.stages[stage].stage.open(lent)
         return self._measures[key]
 

@@ -3,12 +3,15 @@
 Each class is the `_target_` of a file in conf/stage. Heavy imports wait until a stage is opened.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from ase import Atoms
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, section, setting
@@ -37,11 +40,15 @@ TOGETHER = ("uniqueness", "novelty", "diversity")  # these compare candidates: a
 
 @dataclass(frozen=True)
 class Lent:
-    """What a worker lends a stage: the potential, the generator of the run (made on first use), a scratch folder."""
+    """What a worker lends a stage: the potential, the generator of the run (made on first use), a scratch folder.
+
+    kept: a folder of the run for numbers that are computed once, or None.
+    """
 
     potential: "PotentialLike"
     generator: Callable[[], "Generator"]
     scratch: Path
+    kept: Path | None = None
 
 
 @dataclass
@@ -121,9 +128,10 @@ class Checks(CampaignStage):
     @property
     def columns(self) -> frozenset[str]:
         if not hasattr(self.screening, "checks"):
-            from gendesign.screening.perovskite import MEASURES
+            from gendesign.screening.perovskite import COMPARED, MEASURES
 
-            return frozenset({"formula", "network", "cations", "valid", "distances", "converged", *MEASURES})
+            compared = {check for key, check in COMPARED.items() if getattr(self.screening, key, 0)}
+            return frozenset({"formula", "network", "cations", "valid", "distances", "converged", *MEASURES, *compared})
         names = {column for check in self._molecular for column in MADE_BY.get(check, ())}
         if "strain" in self._molecular:
             names |= {f"{what}_{method}" for what in ("strain", "rmsd") for method in self.screening.strain_methods}
@@ -145,8 +153,15 @@ class Checks(CampaignStage):
             return self._molecules(lent)
         from gendesign.screening import ScreeningContext
 
-        session = self.screening.open(ScreeningContext(lent.generator(), lent.potential, lent.scratch))
-        return lambda candidates: Outcome(list(candidates), session.screen_each(candidates))
+        session = self.screening.open(ScreeningContext(lent.generator(), lent.potential, lent.kept or lent.scratch))
+
+        def measure(candidates: Sequence[Candidate]) -> Outcome:
+            verdicts = session.screen_each(candidates)
+            if hasattr(session, "compare_each"):
+                verdicts += session.compare_each(verdicts)
+            return Outcome(list(candidates), verdicts)
+
+        return measure
 
     def _molecules(self, lent: Lent) -> Measure:
         from gendesign.screening.screen import screen_each
@@ -191,6 +206,50 @@ class RelaxStage(CampaignStage):
             relaxed = relax(candidates, lambda done, total: None)
             verdicts = [v for c in relaxed for v in (*convergence(c), *energies(c))]
             return Outcome(relaxed, verdicts)
+
+        return measure
+
+
+@dataclass(frozen=True)
+class Dock(CampaignStage):
+    """PoseBusters beside a protein (its configuration `dock`): geometry, internal energy, distances and overlap."""
+
+    host: str | None = setting(None, "PDB file of the protein without the ligand that is replaced", file=True)
+    workers: int = setting(1, "processes for PoseBusters; 0: none, and no time limit", least=0, identity=False)
+    time_limit: float = setting(120.0, "time for one candidate", unit="s", above=0)
+
+    def __post_init__(self) -> None:
+        check_bounds(self, "dock")
+
+    @property
+    def columns(self) -> frozenset[str]:
+        return frozenset({"dock"})
+
+    @cached_property
+    def about(self) -> str:
+        return hashlib.sha256(Path(str(self.host)).read_bytes()).hexdigest()
+
+    def check(self) -> None:
+        if self.host is None or not Path(self.host).is_file():
+            raise UserError(f"host={self.host}: give the PDB file of a protein; python -m gendesign.campaign.pockets "
+                            "FOLDER writes four")  # fmt: skip
+        from gendesign.screening.plausibility import read_host
+
+        read_host(self.host)
+
+    def open(self, lent: Lent) -> Measure:
+        from gendesign.screening.plausibility import failed_checks
+        from gendesign.screening.screen import posebusters_verdict
+        from gendesign.screening.workers import Workers
+
+        workers = Workers(self.workers, self.time_limit)
+
+        def measure(candidates: Sequence[Candidate]) -> Outcome:
+            atoms = [Atoms(candidate.atoms.numbers, candidate.atoms.positions) for candidate in candidates]
+            answers = workers.map([(failed_checks, (one, "dock", False, self.host)) for one in atoms])
+            verdicts = [posebusters_verdict(candidate.index, answer, check="dock")
+                        for candidate, answer in zip(candidates, answers, strict=True)]  # fmt: skip
+            return Outcome(list(candidates), verdicts)
 
         return measure
 

@@ -265,6 +265,7 @@ class Benchmark(Run):
     perovskites: Mapping[str, Any] = section("gendesign.benchmark.settings.Perovskites")
     speed: Mapping[str, Any] = section("gendesign.benchmark.settings.Speed")
     druglike: Mapping[str, Any] = section("gendesign.benchmark.settings.Druglike")
+    campaigns: Mapping[str, Any] = section("gendesign.benchmark.settings.Campaigns")
     pretraining: Mapping[str, Any] = section("gendesign.benchmark.settings.Pretraining", optional=True)
 
 

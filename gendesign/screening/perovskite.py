@@ -107,7 +107,7 @@ class PerovskiteScreening:
             Verdict(c.index, "unique", k is None, reason="" if k is None else f"same as candidate {sound[k].index}")
             for c, k in zip(sound, first, strict=True)
         ]
-        others = self._others(comparisons or {}) if sound else {}
+        others = self.others(comparisons or {}) if sound else {}
         order = sorted((energy, c.index) for energy, c, k in zip(energies, sound, first, strict=True) if k is None)
         for rank, (energy, index) in enumerate(order, start=1):
             out.append(Verdict(index, "rank", None, float(rank)))
@@ -115,7 +115,7 @@ class PerovskiteScreening:
             out += [Verdict(index, check, None, energy - other, PER_FORMULA) for check, other in relative.items()]
         return out
 
-    def _others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
+    def others(self, comparisons: Mapping[str, Callable[[int], float | None]]) -> dict[str, float]:
         """Energies (eV per formula unit) to compare with, by check: those asked for that could be found."""
         asked = {check: (comparisons[key], getattr(self, key)) for key, check in COMPARED.items() if key in comparisons}
         energies = {check: energy(starts) for check, (energy, starts) in asked.items() if starts}
@@ -230,16 +230,27 @@ class PerovskiteSession(ScreeningSession):
         self, candidates: Sequence[Candidate], verdicts: Sequence[Verdict], phase: PhaseReport = no_report
     ) -> list[Verdict]:
         """See PerovskiteScreening; searches the comparisons that the settings ask for."""
+        return self.settings.screen_set(candidates, verdicts, comparisons=self._comparisons(phase))
 
+    def compare_each(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The energies of COMPARED that the settings ask for, of every candidate with a formula's energy."""
+        energies = {v.candidate: v.value for v in verdicts if v.check == "energy_per_formula" and v.value is not None}
+        others = self.settings.others(self._comparisons(no_report)) if energies else {}
+        return [
+            Verdict(index, check, None, float(energy) - other, PER_FORMULA)
+            for index, energy in energies.items()
+            for check, other in others.items()
+        ]
+
+    def _comparisons(self, phase: PhaseReport) -> dict[str, Callable[[int], float | None]]:
         def search(key: str, starts: int) -> float | None:
             phase(COMPARISON_PHASES[key])
             return self.context.generator.comparisons[key](starts, self.context.spread)
 
-        comparisons = {
+        return {
             key: lambda starts, key=key: self.context.once(f"{key} {starts}", partial(search, key, starts))
             for key in self.context.generator.comparisons
         }
-        return self.settings.screen_set(candidates, verdicts, comparisons=comparisons)
 
     def summarise(self, verdicts: Sequence[Verdict], n: int) -> list[TableRow]:
         """See PerovskiteScreening."""

@@ -267,7 +267,7 @@ def _slow_checks(
         molecule = perceived[i]
         reason = PERIODIC if molecule is None else f"not valid: {molecule.reason}"
         if "posebusters" in settings.checks:
-            out[i].append(_posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
+            out[i].append(posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
         for method in _methods(settings):
             out[i] += _strain_verdicts(candidate.index, method, answers.get((i, method), Strain(None, None, reason)))
     return out
@@ -309,13 +309,16 @@ def _bare(atoms: Atoms) -> Atoms:
     return Atoms(atoms.numbers, atoms.positions)
 
 
-def _posebusters_verdict(index: int, answer: tuple[str, ...] | Failure | None, reason: str) -> Verdict:
+def posebusters_verdict(
+    index: int, answer: tuple[str, ...] | Failure | None, reason: str = "", check: str = "posebusters"
+) -> Verdict:
+    """What PoseBusters answered for a candidate, None for one that it was not asked about because of `reason`."""
     if answer is None:
-        return Verdict(index, "posebusters", None if reason == PERIODIC else False, reason=reason)
+        return Verdict(index, check, None if reason == PERIODIC else False, reason=reason)
     if isinstance(answer, Failure):
         passed, reason = (None, NOT_MEASURED + answer.reason) if answer.timed_out else (False, answer.reason)
-        return Verdict(index, "posebusters", passed, reason=reason)
-    return Verdict(index, "posebusters", not answer, reason=", ".join(answer))
+        return Verdict(index, check, passed, reason=reason)
+    return Verdict(index, check, not answer, reason=", ".join(answer))
 
 
 def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[Verdict]:

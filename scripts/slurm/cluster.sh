@@ -27,7 +27,8 @@ SlurmctldHost=$NODE(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$S/munge/sock
+# a requeued job waits for as long as a credential lives, two minutes by default
+AuthInfo=socket=$S/munge/sock,cred_expire=20
 StateSaveLocation=$S/state
 SlurmdSpoolDir=$S/spool
 SlurmctldPidFile=$S/slurmctld.pid

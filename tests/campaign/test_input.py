@@ -65,6 +65,9 @@ def sound(tmp_path) -> Path:
         (["generators.small._target_=subprocess.Popen"], "no class of settings of gendesign"),
         (["engine._target_=os.system"], "no class of settings of gendesign"),
         (["stages.dft.teacher.command=no-such-python"], "stages.dft"),
+        (["stages.dft.teacher=cp2k", "stages.dft.teacher.command=no-such-cp2k"], "apt install cp2k"),
+        (["stages.dock.host=nowhere.pdb"], "give the PDB file of a protein"),
+        (["stages.dock={}"], "give the PDB file of a protein"),
     ],
 )  # fmt: skip
 def test_bad_settings_are_one_line_before_any_work(words, said, sound, tmp_path, capsys, monkeypatch):

@@ -35,11 +35,11 @@ ROOT = Path(__file__).parents[2]
 STARTED: list[subprocess.Popen] = []
 
 
-def coordinator(folder, engine="local", pause=0.05, n=N):
+def coordinator(folder, engine="local", pause=0.05, n=N, log=None):
     paths = os.pathsep.join([str(ROOT), str(PROGRAM.parent), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "TOY_PAUSE": str(pause)}
     words = [sys.executable, str(PROGRAM), str(folder), engine, str(n)]
-    log = open(folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
+    log = open(log or folder.with_suffix(".log"), "a")  # noqa: SIM115 - of the process
     STARTED.append(subprocess.Popen(words, env=environment, stdout=log, stderr=log))
     return STARTED[-1]
 
@@ -113,19 +113,24 @@ def test_killed_workers_and_coordinators_lose_nothing(engine, undisturbed, tmp_p
         plan += ["scancel", "requeue"] * (5 if FULL else 1)
     random.Random(7).shuffle(plan)
     killed = Counter()
-    process = coordinator(folder, engine)
+    pause = 0.4 if FULL else 0.05  # long enough for all strikes
+    process = coordinator(folder, engine, pause)
     end = time.monotonic() + PATIENCE
     while process.poll() != 0:
         assert process.poll() in (None, -signal.SIGKILL), folder.with_suffix(".log").read_text()[-2000:]
         assert time.monotonic() < end, "waited too long"
         if process.poll() is not None:  # the same command again
-            process = coordinator(folder, engine)
+            process = coordinator(folder, engine, pause)
         if plan and busy(folder):
             kind = plan.pop()
-            killed[kind] += strike(kind, folder, process)
+            hit = strike(kind, folder, process)
+            killed[kind] += hit
+            if FULL and not hit:  # none of that kind at the moment
+                plan.insert(0, kind)
             time.sleep(0.4)
         time.sleep(0.05)
-    assert killed["worker"] >= 1 and killed["coordinator"] >= 1
+    print(engine, dict(killed))
+    assert killed["worker"] >= 1 and killed["coordinator"] >= 1 and not (FULL and plan)
     assert merged(folder) == merged(undisturbed)
     begun = Counter(key for _, _, event, key in events(folder) if event == "begin")
     assert max(begun.values()) <= 1 + killed.total()
@@ -206,17 +211,19 @@ def test_a_worker_that_slept_while_its_shard_was_made_doubles_nothing(tmp_path, 
 
 
 def test_a_full_disk_ends_in_words_and_the_same_command_goes_on(tmp_path, undisturbed):
-    disk = tmp_path / "disk"
+    disk, log = tmp_path / "disk", tmp_path / "log.txt"
     disk.mkdir()
     if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]).returncode:
         pytest.skip("a small disk can be mounted by root only")
     try:
-        process = coordinator(disk / "campaign", pause=0.0)
-        assert process.wait(PATIENCE) != 0
+        process = coordinator(disk / "campaign", pause=0.0, log=log)
+        assert process.wait(PATIENCE) == 1
+        assert "gendesign: " in log.read_text() and "Traceback" not in log.read_text(), log.read_text()[-2000:]
         assert subprocess.run(["mount", "-o", "remount,size=200m", str(disk)]).returncode == 0
-        process = coordinator(disk / "campaign", pause=0.0)
+        process = coordinator(disk / "campaign", pause=0.0, log=log)
         assert process.wait(PATIENCE) == 0
         shutil.copytree(disk / "campaign", tmp_path / "copy")
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=False)
     assert not list(verify(tmp_path / "copy"))
+    assert merged(tmp_path / "copy") == merged(undisturbed)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from gendesign.errors import UserError
 from gendesign.generate.perovskite.build import build_start
 from gendesign.generate.perovskite.compound import compose
 from gendesign.generate.perovskite.settings import Composition, RandomStarts
+from gendesign.screening.method import ScreeningContext
 from gendesign.screening.perovskite import PerovskiteScreening
 from gendesign.structure.cells import space_group
 from gendesign.structure.crystals import UNRELAXED, duplicates
@@ -98,6 +100,22 @@ def test_what_was_not_found_is_left_out(settings, found):
     never = {"decomposition": lambda starts: pytest.fail("not asked for")}
     verdicts = settings.screen_set(everyone, settings.screen_each(everyone), comparisons={**never, **found})
     assert {v.check for v in verdicts} == {"unique", "rank", "energy_above_best"}
+
+
+def test_each_candidate_is_compared_without_the_others(tmp_path):
+    asked = []
+
+    class Stand:
+        comparisons: ClassVar = {"decomposition": lambda starts, spread: asked.append(starts) or -9.0}
+
+    settings = PerovskiteScreening(decomposition=3, competing_phases=0)
+    for _ in range(2):  # the second session finds the number of the first
+        session = settings.open(ScreeningContext(Stand(), None, tmp_path))
+        verdicts = session.screen_each([candidate(0, -10.0), candidate(7, -8.5)])
+        compared = {v.candidate: v.value for v in session.compare_each(verdicts)}
+        assert compared == {0: pytest.approx(-1.0), 7: pytest.approx(0.5)}
+    assert asked == [3]
+    assert session.compare_each([]) == []
 
 
 def test_measurements():
