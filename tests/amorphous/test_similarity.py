@@ -20,6 +20,7 @@ from gendesign.generate.amorphous.similarity import Annealing, Run, SimilarityRo
 from gendesign.generate.amorphous.starts import Starts
 from gendesign.generate.simgen.kernel import energies
 from gendesign.structure.counter_random import keys
+from gendesign.structure.graph import neighbours
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +76,12 @@ def test_the_forces_are_the_gradient_of_the_likeness(references, descriptors):
     x, step = state.batch.positions, 1e-3 if kind == torch.float32 else 1e-5
 
     def value(positions: torch.Tensor) -> float:
-        features = start.features(state, positions.to(kind)).double()
+        near = neighbours(state.batch.at(positions), start.route.describer.cutoff)
+        features = start.features(state, positions.to(kind), near).double()
         known = replace(start.route.environments, features=start.route.environments.features.double())
         return float(energies(features, state.batch.numbers, known, 0.0).sum())
 
-    forces = start.pull(state)
+    forces = start.pull(state, neighbours(state.batch, start.route.describer.cutoff + 0.5))
     for row in (0, 30):
         moved = torch.zeros_like(x)
         moved[row, 1] = step
@@ -109,10 +111,10 @@ def test_auto_takes_crystals_of_the_whole_composition():
 
 
 def test_a_packing_of_silicon_becomes_fourfold():
-    made = SimilarityRoute.of(Annealing(steps=500), tiny.potential(), Starts("Si", 64, None))
+    made = SimilarityRoute.of(Annealing(steps=400), tiny.potential(), Starts("Si", 64, None))
     start = made.starts.make(0, 5)
     annealed = Run.of(made, [start], keys(5, torch.arange(1)))
-    while annealed.state.step < 500:
+    while annealed.state.step < 400:
         annealed.advance()
     (model,) = annealed.state.batch.to_atoms()
     before, after = (float((coordination(atoms, 2.85) == 4).mean()) for atoms in (start, model))
@@ -132,9 +134,9 @@ def test_the_temperature_falls_and_ends_at_zero():
 def test_dynamics_keeps_its_temperature(references):
     still = run(references, steps=10000, hot=20.0, cold=20.0)
     seen = []
-    for step in range(700):
+    for step in range(400):
         still.advance()
-        if step >= 400:
+        if step >= 200:
             seen.append(float(still.state.temperature.mean()) * units.kB)
     assert np.mean(seen) == pytest.approx(20, rel=0.25)
 
@@ -148,12 +150,12 @@ def test_models_repeat_and_do_not_depend_on_their_company(references):
 
 
 def test_a_void_stays_empty_and_fixed_atoms_stay(references):
-    start = run(references, void=2.0, steps=300)
+    start = run(references, void=2.0, steps=150)
     moving = start.state.moving.clone()
     moving[0] = 0
     start.state = start.evaluate(replace(start.state, moving=moving))
     first = start.state.batch.positions[0].clone()
-    while start.state.step < 300:
+    while start.state.step < 150:
         start.advance()
     assert torch.equal(start.state.batch.positions[0], first)
     for atoms in start.state.batch.to_atoms():

@@ -29,7 +29,7 @@ def read_references(name: str, disorder: float, rattle: float, elements: Sequenc
     for a name that is neither.
     """
     if name == AUTO:
-        known = {key: set(make().get_chemical_symbols()) for key, make in PROTOTYPES.items() if key not in IDEAL}
+        known = {key: set(make().get_chemical_symbols()) for key, make in PROTOTYPES.items()}
         whole = [key for key, has in known.items() if has == set(elements)]
         keys = whole or [key for key, has in known.items() if has <= set(elements)]
         return [atoms for key in keys for atoms in disordered(key, disorder, rattle)]
@@ -42,9 +42,6 @@ def read_references(name: str, disorder: float, rattle: float, elements: Sequenc
     if not usable:
         raise UserError(f"generator.similarity.references={name}: no structure can be used: {read[0].failure}")
     return usable
-
-
-IDEAL = ("beta_cristobalite",)  # its straight Si-O-Si is an average over bent ones
 
 
 def disordered(name: str, disorder: float, rattle: float) -> list[Atoms]:

@@ -36,12 +36,13 @@ from gendesign.generate.simgen.kernel import (
 from gendesign.potential.protocol import Capability, PotentialLike, require
 from gendesign.structure.counter_random import keys
 from gendesign.structure.generator import ShardContext
-from gendesign.structure.graph import neighbours
+from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Candidate
 
 SAVE_SECONDS = 30.0  # between two checkpoints
 STIFFNESS = 4000.0  # 1/Angstrom^2, of the walls
 WALL = 0.95  # of the shortest distance of a pair in the references, below which it repels
+CHANNELS = 64  # principal components of the descriptors; few do not see what a defect has and no reference has
 LONGEST = 3000.0  # 1/Angstrom, longest force of an atom
 FLOOR = 0.1  # of the first principal component: stiffer directions of the descriptors count no more than this
 TIMESTEP, FRICTION = 0.003, 10.0  # in the unit of time in which an atom has mass 1 and -log k is the energy
@@ -57,14 +58,14 @@ class Annealing:
         ("auto",), "files with environments to resemble, or names of crystals; auto: crystals of these elements whose "
         "angles are disordered", file=True,
     )  # fmt: skip
-    disorder: float = setting(0.6, "displacements of the atoms of crystals before their bonds are restored, standard "
+    disorder: float = setting(0.45, "displacements of the atoms of crystals before their bonds are restored, standard "
                               "deviation", unit="Angstrom", least=0)  # fmt: skip
-    rattle: float = setting(0.06, "displacements afterwards, standard deviation", unit="Angstrom", least=0)
+    rattle: float = setting(0.05, "displacements afterwards, standard deviation", unit="Angstrom", least=0)
     descriptors: str = setting(GEOMETRY, "geometry: power spectrum of the neighbours within `cutoff`; potential: those "
                                "of the run's potential, if it has any", allowed=(GEOMETRY, POTENTIAL))  # fmt: skip
     cutoff: float = setting(3.6, "reach of descriptors=geometry, up to the second shell", unit="Angstrom", above=0)
     steps: int = setting(6000, "steps; more give better models", least=10)
-    hot: float = setting(200.0, "temperature at the beginning, in units of -log k", above=0)
+    hot: float = setting(150.0, "temperature at the beginning, in units of -log k", above=0)
     cold: float = setting(10.0, "temperature before the final descent", above=0)
     void: float | None = setting(None, "radius of a sphere in the middle of the box without atoms", unit="Angstrom",
                                  above=0)  # fmt: skip
@@ -127,7 +128,7 @@ class SimilarityRoute:
     @cached_property
     def environments(self) -> Environments:
         """The reference environments, described."""
-        return environments(self.describer, self.references, floor=FLOOR)
+        return environments(self.describer, self.references, channels=CHANNELS, floor=FLOOR)
 
     @cached_property
     def walls(self) -> Distances:
@@ -223,23 +224,24 @@ class Run:
 
     def evaluate(self, state: State) -> State:
         """The state with the forces of its positions: pull towards the references and push of the walls."""
-        forces = self.pull(state) + self.push(state)
+        edges = neighbours(state.batch, max(self.route.describer.cutoff, float(self.walls.max())))
+        forces = self.pull(state, edges) + self.push(state, edges)
         return replace(state, forces=clipped(forces, LONGEST) * state.moving)
 
-    def pull(self, state: State) -> Tensor:
-        """-d/dx of the summed -log k (atoms, 3)."""
+    def pull(self, state: State, edges: Edges) -> Tensor:
+        """-d/dx of the summed -log k (atoms, 3); `edges` may reach farther than the descriptors."""
         kind = self.route.environments.features.dtype
         x = state.batch.positions.detach().to(kind).requires_grad_(True)
         with torch.enable_grad():
-            features = self.features(state, x)
+            features = self.features(state, x, edges)
             by_feature = energy_gradient(features.detach(), state.batch.numbers, self.route.environments, 0.0)
             (gradient,) = torch.autograd.grad(features, x, by_feature)
         return -gradient.double()
 
-    def push(self, state: State) -> Tensor:
+    def push(self, state: State, edges: Edges) -> Tensor:
         """Push (atoms, 3) of the walls between pairs, and out of the void."""
         batch, void = state.batch, self.route.settings.void
-        i, j = (edges := neighbours(batch, float(self.walls.max()))).index
+        i, j = edges.index
         apart = batch.positions[i] - batch.positions[j] - edges.shift
         r = apart.norm(dim=1).clamp_min(1e-6)
         depth = (self.walls[batch.numbers[i], batch.numbers[j]] - r).clamp_min(0)
@@ -248,20 +250,29 @@ class Run:
 
     def unlikeness(self) -> list[float]:
         """Mean of -log k of every model's atoms: the lower the more alike."""
+        batch, known = self.state.batch, self.route.environments
+        edges = neighbours(batch, self.route.describer.cutoff)
         with torch.no_grad():
-            features = self.features(self.state, self.state.batch.positions.to(self.route.environments.features.dtype))
-            values = energies(features, self.state.batch.numbers, self.route.environments, 0.0).double()
-        counts = torch.bincount(self.state.system, minlength=self.state.batch.n_systems)
+            features = self.features(self.state, batch.positions.to(known.features.dtype), edges)
+            values = energies(features, batch.numbers, known, 0.0).double()
+        counts = torch.bincount(self.state.system, minlength=batch.n_systems)
         return (self.state.per_system(values) / counts).tolist()
 
-    def features(self, state: State, x: Tensor) -> Tensor:
+    def features(self, state: State, x: Tensor, edges: Edges) -> Tensor:
         """Whitened descriptors (atoms, channels) at positions `x`, in which they are differentiable."""
         cell, describer = state.batch.cell, self.route.describer
         typed = replace(state.batch.at(x), cell=None if cell is None else cell.to(x.dtype))
-        edges = neighbours(replace(typed, positions=x.detach()), describer.cutoff)
-        return self.route.environments.whitened(
-            describer.descriptors(typed, edges=edges, shortest=SHORTEST), state.batch.numbers
-        )
+        near = _within(typed, edges, describer.cutoff)
+        raw = describer.descriptors(typed, edges=near, shortest=SHORTEST)
+        return self.route.environments.whitened(raw, state.batch.numbers)
+
+
+def _within(batch: Batch, edges: Edges, cutoff: float) -> Edges:
+    """Those of `edges` that are shorter than `cutoff`, in the type of the positions of `batch`."""
+    kind, (i, j) = batch.positions.dtype, edges.index
+    shift, unit = edges.shift.to(kind), edges.unit_shift.to(kind)
+    near = (batch.positions.detach()[j] - batch.positions.detach()[i] + shift).norm(dim=1) < cutoff
+    return Edges(edges.index[:, near], shift[near], unit[near])
 
 
 def out_of_void(state: State, radius: float) -> Tensor:
