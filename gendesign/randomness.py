@@ -63,7 +63,6 @@ class Purpose(IntEnum):
     MD_BAROSTAT = 403  # noise of the volume; counter: step
     PACKING = 404  # random packing of an amorphous model
     LAMMPS_SEED = 405  # velocities in LAMMPS
-    SIMILARITY_NOISE = 406  # noise of the annealing by similarity; counter: step
     TRIALS = 407  # displacements of a crystal that is melted
     VOIDS = 408  # centres of the voids of an aerogel
 

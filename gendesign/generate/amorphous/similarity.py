@@ -1,29 +1,32 @@
 """The route without melting: atoms in a periodic box are annealed until their neighbourhoods resemble references.
 
-The score is that of the molecules' generator (generate/simgen/kernel.py): the gradient of log k, the similarity of an
-atom's descriptor to those of reference environments of its element, here with periodic neighbour lists. A wall keeps
-the minimum distances of pairs. Noise falls from `sigma` to zero by stochastic Heun steps (arXiv 2206.00364,
-2402.08708).
+The energy of an atom is -log k, the similarity of its descriptors to those of reference environments of its element
+(the kernel of the molecules' generator, generate/simgen/kernel.py, with periodic neighbour lists). Langevin dynamics in
+this energy cools from `hot` to `cold`; a wall keeps the minimum distances of pairs. The last steps descend without
+noise. Nothing is fitted, and no energy of a potential is needed.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
-from ase import Atoms
-from matscipy.neighbours import neighbour_list
+from ase import Atoms, units
 from torch import Tensor
 
+from gendesign.dynamics.integrators import Coupling, langevin_step
+from gendesign.dynamics.state import State
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
 from gendesign.generate.amorphous.packing import Distances
-from gendesign.generate.amorphous.starts import PROTOTYPES, Starts
+from gendesign.generate.amorphous.power_spectrum import PowerSpectrum
+from gendesign.generate.amorphous.references import read_references, shortest_distances
+from gendesign.generate.amorphous.starts import Starts
 from gendesign.generate.simgen.kernel import (
     SHORTEST,
+    Describer,
     Environments,
     clipped,
     energies,
@@ -31,19 +34,20 @@ from gendesign.generate.simgen.kernel import (
     environments,
 )
 from gendesign.potential.protocol import Capability, PotentialLike, require
-from gendesign.randomness import Purpose, stream
-from gendesign.structure.constraints import fixed_components
-from gendesign.structure.counter_random import derived, keys, normal
-from gendesign.structure.files import read_structures
+from gendesign.structure.counter_random import keys
 from gendesign.structure.generator import ShardContext
-from gendesign.structure.graph import Batch, neighbours
+from gendesign.structure.graph import Batch, Edges, neighbours
 from gendesign.structure.types import Candidate
 
 SAVE_SECONDS = 30.0  # between two checkpoints
-STIFFNESS = 20.0  # 1/Angstrom, of the walls
+STIFFNESS = 4000.0  # 1/Angstrom^2, of the walls
 WALL = 0.95  # of the shortest distance of a pair in the references, below which it repels
-REACH = 4.5  # Angstrom, within which pairs of the references are looked at
-FRAMES, ATOMS = 4, 72  # rattled copies of each crystal among the references, and atoms of each
+CHANNELS = 64  # principal components of the descriptors; few do not see what a defect has and no reference has
+LONGEST = 3000.0  # 1/Angstrom, longest force of an atom
+FLOOR = 0.1  # of the first principal component: stiffer directions of the descriptors count no more than this
+TIMESTEP, FRICTION = 0.003, 10.0  # in the unit of time in which an atom has mass 1 and -log k is the energy
+STEEP, DESCENT = 100.0, 0.02  # friction of the descent at the end, and its share of the steps
+GEOMETRY, POTENTIAL = "geometry", "potential"
 
 
 @dataclass(frozen=True)
@@ -51,20 +55,36 @@ class Annealing:
     """How atoms are annealed towards the references."""
 
     references: tuple[str, ...] = setting(
-        ("auto",), "files with environments to resemble, or names of crystals; auto: the crystals with these elements, "
-        "displaced by `rattle`", file=True,
+        ("auto",), "files with environments to resemble, or names of crystals; auto: crystals of these elements whose "
+        "angles are disordered", file=True,
     )  # fmt: skip
-    rattle: float = setting(0.12, "standard deviation of the displacements of crystals", unit="Angstrom", least=0)
-    steps: int = setting(600, "noise levels", least=5)
-    sigma: float = setting(0.7, "first noise level", unit="Angstrom", above=0)
-    strength: float = setting(3.0, "factor of the score of the references", above=0)
-    churn: float = setting(20.0, "rise of the noise level before a step, as churn/steps of it", least=0)
+    disorder: float = setting(0.45, "displacements of the atoms of crystals before their bonds are restored, standard "
+                              "deviation", unit="Angstrom", least=0)  # fmt: skip
+    rattle: float = setting(0.05, "displacements afterwards, standard deviation", unit="Angstrom", least=0)
+    descriptors: str = setting(GEOMETRY, "geometry: power spectrum of the neighbours within `cutoff`; potential: those "
+                               "of the run's potential, if it has any", allowed=(GEOMETRY, POTENTIAL))  # fmt: skip
+    cutoff: float = setting(3.6, "reach of descriptors=geometry, up to the second shell", unit="Angstrom", above=0)
+    steps: int = setting(6000, "steps; more give better models", least=10)
+    hot: float = setting(150.0, "temperature at the beginning, in units of -log k", above=0)
+    cold: float = setting(10.0, "temperature before the final descent", above=0)
     void: float | None = setting(None, "radius of a sphere in the middle of the box without atoms", unit="Angstrom",
                                  above=0)  # fmt: skip
     max_atoms: int = setting(2000, "atoms per batch, which bounds the memory", least=1)
 
     def __post_init__(self) -> None:
         check_bounds(self, "generator.similarity")
+
+    @property
+    def descent(self) -> int:
+        """Steps of the descent at the end."""
+        return max(1, round(DESCENT * self.steps))
+
+    def temperature(self, step: int) -> float:
+        """Temperature in the step after `step` steps: falls exponentially, then is zero."""
+        cooling = self.steps - self.descent
+        if step >= cooling:
+            return 0.0
+        return float(self.hot * (self.cold / self.hot) ** (step / max(1, cooling)))
 
 
 @dataclass(frozen=True)
@@ -79,21 +99,36 @@ class SimilarityRoute:
     @classmethod
     def of(cls, settings: Annealing, potential: PotentialLike, starts: Starts) -> "SimilarityRoute":
         """Read the references; raises UserError for a potential without descriptors and an element without any."""
-        require(potential, Capability.DESCRIPTORS, "choose a potential that does, or generator.route=quench")
-        structures = [atoms for name in settings.references for atoms in _read(name, settings.rattle, starts.elements)]
+        if settings.descriptors == POTENTIAL:
+            require(potential, Capability.DESCRIPTORS, "choose generator.similarity.descriptors=geometry")
+        structures = [
+            atoms
+            for name in settings.references
+            for atoms in read_references(name, settings.disorder, settings.rattle, starts.elements)
+        ]
         present = {symbol for atoms in structures for symbol in atoms.get_chemical_symbols()}
         if lacking := sorted(set(starts.elements) - present):
             raise UserError(
                 f"generator.similarity.references={','.join(settings.references)}: none has {', '.join(lacking)}; "
                 "give a file of a glass or a crystal of these elements"
             )
-        potential.require_elements(present)
+        if settings.descriptors == POTENTIAL:
+            potential.require_elements(present)
         return cls(settings, potential, starts, structures)
+
+    @cached_property
+    def describer(self) -> Describer:
+        """What describes the atoms."""
+        if self.settings.descriptors == POTENTIAL:
+            return self.potential
+        symbols = sorted({symbol for atoms in self.references for symbol in atoms.get_chemical_symbols()})
+        nearest = min(shortest_distances(self.references).values(), default=self.settings.cutoff / 2)
+        return PowerSpectrum(tuple(symbols), self.settings.cutoff, nearest, self.potential.device)
 
     @cached_property
     def environments(self) -> Environments:
         """The reference environments, described."""
-        return environments(self.potential, self.references)
+        return environments(self.describer, self.references, channels=CHANNELS, floor=FLOOR)
 
     @cached_property
     def walls(self) -> Distances:
@@ -104,7 +139,7 @@ class SimilarityRoute:
         """
         usual = Distances.of(self.starts.elements, self.starts.min_distances)
         stated = {tuple(sorted(text.partition("=")[0].strip().split("-"))) for text in self.starts.min_distances}
-        nearest = _shortest(self.references)
+        nearest = shortest_distances(self.references)
         return Distances(
             {
                 pair: distance if pair in stated or pair not in nearest else WALL * nearest[pair]
@@ -131,165 +166,121 @@ class SimilarityRoute:
         return [done.get(candidate.index, candidate) for candidate in candidates]
 
     def _anneal(self, group: Sequence[Candidate], seed: int, context: ShardContext, name: str) -> list[Candidate]:
-        walk = Walk.of(self, [c.atoms for c in group], keys(seed, torch.tensor([c.index for c in group])))
+        settings = self.settings
+        run = Run.of(self, [c.atoms for c in group], keys(seed, torch.tensor([c.index for c in group])))
         kept = context.cache.load_arrays(f"{name}-state")
         if kept is not None:
-            walk = replace(walk, batch=walk.batch.at(torch.tensor(kept["positions"])), step=int(kept["step"]))
-        levels = noise_levels(self.settings)
+            run.state = run.state.restored(kept)
         saved = time.monotonic()
-        while walk.step < self.settings.steps:
-            walk = walk.advance(levels)
-            context.phase(f"annealing, noise {levels[walk.step]:.2f} Angstrom", walk.step, self.settings.steps)
+        while run.state.step < settings.steps:
+            run.advance()
+            step = run.state.step
+            text = (
+                f"annealing by similarity at {settings.temperature(step):.0f} ({settings.hot:g} to {settings.cold:g})"
+            )
+            context.phase(text, step, settings.steps)
             if time.monotonic() - saved > SAVE_SECONDS:
                 saved = time.monotonic()
-                state = {"positions": walk.batch.positions.cpu().numpy(), "step": np.array(walk.step)}
-                context.cache.save_arrays(f"{name}-state", state)
-        alike = walk.likeness()
-        out = []
-        for candidate, atoms, value in zip(group, walk.batch.to_atoms(), alike, strict=True):
+                context.cache.save_arrays(f"{name}-state", run.state.arrays())
+        return self._ended(group, run)
+
+    def _ended(self, group: Sequence[Candidate], run: "Run") -> list[Candidate]:
+        settings, out = self.settings, []
+        for candidate, atoms, value in zip(group, run.state.batch.to_atoms(), run.unlikeness(), strict=True):
             atoms.set_constraint(candidate.atoms.constraints)
             finite = np.isfinite(atoms.positions).all()
             if finite and all(atoms.pbc):
                 atoms.wrap()
-            said = f"annealed by similarity in {self.settings.steps} steps from {self.settings.sigma:g} Angstrom"
+            said = f"annealed by similarity in {settings.steps} steps, {settings.hot:g} to {settings.cold:g} of -log k"
             failure = None if finite else "positions are no longer finite"
-            kept_atoms = atoms if finite else candidate.atoms
-            out.append(candidate.after(said, kept_atoms, failure, unlikeness=value))
+            kept = atoms if finite else candidate.atoms
+            out.append(candidate.after(said, kept, failure, unlikeness=value))
         return out
 
 
-@dataclass(frozen=True)
-class Walk:
-    """Models on their way: positions in float64, keys of their atoms, walls between pairs, and the step."""
+@dataclass
+class Run:
+    """Models in Langevin dynamics; every atom has mass 1, and temperatures are times Boltzmann's constant."""
 
     route: SimilarityRoute
-    batch: Batch
-    atom_key: Tensor
-    moving: Tensor
     walls: Tensor
-    step: int = 0
+    state: State
 
     @classmethod
-    def of(cls, route: SimilarityRoute, structures: Sequence[Atoms], key: Tensor) -> "Walk":
+    def of(cls, route: SimilarityRoute, structures: Sequence[Atoms], key: Tensor) -> "Run":
         """The first state of `structures`, whose random numbers come from `key` (structures,)."""
-        device = route.potential.device
-        batch = Batch.from_atoms(structures, torch.float64, device)
-        slots = torch.cat([torch.arange(len(atoms)) for atoms in structures]).to(device)
-        fixed = np.concatenate([fixed_components(atoms) for atoms in structures])
-        table = route.walls.matrix(batch.numbers.cpu().numpy())
-        return cls(
-            route, batch, derived(key.to(device)[batch.system], Purpose.MD_ATOM, slots),
-            torch.tensor(~fixed, dtype=torch.float64, device=device), torch.tensor(table, device=device),
-        )  # fmt: skip
+        state = State.from_atoms(structures, key, route.potential.device)
+        table = torch.tensor(route.walls.matrix(state.batch.numbers.cpu().numpy()), device=state.energy.device)
+        run = cls(route, table, replace(state, masses=torch.ones_like(state.masses)))
+        run.state = run.evaluate(replace(run.state, momenta=torch.zeros_like(run.state.momenta)))
+        return run
 
-    def advance(self, levels: Sequence[float]) -> "Walk":
-        """One stochastic Heun step, algorithm 2 of Karras et al."""
-        settings, x = self.route.settings, self.batch.positions
-        sigma, sigma_next = levels[self.step], levels[self.step + 1]
-        gamma = min(settings.churn / settings.steps, 2**0.5 - 1)
-        sigma_hat = sigma * (1 + gamma)
-        noise = normal(self.atom_key, Purpose.SIMILARITY_NOISE, 3, self.step)
-        x = x + (sigma_hat**2 - sigma**2) ** 0.5 * noise * self.moving
-        d = self.score(x, sigma_hat)
-        x_next = x + (sigma_hat - sigma_next) * d
-        if sigma_next > 0:
-            d_next = self.score(x_next, sigma_next)
-            x_next = x + (sigma_hat - sigma_next) * (d + d_next) / 2
-        return replace(self, batch=self.batch.at(x_next), step=self.step + 1)
+    def advance(self) -> None:
+        """One step."""
+        temperature = self.route.settings.temperature(self.state.step)
+        coupling = Coupling(FRICTION if temperature else STEEP, 1.0, 1.0, 1.0)
+        thermal = torch.full_like(self.state.energy, temperature / units.kB)
+        self.state = langevin_step(self.state, self.evaluate, TIMESTEP, thermal, coupling)
 
-    def score(self, positions: Tensor, sigma: float) -> Tensor:
-        """Pull towards the references and push of the walls (atoms, 3); zero for fixed components."""
-        route, kind = self.route, self.route.potential.dtype
-        x = positions.detach().to(kind).requires_grad_(True)
+    def evaluate(self, state: State) -> State:
+        """The state with the forces of its positions: pull towards the references and push of the walls."""
+        edges = neighbours(state.batch, max(self.route.describer.cutoff, float(self.walls.max())))
+        forces = self.pull(state, edges) + self.push(state, edges)
+        return replace(state, forces=clipped(forces, LONGEST) * state.moving)
+
+    def pull(self, state: State, edges: Edges) -> Tensor:
+        """-d/dx of the summed -log k (atoms, 3); `edges` may reach farther than the descriptors."""
+        kind = self.route.environments.features.dtype
+        x = state.batch.positions.detach().to(kind).requires_grad_(True)
         with torch.enable_grad():
-            features = self._features(x)
-            by_feature = energy_gradient(features.detach(), self.batch.numbers, route.environments, sigma)
+            features = self.features(state, x, edges)
+            by_feature = energy_gradient(features.detach(), state.batch.numbers, self.route.environments, 0.0)
             (gradient,) = torch.autograd.grad(features, x, by_feature)
-        pull = clipped(-gradient.double()) * route.settings.strength
-        return (pull + self._walls(positions)) * self.moving
+        return -gradient.double()
 
-    def likeness(self) -> list[float]:
-        """Mean of -log k of every model's atoms at no noise: the lower the more alike."""
-        with torch.no_grad():
-            features = self._features(self.batch.positions.to(self.route.potential.dtype))
-            values = energies(features, self.batch.numbers, self.route.environments, 0.0).double()
-        sums = torch.zeros(self.batch.n_systems, dtype=torch.float64, device=values.device)
-        counts = torch.bincount(self.batch.system, minlength=self.batch.n_systems)
-        return (sums.index_add_(0, self.batch.system, values) / counts).tolist()
-
-    def _features(self, x: Tensor) -> Tensor:
-        potential, cell = self.route.potential, self.batch.cell
-        typed = replace(self.batch.at(x), cell=None if cell is None else cell.to(x.dtype))
-        edges = neighbours(replace(typed, positions=x.detach()), potential.cutoff)
-        raw = potential.descriptors(typed, edges=edges, shortest=SHORTEST)
-        return self.route.environments.whitened(raw, self.batch.numbers)
-
-    def _walls(self, positions: Tensor) -> Tensor:
-        batch = self.batch.at(positions)
-        edges = neighbours(batch, float(self.walls.max()))
+    def push(self, state: State, edges: Edges) -> Tensor:
+        """Push (atoms, 3) of the walls between pairs, and out of the void."""
+        batch, void = state.batch, self.route.settings.void
         i, j = edges.index
-        apart = positions[i] - positions[j] - edges.shift
+        apart = batch.positions[i] - batch.positions[j] - edges.shift
         r = apart.norm(dim=1).clamp_min(1e-6)
         depth = (self.walls[batch.numbers[i], batch.numbers[j]] - r).clamp_min(0)
-        push = torch.zeros_like(positions).index_add_(0, i, (STIFFNESS * depth / r)[:, None] * apart)
-        settings = self.route.settings
-        # as much stronger as the pull of the references, which would otherwise draw atoms into the void
-        return push if settings.void is None else push + settings.strength * self._void(positions, settings.void)
+        out = torch.zeros_like(batch.positions).index_add_(0, i, (STIFFNESS * depth / r)[:, None] * apart)
+        return out if void is None else out + out_of_void(state, void)
 
-    def _void(self, positions: Tensor, radius: float) -> Tensor:
-        """Push out of the sphere in the middle of each cell."""
-        cell = self.batch.cell
-        assert cell is not None
-        cells = cell[self.batch.system]
-        fraction = torch.linalg.solve(cells.transpose(1, 2), positions[:, :, None])[:, :, 0]
-        away = torch.einsum("ai,aij->aj", fraction - fraction.floor() - 0.5, cells)
-        r = away.norm(dim=1).clamp_min(1e-6)
-        return (STIFFNESS * (radius - r).clamp_min(0) / r)[:, None] * away
+    def unlikeness(self) -> list[float]:
+        """Mean of -log k of every model's atoms: the lower the more alike."""
+        batch, known = self.state.batch, self.route.environments
+        edges = neighbours(batch, self.route.describer.cutoff)
+        with torch.no_grad():
+            features = self.features(self.state, batch.positions.to(known.features.dtype), edges)
+            values = energies(features, batch.numbers, known, 0.0).double()
+        counts = torch.bincount(self.state.system, minlength=batch.n_systems)
+        return (self.state.per_system(values) / counts).tolist()
 
-
-def noise_levels(settings: Annealing) -> list[float]:
-    """Levels (steps + 1,) from sigma to zero, evenly spaced in the square root."""
-    share = np.linspace(1, 0, settings.steps + 1)
-    return [float(value) for value in settings.sigma * share**2]
-
-
-def _read(name: str, rattle: float, elements: Sequence[str]) -> list[Atoms]:
-    """Reference structures: those of a file, or displaced copies of crystals."""
-    if name == "auto":
-        known = {key: set(make().get_chemical_symbols()) for key, make in PROTOTYPES.items()}
-        return [atoms for key, has in known.items() if has <= set(elements) for atoms in _displaced(key, rattle)]
-    if name in PROTOTYPES:
-        return _displaced(name, rattle)
-    if not Path(name).is_file():
-        raise UserError(f"generator.similarity.references={name}: give auto, one of {', '.join(PROTOTYPES)}, or a file")
-    read = read_structures([name], hydrogens="ignore")
-    usable = [candidate.atoms for candidate in read if candidate.failure is None]
-    if not usable:
-        raise UserError(f"generator.similarity.references={name}: no structure can be used: {read[0].failure}")
-    return usable
+    def features(self, state: State, x: Tensor, edges: Edges) -> Tensor:
+        """Whitened descriptors (atoms, channels) at positions `x`, in which they are differentiable."""
+        cell, describer = state.batch.cell, self.route.describer
+        typed = replace(state.batch.at(x), cell=None if cell is None else cell.to(x.dtype))
+        near = _within(typed, edges, describer.cutoff)
+        raw = describer.descriptors(typed, edges=near, shortest=SHORTEST)
+        return self.route.environments.whitened(raw, state.batch.numbers)
 
 
-def _shortest(structures: Sequence[Atoms]) -> dict[tuple[str, str], float]:
-    """The shortest distance of every pair of elements within REACH, symbols in alphabetic order."""
-    out: dict[tuple[str, str], float] = {}
-    for atoms in structures:
-        symbols = np.array(atoms.get_chemical_symbols())
-        i, j, d = neighbour_list("ijd", atoms, REACH)
-        for a in sorted(set(symbols)):
-            for b in (b for b in sorted(set(symbols)) if b >= a):
-                near = d[(symbols[i] == a) & (symbols[j] == b)]
-                if len(near):
-                    out[a, b] = min(out.get((a, b), np.inf), float(near.min()))
-    return out
+def _within(batch: Batch, edges: Edges, cutoff: float) -> Edges:
+    """Those of `edges` that are shorter than `cutoff`, in the type of the positions of `batch`."""
+    kind, (i, j) = batch.positions.dtype, edges.index
+    shift, unit = edges.shift.to(kind), edges.unit_shift.to(kind)
+    near = (batch.positions.detach()[j] - batch.positions.detach()[i] + shift).norm(dim=1) < cutoff
+    return Edges(edges.index[:, near], shift[near], unit[near])
 
 
-def _displaced(name: str, width: float) -> list[Atoms]:
-    cell = PROTOTYPES[name]()
-    repeats = max(1, round((ATOMS / len(cell)) ** (1 / 3)))
-    out = []
-    for number in range(FRAMES):
-        atoms = cell * (repeats, repeats, repeats)
-        place = sorted(PROTOTYPES).index(name)
-        atoms.positions += width * stream(Purpose.TRIALS, 1, place, number).standard_normal((len(atoms), 3))
-        out.append(atoms)
-    return out
+def out_of_void(state: State, radius: float) -> Tensor:
+    """Push (atoms, 3) out of the sphere in the middle of each cell."""
+    cell = state.batch.cell
+    assert cell is not None
+    cells = cell[state.system]
+    fraction = torch.linalg.solve(cells.transpose(1, 2), state.batch.positions[:, :, None])[:, :, 0]
+    away = torch.einsum("ai,aij->aj", fraction - fraction.floor() - 0.5, cells)
+    r = away.norm(dim=1).clamp_min(1e-6)
+    return (STIFFNESS * (radius - r).clamp_min(0) / r)[:, None] * away

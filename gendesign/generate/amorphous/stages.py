@@ -182,7 +182,7 @@ class _Spoken:
 
     def _say(self, step: int, temperature: float, pressure: float, energy: float) -> None:
         done, spent = step - (self.first or 0), time.monotonic() - self.began
-        left = f", {spent / done * (self.steps - step):.0f} s left" if done > 0 else ""
+        left = f", {spent / done * (self.steps - step):.0f} s left" if done > 0 and step <= self.steps else ""
         press = "" if np.isnan(pressure) else f", {pressure:.2f} GPa"
         text = f"{self.place}: {temperature:.0f} K{press}, {energy:.3f} eV/atom{left}"
         self.context.phase(text, step, self.steps)

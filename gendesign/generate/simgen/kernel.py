@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from ase import Atoms
@@ -10,7 +11,7 @@ from torch import Tensor
 from gendesign.generate.simgen.state import Swarm
 from gendesign.potential import PotentialLike
 from gendesign.potential.batching import in_batches
-from gendesign.structure.graph import Batch, edges_within
+from gendesign.structure.graph import Batch, Edges, edges_within
 
 ATOMS_PER_CALL = 4000  # reference atoms per model call
 STATISTICS = 3000  # reference environments from which the kernel's scale is taken
@@ -26,6 +27,19 @@ def sharpness(sigma: float, broad: float = 0.2) -> float:
     grows with sigma^2; it ends at the published value, 120 (arXiv 2402.08708, which goes from 53 to 120).
     """
     return 120 / (1 + (sigma / broad) ** 2)
+
+
+class Describer(Protocol):
+    """What describes atoms: a potential, or anything else with a reach (Angstrom) and descriptors."""
+
+    @property
+    def cutoff(self) -> float:
+        """Neighbours within this distance count, Angstrom."""
+
+    def descriptors(
+        self, structures: Sequence[Atoms] | Batch, *, edges: Edges | None = None, shortest: float | None = None
+    ) -> Tensor:
+        """Features (atoms, n); see PotentialLike."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Environments:
 
 
 def environments(
-    potential: PotentialLike,
+    potential: Describer,
     skeletons: Sequence[Atoms],
     *,
     channels: int = 24,
