@@ -18,7 +18,8 @@ from scripts.silicon_oxygen import clusters, crystals
 
 CRYSTALS = ("diamond", "beta-tin", "sc", "bcc", "fcc", "quartz", "cristobalite", "coesite", "stishovite")
 NEED_CELL = ("beta-tin", "quartz", "cristobalite", "coesite", "stishovite")  # whose axes are not all alike
-STRAINS = (0.0025, 0.005, 0.0075, 0.01)  # both signs
+STRAINS = (0.002, 0.004, 0.006, 0.008, 0.01, 0.0125, 0.015)  # both signs
+SHIFTS = (-0.02, -0.01, 0.0, 0.01, 0.02)  # Angstrom, of one of the two atoms of a sheared cell
 VOLUMES = tuple(np.linspace(0.92, 1.08, 7))  # of equations of state, relative
 ANGSTROM2 = units.kg / units.s**2  # J/m2 in ASE's units
 POINTS = {"Gamma": (0, 0, 0), "X": (0.5, 0, 0.5), "L": (0.5, 0.5, 0.5)}  # of the primitive reciprocal cell
@@ -117,24 +118,49 @@ def _edges(atoms: Atoms) -> tuple[float, float, float]:
 
 
 def elastic(potential: PotentialLike, a: float) -> dict[str, dict[str, float]]:
-    """C11, C12, C44 of diamond with edge `a`: slopes of the stress over STRAINS, errors, range over single strains.
+    """C11, C12, C44 of diamond with edge `a`: slopes of stresses over STRAINS with standard errors of the fit.
 
-    The fit is odd in the strain, [s(e) - s(-e)] / 2 = C e + D e^3. Shear strains are engineering strains.
+    C11 and C12: [s(e) - s(-e)] / 2 = C e + D e^3 under a strain along x; least, most: s / e of single strains. C44: the
+    stress of a shear and the force on an atom are fitted over strains and displacements of the atoms together, and the
+    displacement without force is put into the stress. Shear strains are engineering strains.
     """
     primitive, out = bulk("Si", "diamond", a=a), {}
     sizes = [sign * size for size in STRAINS for sign in (1, -1)]
-    along = _stresses(potential, [_strained(primitive, 0, size) for size in sizes])
-    shear = _stresses(potential, _without_force(potential, [_strained(primitive, 3, size) for size in sizes]))
-    for name, stress in (("C11", along[:, 0, 0]), ("C12", along[:, 1, 1]), ("C44", shear[:, 1, 2])):
-        e, s = np.array(STRAINS), (stress[::2] - stress[1::2]) / 2 / units.GPa
-        design = np.stack([e, e**3], axis=1)
-        solution, *_ = np.linalg.lstsq(design, s, rcond=None)
-        variance = float(((design @ solution - s) ** 2).sum()) / (len(s) - 2)
-        error = float(np.sqrt(variance * np.linalg.inv(design.T @ design)[0, 0]))
-        single = s / e
-        out[name] = {"value": float(solution[0]), "error": error,
+    stress = _stresses(potential, [_strained(primitive, 0, size) for size in sizes])
+    for name, axis in (("C11", 0), ("C12", 1)):
+        e, odd = np.array(STRAINS), (stress[::2, axis, axis] - stress[1::2, axis, axis]) / 2 / units.GPa
+        (slope, _), errors = _fitted(np.stack([e, e**3], axis=1), odd)
+        single = odd / e
+        out[name] = {"value": float(slope), "error": float(errors[0, 0] ** 0.5),
                      "least": float(single.min()), "most": float(single.max())}  # fmt: skip
-    return out
+    return out | {"C44": _shear(potential, primitive)}
+
+
+def _shear(potential: PotentialLike, primitive: Atoms) -> dict[str, float]:
+    """C44 of the relaxed and of the clamped crystal, the standard error of the fit, and the number of its points."""
+    grid = [(sign * e, u) for e in STRAINS for sign in (1, -1) for u in SHIFTS]
+    frames = [_moved(_strained(primitive, 3, e), u) for e, u in grid]
+    stress = _stresses(potential, frames)[:, 1, 2] / units.GPa
+    force = np.array([f[0, 0] for f in _split(potential, frames)])
+    e, u = np.array(grid).T
+    terms = np.stack([e, u, np.ones_like(e), e * u, e**2, u**2, e**3, u**3, e * u**2, e**2 * u], axis=1)
+    of_stress, stress_errors = _fitted(terms, stress)
+    of_force, force_errors = _fitted(terms, force)
+    ratio = -of_force[0] / of_force[1]  # displacement without force for each unit of strain
+    value = of_stress[0] + of_stress[1] * ratio
+    # propagation of errors: stress and force have fits of their own
+    by_stress = np.array([1.0, ratio]) @ stress_errors[:2, :2] @ np.array([1.0, ratio])
+    slope = of_stress[1] / of_force[1] * np.array([-1.0, -ratio])
+    by_force = slope @ force_errors[:2, :2] @ slope
+    error = float(np.sqrt(by_stress + by_force))
+    return {"value": float(value), "error": error, "clamped": float(of_stress[0]), "n": len(grid)}
+
+
+def _fitted(terms: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(coefficients, their covariance) of a linear least-squares fit."""
+    solution, *_ = np.linalg.lstsq(terms, values, rcond=None)
+    variance = float(((terms @ solution - values) ** 2).sum()) / (len(values) - terms.shape[1])
+    return solution, variance * np.linalg.inv(terms.T @ terms)
 
 
 def _strained(primitive: Atoms, component: int, strain: float) -> Atoms:
@@ -152,19 +178,6 @@ def _strained(primitive: Atoms, component: int, strain: float) -> Atoms:
 def _stresses(potential: PotentialLike, frames: list[Atoms]) -> np.ndarray:
     stress = potential.evaluate(frames, stress=True).stress
     return np.asarray(stress.double().cpu())
-
-
-def _without_force(potential: PotentialLike, frames: list[Atoms], first: float = 0.005) -> list[Atoms]:
-    """The two atoms of each sheared cell moved along x until the force along x vanishes, by three secant steps."""
-    now, force = np.zeros(len(frames)), np.array([f[0, 0] for f in _split(potential, frames)])
-    next_ = np.full(len(frames), first)
-    for _ in range(3):
-        moved = [_moved(frame, u) for frame, u in zip(frames, next_, strict=True)]
-        other = np.array([f[0, 0] for f in _split(potential, moved)])
-        slope = (other - force) / np.where(next_ == now, np.inf, next_ - now)
-        ahead = next_ - np.divide(other, slope, out=np.zeros_like(other), where=abs(slope) > 1e-9)
-        now, force, next_ = next_, other, ahead
-    return [_moved(frame, u) for frame, u in zip(frames, next_, strict=True)]
 
 
 def _moved(atoms: Atoms, along_x: float) -> Atoms:

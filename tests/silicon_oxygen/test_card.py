@@ -5,14 +5,9 @@ import json
 import numpy as np
 import pytest
 from ase import Atoms
-from matscipy.calculators.manybody import Manybody
-from matscipy.calculators.manybody.explicit_forms.stillinger_weber import (
-    Stillinger_Weber_PRB_31_5262_Si,
-    StillingerWeber,
-)
 from matscipy.neighbours import neighbour_list
+from pairs import Silicon
 
-from gendesign.potential import load_potential
 from scripts.silicon_oxygen import card, card_table, properties
 
 EDGE = 5.4309  # Angstrom, of diamond by Stillinger-Weber
@@ -20,20 +15,9 @@ WELL = 2.16826  # eV of a bond, its only scale of energy
 
 
 @pytest.fixture(scope="module")
-def stillinger_weber(tmp_path_factory):
-    """The potential as a user's own model."""
-    path = tmp_path_factory.mktemp("own") / "sw.py"
-    path.write_text(
-        "from tests.silicon_oxygen.test_card import calculator\n"
-        "def silicon():\n    return calculator()\n"
-        "silicon.elements, silicon.cutoff = ['Si'], 3.78\n"
-    )
-    return load_potential(f"{path}:silicon", device="cpu", dtype="float64")
-
-
-def calculator():
+def stillinger_weber():
     """Stillinger-Weber silicon by matscipy."""
-    return Manybody(**StillingerWeber(Stillinger_Weber_PRB_31_5262_Si))
+    return Silicon()
 
 
 def test_diamond(stillinger_weber):
