@@ -1,3 +1,3 @@
 """Benchmarks: tables of a capability against targets and references. Each module in NAMES has `run(config)`."""
 
-NAMES = ("agent", "conditional", "molecules", "perovskites", "potentials", "pretraining", "speed")
+NAMES = ("agent", "amorphous", "conditional", "molecules", "perovskites", "potentials", "pretraining", "speed")

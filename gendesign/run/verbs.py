@@ -264,6 +264,7 @@ class Benchmark(Run):
     building: Mapping[str, Any] = section("gendesign.benchmark.settings.Building")
     perovskites: Mapping[str, Any] = section("gendesign.benchmark.settings.Perovskites")
     speed: Mapping[str, Any] = section("gendesign.benchmark.settings.Speed")
+    amorphous: Mapping[str, Any] = section("gendesign.benchmark.settings.Amorphous")
     pretraining: Mapping[str, Any] = section("gendesign.benchmark.settings.Pretraining", optional=True)
 
 
