@@ -33,7 +33,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 DEFAULTS: dict[str, Any] = {"batch_size": 8, "learning_rate": 0.004, "steps": 20_000, "energy_weight": [1, 8]}
 FOLDER = Path("checkpoints/silicon-oxygen")
-DOMAIN = Domain((CRYSTALS, AMORPHOUS, MOLECULES), "silicon, silica and compositions between, crystalline, amorphous, liquid")
+DOMAIN = Domain(
+    (CRYSTALS, AMORPHOUS, MOLECULES), "silicon, silica and what lies between, crystalline, amorphous and liquid"
+)
 
 
 def main(name: str, *pairs: str) -> None:
