@@ -28,7 +28,7 @@ SHOWN = {
     "CONTRIBUTING.md": "contributing.md",
 }
 SOURCES = {page: path for path, page in SHOWN.items()}
-TABLE = re.compile(r'^\{\{ table\("(\w+)"(?:, "([^"]*)")?\) \}\}$', re.MULTILINE)
+TABLE = re.compile(r'^\{\{ table\("([\w-]+)"(?:, "([^"]*)")?\) \}\}$', re.MULTILINE)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 
 

@@ -14,6 +14,7 @@ from ase.spacegroup import crystal
 from gendesign.errors import UserError
 
 MOST_STEPS = 500
+SETTLED, LAST, PATIENCE = 0.0005, 50, 2  # eV/atom within so many steps, after so many times these steps
 Evaluate = Callable[[Atoms], float]
 
 
@@ -44,16 +45,22 @@ def quartz() -> Atoms:
 
 
 def relaxed(atoms: Atoms, calculator: Calculator, fmax: float = 0.01, cell: bool = True) -> Atoms:
-    """The structure relaxed to forces below `fmax` (eV/Angstrom), with its cell; UserError if that fails."""
+    """The structure relaxed to forces below `fmax` (eV/Angstrom), with its cell; UserError if that fails.
+
+    A relaxation also ends well if its energy has settled: the forces of potentials that are not smooth need not vanish.
+    """
     copy = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=True)
     copy.calc = calculator
     optimizer = FIRE(FrechetCellFilter(copy) if cell else copy, logfile=None)
-    if not optimizer.run(fmax=fmax, steps=MOST_STEPS):
-        raise UserError(
-            f"{atoms.get_chemical_formula()} did not relax to {fmax:g} eV/Angstrom in {MOST_STEPS} steps; "
-            "give a larger fmax or another potential"
-        )
-    return copy
+    energies: list[float] = []
+    optimizer.attach(lambda: energies.append(copy.get_potential_energy() / len(copy)))
+    for part in range(MOST_STEPS // LAST):
+        if optimizer.run(fmax=fmax, steps=LAST) or (part >= PATIENCE and np.ptp(energies[-LAST:]) < SETTLED):
+            return copy
+    raise UserError(
+        f"{atoms.get_chemical_formula()} did not relax to {fmax:g} eV/Angstrom in {MOST_STEPS} steps; "
+        "give a larger fmax or another potential"
+    )
 
 
 def crystal_energies(symbols: Sequence[str], calculator: Calculator, own: Sequence[Atoms] = ()) -> list[Atoms]:

@@ -2,6 +2,7 @@
 
 NAMES = (
     "agent",
+    "amorphous",
     "campaign",
     "conditional",
     "druglike",

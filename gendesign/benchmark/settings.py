@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from gendesign.fields import setting
 
+GLASS_PARTS = ("silicon", "silica", "trend", "published", "similarity", "batching", "large", "scale")  # of `amorphous`
+
 
 @dataclass(frozen=True, kw_only=True)
 class Potentials:
@@ -160,3 +162,35 @@ class Pretraining:
     molecules: int = setting(4, "geometries from which dynamics start", least=1)
     temperature: float = setting(600.0, "temperature of the dynamics", unit="K", above=0)
     time: float = setting(5.0, "length of the dynamics", unit="ps", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Amorphous:
+    """Settings of `gendesign benchmark amorphous`."""
+
+    parts: tuple[str, ...] = setting(
+        (), "parts to measure now, such as [silicon,trend]; [] for all; finished parts are read", allowed=GLASS_PARTS
+    )
+    silicon_atoms: int = setting(216, "atoms of a model of silicon", least=64)
+    silicon_models: int = setting(3, "models of silicon", least=1)
+    silicon_protocol: str = setting("silicon_slow", "protocol of these, a name or a file", file=True)
+    silica_atoms: int = setting(648, "atoms of a model of silica", least=72)
+    silica_models: int = setting(2, "models of silica", least=1)
+    silica_protocol: str = setting("silica_slow", "protocol of these, a name or a file", file=True)
+    trend_rates: tuple[float, ...] = setting(
+        (100.0, 20.0, 4.0), "rates of the quench by EDIP from 1800 to 600 K, falling", unit="K/ps", above=0
+    )
+    trend_models: int = setting(3, "models at each rate", least=2)
+    trend_atoms: int = setting(216, "atoms of these", least=64)
+    glasses: tuple[str, ...] = setting(
+        (), "the 24 published silica glasses, LAMMPS data files, patterns allowed, such as glasses/*.dat.gz"
+    )
+    similarity_atoms: int = setting(216, "atoms of a model of the similarity route", least=24)
+    similarity_models: int = setting(2, "models of it, of silicon and of silica each", least=1)
+    batch_models: int = setting(16, "models whose dynamics run in one batch", least=2)
+    batch_single: int = setting(4, "of these, models that also run one by one with ASE", least=1)
+    batch_steps: int = setting(50, "steps of both", least=5)
+    large: str | None = setting(None, "file of a large model of silicon; null makes one by EDIP in LAMMPS", file=True)
+    large_atoms: int = setting(97_336, "atoms of that model", least=1000)
+    large_rate: float = setting(10.0, "rate of its quench", unit="K/ps", above=0)
+    scale_atoms: int = setting(1_000_000, "atoms of the largest analysis, of diamond with displacements", least=1000)

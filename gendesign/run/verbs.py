@@ -266,6 +266,7 @@ class Benchmark(Run):
     speed: Mapping[str, Any] = section("gendesign.benchmark.settings.Speed")
     druglike: Mapping[str, Any] = section("gendesign.benchmark.settings.Druglike")
     campaigns: Mapping[str, Any] = section("gendesign.benchmark.settings.Campaigns")
+    amorphous: Mapping[str, Any] = section("gendesign.benchmark.settings.Amorphous")
     pretraining: Mapping[str, Any] = section("gendesign.benchmark.settings.Pretraining", optional=True)
 
 

@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore")
 import torch  # noqa: E402
 
 from gendesign.potential import load_mace, mace, save_folder  # noqa: E402
-from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain  # noqa: E402
+from gendesign.potential.domain import AMORPHOUS, CRYSTALS, MOLECULES, Domain  # noqa: E402
 from gendesign.train.dataset import Dataset  # noqa: E402
 from gendesign.train.fit import Fit, fit  # noqa: E402
 from gendesign.train.loss import errors  # noqa: E402
@@ -33,7 +33,9 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 DEFAULTS: dict[str, Any] = {"batch_size": 8, "learning_rate": 0.004, "steps": 20_000, "energy_weight": [1, 8]}
 FOLDER = Path("checkpoints/silicon-oxygen")
-DOMAIN = Domain((CRYSTALS, MOLECULES), "silicon, silica and what lies between, crystalline, amorphous and liquid")
+DOMAIN = Domain(
+    (CRYSTALS, AMORPHOUS, MOLECULES), "silicon, silica and what lies between, crystalline, amorphous and liquid"
+)
 
 
 def main(name: str, *pairs: str) -> None:

@@ -11,7 +11,7 @@ from documentation import PAGES, REPOSITORY, name_of
 LONGEST_GUIDE, LONGEST_README = 1500, 700  # words
 GUIDES = sorted((REPOSITORY / "docs/guides").glob("*.md"))
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-TABLE = re.compile(r'^\{\{ table\("(\w+)"', re.MULTILINE)
+TABLE = re.compile(r'^\{\{ table\("([\w-]+)"', re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
