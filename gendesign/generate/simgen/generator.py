@@ -142,10 +142,13 @@ class SimGen(SimGenSettings, Generator):
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread) -> Iterator[Candidate]:
         recorder = None
         if self.trajectory is not None:
-            recorder = Recorder(Path(str(self.trajectory)), self.particles // self.families)
+            copies = self.particles // self.families
+            recorder = Recorder(Path(str(self.trajectory)), copies, self.families, index)
         sampled = self._sample_if_it_fits(sizes, key, recorder)
         if sampled is not None:
             yield from self.finisher(sampled, index, sizes, key, seed, recorder, spread)
+            if recorder is not None:
+                recorder.end()
             return
         if len(index) == 1:
             raise UserError(
