@@ -140,6 +140,7 @@ def _socket(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
+        listening.listen(64)  # the address is printed next, and may be opened before the server is ready
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"--host {host} --port {port}: {reason}; give another port, or 0 for a free one") from None

@@ -25,10 +25,14 @@ OWN = (
 OWN_GROUPS = ("generator/prior", EXPERIMENT)
 CODE = re.compile(r"\.py\b|(^|[\[,'\"\s])[A-Za-z_][\w./-]*:[A-Za-z_]\w*")  # FILE.py:FUNCTION, module:function
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-FIRST = ("n", "seed", "potential", "generator.n_heavy_atoms", "generator.formula", "generator.elements",
-         "generator.counts", "generator.forbidden", "generator.likeness", "generator.steps",
-         "generator.objective.components", "relaxation.fmax", "relaxation.max_steps", "relaxation.cell",
-         "generator.cation", "generator.n_atoms", "generator.protocol", "generator.density")  # fmt: skip
+FIRST = (  # at the top of the panel
+    "n", "seed", "potential", "generator.n_heavy_atoms", "generator.formula", "generator.elements", "generator.counts",
+    "generator.forbidden", "generator.likeness", "generator.steps", "generator.objective.components",
+    "generator.composition.cation", "generator.composition.metal", "generator.composition.halide",
+    "generator.composition.thickness", "generator.start.layers", "generator.n_atoms", "generator.protocol",
+    "generator.density", "relaxation.fmax", "relaxation.max_steps", "relaxation.cell", "screening.checks",
+    "screening.strain_methods",
+)  # fmt: skip
 
 
 def form(verb: str, given: Sequence[str], chosen: Mapping[str, str]) -> dict[str, Any]:

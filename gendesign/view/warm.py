@@ -48,7 +48,8 @@ def main(given: Sequence[str]) -> None:
     gc.freeze()  # garbage collection in children then copies no shared pages
     _answer(answers, {"ready": True})
     children: dict[int, dict[str, Any]] = {}
-    buffer, preparations = b"", _preparations()
+    buffer = b""
+    preparations: Iterator[None] | None = _preparations(given)
     while True:
         ready, _, _ = select.select([0], [], [], TICK if children or preparations else None)
         if preparations and not ready and not children and next(preparations, False) is False:
@@ -82,8 +83,12 @@ def _prepare(given: Sequence[str]) -> None:
         make(config.generator, potential=potential).prepare()
 
 
-def _preparations() -> Iterator[None] | None:
+def _preparations(given: Sequence[str]) -> Iterator[None]:
     """Short steps of what runs need in the end, while nobody waits: the names of the molecules that are known."""
+    from gendesign.run.settings import resolve
+
+    if "novelty" not in (resolve("generate", given).get("screening") or {}).get("checks", ()):
+        return
     training = checkpoints_folder() / "organic" / "training.smi"
     for number, line in enumerate(training.read_text().splitlines() if training.is_file() else ()):
         with suppress(UserError, IndexError):  # called as screening/uniqueness.py does, so that the answers are kept

@@ -15,7 +15,8 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", "--disable-dev-shm-usage",
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--disable-background-networking", "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--hide-scrollbars", "--mute-audio",
 )  # fmt: skip
 LOCAL = ("file:", "data:", "blob:", "about:")  # addresses that need no host
@@ -96,13 +97,15 @@ class Browser:
 
     def click(self, x: float, y: float, *, to: tuple[float, float] | None = None, modifiers: int = 0) -> None:
         """Press the mouse button at a place in pixels, move to another one if it is given, and release it."""
-        ends = [(x, y), ((x + to[0]) / 2, (y + to[1]) / 2), to] if to else [(x, y)]
-        for kind, (px, py) in (("mouseMoved", ends[0]), ("mousePressed", ends[0]), *(("mouseMoved", e) for e in ends[1:]),
-                               ("mouseReleased", ends[-1])):  # fmt: skip
+        path = [(x, y)] if to is None else [(x, y), ((x + to[0]) / 2, (y + to[1]) / 2), to]
+        steps = [("mouseMoved", path[0]), ("mousePressed", path[0])]
+        steps += [*(("mouseMoved", place) for place in path[1:]), ("mouseReleased", path[-1])]
+        for number, (kind, place) in enumerate(steps):
+            held = 0 < number < len(steps) - 1
             self._call(
-                "Input.dispatchMouseEvent", session=self._session, type=kind, x=px, y=py, modifiers=modifiers,
-                button="left" if kind != "mouseMoved" or len(ends) > 1 else "none",
-                buttons=int(kind != "mouseReleased"), clickCount=int(kind != "mouseMoved"),
+                "Input.dispatchMouseEvent", session=self._session, type=kind, x=place[0], y=place[1],
+                modifiers=modifiers, button="left" if number else "none", buttons=int(held),
+                clickCount=int(kind != "mouseMoved"),
             )  # fmt: skip
 
     def evaluate(self, expression: str) -> Any:
@@ -123,11 +126,12 @@ class Browser:
     def press(self, key: str, modifiers: int = 0) -> None:
         """Press and release a key, such as Enter; modifiers: the sum of 1 Alt, 2 Ctrl, 8 Shift."""
         text = {"Enter": "\r"}.get(key, key if len(key) == 1 and not modifiers else "")
+        codes = {"Enter": 13, "Tab": 9, "Delete": 46, "ArrowRight": 39, "ArrowLeft": 37}
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 else 0)
         for kind in ("keyDown", "keyUp"):
-            codes = {"Enter": 13, "Tab": 9, "Delete": 46, "ArrowRight": 39, "ArrowLeft": 37}
             self._call(
-                "Input.dispatchKeyEvent", session=self._session, type=kind, key=key, text=text if kind == "keyDown" else "",
-                windowsVirtualKeyCode=codes.get(key, ord(key.upper()) if len(key) == 1 else 0), modifiers=modifiers,
+                "Input.dispatchKeyEvent", session=self._session, type=kind, key=key, modifiers=modifiers,
+                text=text if kind == "keyDown" else "", windowsVirtualKeyCode=code,
             )  # fmt: skip
 
     def screenshot(self, path: Path, whole: bool = False) -> bytes:
