@@ -4,6 +4,7 @@ import { changed, place, posed, state } from "./store.js";
 import { add, anyAcross, cross, dot, minus, spline, times, unit } from "./vectors.js";
 
 const LARGE = 250; // atoms above which a structure is drawn with fewer triangles
+const LARGEST_SCALE = 70; // pixels per Angstrom to which a small molecule is enlarged
 const BACKDROP = { light: "#ffffff", dark: "#101214" };
 let viewer, overlay, host, drawn = [], fitted = false;
 export const options = { polyhedra: true, hideH: false, cloud: [] };
@@ -24,10 +25,8 @@ export const turn = (degrees, axis = "y") => viewer.rotate(degrees, axis);
 
 export function fit() {
   const points = drawn.flatMap((part) => part.positions);
-  const extra = [...options.cloud, ...state.scene.strokes.flatMap((stroke) => stroke.points)];
-  if (points.length) viewer.zoomTo(); else viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
-  if (extra.length) centreOn([...points, ...extra]);
-  viewer.zoom(0.85);
+  points.push(...options.cloud, ...state.scene.strokes.flatMap((stroke) => stroke.points));
+  if (points.length) centreOn(points); else viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
   viewer.render();
   drawOverlay();
 }
@@ -39,6 +38,9 @@ function centreOn(points) {
   model.setStyle({}, {});
   viewer.zoomTo();
   viewer.removeModel(model);
+  const { pixel, scale } = projection(), pixels = points.map(pixel);
+  const extent = (k) => Math.max(...pixels.map((p) => p[k])) - Math.min(...pixels.map((p) => p[k])) + 1.6 * scale;
+  viewer.zoom(Math.min((0.86 * host.clientWidth) / extent(0), (0.86 * host.clientHeight) / extent(1), LARGEST_SCALE / scale));
 }
 
 // What there is to draw: [{key, numbers, positions, bonds, ...}].
