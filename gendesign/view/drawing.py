@@ -72,7 +72,7 @@ def suggested_atoms(strokes: Sequence[Stroke]) -> int:
         tuple(cell)
         for stroke in strokes
         if not _is_curve(stroke)
-        for cell in np.floor(brushed(stroke | {"density": 8.0}) / 0.5).astype(int).tolist()
+        for cell in np.floor(brushed({**stroke, "density": 8.0}) / 0.5).astype(int).tolist()
     }
     return max(FEWEST, round(along + 0.125 * len(cells) / (VOLUME / 2)))
 

@@ -55,7 +55,7 @@ def to_json(atoms: Atoms, name: str = "") -> dict[str, Any]:
     }
 
 
-def _orders(atoms: Atoms) -> list[list[int]]:
+def _orders(atoms: Atoms) -> list[list[float]]:
     """Bonds with their orders, of a molecule that is not too large and whose bonds are clear."""
     if not 0 < len(atoms) <= MOST_PERCEIVED or not (atoms.numbers == 1).any():
         return []
@@ -66,7 +66,7 @@ def _orders(atoms: Atoms) -> list[list[int]]:
     return [[bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), order] for bond, order in orders]
 
 
-def _lengths(atoms: Atoms) -> list[list[int]]:
+def _lengths(atoms: Atoms) -> list[list[float]]:
     """Bonds by their lengths alone."""
     if len(atoms) < 2:
         return []

@@ -81,7 +81,7 @@ def hydrogenate(structure: Mapping[str, Any], chosen: Sequence[int] = ()) -> dic
     if not len(heavy) or atoms.pbc.any():
         raise UserError("hydrogens are added to molecules; this structure has no heavy atom or is periodic")
     wanted = set(chosen) or set(heavy.tolist())
-    kept = [h for h in hydrogens if _parent(atoms, h, heavy) not in wanted]
+    kept = [h for h in hydrogens if _parent(atoms, int(h), heavy) not in wanted]
     added = Atoms()
     for piece in components(atoms.numbers[heavy], atoms.positions[heavy]):
         of_piece = heavy[piece]

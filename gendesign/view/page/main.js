@@ -130,7 +130,11 @@ function update(what) {
   else if (what === "jobs") jobs.render();
   else if (what === "tool") { panel.show(); stage.drawOverlay(); }
   else if (what === "selection") stage.drawOverlay();
-  else if (what === "cloud") { stage.drawOverlay(); if (!state.scene.structures.length && !state.frames && !state.shown) stage.fit(); }
+  else if (what === "cloud") {
+    stage.drawOverlay();
+    // a shape that was chosen is brought into view; while something is drawn the view stays where it is
+    if (state.scene.prior.kind !== "drawn" && !state.scene.structures.length && !state.frames && !state.shown) stage.fit();
+  }
   else redraw();
   refreshControls();
 }
