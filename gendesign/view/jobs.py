@@ -12,6 +12,7 @@ from typing import Any
 
 from gendesign.errors import UserError
 from gendesign.run.progress import PROGRESS_FILE
+from gendesign.run.settings import resolve
 from gendesign.structure.files import write_atomically
 from gendesign.view.client import Running, Warm
 from gendesign.view.words import as_command, as_python, shown_path
@@ -70,7 +71,7 @@ class Jobs:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{1 + max((int(name[:4]) for name in self.jobs), default=0):04d}-{words[0]}"
         words = [*words, f"output={shown_path(self.results(name))}"]
-        if words[0] == "generate" and not any(word.startswith("generator=") for word in words):
+        if words[0] == "generate" and "trajectory" in resolve("generate", words[1:]).generator:
             words.append(f"generator.trajectory={shown_path(self.trajectories(name))}")
         return self._queue(Job(name, words, limit=limit))
 

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.constraints import FixAtoms
 
 from gendesign.errors import UserError
+from gendesign.run.settings import resolve
 from gendesign.structure.files import write_atomically, write_extxyz
 from gendesign.structure.types import Candidate
 from gendesign.view.drawing import cloud, suggested_atoms
@@ -85,8 +86,7 @@ def generate_words(scene: Mapping[str, Any], given: Sequence[str], inputs: Input
     """The words of `gendesign generate` without its output; raises UserError for an impossible scene."""
     settings = chosen(scene, "generate")
     words = ["generate", *given, *page_words("generate", settings)]
-    generator = next((word.partition("=")[2] for word in reversed(words) if word.startswith("generator=")), "simgen")
-    if generator != "simgen":
+    if "prior" not in resolve("generate", words[1:]).generator:  # a search or a quench, which nothing of this concerns
         return words
     prior = prior_words(scene, inputs)
     words += prior
@@ -179,6 +179,8 @@ def structure_words(
     settings = page_words(verb, chosen(scene, verb))
     common = [word for word in given if word.partition("=")[0] in ("potential", "device", "dtype", "workers")]
     keys = {word.partition("=")[0] for word in settings}
+    if verb == "relax" and "relaxation" not in keys and all(atoms.pbc.all() for atoms in held):
+        settings.append("relaxation=crystals")
     return [verb, inputs.structures(verb, held), *(w for w in common if w.partition("=")[0] not in keys), *settings]
 
 

@@ -5,7 +5,7 @@ import shlex
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import read
 
 from gendesign.errors import UserError
@@ -73,6 +73,20 @@ def test_relaxing_some_atoms_holds_the_others(inputs):
     assert constraint.index.tolist() == [0, 1]
     with pytest.raises(UserError, match="nothing is chosen"):
         structure_words("relax", EMPTY, [], [], inputs)
+
+
+def test_a_search_takes_nothing_of_the_drawing(inputs):
+    scene = {
+        **EMPTY,
+        "strokes": [CURVE],
+        "prior": {"kind": "drawn"},
+        "settings": {"generate": {"generator": "perovskite"}},
+    }
+    assert generate_words(scene, [], inputs) == ["generate", "generator=perovskite"]
+    by_experiment = {**scene, "settings": {}}
+    assert generate_words(by_experiment, ["experiment=perovskite"], inputs) == ["generate", "experiment=perovskite"]
+    crystal = structure_words("relax", EMPTY, [(bulk("Si"), [])], [], inputs)
+    assert crystal[2:] == ["relaxation=crystals"]
 
 
 def test_the_command_survives_the_shell():

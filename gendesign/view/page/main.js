@@ -108,6 +108,7 @@ async function example(name) {
   if (name === "linker") {
     await post("api/smiles", { smiles: "c1ccccc1" });
     await post("api/smiles", { smiles: "c1ccncc1" });
+    await reload(); // the stream of events may be behind the answers
     const structures = state.scene.structures.map((row, k) => ({
       ...row, role: "fragment", attachments: [structureOf(k).numbers.indexOf(1)], pose: { r: row.pose.r, t: [0, 0, k ? 4.2 : -4.2] },
     }));
