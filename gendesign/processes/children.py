@@ -202,7 +202,7 @@ def run_server(descriptor: int, serve: str, preload: Sequence[str], parent: int 
     import importlib
 
     if parent is not None:
-        _die_with_parent()
+        die_with_parent()
         if os.getppid() != parent:
             os._exit(1)
     control = socket.socket(fileno=descriptor)
@@ -277,7 +277,7 @@ def _become_child(parent: int) -> None:
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        _die_with_parent()
+        die_with_parent()
         for opened in PRIVATE:
             opened.close()
         PRIVATE.clear()
@@ -288,7 +288,8 @@ def _become_child(parent: int) -> None:
         os._exit(1)
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel end this process when its parent ends; only Linux can."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 

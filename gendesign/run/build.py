@@ -69,10 +69,13 @@ class Methods:
         return cls(*(None if section is None else make(section) for section in sections))
 
 
+KEPT: dict[tuple[Any, ...], PotentialLike] = {}  # loaded before the runs that are forked from this process
+
+
 def load(config: DictConfig) -> PotentialLike:
     """The potential that the top-level keys name. Torch then has `threads` threads, or one without that key."""
     set_threads(1)
-    potential = load_potential(
+    potential = KEPT.get(_key(config)) or load_potential(
         config.potential,
         device=None if config.device == "auto" else config.device,
         dtype=config.dtype,
@@ -81,6 +84,16 @@ def load(config: DictConfig) -> PotentialLike:
     )
     set_threads(config.get("threads", 1))
     return potential
+
+
+def keep(config: DictConfig) -> PotentialLike:
+    """The potential of `load`, which this process and those forked from it use again."""
+    potential = KEPT[_key(config)] = load(config)
+    return potential
+
+
+def _key(config: DictConfig) -> tuple[Any, ...]:
+    return tuple(config.get(name) for name in ("potential", "device", "dtype", "trust_pickle", "head"))
 
 
 def build_stages(

@@ -1,8 +1,11 @@
 """What a person sees during a run, on stderr: a live bar on a terminal, elsewhere a line per shard or per minute."""
 
+import json
+import os
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from rich.console import Console
@@ -12,6 +15,7 @@ from gendesign.run.stages import GENERATE, RELAX, SCREEN
 
 NAMES = {GENERATE: "generating", RELAX: "relaxing", SCREEN: "screening"}
 MOST_SILENT = 60.0  # seconds without a line where there is no terminal
+PROGRESS_FILE = "GENDESIGN_PROGRESS"  # of the environment: a file to which every change is appended as a line of JSON
 
 
 class Bar:
@@ -40,6 +44,7 @@ class Bar:
         self.finished_before: int | None = None  # shards that an earlier run has made, once they are known
         self.completed_before = 0.0
         self.stage_name, self.phase_text = self.stages[0], ""
+        self._file = os.environ.get(PROGRESS_FILE)
         self._ended = threading.Event()
         self._minutes = threading.Thread(target=self._say_each_minute, daemon=True)
 
@@ -57,12 +62,12 @@ class Bar:
         """So many more candidates are done with a stage."""
         if name != self.stage_name:
             self.stage_name, self.phase_text = name, ""
-        self.bar.update(self.task, advance=done, description=self.description)
+        self._update(advance=done)
 
     def phase(self, name: str, done: int = 0, total: int = 0) -> None:
         """The part of the work in progress, until another stage or shard begins; an empty name ends it."""
         self.phase_text = f"{name} ({done} of {total})" if total else name
-        self.bar.update(self.task, description=self.description)
+        self._update()
 
     def shard(self, finished: int, total: int) -> None:
         """So many shards of all are finished."""
@@ -77,7 +82,17 @@ class Bar:
             self._say(f"shard {finished} of {total} after {spent:.0f} s, {left:.0f} s left")
         if self.finished_before == finished:  # from now on each candidate is counted when a stage is done with it
             self.completed_before = min(self.n, finished * self.shard_size) * len(self.stages)
-            self.bar.update(self.task, completed=self.completed_before, description=self.description)
+            self._update(completed=self.completed_before)
+        else:
+            self._update()
+
+    def _update(self, **changes: float) -> None:
+        self.bar.update(self.task, description=self.description, **changes)
+        if self._file:
+            task = self.bar.tasks[0]
+            line = {"text": self.description, "done": task.completed, "total": task.total or 0}
+            with suppress(OSError), open(self._file, "a") as file:  # a full disk is not said by the bar
+                file.write(json.dumps(line) + "\n")
 
     @property
     def description(self) -> str:

@@ -2,9 +2,9 @@
 
 import atexit
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from ase import Atoms
@@ -144,7 +144,7 @@ class Screening:
             self,
             context.potential,
             Workers(count, self.time_limit),
-            known_molecules(context.generator),
+            partial(known_molecules, context.generator),
             {} if context.generator.own_references is not None else reference_scores(),
         )
 
@@ -334,17 +334,22 @@ def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[
 class MoleculeScreening(ScreeningSession):
     """The screening of one run of molecules: its processes, and what candidates are compared with.
 
-    reference: molecules that do not count as novel; scores: the references' own scores, by row of the table.
+    known: returns the molecules that do not count as novel; scores: the references' own scores, by row of the table.
     """
 
     settings: Screening
     potential: "PotentialLike"
     workers: Workers
-    reference: Reference | None
+    known: Callable[[], Reference | None]
     scores: Mapping[str, float]
 
     def __post_init__(self) -> None:
         atexit.register(self.workers.close)
+
+    @cached_property
+    def reference(self) -> Reference | None:
+        """Molecules that do not count as novel, read when the first set is screened: they are tens of thousands."""
+        return self.known()
 
     def screen_each(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """See the function `screen_each`."""

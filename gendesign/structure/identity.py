@@ -1,5 +1,7 @@
 """Canonical SMILES, which identify a molecule, and ring sizes."""
 
+from functools import lru_cache
+
 from rdkit import Chem, rdBase
 
 from gendesign.errors import UserError
@@ -17,6 +19,7 @@ def smiles(mol: Chem.Mol, stereo: bool = False) -> str:
         return text if again is None else Chem.MolToSmiles(again, isomericSmiles=stereo)
 
 
+@lru_cache(maxsize=1 << 17)  # a process that makes many runs asks again for the molecules that are known
 def canonical_smiles(text: str, stereo: bool = False) -> str:
     """Canonical form of a SMILES, as from `smiles`. Raises UserError if RDKit cannot read it."""
     with rdBase.BlockLogs():

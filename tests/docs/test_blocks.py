@@ -46,6 +46,8 @@ def test_settings_of_a_command_resolve(block, words, folder):
         return
     if verb == "campaign":
         return campaign_resolves(rest)
+    if verb == "view":
+        return view_resolves(rest)
     assert verb in VERBS, f"{name_of(block.page)}:{block.line}: gendesign has no verb {verb}"
     if verb == "train" and "generator=agent" in rest:
         verb, rest = "agent", [word for word in rest if word != "generator=agent"]
@@ -55,6 +57,14 @@ def test_settings_of_a_command_resolve(block, words, folder):
             (folder / word.removeprefix("potential=")).mkdir(parents=True)
     for run in sweep.plan(verb, settings, "--sweep" in rest):
         resolve(verb, run.overrides)
+
+
+def view_resolves(words):
+    """The options of the interactive tool are ones that there are."""
+    from gendesign.view.command import _parser
+
+    options = _parser().parse_args(words)
+    resolve("generate", [word for word in options.what if "=" in word])
 
 
 def campaign_resolves(words):

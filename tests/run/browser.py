@@ -15,7 +15,8 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 OPTIONS = (
     "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run", "--disable-dev-shm-usage",
     "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
-    "--host-resolver-rules=MAP * ~NOTFOUND", "--disable-background-networking", "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--hide-scrollbars", "--mute-audio",
 )  # fmt: skip
 LOCAL = ("file:", "data:", "blob:", "about:")  # addresses that need no host
@@ -89,6 +90,24 @@ class Browser:
         # the page may add a fragment of its own
         self.wait(f"document.readyState === 'complete' && location.href.split('#')[0] === {json.dumps(address)}")
 
+    def visit(self, address: str) -> None:
+        """Load a page of a server on this machine."""
+        self._call("Page.navigate", session=self._session, url=address)
+        self.wait("document.readyState === 'complete' && location.protocol === 'http:'")
+
+    def click(self, x: float, y: float, *, to: tuple[float, float] | None = None, modifiers: int = 0) -> None:
+        """Press the mouse button at a place in pixels, move to another one if it is given, and release it."""
+        path = [(x, y)] if to is None else [(x, y), ((x + to[0]) / 2, (y + to[1]) / 2), to]
+        steps = [("mouseMoved", path[0]), ("mousePressed", path[0])]
+        steps += [*(("mouseMoved", place) for place in path[1:]), ("mouseReleased", path[-1])]
+        for number, (kind, place) in enumerate(steps):
+            held = 0 < number < len(steps) - 1
+            self._call(
+                "Input.dispatchMouseEvent", session=self._session, type=kind, x=place[0], y=place[1],
+                modifiers=modifiers, button="left" if number else "none", buttons=int(held),
+                clickCount=int(kind != "mouseMoved"),
+            )  # fmt: skip
+
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression, promises awaited."""
         answer = self._call(
@@ -104,14 +123,15 @@ class Browser:
             assert time.monotonic() < end, f"{expression} is not true after {seconds:g} s; console: {self.problems}"
             time.sleep(0.1)
 
-    def press(self, key: str) -> None:
-        """Press and release a key, such as Enter."""
-        text = {"Enter": "\r"}.get(key, "")
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """Press and release a key, such as Enter; modifiers: the sum of 1 Alt, 2 Ctrl, 8 Shift."""
+        text = {"Enter": "\r"}.get(key, key if len(key) == 1 and not modifiers else "")
+        codes = {"Enter": 13, "Tab": 9, "Delete": 46, "ArrowRight": 39, "ArrowLeft": 37}
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 else 0)
         for kind in ("keyDown", "keyUp"):
-            codes = {"Enter": 13, "Tab": 9}
             self._call(
-                "Input.dispatchKeyEvent", session=self._session, type=kind, key=key, text=text,
-                windowsVirtualKeyCode=codes.get(key, 0),
+                "Input.dispatchKeyEvent", session=self._session, type=kind, key=key, modifiers=modifiers,
+                text=text if kind == "keyDown" else "", windowsVirtualKeyCode=code,
             )  # fmt: skip
 
     def screenshot(self, path: Path, whole: bool = False) -> bytes:

@@ -142,12 +142,14 @@ class SimGen(SimGenSettings, Generator):
     def _batch(self, index: list[int], sizes: Tensor, key: Tensor, seed: int, spread: Spread) -> Iterator[Candidate]:
         recorder = None
         if self.trajectory is not None:
-            recorder = Recorder(
-                Path(str(self.trajectory)), self.problem.effort.particles // self.problem.effort.families
-            )
+            effort = self.problem.effort
+            copies = effort.particles // effort.families
+            recorder = Recorder(Path(str(self.trajectory)), copies, effort.families, index)
         sampled = self._sample_if_it_fits(sizes, key, recorder)
         if sampled is not None:
             yield from self.finisher(sampled, index, sizes, key, seed, recorder, spread)
+            if recorder is not None:
+                recorder.end()
             return
         if len(index) == 1:
             raise UserError(

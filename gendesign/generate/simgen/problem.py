@@ -1,5 +1,6 @@
 """From the settings of a run to the problem that its molecules solve: sizes, limits, fragments, priors, references."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -104,9 +105,7 @@ class Problem:
     @cached_property
     def score(self) -> kernel.KernelScore:
         """The similarity score to the references; made once, as it describes all of them."""
-        known = kernel.environments(
-            self.potential, self.skeletons, weights=self.references.weights, temperature=self.likeness
-        )
+        known = _environments(self.potential, self.skeletons, self.references.weights, self.likeness)
         return kernel.KernelScore(self.potential, known, self.importances)
 
     @cached_property
@@ -115,6 +114,22 @@ class Problem:
         if self.reward is not None:
             return self.reward.objective.potential
         return _with_chemical_potentials(self.potential, self.references, self.elements, self.fragments, self.max_atoms)
+
+
+DESCRIBED: dict[tuple[int, bytes, float], tuple[PotentialLike, kernel.Environments]] = {}  # the last, for the next call
+
+
+def _environments(
+    potential: PotentialLike, skeletons: Sequence[Atoms], weights: Sequence[float], likeness: float
+) -> kernel.Environments:
+    """The references, described. The last description is kept, as processes forked from this one ask for it again."""
+    content = b"".join(a.numbers.tobytes() + a.positions.tobytes() for a in skeletons) + np.array(weights).tobytes()
+    key = (id(potential), hashlib.sha256(content).digest(), likeness)
+    if key not in DESCRIBED:
+        DESCRIBED.clear()
+        known = kernel.environments(potential, skeletons, weights=weights, temperature=likeness)
+        DESCRIBED[key] = potential, known  # the potential is held, so that no other has its id
+    return DESCRIBED[key][1]
 
 
 def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from ase import Atoms
@@ -54,7 +55,10 @@ def read_references(
     molecules: list[Atoms] = []
     shares: list[float] = []
     for path, share in zip(files, weights or [1.0] * len(files), strict=True):
-        read = _conformers(path, potential) if path.suffix.lower() in SMILES_SUFFIXES else _structures(path)
+        if not paths:
+            read = [atoms.copy() for atoms in _bundled(path)]
+        else:
+            read = _conformers(path, potential) if path.suffix.lower() in SMILES_SUFFIXES else _structures(path)
         usable = [a for a in read if set(a.symbols) <= allowed and sum(s in elements for s in a.symbols) > 1]
         if not usable:
             raise UserError(
@@ -79,6 +83,12 @@ def _number(weight: float | str) -> float:
 
 def _note(path: Path, line: str) -> None:
     print(f"gendesign: generator.reference={path}: {line}", file=sys.stderr, flush=True)
+
+
+@cache
+def _bundled(path: Path) -> list[Atoms]:
+    """The bundled molecules, which many generators of one process read."""
+    return _structures(path)
 
 
 def _structures(path: Path) -> list[Atoms]:
