@@ -58,7 +58,7 @@ def _points(panel, name: str, points: list[list[float]]) -> None:
     x, y = [row[0] for row in points], [row[1] for row in points]
     if points and len(points[0]) == 3:
         panel.errorbar(x, y, yerr=[row[2] for row in points], marker="o", capsize=3, color=COLOURS[0])
-        unit = " (eV/atom above diamond)" if name == "energy" else " (share of atoms)"
+        unit = " (eV/atom above diamond)" if name == "energy" else " (% of the atoms)"
         panel.set(xscale="log", xlabel="rate of the quench (K/ps)", ylabel=name + unit)
     else:
         panel.bar(x, y, color=COLOURS[0])
