@@ -28,7 +28,8 @@ from gendesign.structure.types import Row
 
 ANALYSED = ("coordination", "distributions", "rings", "structure_factor", "crystallinity", "defects")
 PERCENT = "%"
-DRAWN = ("rdf", "angles", "sq_from_rdf", "rings")
+DRAWN = ("rdf", "angles", "sq", "sq_from_rdf", "rings")
+R_WIDTH, ANGLE_WIDTH = 0.04, 2.0  # Angstrom, degrees: models of a few hundred atoms fill these bins
 Curves = dict[str, dict[str, list[float]]]  # by kind: x and its columns
 
 # Of six glasses of 3,000 atoms at each rate in K/ps, arXiv 2507.05024: fourfold Si, twofold O, angle, density.
@@ -55,9 +56,8 @@ def between(name: str, value: float | None, unit: str, n: int, low: float, high:
 
 def analysed(models: Sequence[Atoms], parts: Sequence[str] = ()) -> tuple[dict[str, Mean], Curves]:
     """Means over models by name, and the curves that are drawn."""
-    report = analyse_models(
-        [Model(str(k), atoms) for k, atoms in enumerate(models)], Analysis(parts=tuple(parts) or ANALYSED)
-    )
+    settings = Analysis(parts=tuple(parts) or ANALYSED, r_width=R_WIDTH, angle_width=ANGLE_WIDTH)
+    report = analyse_models([Model(str(k), atoms) for k, atoms in enumerate(models)], settings)
     curves: Curves = {}
     for kind, (curve, _) in mean_curves(report.found).items():
         if kind in DRAWN:

@@ -70,7 +70,7 @@ def test_rows_of_silicon(tmp_path, monkeypatch):
         rows["density over that of diamond, at least"].met
         and rows["density over that of diamond, at most"].met is False
     )
-    assert set(part.curves["a-Si, 216 atoms"]) == {"rdf", "angles", "sq_from_rdf"}
+    assert set(part.curves["a-Si, 216 atoms"]) == {"rdf", "angles", "sq", "sq_from_rdf"}
     glass_pictures.draw(part, tmp_path / "silicon.png")
     assert (tmp_path / "silicon.png").stat().st_size > 10_000
 
