@@ -15,6 +15,7 @@ PANELS = {
 CHOSEN = {"sq_from_rdf": ("neutron",), "rings": ("king",)}  # columns of kinds that have more
 RANGES = {"rdf": (1.2, 8), "angles": (50, 180), "sq_from_rdf": (0.5, 12), "rings": (2.5, 10.5)}
 MOST = 6  # models in a picture
+DIRECT, HIGHEST = "sq", 12  # S(q) by direct sum, drawn as dots over the transform of g(r); top of g(r)
 
 
 def draw(part: Part, path: Path) -> None:
@@ -49,7 +50,11 @@ def _curves(panel, kind: str, models: Mapping[str, Curves]) -> None:
             label = title if len(names) == 1 else f"{title}, {name}"
             style = {"marker": "o", "ms": 3} if kind == "rings" else {}
             panel.plot(columns["x"], columns[name], dash, lw=1.1, color=COLOURS[k % len(COLOURS)], label=label, **style)
-    panel.set(xlabel=PANELS[kind][0], ylabel=PANELS[kind][1], xlim=RANGES[kind], ylim=(0, None))
+        if kind == "sq_from_rdf" and DIRECT in curves:
+            direct = curves[DIRECT]
+            panel.plot(direct["x"], direct["neutron"], ".", ms=2, alpha=0.35, color=COLOURS[k % len(COLOURS)])
+    top = HIGHEST if kind == "rdf" and panel.get_ylim()[1] > HIGHEST else None
+    panel.set(xlabel=PANELS[kind][0], ylabel=PANELS[kind][1], xlim=RANGES[kind], ylim=(0, top))
     panel.legend(frameon=False, fontsize=6)
 
 
@@ -58,7 +63,7 @@ def _points(panel, name: str, points: list[list[float]]) -> None:
     x, y = [row[0] for row in points], [row[1] for row in points]
     if points and len(points[0]) == 3:
         panel.errorbar(x, y, yerr=[row[2] for row in points], marker="o", capsize=3, color=COLOURS[0])
-        unit = " (eV/atom above diamond)" if name == "energy" else " (share of atoms)"
+        unit = " (eV/atom above diamond)" if name == "energy" else " (% of the atoms)"
         panel.set(xscale="log", xlabel="rate of the quench (K/ps)", ylabel=name + unit)
     else:
         panel.bar(x, y, color=COLOURS[0])

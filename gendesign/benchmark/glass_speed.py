@@ -13,9 +13,8 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 
 from gendesign.analysis.energetics import diamond
-from gendesign.benchmark.glass_parts import Part, analysed, value
+from gendesign.benchmark.glass_parts import PERCENT, Part, analysed, value
 from gendesign.benchmark.glass_runs import Bench, Made
-from gendesign.benchmark.record import SHARE
 from gendesign.dynamics.runs import LANGEVIN, Conditions, run_dynamics
 from gendesign.structure.counter_random import keys
 from gendesign.structure.types import Row
@@ -41,12 +40,12 @@ def similarity(bench: Bench) -> Part:
                 len(made.models), "<= 120"),
             Row(f"{title}: one core, of it the relaxation", seconds[1], "s/model", len(after.models)),
         ]  # fmt: skip
-        for when, run, target in (("before", made, ">= 0.90"), ("after", after, ">= 0.95")):
+        for when, run, target in (("before", made, ">= 90"), ("after", after, ">= 95")):
             if run.models:
                 means, part.curves[f"{title}, {when}"] = analysed(run.atoms)
                 for what in SHOWN[formula]:
                     found = value(means, what)
-                    part.rows.append(Row(f"{title}: {what} {when} relaxation", found, SHARE, len(run.models), target))
+                    part.rows.append(Row(f"{title}: {what} {when} relaxation", found, PERCENT, len(run.models), target))
         part.rows += _against_quench(bench, formula, n_atoms, title, made, after, part)
     return part
 
@@ -83,7 +82,7 @@ def _against_quench(
         )
     if relaxed.models:
         means, part.curves[f"{title}, quench"] = analysed(relaxed.atoms)
-        rows += [Row(f"{title}: {what}, quench of equal time", value(means, what), SHARE, len(relaxed.models))
+        rows += [Row(f"{title}: {what}, quench of equal time", value(means, what), PERCENT, len(relaxed.models))
                  for what in SHOWN[formula]]  # fmt: skip
     return rows
 

@@ -44,12 +44,15 @@ Results = dict[str, Any]
 
 
 def held_out(potential: PotentialLike) -> Results:
-    """Errors on the frozen test trajectories by class and for Si, SiO_x and clusters together."""
+    """Errors on the frozen test trajectories by class, and for Si, SiO_x, their melts and quenches, and clusters."""
     groups: dict[str, list] = {}
     for frame, energy, forces in evaluated(potential, [f for f in data.frames() if data.in_test(f)]):
         true, label = labels_of(frame)
         row = ((energy - true) / len(frame), (forces, label))
-        for name in (frame.info["kind"], family(frame)):
+        names = [frame.info["kind"], family(frame)]
+        if names[0].endswith(("melt", "quench")):
+            names.append(f"{names[1]}, melts and quenches")
+        for name in names:
             groups.setdefault(name, []).append(row)
     return {
         name: dict(properties.force_errors([pair for _, pair in rows]))

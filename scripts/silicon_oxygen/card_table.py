@@ -8,7 +8,13 @@ from typing import Any
 from gendesign.structure.types import Row
 
 Results = Mapping[str, Any]
-FAMILIES = {"Si": "<= 0.10", "SiO_x": "<= 0.20", "clusters": None}  # force RMSE in eV/Angstrom
+FAMILIES = {
+    "Si": "<= 0.10",
+    "SiO_x": "<= 0.20",
+    "Si, melts and quenches": None,
+    "SiO_x, melts and quenches": None,
+    "clusters": None,
+}  # force RMSE in eV/Angstrom
 ELASTIC_TARGET, ENERGY_TARGET = "<= 0.08", "<= 5"
 ORDERED = (("diamond", "beta-tin", "sc", "bcc", "fcc"), ("quartz", "cristobalite", "coesite", "stishovite"))
 

@@ -59,7 +59,7 @@ def test_rows_of_silicon(tmp_path, monkeypatch):
     rows = {row.name.removeprefix("a-Si, 216 atoms: "): row for row in part.rows}
     assert rows["models that ended well"].value == pytest.approx(2 / 3)
     assert (
-        rows["coordination defects at 2.85 Angstrom"].value == pytest.approx(4 / 215 / 2)
+        rows["coordination defects at 2.85 Angstrom"].value == pytest.approx(100 * 4 / 215 / 2)
         and rows["one core"].value == 10
     )
     assert rows["coordination defects at 2.85 Angstrom"].met and rows["energy above diamond"].value == pytest.approx(
@@ -70,7 +70,7 @@ def test_rows_of_silicon(tmp_path, monkeypatch):
         rows["density over that of diamond, at least"].met
         and rows["density over that of diamond, at most"].met is False
     )
-    assert set(part.curves["a-Si, 216 atoms"]) == {"rdf", "angles", "sq_from_rdf"}
+    assert set(part.curves["a-Si, 216 atoms"]) == {"rdf", "angles", "sq", "sq_from_rdf"}
     glass_pictures.draw(part, tmp_path / "silicon.png")
     assert (tmp_path / "silicon.png").stat().st_size > 10_000
 
@@ -107,8 +107,8 @@ def test_published_glasses_of_another_kind_are_off(tmp_path):
     write(path, quartz() * (3, 3, 3))
     rows = {row.name: row for row in glass_parts.published(bench(tmp_path, glasses=(str(path),))).rows}
     title = "published glasses, 1 K/ps"
-    assert rows[f"{title}: Si fourfold"].value == 1 and rows[f"{title}: Si fourfold, off the published one"].met
-    assert rows[f"{title}: density, off the published one"].value == pytest.approx(2.65 / 2.129 - 1, abs=0.01)
+    assert rows[f"{title}: Si fourfold"].value == 100 and rows[f"{title}: Si fourfold, off the published one"].met
+    assert rows[f"{title}: density, off the published one"].value == pytest.approx(100 * (2.65 / 2.129 - 1), abs=1)
     assert rows[f"{title}: density, off the published one"].met is False
     with pytest.raises(UserError, match=r"amorphous\.glasses"):
         glass_parts.published(bench(tmp_path))
