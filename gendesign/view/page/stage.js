@@ -196,6 +196,9 @@ export function atomAt(pixel, within = 12) {
   return best;
 }
 
+// All atoms that can be selected, as [key, number].
+export const selectable = () => drawn.filter((part) => !part.grows && part.key !== "compared").flatMap((part) => part.numbers.map((_, k) => [part.key, k]));
+
 export function drawOverlay() {
   if (!state.scene || !viewer) return;
   const ratio = window.devicePixelRatio || 1, { clientWidth: w, clientHeight: h } = host;
