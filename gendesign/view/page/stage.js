@@ -21,7 +21,7 @@ const backdrop = () => BACKDROP[document.documentElement.dataset.theme] || BACKD
 export function recolour() { viewer.setBackgroundColor(backdrop(), 1); drawOverlay(); }
 export const picture = () => { viewer.render(); return viewer.pngURI(); };
 export const atomsDrawn = () => drawn.reduce((sum, part) => sum + part.numbers.length, 0);
-export const turn = (degrees, axis = "y") => viewer.rotate(degrees, axis);
+export const turn = (degrees, axis = "y") => { viewer.rotate(degrees, axis); };
 
 export function fit() {
   const points = drawn.flatMap((part) => part.positions);
