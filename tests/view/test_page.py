@@ -165,7 +165,7 @@ def test_molecules_are_seen_growing_and_sorted(page: Browser) -> None:
     page.wait("Number(document.getElementById('stage').dataset.growing) > 0", PATIENCE)
     page.wait(f"[...{STATE}.jobs.values()].every((job) => job.state === 'finished')", PATIENCE)
     page.wait("document.querySelectorAll('.card').length === 2")
-    assert page.evaluate("document.querySelector('#jobs .said').textContent").startswith("finished")
+    page.wait("document.querySelector('#jobs .said').textContent.startsWith('finished')")
     press(page, ".card")
     page.wait(f"{STATE}.shown")
     atoms = page.evaluate(f"{STATE}.shown.numbers.length")
