@@ -86,8 +86,8 @@ class Bar:
         else:
             self._update()
 
-    def _update(self, **changes: float) -> None:
-        self.bar.update(self.task, description=self.description, **changes)
+    def _update(self, *, advance: float | None = None, completed: float | None = None) -> None:
+        self.bar.update(self.task, description=self.description, advance=advance, completed=completed)
         if self._file:
             task = self.bar.tasks[0]
             line = {"text": self.description, "done": task.completed, "total": task.total or 0}

@@ -4,6 +4,7 @@ import asyncio
 import json
 import signal
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -122,8 +123,14 @@ class Jobs:
             try:
                 await self._run(waiting[0])
             except OSError as error:
-                waiting[0].state, waiting[0].message = FAILED, f"{error.filename}: {error.strerror}; make room for it"
-                self._changed(waiting[0])
+                self._failed(waiting[0], f"{error.filename}: {error.strerror}; make room for it")
+            except Exception as error:  # a mistake of the code ends one run, not the queue
+                traceback.print_exc()
+                self._failed(waiting[0], f"it could not be followed ({error})")
+
+    def _failed(self, job: Job, reason: str) -> None:
+        job.state, job.message, self._running = FAILED, reason, None
+        self._changed(job)
 
     async def _run(self, job: Job) -> None:
         await self.warm.ready.wait()

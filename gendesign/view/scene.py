@@ -11,6 +11,7 @@ from gendesign.errors import UserError
 from gendesign.structure.files import write_atomically
 
 MOST_STEPS = 200  # that can be undone
+LARGEST = 8 << 20  # bytes of the document with its history
 MOST_POINTS = 20_000  # of all strokes
 IDENTITY = [1, 0, 0, 0, 1, 0, 0, 0, 1]
 ROLES = ("shown", "fragment", "host", "reference")
@@ -93,10 +94,14 @@ class Scene:
         self.content = {**self.content, **values}
         self.revision += 1
         self._changed_at |= dict.fromkeys(values, self.revision)
-        kept = {"revision": self.revision, "scene": self.content, "done": self.done, "undone": self.undone}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.path, json.dumps(kept))
+        while len(text := self._text()) > LARGEST and len(self.done) > 1:
+            self.done = self.done[len(self.done) // 2 :]  # the older half can no longer be undone
+        write_atomically(self.path, text)
         self.changed()
+
+    def _text(self) -> str:
+        return json.dumps({"revision": self.revision, "scene": self.content, "done": self.done, "undone": self.undone})
 
 
 def new_structure(file: str, name: str, role: str = "shown") -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import hmac
 import ipaddress
 import socket
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -83,8 +83,11 @@ class Guard:
         return True
 
     def _has_token(self, scope: Scope, headers: Headers) -> bool:
-        cookies = SimpleCookie(headers.get("cookie", ""))
-        cookie = cookies[self.cookie].value if self.cookie in cookies else ""
+        try:
+            cookies = SimpleCookie(headers.get("cookie", ""))
+            cookie = cookies[self.cookie].value if self.cookie in cookies else ""
+        except CookieError:
+            cookie = ""
         query = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
         # all are compared, so that the time says nothing of which one was nearly right
         given = (query, headers.get("x-token", ""), cookie)

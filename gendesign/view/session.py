@@ -1,6 +1,7 @@
 """What a server holds: the scene, its structures, the runs and the folders that are open."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 from ase import Atoms
 
 from gendesign.errors import UserError
-from gendesign.run.folder import SUMMARY
 from gendesign.structure.files import write_atomically
 from gendesign.structure.types import Candidate
 from gendesign.view.client import Warm
@@ -137,7 +137,7 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         if sum(path.stat().st_size for path in folder.iterdir()) + len(body) > MOST_UPLOADS:
             raise UserError(f"{shown_path(folder)} holds {MOST_UPLOADS >> 30} GB; remove what is no longer needed")
-        path = folder / (re.sub(r"[^\w.-]", "_", Path(name).stem)[:60].lstrip(".") + suffix)
+        path = _unused(folder, re.sub(r"[^\w.-]", "_", Path(name).stem)[:60].lstrip("."), suffix, body)
         write_atomically(path, body)
         content = await self.warm.call("read_file", path=str(path), name=name)
         if content["kind"] == "structures":
@@ -175,6 +175,10 @@ class Session:
         return await asyncio.to_thread(self.results(name).rows)
 
 
-def is_results_folder(path: Path) -> bool:
-    """Whether a folder holds a run."""
-    return (path / SUMMARY).is_file()
+def _unused(folder: Path, stem: str, suffix: str, body: bytes) -> Path:
+    """A path for an upload; another file of the same name stays, as a run may read it."""
+    names = (
+        f"{stem or 'file'}{number}{suffix}" for number in itertools.chain([""], (f"-{k}" for k in itertools.count(2)))
+    )
+    paths = (folder / name for name in names)
+    return next(path for path in paths if not path.exists() or path.read_bytes() == body)

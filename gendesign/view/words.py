@@ -86,7 +86,7 @@ def generate_words(scene: Mapping[str, Any], given: Sequence[str], inputs: Input
     """The words of `gendesign generate` without its output; raises UserError for an impossible scene."""
     settings = chosen(scene, "generate")
     words = ["generate", *given, *page_words("generate", settings)]
-    if "prior" not in resolve("generate", words[1:]).generator:  # a search or a quench, which nothing of this concerns
+    if "fragments" not in resolve("generate", words[1:]).generator:  # a search or a quench takes nothing of a drawing
         return words
     prior = prior_words(scene, inputs)
     words += prior

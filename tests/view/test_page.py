@@ -137,6 +137,11 @@ def test_atoms_are_counted_measured_and_moved(page: Browser) -> None:
         page.wait(f"{STATE}.selected.length === {atom + 1}")
     said = page.evaluate("document.getElementById('measure').textContent")
     assert said.startswith("2 selected: O0") and 0.93 < float(said.split("distance")[1].split()[0]) < 1.01
+    page.evaluate("document.getElementById('stage').focus()")
+    page.press("ArrowRight")  # without a mouse: the next atom
+    page.wait(f"{STATE}.selected.length === 1 && {STATE}.selected[0][1] === 2")
+    page.press("ArrowLeft", modifiers=8)
+    page.wait(f"{STATE}.selected.length === 2")
     press(page, "#attach")
     page.wait(
         f"{STATE}.scene.structures[0].role === 'fragment' && {STATE}.scene.structures[0].attachments.length === 2"
@@ -160,7 +165,7 @@ def test_molecules_are_seen_growing_and_sorted(page: Browser) -> None:
     page.wait("Number(document.getElementById('stage').dataset.growing) > 0", PATIENCE)
     page.wait(f"[...{STATE}.jobs.values()].every((job) => job.state === 'finished')", PATIENCE)
     page.wait("document.querySelectorAll('.card').length === 2")
-    assert page.evaluate("document.querySelector('#jobs .said').textContent").startswith("finished")
+    page.wait("document.querySelector('#jobs .said').textContent.startsWith('finished')")
     press(page, ".card")
     page.wait(f"{STATE}.shown")
     atoms = page.evaluate(f"{STATE}.shown.numbers.length")

@@ -1,5 +1,5 @@
 // Pointer and keys in the view: selecting, curves, the brush, moving structures. What is not claimed here turns the view.
-import { atomAt, drawOverlay, projection, select } from "./stage.js";
+import { atomAt, drawOverlay, projection, select, selectable, turn } from "./stage.js";
 import { change, changed, place, replaceStructure, state } from "./store.js";
 import { about, add, minus, product, times, turned, unit } from "./vectors.js";
 
@@ -216,10 +216,24 @@ export function addByKey() {
   put(all, current, null, from ? add(from, times(project.right, 1.3)) : [...state.scene.plane.origin]);
 }
 
+// The next atom without a mouse; with `more` the others stay selected.
+function step(by, more) {
+  const atoms = selectable();
+  if (!atoms.length) return;
+  const last = state.selected.at(-1), at = last ? atoms.findIndex(([key, k]) => key === last[0] && k === last[1]) : by > 0 ? -1 : 0;
+  const next = atoms[(at + by + atoms.length) % atoms.length];
+  select(more ? [...state.selected.filter(([key, k]) => key !== next[0] || k !== next[1]), next] : [next]);
+}
+
 function keyed(event) {
   const project = projection(), size = event.shiftKey ? 5 * NUDGE : NUDGE;
   const steps = { ArrowLeft: times(project.right, -size), ArrowRight: times(project.right, size), ArrowUp: times(project.down, -size),
     ArrowDown: times(project.down, size), PageUp: times(project.eye, size), PageDown: times(project.eye, -size) };
+  if (state.tool === "select" && event.key.startsWith("Arrow")) {
+    if (event.key === "ArrowLeft" || event.key === "ArrowRight") step(event.key === "ArrowRight" ? 1 : -1, event.shiftKey);
+    else turn(event.key === "ArrowUp" ? -10 : 10, "x");
+    event.preventDefault();
+  }
   if (state.tool !== "draw") return;
   if (steps[event.key] && state.stroke !== null && state.point !== null) {
     const all = copied(), points = all[state.stroke].points;

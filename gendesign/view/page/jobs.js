@@ -21,12 +21,12 @@ export function run(verb, targets = {}) {
 export async function received(job) {
   const before = state.jobs.get(job.name);
   state.jobs.set(job.name, job);
+  render();
   if (ENDED.includes(job.state) && before && !ENDED.includes(before.state)) {
     state.frames = null;
     await tried(async () => { await gallery.folders(); await gallery.open(job.name); });
     changed("frames");
   }
-  render();
 }
 
 export function progressed({ job, seconds, ...progress }) {

@@ -110,7 +110,7 @@ async function example(name) {
     await post("api/smiles", { smiles: "c1ccncc1" });
     await reload(); // the stream of events may be behind the answers
     const structures = state.scene.structures.map((row, k) => ({
-      ...row, role: "fragment", attachments: [structureOf(k).numbers.indexOf(1)], pose: { r: row.pose.r, t: [0, 0, k ? 4.2 : -4.2] },
+      ...row, role: "fragment", attachments: [structureOf(k).numbers.indexOf(1)], pose: { r: row.pose.r, t: [k ? 5 : -5, 0, 0] },
     }));
     stage.refit();
     return change({ structures }, "an example");

@@ -21,7 +21,7 @@ const backdrop = () => BACKDROP[document.documentElement.dataset.theme] || BACKD
 export function recolour() { viewer.setBackgroundColor(backdrop(), 1); drawOverlay(); }
 export const picture = () => { viewer.render(); return viewer.pngURI(); };
 export const atomsDrawn = () => drawn.reduce((sum, part) => sum + part.numbers.length, 0);
-export const turn = (degrees, axis = "y") => viewer.rotate(degrees, axis);
+export const turn = (degrees, axis = "y") => { viewer.rotate(degrees, axis); };
 
 export function fit() {
   const points = drawn.flatMap((part) => part.positions);
@@ -195,6 +195,9 @@ export function atomAt(pixel, within = 12) {
   }
   return best;
 }
+
+// All atoms that can be selected, as [key, number].
+export const selectable = () => drawn.filter((part) => !part.grows && part.key !== "compared").flatMap((part) => part.numbers.map((_, k) => [part.key, k]));
 
 export function drawOverlay() {
   if (!state.scene || !viewer) return;
