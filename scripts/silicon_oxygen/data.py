@@ -12,7 +12,7 @@ from scripts.silicon_oxygen.label import LABELS
 
 TEST_SHARE = 0.10
 ALWAYS_TRAINED = ("atom", "dimer", "equation")  # few and systematic: the ends of curves would be extrapolated
-COPIES = {"dimer": 3, "cluster": 2}  # rare kinds that are important for short distances and for fragments
+COPIES = {"dimer": 3, "cluster": 2, "own": 2}  # rare kinds that are important for short distances and for fragments
 
 
 def frames() -> list[Atoms]:

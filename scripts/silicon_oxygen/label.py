@@ -76,7 +76,8 @@ def fault(potential: PotentialLike, frame: Atoms, forces: np.ndarray, copies: in
 def main(*kinds: str) -> None:
     """Label the kinds, all by default."""
     potential = load_potential(TEACHER, device="cpu", dtype=DTYPE)
-    for kind in kinds or KINDS:
+    rounds = sorted(path.name for path in STRUCTURES.glob("round-*"))
+    for kind in kinds or [*KINDS, *rounds]:
         folder = STRUCTURES / kind
         indices = [int(path.stem.removeprefix("shard-")) for path in sorted(folder.glob("shard-*.extxyz"))]
         label_shards(partial(label, potential, folder), indices, LABELS / kind, workers=1)
