@@ -1,5 +1,6 @@
 """The coordinator of a campaign: asks an engine for the shards that are missing, until none is."""
 
+import errno
 import fcntl
 import os
 import signal
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 DEATHS = 3  # of a shard's workers, after which its candidates are made one by one
 MOST_DEATHS = 12  # after which the campaign ends with a message
+FULL = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk without room
 MOST_ROUNDS = 5  # in which an engine ends tasks without making a shard
 
 
@@ -97,9 +99,13 @@ def _work(survey: Survey, engine: ShardEngine, site: Site, ledger: Ledger, allow
         ) from None
     except sqlite3.Error as error:
         raise UserError(f"{LEDGER} cannot be written ({error}); make room for it; the same command continues") from None
-    except BaseException:
+    except BaseException as error:
         with suppress(sqlite3.Error):  # of a full disk
             ledger.state("interrupted")
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise UserError(
+                f"{survey.plan.folder} cannot be written ({error.strerror}); make room; the same command continues"
+            ) from None
         raise
     finally:
         engine.close(cancel=cancel)
