@@ -22,6 +22,7 @@ SHOWN = {
     "checkpoints/organic-cc/card.md": "cards/organic-cc.md",
     "checkpoints/organic/rigidity.png": "cards/rigidity.png",
     "checkpoints/hoip/card.md": "cards/hoip.md",
+    "checkpoints/silicon-oxygen/card.md": "cards/silicon-oxygen.md",
     "checkpoints/builder/card.md": "cards/builder.md",
     "scripts/hoip/README.md": "notebook/hoip.md",
     "CHANGELOG.md": "changelog.md",

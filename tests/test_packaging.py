@@ -20,7 +20,7 @@ assert checkpoints_folder() == home / "checkpoints", checkpoints_folder()
 assert "generator.n_heavy_atoms" in describe("generate")
 assert (home / "run" / "report.html.j2").is_file()
 assert (home / "run" / "explorer.html.j2").is_file()
-assert bundled() == ["hoip", "organic", "organic-cc"]
+assert bundled() == ["hoip", "organic", "organic-cc", "silicon-oxygen", "silicon-oxygen-fast"]
 print(home, *sorted(path.parent.name for path in checkpoints_folder().glob("*/weights.safetensors")))
 """
 

@@ -47,6 +47,7 @@ POTENTIALS = {
     "organic in single precision": partial(load_potential, "organic", device="cpu"),
     "organic-cc": partial(load_potential, "organic-cc", device="cpu", dtype="float64"),
     "hoip": partial(load_potential, "hoip", device="cpu", dtype="float64"),
+    "silicon-oxygen": partial(load_potential, "silicon-oxygen", device="cpu", dtype="float64"),
     "rigidity": organic_with_rigidity,
     "ionic": partial(Ionic, ("H", "C", "N", "I")),
     "toy": ToyPotential,
