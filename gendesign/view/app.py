@@ -161,12 +161,17 @@ async def _settings(request: Request, session: Session) -> Any:
 
 
 async def _prior(request: Request, session: Session) -> Any:
-    return await session.prior()
+    try:
+        return await session.prior()
+    except UserError as error:  # asked for after every change: a scene that is not complete yet is no failed request
+        return {"failed": True, "error": " ".join(str(error).split())}
 
 
 async def _command(request: Request, session: Session) -> Any:
-    words = session.words(request.path_params["verb"], await request.json())
-    words = [*words, "output=results/mine"]
+    try:
+        words = [*session.words(request.path_params["verb"], await request.json()), "output=results/mine"]
+    except UserError as error:  # as above
+        return {"failed": True, "error": " ".join(str(error).split())}
     return {"command": as_command(words), "python": as_python(words)}
 
 

@@ -1,5 +1,6 @@
 """The measurements of the card as rows with targets and as Markdown tables."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -162,4 +163,5 @@ def _held_out(table: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _shown(number: float | None) -> str:
-    return "-" if number is None else f"{number:.4g}"
+    """Four digits; "-" where there is no number, such as the bulk modulus of a crystal that fell apart."""
+    return "-" if number is None or not math.isfinite(number) else f"{number:.4g}"

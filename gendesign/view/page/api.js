@@ -3,7 +3,7 @@
 async function answer(response) {
   const isJson = (response.headers.get("content-type") || "").includes("json");
   const content = isJson ? await response.json() : await response.text();
-  if (!response.ok) {
+  if (!response.ok || (content && content.failed)) {
     const error = new Error((content && content.error) || `the server answered ${response.status}`);
     error.status = response.status;
     throw error;
