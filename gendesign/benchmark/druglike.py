@@ -19,6 +19,7 @@ from rdkit.Chem import rdMolDescriptors
 
 from gendesign.benchmark import tally as measures
 from gendesign.benchmark.molecules import completed
+from gendesign.benchmark.pockets import pocket_rows
 from gendesign.benchmark.record import SHARE, Row, check_record, table, write
 from gendesign.benchmark.tally import Measured, Tally
 from gendesign.errors import UserError
@@ -67,6 +68,7 @@ def run(config: DictConfig) -> None:
         reference, _ = completed(sized, identity, f"moses-{size}", reference_stages, len(known))
         rows += size_rows(size, generated, reference)
         rows += time_rows(size, timings)
+    rows += pocket_rows(config, ELEMENTS, potential)
     write(rows, record / "druglike.json", potential.device)
     print(table(rows))
     print(f"pictures: {config.output}/generated-*/report.html; rows: {record / 'druglike.json'}")

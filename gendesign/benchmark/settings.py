@@ -126,6 +126,12 @@ class Druglike:
     sizes: tuple[int, ...] = setting((20, 27), "heavy atoms of the molecules", least=1)
     attempts: tuple[int, ...] = setting((200, 100), "molecules of each size", least=1)
     references: int = setting(100, "molecules of MOSES beside each size", least=1, most=100)
+    pockets: tuple[str, ...] = setting(
+        ("posebusters",),
+        "complexes whose pockets are filled: folders with NAME.pdb and NAME.sdf, or posebusters for the four that come "
+        "with that package; [] for none",
+    )
+    pocket_attempts: int = setting(25, "molecules in each pocket", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -238,8 +238,7 @@ class Dock(CampaignStage):
         read_host(self.host)
 
     def open(self, lent: Lent) -> Measure:
-        from gendesign.screening.plausibility import failed_checks
-        from gendesign.screening.screen import posebusters_verdict
+        from gendesign.screening.plausibility import failed_checks, posebusters_verdict
         from gendesign.screening.workers import Workers
 
         workers = Workers(self.workers, self.time_limit)

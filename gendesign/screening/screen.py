@@ -16,7 +16,6 @@ from gendesign.screening.accessibility import accessibility
 from gendesign.screening.energetics import (
     ALL_STRAIN_METHODS,
     JUDGES,
-    NOT_MEASURED,
     STRAIN_METHODS,
     Strain,
     judge_strain,
@@ -26,7 +25,8 @@ from gendesign.screening.energetics import (
     unmeasured,
 )
 from gendesign.screening.method import ScreeningContext, ScreeningSession
-from gendesign.screening.plausibility import failed_checks
+from gendesign.screening.plausibility import failed_checks, posebusters_verdict
+from gendesign.screening.poses import PoseCheck
 from gendesign.screening.references import known_molecules, reference_scores, table_rows
 from gendesign.screening.rings import rings
 from gendesign.screening.shape import ShapeCheck
@@ -45,6 +45,7 @@ from gendesign.screening.validity import (
 from gendesign.screening.workers import Failure, Workers
 from gendesign.structure.bonds import Perceived
 from gendesign.structure.generator import PhaseReport, no_report
+from gendesign.structure.macromolecules import is_macromolecule
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
 if TYPE_CHECKING:  # torch takes seconds to import
@@ -107,6 +108,13 @@ class Screening:
         None, "largest deviation of one atom's energy that passes; null: 95 % of held-out structures pass",
         unit="eV", above=0,
     )  # fmt: skip
+    host: str | None = setting(
+        None, "protein or other host beside which candidates lie: contacts, clashes, hydrogen bonds, PoseBusters' dock",
+        file=True,
+    )  # fmt: skip
+    host_residue: str | None = setting(
+        None, "residue of the host's file that is taken out: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER"
+    )
     shape_target: str | None = setting(
         None, "molecule, points or closed mesh whose shape candidates are compared with, in place", file=True
     )
@@ -120,12 +128,24 @@ class Screening:
         check_bounds(self, "screening")
         if self.shape_least is not None and self.shape_target is None:
             raise UserError(f"shape_least={self.shape_least} has nothing to compare with; give shape_target as well")
-        self.shape  # noqa: B018  an unusable target is named before anything runs
+        if self.host_residue is not None and self.host is None:
+            raise UserError(f"host_residue={self.host_residue} has no file to be taken out of; give host as well")
+        self.shape, self.pose and self.pose.host  # noqa: B018  unusable files are named before anything runs
 
     @cached_property
     def shape(self) -> ShapeCheck | None:
         """The comparison with the target's shape, None without one."""
         return None if self.shape_target is None else ShapeCheck(self.shape_target, self.shape_least)
+
+    @cached_property
+    def pose(self) -> PoseCheck | None:
+        """How candidates lie beside the host, None without one."""
+        return None if self.host is None else PoseCheck(self.host, self.host_residue)
+
+    @property
+    def docks(self) -> bool:
+        """Whether PoseBusters judges candidates beside the host, which it knows from PDB and mmCIF files only."""
+        return self.host is not None and "posebusters" in self.checks and is_macromolecule(self.host)
 
     @property
     def needs_potential(self) -> bool:
@@ -192,8 +212,8 @@ def screen_each(
         if "convergence" in settings.checks:
             verdicts += convergence(candidate)
         verdicts += _molecular(candidate, molecule, settings) + slow[i] + deviations.get(i, [])
-        if settings.shape is not None:
-            verdicts += settings.shape([candidate])
+        for check in (settings.shape, settings.pose):
+            verdicts += [] if check is None else check([candidate])
     return verdicts
 
 
@@ -256,6 +276,10 @@ def _slow_checks(
         if "posebusters" in settings.checks:
             tasks.append((failed_checks, (_bare(atoms), settings.posebusters, settings.zwitterions)))
             places.append((i, "posebusters"))
+        if settings.docks:
+            beside = settings.zwitterions, settings.host, settings.host_residue
+            tasks.append((failed_checks, (_bare(atoms), "dock", *beside)))
+            places.append((i, "dock"))
         for method in _methods(settings):
             if method != "potential" and method not in JUDGES:
                 tasks.append((reference_strain, (_bare(atoms), method, settings.fmax, settings.max_steps)))
@@ -268,6 +292,8 @@ def _slow_checks(
         reason = PERIODIC if molecule is None else f"not valid: {molecule.reason}"
         if "posebusters" in settings.checks:
             out[i].append(posebusters_verdict(candidate.index, answers.get((i, "posebusters")), reason))
+        if settings.docks:
+            out[i].append(posebusters_verdict(candidate.index, answers.get((i, "dock")), reason, "dock"))
         for method in _methods(settings):
             out[i] += _strain_verdicts(candidate.index, method, answers.get((i, method), Strain(None, None, reason)))
     return out
@@ -307,18 +333,6 @@ def _methods(settings: Screening) -> tuple[str, ...]:
 def _bare(atoms: Atoms) -> Atoms:
     """Without calculator and info, which other processes do not need."""
     return Atoms(atoms.numbers, atoms.positions)
-
-
-def posebusters_verdict(
-    index: int, answer: tuple[str, ...] | Failure | None, reason: str = "", check: str = "posebusters"
-) -> Verdict:
-    """What PoseBusters answered for a candidate, None for one that it was not asked about because of `reason`."""
-    if answer is None:
-        return Verdict(index, check, None if reason == PERIODIC else False, reason=reason)
-    if isinstance(answer, Failure):
-        passed, reason = (None, NOT_MEASURED + answer.reason) if answer.timed_out else (False, answer.reason)
-        return Verdict(index, check, passed, reason=reason)
-    return Verdict(index, check, not answer, reason=", ".join(answer))
 
 
 def _strain_verdicts(index: int, method: str, answer: Strain | Failure) -> list[Verdict]:

@@ -11,7 +11,12 @@ from gendesign.screening.energetics import ALL_STRAIN_METHODS, NOT_MEASURED
 from gendesign.screening.validity import PERIODIC
 from gendesign.structure.types import Verdict
 
-PER_ATTEMPT = {"edm_molecule": "EDM molecule stable", "valid": "valid", "posebusters": "PoseBusters"}
+PER_ATTEMPT = {
+    "edm_molecule": "EDM molecule stable",
+    "valid": "valid",
+    "posebusters": "PoseBusters",
+    "dock": "PoseBusters beside the host",
+}
 PER_VALID = {
     "unique": "unique",
     "novel": "novel",
@@ -19,6 +24,8 @@ PER_VALID = {
     "novel_training": "novel to training",
     "novel_stereo": "novel to training, with stereo",
 }
+
+MEDIANS = {"shape_tanimoto": "shape Tanimoto", "contacts": "contacts with the host", "hydrogen_bonds": "hydrogen bonds"}
 
 
 class Row(NamedTuple):
@@ -83,6 +90,12 @@ def omission(verdicts: Sequence[Verdict], n: int) -> str:
 
 def _measures(table: dict[str, dict[int, Verdict]], valid: list[int]) -> list[Row]:
     rows = []
+    for check, name in MEDIANS.items():
+        if check in table:
+            rows.append(_median(f"median {name}", "", _or_none(table[check][i] for i in valid)))
+    if "clashes" in table:
+        sound = sum(table["clashes"][i].passed is True for i in valid)
+        rows.append(_share("without clashes with the host among valid", sound, len(valid)))
     if "sa_score" in table:
         rows.append(_median("synthetic accessibility", "", _or_none(table["sa_score"][i] for i in valid)))
     if "unstable_groups" in table:

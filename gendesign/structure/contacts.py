@@ -6,9 +6,10 @@ or O may come nearer to N, O or F: HYDROGEN_BOND is 1.50 Angstrom for O-H...O, w
 (Steiner, Angew. Chem. Int. Ed. 41, 48, 2002). The dimers of S22 (Jurecka et al., Phys. Chem. Chem. Phys. 8, 1985, 2006)
 reach 0.877 and 0.614 at equilibrium, and 0.801 and 0.553 when compressed to 0.9 of their distance: none overlaps.
 
-A host without hydrogens (a protein from X-ray diffraction) has invisible atoms. Hydrogens of the molecule then need
-HIDDEN more of the sum. All S22 dimers satisfy this at equilibrium when one partner loses its hydrogens. For metals the
-sum of covalent radii is used, as for the inorganic cofactors of PoseBusters, because metals bind nearby atoms.
+Atoms of a host may carry hydrogens that its file does not show: all atoms of a host without any hydrogen, or those that
+the reader of macromolecules marks. Hydrogens of the molecule need HIDDEN more of the sum there. All S22 dimers satisfy
+this at equilibrium when one partner loses its hydrogens. For metals the sum of covalent radii is used, as for the
+inorganic cofactors of PoseBusters, because metals bind nearby atoms.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gendesign.structure.types import Candidate
 
 CONTACT, HYDROGEN_BOND, HIDDEN = 0.75, 0.55, 0.05  # of the sum of van der Waals radii
 METAL_CONTACT = 0.75  # of the sum of covalent radii
+NEAR = 4.0  # Angstrom between heavy atoms in contact
 UNKNOWN = 1.7  # Angstrom, van der Waals radius (that of carbon) for elements without one in the table
 DONORS, ACCEPTORS = (7, 8), (7, 8, 9)
 NONMETALS = (1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 33, 34, 35, 36, 52, 53, 54)
@@ -55,16 +57,22 @@ class Contact:
 
 @dataclass(frozen=True, eq=False)
 class Host:
-    """Fixed atoms that molecules must not overlap: numbers (hosts,), positions (hosts, 3) in Angstrom; not periodic."""
+    """Fixed atoms that molecules must not overlap: numbers (hosts,), positions (hosts, 3) in Angstrom; not periodic.
+
+    hidden: mask (hosts,) of the atoms that may carry hydrogens which are not there; None: all of them where there is no
+    hydrogen at all, otherwise none.
+    """
 
     numbers: np.ndarray
     positions: np.ndarray
+    hidden: np.ndarray | None = None
 
     @classmethod
     def of(cls, *structures: Atoms) -> Host:
-        """A host of all atoms of `structures` at their positions."""
-        parts = [(np.asarray(a.numbers), np.asarray(a.positions, float)) for a in structures]
-        return cls(np.concatenate([n for n, _ in parts]), np.concatenate([x for _, x in parts]))
+        """A host of all atoms of `structures` at their positions, `hidden` from their arrays of this name."""
+        parts = [cls(np.asarray(a.numbers), np.asarray(a.positions, float), a.arrays.get("hidden")) for a in structures]
+        rows = zip(*((part.numbers, part.positions, part.bare) for part in parts), strict=True)
+        return cls(*map(np.concatenate, rows))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -75,16 +83,17 @@ class Host:
         return polar_hydrogens(self.numbers, self.positions)
 
     @cached_property
-    def hides_hydrogens(self) -> bool:
-        """Whether the structure has no hydrogens, so that the real ones are not resolved."""
-        return not (self.numbers == 1).any()
+    def bare(self) -> np.ndarray:
+        """Mask (hosts,) of the atoms that may carry hydrogens which are not there."""
+        if self.hidden is not None:
+            return np.asarray(self.hidden, dtype=bool)
+        return np.full(len(self), not (self.numbers == 1).any())
 
     def near(self, positions: np.ndarray, reach: float) -> Host:
         """The part of the host within `reach` Angstrom of any of `positions` (atoms, 3)."""
         close = cKDTree(positions).query(self.positions, distance_upper_bound=reach)[0] <= reach
-        part = replace(self, numbers=self.numbers[close], positions=self.positions[close])
-        # both depend on the whole host and not on the part
-        part.__dict__.update(polar=self.polar[close], hides_hydrogens=self.hides_hydrogens)
+        part = replace(self, numbers=self.numbers[close], positions=self.positions[close], hidden=self.bare[close])
+        part.__dict__.update(polar=self.polar[close])  # depends on the whole host and not on the part
         return part
 
     def allowed(self, numbers: np.ndarray, polar: np.ndarray, wider: float = 0.0) -> np.ndarray:
@@ -97,8 +106,7 @@ class Host:
         bond = polar[:, None] & np.isin(self.numbers, ACCEPTORS)[None]
         bond |= np.isin(numbers, ACCEPTORS)[:, None] & self.polar[None]
         share[bond] = HYDROGEN_BOND
-        if self.hides_hydrogens:
-            share[numbers == 1] += HIDDEN
+        share += HIDDEN * ((numbers == 1)[:, None] & self.bare[None])
         out = (share + wider) * (RADII[numbers][:, None] + RADII[self.numbers][None])
         metal = IS_METAL[numbers][:, None] | IS_METAL[self.numbers][None]
         bound = (METAL_CONTACT + wider) * (covalent_radii[numbers][:, None] + covalent_radii[self.numbers][None])
@@ -109,6 +117,11 @@ class Host:
         if not len(atoms) or not len(self):
             return 0
         return int((self._ratios(atoms)[1] < 1).any(1).sum())
+
+    def contacts(self, atoms: Atoms) -> int:
+        """Number of pairs of heavy atoms, one of `atoms` and one of the host, at most NEAR Angstrom apart."""
+        mine, own = atoms.positions[atoms.numbers > 1], self.positions[self.numbers > 1]
+        return int(cKDTree(mine).count_neighbors(cKDTree(own), NEAR)) if len(mine) and len(own) else 0
 
     def _ratios(self, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
         """Distances (atoms, hosts) in Angstrom, and relative to the least allowed distances."""

@@ -43,7 +43,7 @@ def test_the_table_of_a_tiny_run(tmp_path, capsys) -> None:
     words = [
         f"output={tmp_path / 'out'}", f"record={tmp_path}", "screening=quick", "druglike.sizes=[15]",
         "druglike.attempts=[2]", "druglike.references=2", "generator.steps=20", "generator.particles=2",
-        "relaxation.max_steps=40", "workers=1",
+        "relaxation.max_steps=40", "workers=1", "druglike.pockets=[]",
     ]  # fmt: skip
     assert cli.main(["benchmark", "druglike", *words]) == 0
     rows = {row["name"]: row for row in json.loads((tmp_path / "druglike.json").read_text())}

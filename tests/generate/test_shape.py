@@ -186,7 +186,7 @@ def test_refusals(tmp_path):
 
     assert "no point within radius=6.0" in said(lambda: Pocket(path, centre=(0, 0, 0), contact=7.5, reach=8.0))
     assert "no point within" in said(lambda: Pocket(path, centre=(90, 0, 0)))
-    assert "either centre=[x,y,z] or ligand=FILE" in said(lambda: Pocket(path))
+    assert "either centre=[x,y,z] or ligand=FILE or residue=NAME" in said(lambda: Pocket(path))
     assert "centre=[1,2]: give three numbers" in said(lambda: Pocket(path, centre=("1", "2")))
     assert "reach=-1: give a number above 0, Angstrom" in said(lambda: Pocket(path, centre=(0, 0, 0), reach=-1))
     assert "radius=0: give a number above 0, Angstrom" in said(lambda: Circle(0))
@@ -228,7 +228,7 @@ def test_the_wall_of_a_host(monkeypatch):
     near = swarm.at(swarm.positions + torch.tensor([6.0, 0.3, 0.1]))
     push = wall(near, 0.5)
     assert (push[:, 0] < 0).all() and push.norm(dim=1).max() <= wall.most + 1e-9
-    single = HostRepulsion(torch.zeros(1, 3), torch.tensor([6]), most=100.0)
+    single = HostRepulsion(torch.zeros(1, 3), torch.tensor([6]), torch.tensor([False]), most=100.0)
     at = swarm.at(swarm.positions + torch.tensor([2.0, 0.0, 0.0]))
     contact = 0.95 * 2 * 1.7
     expected = torch.tensor([10 * (contact - 2), 0, 0], dtype=torch.float64).expand(28, 3)

@@ -85,7 +85,7 @@ def test_no_dimer_of_s22_overlaps_when_the_host_loses_its_hydrogens():
     checked = 0
     for first, second in dimers():
         bare = first[first.numbers > 1]
-        assert Host.of(bare).hides_hydrogens and Host.of(bare).overlap(second) == ""
+        assert Host.of(bare).bare.all() and Host.of(bare).overlap(second) == ""
         checked += 1
     assert checked == 22
 
@@ -93,7 +93,7 @@ def test_no_dimer_of_s22_overlaps_when_the_host_loses_its_hydrogens():
 def test_a_ligand_in_its_crystal_does_not_overlap_its_protein():
     protein = Host.of(all_atoms(COMPLEX / "1s3v_protein_one_lig_removed.pdb"))
     ligand = all_atoms(COMPLEX / "1s3v_ligand.sdf")
-    assert protein.hides_hydrogens and len(protein) > 1400
+    assert protein.bare.all() and len(protein) > 1400
     near = protein.near(ligand.positions, 5.0)
     assert protein.contact(ligand).distance == pytest.approx(near.contact(ligand).distance)
     assert protein.overlap(ligand) == ""
@@ -105,7 +105,7 @@ def test_a_part_of_a_host_remembers_what_its_hydrogens_are_bound_to():
     water = molecule("H2O")
     host = Host.of(water)
     part = host.near(water.positions[[1]], 0.5)  # one hydrogen, without its oxygen
-    assert len(part) == 1 and part.polar.tolist() == [True] and not part.hides_hydrogens
+    assert len(part) == 1 and part.polar.tolist() == [True] and not part.bare.any()
 
 
 def test_overlapping_candidates_fail_with_the_pair():

@@ -60,9 +60,10 @@ def choose(
     """One proposal, drawn by exp(-cost / temperature) with the uniform number `u`.
 
     The cost (eV) is E - sum mu, plus what `settings` charge for the distance from the `goal`, plus SHIFT_COST for moved
-    fragments, less the `reward`. Only the proposals that break the fewest requirements take part: valid ones before
-    others, then those that do not overlap the host, break no rule, have the required composition, close their ring and
-    lost no atom. `elements`: atomic numbers of the goal's composition.
+    fragments, less the `reward` and what hydrogen bonds with the host are worth. Only the proposals that break the
+    fewest requirements take part: valid ones before others, then those that do not overlap the host, break no rule,
+    have the required composition, close their ring and lost no atom. `elements`: atomic numbers of the goal's
+    composition.
     """
     rank = [
         (
@@ -82,6 +83,7 @@ def choose(
             + settings.off_composition * mismatch(p.atoms.numbers, goal.composition, elements)
             + (settings.off_stability or 0.0) * p.unstable
             + settings.off_unsaturation * abs(unsaturation(p.atoms.numbers) - goal.unsaturation)
+            - requirements.bond_weight * p.bonds
             for p in best
         ]
     )

@@ -16,6 +16,7 @@ from gendesign.generate.simgen.assembly import Assembly
 from gendesign.generate.simgen.blocks import Parts, parts_of
 from gendesign.generate.simgen.effort import Effort
 from gendesign.generate.simgen.fragments import Fragments, Joining
+from gendesign.generate.simgen.polar_pull import PolarPull
 from gendesign.generate.simgen.prior import Drawn, GaussianMixture, Prior, shapes_of
 from gendesign.generate.simgen.reference_shapes import ReferenceShapes
 from gendesign.generate.simgen.references import References, read_references
@@ -31,10 +32,12 @@ from gendesign.potential.protocol import require
 from gendesign.structure.clouds import all_atoms
 from gendesign.structure.contacts import Host
 from gendesign.structure.formula import parse_range
+from gendesign.structure.macromolecules import is_macromolecule, read_macromolecule
 from gendesign.structure.types import Score
 
 AUTO = "auto"
 USUAL_SIZE = 9  # heavy atoms where no other setting says how many
+PULL = 5.0  # of a hydrogen bond in sampling, for each eV that it is worth in the choice
 WHOLE_SHAPE = 5  # atoms from which on a reference skeleton counts as a shape of the prior
 LOWEST_SCORE = 1e-3  # of an objective, below which its logarithm no longer falls
 
@@ -167,7 +170,7 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
         counts=settings.counts,
         limits=limits,
         fragments=fragments,
-        requirements=Requirements(fixed, _patterns(settings.forbidden), host, ring),
+        requirements=Requirements(fixed, _patterns(settings.forbidden), host, ring, settings.hydrogen_bonds),
         references=references,
         requested_references=bool(settings.reference),
         skeletons=skeletons,
@@ -178,7 +181,7 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
         assembly=_assembly(settings, references, elements, potential) if assembled else None,
         effort=work,
         bundled="" if paths else bundled,
-        walls=() if host is None else (HostRepulsion.of(host),),
+        walls=_walls(host, settings.hydrogen_bonds),
         guidance=tuple(settings.guidance),
         reward=reward,
         max_atoms=settings.max_atoms,
@@ -245,10 +248,11 @@ def _patterns(forbidden: Sequence[str]) -> list[Chem.Mol]:
 
 def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
     """All atoms of the host and of the pocket's surroundings; None without either."""
-    atoms = all_atoms(host) if isinstance(host, str) else host
-    protein = isinstance(host, str) and host.lower().endswith((".pdb", ".ent"))
-    # every PDB file of a protein holds the crystal's cell, whose images are of no interest
-    if atoms is not None and atoms.pbc.any() and not protein:
+    if isinstance(host, str):
+        atoms = read_macromolecule(host).atoms if is_macromolecule(host) else all_atoms(host)
+    else:
+        atoms = host
+    if atoms is not None and atoms.pbc.any():
         name = host if isinstance(host, str) else atoms.get_chemical_formula()
         raise UserError(
             f"generator.host={name} is periodic, and its images would not count; give the part of it around the "
@@ -256,6 +260,14 @@ def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
         )
     parts = [part for part in (atoms, shape.host if isinstance(shape, Pocket) else None) if part is not None]
     return Host.of(*parts) if parts else None
+
+
+def _walls(host: Host | None, hydrogen_bonds: float) -> tuple[Score, ...]:
+    """The repulsion of the host, and the pull of its polar atoms where hydrogen bonds are worth something."""
+    if host is None:
+        return ()
+    pull = (PolarPull.of(host, PULL * hydrogen_bonds),) if hydrogen_bonds else ()
+    return (HostRepulsion.of(host), *pull)
 
 
 def _symbols(fragments: Fragments | None) -> list[str]:

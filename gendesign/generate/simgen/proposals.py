@@ -32,7 +32,8 @@ class Proposal:
 
     After a rough relaxation: `formation`, its energy less the chemical potentials (eV); its `smiles`, None where it is
     no valid molecule; `broken`, which requirement it breaks; `overlaps`, whether it overlaps the host; `lacks_ring`,
-    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive.
+    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive; `bonds`, its
+    number of hydrogen bonds with the host, where they count.
     """
 
     atoms: Atoms
@@ -45,6 +46,7 @@ class Proposal:
     overlaps: bool = False
     lacks_ring: bool = False
     unstable: int = 0
+    bonds: int = 0
 
 
 class Assessment(NamedTuple):
@@ -55,9 +57,10 @@ class Assessment(NamedTuple):
     overlaps: bool
     lacks_ring: bool
     unstable: int
+    bonds: int
 
 
-NO_MOLECULE = Assessment(None, "", False, False, 0)
+NO_MOLECULE = Assessment(None, "", False, False, 0, 0)
 
 
 def hydrogenated(
@@ -170,6 +173,7 @@ def assess(structures: Sequence[Atoms], requirements: Requirements) -> list[Asse
                 requirements.host is not None and requirements.host.overlaps(atoms) > 0,
                 mol is not None and requirements.lacks_ring(mol),
                 0 if mol is None else sum(unstable_groups(mol).values()),
+                requirements.bonds_of(atoms),
             )
         )
     return assessments

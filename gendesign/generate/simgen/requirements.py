@@ -10,6 +10,7 @@ from gendesign.generate.simgen.fragments import displacement
 from gendesign.generate.simgen.skeleton import FixedAtoms
 from gendesign.generate.simgen.sweep import sites_of
 from gendesign.structure.contacts import Host
+from gendesign.structure.hydrogen_bonds import hydrogen_bonds
 from gendesign.structure.rings import is_closed
 
 MAX_SHIFT = 0.3  # Angstrom that the heavy atoms of fragments may move, RMSD
@@ -20,18 +21,23 @@ class Requirements:
     """Rules for finished molecules.
 
     The atoms of `fixed` fragments stay as they are; no pattern of `forbidden` may occur; molecules must not overlap
-    `host`. `ring(n)` is how many of n heavy atoms a ring along the shape has; molecules with such a ring are preferred
-    (structure/rings.py).
+    `host`. `bond_weight` (eV) is what a hydrogen bond with the host is worth in the choice. `ring(n)` is how many of n
+    heavy atoms a ring along the shape has; molecules with such a ring are preferred (structure/rings.py).
     """
 
     fixed: FixedAtoms | None = None
     forbidden: Sequence[Chem.Mol] = ()
     host: Host | None = None
     ring: Callable[[int], float] | None = None
+    bond_weight: float = 0.0
 
     def lacks_ring(self, mol: Chem.Mol) -> bool:
         """Whether a ring along the shape was asked for and the molecule has none."""
         return self.ring is not None and not is_closed(mol, self.ring(mol.GetNumHeavyAtoms()))
+
+    def bonds_of(self, atoms: Atoms) -> int:
+        """Number of hydrogen bonds with the host; 0 where they have no weight."""
+        return len(hydrogen_bonds(atoms, self.host)) if self.host is not None and self.bond_weight else 0
 
     def broken_by(self, atoms: Atoms, mol: Chem.Mol) -> str:
         """Which rule on patterns or fragments a finished molecule breaks, in words; '' for none."""

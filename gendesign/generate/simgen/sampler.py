@@ -14,6 +14,7 @@ from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.elements import ElementSwaps, drawn_elements, drawn_reference, shuffled_elements
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.kernel import KernelScore
+from gendesign.generate.simgen.polar_pull import PolarPull
 from gendesign.generate.simgen.prior import Drawn, Prior
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.schedule import simgen_sigmas
@@ -103,7 +104,8 @@ class Sampler:
             self.score, problem.numbers, self.steps, wanted, self.swap_share, self.swap_every,
             exact=problem.limits is not None,
         )  # fmt: skip
-        scores = [self.score, *priors, joining, *problem.walls, *problem.guidance]
+        walls = [wall.of_layout(layout) if isinstance(wall, PolarPull) else wall for wall in problem.walls]
+        scores = [self.score, *priors, joining, *walls, *problem.guidance]
         sigmas = simgen_sigmas(self.steps)
         swarm, exploded = integrate(swarm, scores, sigmas, self.integrator, swaps, callback, blocks)
         return Sampled(swarm, exploded, wanted[::families], references, layout)

@@ -11,6 +11,7 @@ from gendesign.generate.simgen.cohesion import Cohesion
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.heun import Heun
 from gendesign.generate.simgen.prior import Prior
+from gendesign.generate.simgen.shape_files import Pocket
 from gendesign.generate.simgen.skeleton import VALENCE
 from gendesign.objective import Objective
 from gendesign.structure.types import Score
@@ -62,6 +63,13 @@ class SimGenSettings:
     host: str | Atoms | None = setting(
         None, "file of a structure that molecules must not overlap, in sampling and relaxation", file=True
     )
+    hydrogen_bonds: float = setting(
+        0.0,
+        "what a hydrogen bond with the host is worth in the choice among an attempt's candidates; above 0 N and O are "
+        "drawn to its partners in sampling as well",
+        unit="eV",
+        least=0,
+    )
     objective_weight: float = setting(
         1.0, "weight of the objective: a candidate gains objective_weight * log(score)", unit="eV", least=0
     )
@@ -101,6 +109,11 @@ class SimGenSettings:
             raise UserError(
                 "objective: a diversity filter makes a candidate depend on earlier ones; leave diversity_filter out"
             )
+        if self.hydrogen_bonds and self.host is None and not _has_pocket(self.prior):
+            raise UserError(
+                f"generator.hydrogen_bonds={self.hydrogen_bonds} has no host to bind to; give generator.host or "
+                "generator/prior=pocket"
+            )
         if self.reference_weights and not self.reference:
             raise UserError("generator.reference_weights are the shares of files; give generator.reference as well")
         if self.formula is not None and self.counts is not None:
@@ -109,3 +122,7 @@ class SimGenSettings:
             raise UserError(
                 "generator.formula and generator.fragments are both given; limit the new atoms by generator.counts"
             )
+
+
+def _has_pocket(prior: Prior | None) -> bool:
+    return isinstance(getattr(prior, "shape", None), Pocket)

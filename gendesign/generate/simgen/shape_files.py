@@ -27,9 +27,11 @@ from gendesign.structure.clouds import (
     spacing_for,
     thinned,
 )
+from gendesign.structure.macromolecules import Macromolecule, is_macromolecule, read_macromolecule
 
-WATER = ("HOH", "WAT", "DOD", "H2O")
 SAME = 0.8  # Angstrom within which an atom of the host counts as an atom of the ligand
+LIKE = 0.7  # of the ligand's heavy atoms, from which on a molecule takes the ligand's place
+WIDTH = 0.8  # Angstrom around the ligand's atoms that are this place
 NEARBY = 8.0  # Angstrom from a pocket's points to the farthest atoms of the host that matter to what is in it
 
 
@@ -79,12 +81,7 @@ class MoleculeShape:
         return len(heavy_atoms(self.path))
 
     def _read(self) -> np.ndarray:
-        atoms = heavy_atoms(self.path).positions
-        tree = cKDTree(atoms)
-        # balls around bonded atoms overlap by about half
-        spacing = min(spacing_for(len(atoms) * 2 / 3 * np.pi * self.width**3), self.width / 2)
-        low, high = atoms.min(0) - self.width, atoms.max(0) + self.width
-        return near_each_other(grid_where(lambda x: tree.query(x)[0] <= self.width, low, high, spacing))
+        return near_each_other(around(heavy_atoms(self.path).positions, self.width))
 
     def points(self, n: int) -> np.ndarray:
         """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
@@ -124,13 +121,17 @@ class Mesh:
 class Pocket:
     """Room for a guest in a host: grid points around a centre, as many as n atoms fill.
 
-    The centre is one point, or every heavy atom of a ligand. Water in the host is left out, and so are atoms of the
-    host that are the ligand's own. Raises UserError for unusable files and for a centre without room.
+    The centre is one point, or every heavy atom of a ligand, from a file of its own or a residue of the host's. PDB and
+    mmCIF files are read by the rules of structure/macromolecules.py. Water is left out, and so are atoms of the host
+    that are the ligand's own. Raises UserError for unusable files and for a centre without room.
     """
 
-    path: str | None = setting(None, "host, such as a protein in a PDB file", file=True)
+    path: str | None = setting(None, "host, such as a protein in a PDB or mmCIF file", file=True)
     centre: Sequence[float] = setting((), "x,y,z in the middle of the pocket; or a ligand", unit="Angstrom")
     ligand: str | None = setting(None, "file of a molecule that lies in the pocket; or a centre", file=True)
+    residue: str | None = setting(
+        None, "residue of the host's file that is the ligand and is taken out: NAME, NAME:CHAIN or NAME:CHAIN:NUMBER"
+    )
     radius: float = setting(
         6.0, "largest distance of a point from the centre, or from an atom of the ligand", unit="Angstrom", above=0
     )
@@ -145,8 +146,10 @@ class Pocket:
 
     def __post_init__(self) -> None:
         check_bounds(self, SECTION)
-        if (len(self.centre) == 0) == (self.ligand is None):
-            raise UserError(f"{SECTION}: a pocket needs either centre=[x,y,z] or ligand=FILE; give one of them")
+        if (len(self.centre) > 0) + (self.ligand is not None) + (self.residue is not None) != 1:
+            raise UserError(
+                f"{SECTION}: a pocket needs either centre=[x,y,z] or ligand=FILE or residue=NAME; give one of them"
+            )
         object.__setattr__(self, "_points", self._read())
 
     def _centre(self) -> list[float]:
@@ -158,18 +161,36 @@ class Pocket:
         return [x, y, z]
 
     @cached_property
+    def _source(self) -> Macromolecule:
+        """The host's file by the rules for macromolecules; of other formats all atoms."""
+        if is_macromolecule(str(self.path)):
+            return read_macromolecule(str(self.path), self.residue)
+        if self.residue is not None:
+            raise UserError(f"{self.path} has no residues; give {SECTION}.ligand=FILE, or the host as PDB or mmCIF")
+        return Macromolecule(all_atoms(self.path), None, ())
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out of the host's file, or added."""
+        return self._source.notes
+
+    @cached_property
+    def ligand_atoms(self) -> Atoms | None:
+        """Heavy atoms of the ligand, None where a centre was given."""
+        if self.ligand is not None:
+            return heavy_atoms(self.ligand)
+        taken = self._source.ligand
+        return None if taken is None else taken[taken.numbers > 1]
+
+    @cached_property
     def _centres(self) -> np.ndarray:
-        if self.ligand is None:
-            return np.asarray([self._centre()])
-        return heavy_atoms(self.ligand).positions
+        return np.asarray([self._centre()]) if self.ligand_atoms is None else self.ligand_atoms.positions
 
     @cached_property
     def _all_of_host(self) -> Atoms:
-        """The host with the hydrogens of the file, without water and without the ligand."""
-        atoms = all_atoms(self.path)
+        """The host with its hydrogens, without water and without the ligand."""
+        atoms = self._source.atoms
         left_out = np.zeros(len(atoms), dtype=bool)
-        if "residuenames" in atoms.arrays:
-            left_out |= np.isin([name.strip() for name in atoms.arrays["residuenames"]], WATER)
         heavy, hydrogen = np.flatnonzero(atoms.numbers > 1), np.flatnonzero(atoms.numbers == 1)
         if self.ligand is not None:
             left_out[heavy] |= cKDTree(self._centres).query(atoms.positions[heavy])[0] < SAME
@@ -210,10 +231,24 @@ class Pocket:
         return self._all_of_host[far <= NEARBY]
 
     def points(self, n: int) -> np.ndarray:
-        """Points (points, 3) in Angstrom for a molecule of n heavy atoms."""
+        """Points (points, 3) in Angstrom for a molecule of n heavy atoms.
+
+        A molecule of about the ligand's size gets the ligand's own place, a smaller one a part of the room.
+        """
+        if self.ligand_atoms is not None and n >= LIKE * len(self.ligand_atoms):
+            return near_each_other(at_most(around(self.ligand_atoms.positions, WIDTH)))
         # the contact distance to the host already excludes the outer half of the molecule's volume
         room = self._points[: max(1, round(n * VOLUME / 2 / FINEST**3))]
         return near_each_other(at_most(room))
+
+
+def around(atoms: np.ndarray, width: float) -> np.ndarray:
+    """Grid points (points, 3) within `width` Angstrom of the positions `atoms` (atoms, 3)."""
+    tree = cKDTree(atoms)
+    # balls around bonded atoms overlap by about half
+    spacing = min(spacing_for(len(atoms) * 2 / 3 * np.pi * width**3), width / 2)
+    low, high = atoms.min(0) - width, atoms.max(0) + width
+    return grid_where(lambda x: tree.query(x)[0] <= width, low, high, spacing)
 
 
 def _largest_room(points: np.ndarray, spacing: float) -> np.ndarray:

@@ -18,6 +18,7 @@ from gendesign.structure.counter_random import normal, uniform
 PAIRS = 4_000_000  # distances between a swarm and a host that are held at once
 SETTLING = 4  # rounds in which the starting atoms share the points among them
 BLUR = 0.25  # of the distance between neighbours at the start: more would mix them up
+POLAR, POLAR_HYDROGEN = 0.90, 0.65  # of the sum of van der Waals radii
 UNKNOWN = 1.7  # Angstrom, the radius of elements that have none in the table: carbon's
 
 
@@ -115,11 +116,14 @@ class HostRepulsion:
     """A harmonic wall around fixed atoms, `positions` (hosts, 3) in Angstrom of atomic `numbers` (hosts,).
 
     An atom of the swarm is pushed by `strength` times what is missing to `share` of the sum of van der Waals radii
-    (carbon and carbon: 3.2 Angstrom), and by at most `most` (Angstrom per Angstrom of noise).
+    (carbon and carbon: 3.2 Angstrom), and by at most `most` (Angstrom per Angstrom of noise). Pairs that may be joined
+    by a hydrogen bond come nearer: N and O to N and O of the host to POLAR of the sum (2.8 Angstrom), and to its
+    hydrogens on N and O, the mask `polar` (hosts,), to POLAR_HYDROGEN of it (1.8 Angstrom).
     """
 
     positions: Tensor
     numbers: Tensor
+    polar: Tensor
     share: float = 0.95
     strength: float = 10.0
     most: float = 10.0
@@ -127,20 +131,32 @@ class HostRepulsion:
     @classmethod
     def of(cls, host: Atoms | Host, **settings: float) -> "HostRepulsion":
         """The wall around atoms; choose those nearby first, as `Pocket.host` does."""
-        return cls(torch.as_tensor(host.positions), torch.as_tensor(np.asarray(host.numbers)), **settings)
+        host = host if isinstance(host, Host) else Host.of(host)
+        return cls(
+            torch.as_tensor(host.positions), torch.as_tensor(host.numbers), torch.as_tensor(host.polar), **settings
+        )
 
     def __call__(self, swarm: Swarm, sigma: float) -> Tensor:
         """The repulsion (atoms, 3) by the host at the noise level `sigma` in Angstrom."""
         radii = torch.as_tensor(np.where(np.isfinite(vdw_radii), vdw_radii, UNKNOWN)).to(swarm.positions)
-        host = self.positions.to(swarm.positions)
-        atom_radii, host_radii = radii[swarm.numbers], radii[self.numbers.to(swarm.numbers)]
+        host, numbers = self.positions.to(swarm.positions), self.numbers.to(swarm.numbers)
+        atom_radii, host_radii = radii[swarm.numbers], radii[numbers]
+        heteroatom, of_host = _is_polar(swarm.numbers), _is_polar(numbers)
+        polar = self.polar.to(numbers.device)
         push = torch.zeros_like(swarm.positions)
         rows = max(1, PAIRS // max(1, len(host)))
         for start in range(0, len(push), rows):
             part = slice(start, start + rows)
             distance = torch.cdist(swarm.positions[part], host).clamp_min(1e-6)
-            missing = (self.share * (atom_radii[part, None] + host_radii[None]) - distance).clamp_min(0.0) / distance
+            share = torch.full_like(distance, self.share)
+            share = torch.where(heteroatom[part, None] & of_host, min(POLAR, self.share), share)
+            share = torch.where(heteroatom[part, None] & polar, min(POLAR_HYDROGEN, self.share), share)
+            missing = (share * (atom_radii[part, None] + host_radii[None]) - distance).clamp_min(0.0) / distance
             # sum over hosts of missing * (atom - host) / distance
             push[part] = missing.sum(1, keepdim=True) * swarm.positions[part] - missing @ host
         length = self.strength * push.norm(dim=-1, keepdim=True)
         return self.strength * push * (self.most / length.clamp_min(1e-9)).clamp(max=1.0)
+
+
+def _is_polar(numbers: Tensor) -> Tensor:
+    return (numbers == 7) | (numbers == 8)

@@ -6,6 +6,7 @@ from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.requested.findings import met_unless
 from gendesign.structure.conditions import Condition, Finding, Subject
 from gendesign.structure.contacts import Host
+from gendesign.structure.hydrogen_bonds import hydrogen_bonds
 
 
 def conditions(problem: Problem) -> list[Condition]:
@@ -16,7 +17,19 @@ def conditions(problem: Problem) -> list[Condition]:
     return [
         Condition("host", "no overlap with the host", partial(_apart, host)),
         Condition("host_distance", "median closest contact with the host", partial(_contact, host), "Angstrom", False),
+        Condition("host_contacts", "median pairs of heavy atoms in contact", partial(_contacts, host), "", False),
+        Condition("host_hydrogen_bonds", "median hydrogen bonds with the host", partial(_bonds, host), "", False),
     ]
+
+
+def _contacts(host: Host, subject: Subject) -> Finding:
+    """Value: pairs of heavy atoms of molecule and host at most 4 Angstrom apart."""
+    return Finding(None, float(host.contacts(subject.atoms)))
+
+
+def _bonds(host: Host, subject: Subject) -> Finding:
+    """Value: hydrogen bonds with the host by geometry."""
+    return Finding(None, float(len(hydrogen_bonds(subject.atoms, host))))
 
 
 def _apart(host: Host, subject: Subject) -> Finding:

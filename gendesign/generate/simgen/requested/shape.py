@@ -2,12 +2,13 @@
 
 from functools import partial
 
+from ase import Atoms
 from scipy.spatial import cKDTree
 
 from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.requested.findings import heavy, met_unless
 from gendesign.generate.simgen.shape import RingShape, Shape
-from gendesign.generate.simgen.shape_files import MoleculeShape, Pocket
+from gendesign.generate.simgen.shape_files import LIKE, MoleculeShape, Pocket
 from gendesign.structure.clouds import heavy_atoms
 from gendesign.structure.conditions import Condition, Finding, Subject
 from gendesign.structure.rings import is_closed, largest_ring
@@ -29,7 +30,12 @@ def conditions(problem: Problem) -> list[Condition]:
         checks.append(Condition("ring_size", title, _largest, "atoms", False, needs_molecule=True))
     if isinstance(shape, Pocket):
         title = f"all heavy atoms within {LEEWAY:g} Angstrom of the pocket's room"
-        return [*checks, Condition("in_pocket", title, partial(_inside, shape), "Angstrom")]
+        checks.append(Condition("in_pocket", title, partial(_inside, shape), "Angstrom"))
+        ligand = shape.ligand_atoms
+        if ligand is not None and problem.sizes[0] >= LIKE * len(ligand):
+            of_ligand = partial(_overlap_with, ligand)
+            checks.append(Condition("shape", "median shape Tanimoto with the ligand", of_ligand, "", False))
+        return checks
     low, high = (n + problem.n_fixed for n in problem.sizes)
     return [*checks, Condition("shape", "median shape Tanimoto", partial(_overlap, shape, low, high), "", False)]
 
@@ -55,7 +61,13 @@ def _overlap(shape: Shape, low: int, high: int, subject: Subject) -> Finding:
         return Finding(None, None, "no heavy atoms")
     n = min(max(len(atoms), low), high)
     target = heavy_atoms(shape.path) if isinstance(shape, MoleculeShape) else filled(shape.points(n))
-    return Finding(None, tanimoto(atoms, target))
+    return _overlap_with(target, subject)
+
+
+def _overlap_with(target: Atoms, subject: Subject) -> Finding:
+    """Value: the volume that heavy atoms and target share, divided by the volume of their union."""
+    atoms = heavy(subject.atoms)
+    return Finding(None, tanimoto(atoms, target)) if len(atoms) else Finding(None, None, "no heavy atoms")
 
 
 def _inside(pocket: Pocket, subject: Subject) -> Finding:
