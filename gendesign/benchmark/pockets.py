@@ -91,7 +91,7 @@ def pocket_rows(config: DictConfig, elements: Sequence[str], potential: Potentia
             },
             "screening": {"host": str(host), "shape_target": str(ligand)},
         }
-        sized = OmegaConf.merge(config, changed)
+        sized = OmegaConf.merge(OmegaConf.create(OmegaConf.to_container(config)), changed)  # may have new keys
         stages, n = build_stages(OmegaConf.merge(sized, {"n": config.druglike.pocket_attempts}), [], potential)
         identity = _identity(sized, host, ligand, potential.weights_hash)
         tally, timings = completed(sized, identity, f"pocket-{name}", stages, n)

@@ -7,6 +7,10 @@ from rdkit import Chem
 
 from gendesign import cli
 from gendesign.benchmark.druglike import fused_share, passes
+from gendesign.benchmark.pockets import _bundled, complex_rows, complexes, together
+from gendesign.benchmark.tally import Tally
+from gendesign.errors import UserError
+from gendesign.structure.types import Verdict
 
 
 @pytest.mark.parametrize(
@@ -56,3 +60,39 @@ def test_the_table_of_a_tiny_run(tmp_path, capsys) -> None:
 def test_sizes_and_attempts_must_match(tmp_path, capsys) -> None:
     assert cli.main(["benchmark", "druglike", f"record={tmp_path}", "druglike.sizes=[15]"]) == 2
     assert "give one number for each of druglike.sizes" in capsys.readouterr().err
+
+
+def test_rows_of_pockets_count_attempts() -> None:
+    def verdicts(check, values):
+        return {i: Verdict(i, check, *value) for i, value in enumerate(values)}
+
+    tally = Tally(
+        {
+            "dock": verdicts("dock", [(True,), (False,), (True,)]),
+            "valid": verdicts("valid", [(True,), (False,), (True,)]),
+            "shape_tanimoto": verdicts("shape_tanimoto", [(None, 0.8), (None, None), (None, 0.6)]),
+        },
+        4,
+    )
+    rows = {row.name: row for row in complex_rows("x", tally)}
+    assert rows["x: PoseBusters, config dock"].value == 0.5 and rows["x: PoseBusters, config dock"].n == 4
+    assert rows["x: median shape Tanimoto with the ligand"].value == pytest.approx(0.3)  # of 0, 0, 0.6 and 0.8
+    both = {row.name: row for row in complex_rows("x", together([tally, tally]))}
+    assert both["x: PoseBusters, config dock"].value == 0.5 and both["x: PoseBusters, config dock"].n == 8
+
+
+def test_complexes_are_hosts_beside_ligands(tmp_path, capsys, monkeypatch) -> None:
+    for name in ("a.pdb", "a.sdf", "b.cif", "b.sdf", "c.pdb", "d.sdf"):
+        (tmp_path / name).touch()
+    assert [(c.name, c.host.name) for c in complexes([str(tmp_path)])] == [("a", "a.pdb"), ("b", "b.cif")]
+    with pytest.raises(UserError, match=r"no NAME.pdb beside a NAME.sdf"):
+        complexes([str(tmp_path / "nowhere")])
+    assert [c.name for c in complexes(["posebusters"])] == ["1ia1", "1of6", "1s3v", "1uou"]
+    _bundled.cache_clear()
+
+    def absent(folder):
+        raise UserError("this version of PoseBusters has no 1ia1_ligand.sdf")
+
+    monkeypatch.setattr("gendesign.benchmark.pockets.copy_pockets", absent)
+    assert complexes(["posebusters"]) == [] and "pockets skipped" in capsys.readouterr().err
+    _bundled.cache_clear()

@@ -55,5 +55,5 @@ def test_a_ligand_fits_its_own_pocket_and_no_other_place(tmp_path):
     assert failed_checks(ligand, "dock", host=host) == ()
     ligand.positions += [3.0, 0.0, 0.0]
     assert "minimum_distance_to_protein" in failed_checks(ligand, "dock", host=host)
-    with pytest.raises(UserError, match="PDB file"):
+    with pytest.raises(UserError, match="no PDB or mmCIF file"):
         read_host(str(files["1ia1.sdf"]))
