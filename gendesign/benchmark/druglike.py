@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
 
 def run(config: DictConfig) -> None:
-    """Complete the results folders, print the table, and write druglike.json to `config.record`."""
+    """Complete the results folders, print the table, and write druglike.json and pockets.json to `config.record`."""
     settings = config.druglike
     if len(settings.sizes) != len(settings.attempts):
         raise UserError(
@@ -68,10 +68,14 @@ def run(config: DictConfig) -> None:
         reference, _ = completed(sized, identity, f"moses-{size}", reference_stages, len(known))
         rows += size_rows(size, generated, reference)
         rows += time_rows(size, timings)
-    rows += pocket_rows(config, ELEMENTS, potential)
-    write(rows, record / "druglike.json", potential.device)
-    print(table(rows))
-    print(f"pictures: {config.output}/generated-*/report.html; rows: {record / 'druglike.json'}")
+    of_pockets = pocket_rows(config, ELEMENTS, potential)
+    parts = {"druglike.json": rows, "pockets.json": of_pockets}
+    for name, part in parts.items():
+        if part:
+            write(part, record / name, potential.device)
+    print(table([*rows, *of_pockets]))
+    files = ", ".join(str(record / name) for name, part in parts.items() if part)
+    print(f"pictures: {config.output}/*/report.html; rows: {files}")
 
 
 METRICS = (

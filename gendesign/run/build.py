@@ -1,5 +1,6 @@
 """From resolved settings to the objects of a run; heavy imports start here, after the arguments were checked."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -111,6 +112,8 @@ def source_of(
     """The given structures, those of the files, or else the generator; compared with the domain of the potential."""
     if structures is None and not files:
         generator = make(config.generator, potential=potential)
+        for note in generator.notes:
+            print(f"gendesign: {note}", file=sys.stderr)
         return Source(generator, config.n, judge_generator(generator, potential, config))
     if structures is None:
         structures = Structures(read_usable(config, files, potential, methods.relaxation, methods.screening))

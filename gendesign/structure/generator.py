@@ -97,6 +97,11 @@ class Generator(ABC):
         return None
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What was left out of the generator's files, or added to them; a run says it before it begins."""
+        return ()
+
+    @property
     def requested(self) -> Sequence[Condition]:
         """Requested conditions. A run adds them to its screening and its table."""
         return ()

@@ -16,6 +16,7 @@ from gendesign.generate.simgen.problem import Problem, resolve
 from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings
+from gendesign.generate.simgen.shape_files import Pocket
 from gendesign.generate.simgen.trajectory import Recorder, make_folder
 from gendesign.potential import PotentialLike
 from gendesign.potential.batching import is_out_of_memory
@@ -25,6 +26,7 @@ from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
 from gendesign.structure.counter_random import keys, uniform
 from gendesign.structure.generator import Generator, ShardContext
+from gendesign.structure.macromolecules import is_macromolecule, read_macromolecule
 from gendesign.structure.types import Candidate
 
 
@@ -80,6 +82,15 @@ class SimGen(SimGenSettings, Generator):
     def environment(self) -> Host | None:
         """The host that molecules must not overlap while they are sampled, finished and, by the run, relaxed."""
         return self.problem.host
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Which atoms of the files of a host and a pocket count."""
+        shape = self.problem.shape
+        read = [(shape.path, shape.notes)] if isinstance(shape, Pocket) else []
+        if isinstance(self.host, str) and is_macromolecule(self.host):
+            read.append((self.host, read_macromolecule(self.host).notes))
+        return [f"{path}: {'; '.join(notes)}" for path, notes in read if notes]
 
     @property
     def own_references(self) -> Sequence[Atoms] | None:
