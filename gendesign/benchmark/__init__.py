@@ -5,6 +5,7 @@ NAMES = (
     "amorphous",
     "campaign",
     "conditional",
+    "diffusion",
     "druglike",
     "molecules",
     "perovskites",
