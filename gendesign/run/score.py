@@ -200,8 +200,9 @@ class Analysis:
         out = []
         for name, one in self.found.items():
             mean = one.mean()
-            at = [(s, mean[int(np.abs(np.log(one.sigmas / s)).argmin())]) for s in SHOWN]
-            out.append(f"cosine with {name}: " + ", ".join(f"{value:.2f} at {s:g}" for s, value in at))
+            nearest = dict.fromkeys(int(np.abs(np.log(one.sigmas / s)).argmin()) for s in SHOWN)
+            at = [(one.sigmas[k], mean[k]) for k in nearest if np.isfinite(mean[k])]
+            out.append(f"cosine with {name}: " + ", ".join(f"{value:.2f} at {s:.2g}" for s, value in at))
         for name, (sigma, error) in self.crossings.items():
             out.append(f"cross-over to {name}: {sigma:.3g} +- {error:.1g} Angstrom")
         made = self.results["generation"]
