@@ -57,9 +57,7 @@ def test_installed_command_answers(installed, tmp_path):
 
 
 def test_installed_wheel_has_the_page_of_the_interactive_tool(installed):
-    page = installed / "gendesign/view/page"
-    ours = {
-        path.relative_to(page).as_posix() for path in (REPOSITORY / "gendesign/view/page").rglob("*") if path.is_file()
-    }
+    page, own = installed / "gendesign/view/page", REPOSITORY / "gendesign/view/page"
+    ours = {path.relative_to(own).as_posix() for path in own.rglob("*") if path.is_file()}
     assert {"index.html", "style.css", "main.js"} <= ours
     assert {path.relative_to(page).as_posix() for path in page.rglob("*") if path.is_file()} == ours

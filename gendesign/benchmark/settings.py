@@ -142,6 +142,7 @@ class Druglike:
     references: int = setting(100, "molecules of MOSES beside each size", least=1, most=100)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Campaigns:
     """Settings of `gendesign benchmark campaign`."""
 

@@ -1,4 +1,4 @@
-"""Parts of a campaign that cost nothing, so that what is left is the campaign itself."""
+"""Parts of a campaign that cost nothing, so that the remaining cost is that of the campaign itself."""
 
 import heapq
 import random

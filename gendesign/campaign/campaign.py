@@ -140,7 +140,7 @@ def stop(folder: Path) -> bool:
 
 
 def verify(folder: Path) -> Iterator[str]:
-    """What is wrong in a campaign folder, a line each: shards that cannot be read, and a ledger that differs."""
+    """What is wrong in a campaign folder, a line each: unreadable shards, and a ledger that differs."""
     from gendesign.campaign.trail import DamagedShardError, follow
 
     plan = read_plan(folder)

@@ -1,5 +1,7 @@
-"""Who goes on: Pareto ranks, exact top-k, diversity, and copies left out. All results are independent of the order in
-which shards finished."""
+"""Which candidates enter the next stage: Pareto ranks, exact top-k, diversity, and copies left out.
+
+All results are independent of the order in which shards finished.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Groups that do not survive in a flask: they lose water, ammonia or a halide, rearrange to a tautomer, or explode.
 
-Rules of thumb of organic chemistry, not a calculation: of 300 molecules of MOSES's test split with 20 heavy atoms one
-has such a group (a hemiaminal). Rings may stabilise some of them, so that sugars and aromatic rings are left out.
+Rules of thumb of organic chemistry, not a calculation. None of the 200 molecules of MOSES's test split in
+benchmark/cases/moses.smi has such a group. Rings may stabilise some of them: sugars and aromatic rings do not count.
 """
 
 from functools import cache

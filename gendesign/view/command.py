@@ -48,7 +48,7 @@ def view_help() -> str:
 
 
 def run_view(arguments: Sequence[str]) -> None:
-    """Serve until Ctrl-C; raises UserError for words that cannot be used."""
+    """Serve until Ctrl-C; raises UserError for invalid words."""
     options = _parser().parse_args(list(arguments))
     # a file that exists may have a = in its name
     given = [word for word in options.what if "=" in word and not Path(word).exists()]

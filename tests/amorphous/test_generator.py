@@ -134,7 +134,7 @@ def test_a_surface_keeps_its_fixed_atoms(tmp_path):
     [
         (dict(formula="GeO2", density=3.6), "Ge"),
         (dict(density=30.0), "cannot be packed"),
-        (dict(route="similarity"), "gives no descriptors"),
+        (dict(route="similarity"), "none has Ar; give a file"),
         (dict(protocol="nothing"), "no such protocol"),
         (dict(protocol="silicon_slow"), "model edip of stage settle has no Ar, only Si"),
     ],

@@ -9,7 +9,7 @@ from gendesign.errors import SettingsError, UserError
 from gendesign.run.build import make
 from gendesign.run.settings import resolve
 
-SIMGEN = """elements=[Xx] elements=[He] families=3 families=0 particles=0 steps=1 swap_every=0 max_atoms=0 likeness=0 formula=C0
+SIMGEN = """elements=[Xx] elements=[He] families=0 particles=0 steps=1 swap_every=0 max_atoms=0 likeness=0 formula=C0
 formula=Xx formula=7 formula=C7H8N2O2F formula=C(( counts=N counts=N2-1 counts=Xx1 importance=N importance=Q2 n_heavy_atoms=0
 n_heavy_atoms=12-5 n_heavy_atoms=many n_heavy_atoms=-3 forbidden=[C(] forbidden=[Zz] reference=[missing.sdf] fragments=missing.sdf
 attachments=[0] host=missing.pdb reference_weights=[1] reference_weights=[-1] guidance.function=missing.py:f

@@ -66,7 +66,7 @@ class Starts:
     min_distances: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise UserError of one line for a start that cannot be made."""
+        """Raise UserError of one line for an impossible start."""
         if self.start != RANDOM:
             _ = self.structures
             return
