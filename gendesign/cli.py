@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gendesign import __version__
+from gendesign import __version__, benchmark
 from gendesign.benchmark.command import run_benchmark
 from gendesign.campaign.commands import campaign_help, run_campaign_verb
 from gendesign.errors import SettingsError, UserError
@@ -172,7 +172,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     name, words = verb_of(arguments)
     files, overrides, flags = separated(name, words)
     if "--help" in flags or "-h" in flags:
-        print(verb_usage(name, overrides), flush=True)
+        print(verb_usage(name, overrides, files), flush=True)
         return 0
     if unknown := [flag for flag in flags if flag != "--sweep"]:
         raise SettingsError(
@@ -271,13 +271,14 @@ def usage() -> str:
     )
 
 
-def verb_usage(name: str, overrides: Sequence[str]) -> str:
-    """The answer to `gendesign VERB --help`, with `overrides` applied."""
+def verb_usage(name: str, overrides: Sequence[str], files: Sequence[str] = ()) -> str:
+    """The answer to `gendesign VERB --help`, with `overrides` applied; of a named benchmark, its own settings."""
     verb = VERBS[name]
+    without = benchmark.others(files[0]) if name == "benchmark" and files and files[0] in benchmark.NAMES else ()
     words = f"{name} {verb.files}".strip()
     if not verb.has_keys:
         return f"usage: gendesign {words}\n\n{verb.about}"
-    return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
+    return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides, without)}"
 
 
 def entry() -> None:
