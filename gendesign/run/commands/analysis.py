@@ -1,4 +1,4 @@
-"""analyse: structures of files as models, into a folder with tables, curves and figures."""
+"""analyse: structures of files as models, or the score of a diffusion model, into a folder with tables and figures."""
 
 import sys
 from dataclasses import fields
@@ -30,6 +30,23 @@ def run_analyse(job: Job) -> list[str]:
     if not HAS_NUMBA and any("rings" in one.seconds for one in report.found):
         Console(stderr=True).print("rings are searched without numba, slowly; pip install 'gendesign[amorphous]'")
     return lines(report, output)
+
+
+def run_score(job: Job) -> list[str]:
+    """Compare the score of a diffusion model with forces; returns its numbers for the terminal."""
+    from gendesign.run.score import Analysis as ScoreAnalysis  # other analyses need none of it
+    from gendesign.run.score_settings import ScoreSettings
+
+    content: Any = OmegaConf.to_container(job.config, resolve=True)
+    names = {field.name for field in fields(ScoreSettings)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in names
+    }
+    set_threads(content["threads"])
+    analysis = ScoreAnalysis(ScoreSettings(**values), job.potential, job.folder.path, content["seed"])
+    with tqdm(desc="score", unit="part", file=sys.stderr) as bar:
+        analysis.tell = _progress(bar)
+        return analysis.run()
 
 
 def _progress(bar: "tqdm[Any]") -> Progress:
