@@ -25,6 +25,7 @@ from gendesign.errors import UserError
 from gendesign.potential.protocol import PotentialLike
 from gendesign.potential.zoo import checkpoints_folder, hash_of
 from gendesign.run.build import build_stages
+from gendesign.screening.energetics import ALL_STRAIN_METHODS
 from gendesign.screening.poses import PoseCheck
 from gendesign.structure.clouds import heavy_atoms
 from gendesign.structure.types import Candidate
@@ -119,8 +120,10 @@ def complex_rows(title: str, tally: Tally) -> list[Row]:
         ),
     ]
     rows += [Row(f"{title}: median {name}", *_of(attempts_median(tally, check), "")) for check, name in COLUMNS.items()]
-    strain = measures.median("strain_gfn2")(tally)
-    return [*rows, Row(f"{title}: median strain GFN2-xTB", *_of(strain, "kcal/mol"))]
+    measured = [method for method in ALL_STRAIN_METHODS if f"strain_{method}" in tally.verdicts]
+    return rows + [
+        Row(f"{title}: median strain {m}", *_of(measures.median(f"strain_{m}")(tally), "kcal/mol")) for m in measured
+    ]
 
 
 def attempts_median(tally: Tally, check: str) -> Measured:

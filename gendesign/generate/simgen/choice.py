@@ -60,10 +60,10 @@ def choose(
     """One proposal, drawn by exp(-cost / temperature) with the uniform number `u`.
 
     The cost (eV) is E - sum mu, plus what `settings` charge for the distance from the `goal`, plus SHIFT_COST for moved
-    fragments, less the `reward` and what hydrogen bonds with the host are worth. Only the proposals that break the
-    fewest requirements take part: valid ones before others, then those that do not overlap the host, break no rule,
-    have the required composition, close their ring and lost no atom. `elements`: atomic numbers of the goal's
-    composition.
+    fragments and the energy of the host's wall, less the `reward` and what hydrogen bonds with the host are worth. Only
+    the proposals that break the fewest requirements take part: valid ones before others, then those that do not overlap
+    the host, break no rule, have the required composition, close their ring and lost no atom. `elements`: atomic
+    numbers of the goal's composition.
     """
     rank = [
         (
@@ -80,6 +80,8 @@ def choose(
     cost = np.array(
         [
             p.formation
+            + p.pressed
+            + settings.off_shape * (1 - p.shape)
             + settings.off_composition * mismatch(p.atoms.numbers, goal.composition, elements)
             + (settings.off_stability or 0.0) * p.unstable
             + settings.off_unsaturation * abs(unsaturation(p.atoms.numbers) - goal.unsaturation)

@@ -34,6 +34,10 @@ class Finish:
         "tautomers of the chosen molecule that are compared with it; null: 6 from 15 heavy atoms on, 0 below",
         least=0,
     )
+    off_shape: float = setting(
+        10.0, "cost of having nothing in common with the shape of the ligand in whose place molecules are", unit="eV",
+        least=0,
+    )  # fmt: skip
     temperature: float = setting(
         0.3, "temperature of the choice between copies; 0.001 takes the best", unit="eV", above=0
     )

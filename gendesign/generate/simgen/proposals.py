@@ -33,7 +33,8 @@ class Proposal:
     After a rough relaxation: `formation`, its energy less the chemical potentials (eV); its `smiles`, None where it is
     no valid molecule; `broken`, which requirement it breaks; `overlaps`, whether it overlaps the host; `lacks_ring`,
     whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive; `bonds`, its
-    number of hydrogen bonds with the host, where they count.
+    number of hydrogen bonds with the host, where they count; `pressed`, the energy of the host's wall
+    (eV); `shape`, its shape Tanimoto with the ligand in whose place it is, 1 without one.
     """
 
     atoms: Atoms
@@ -47,6 +48,8 @@ class Proposal:
     lacks_ring: bool = False
     unstable: int = 0
     bonds: int = 0
+    pressed: float = 0.0
+    shape: float = 1.0
 
 
 class Assessment(NamedTuple):
@@ -58,9 +61,10 @@ class Assessment(NamedTuple):
     lacks_ring: bool
     unstable: int
     bonds: int
+    shape: float
 
 
-NO_MOLECULE = Assessment(None, "", False, False, 0, 0)
+NO_MOLECULE = Assessment(None, "", False, False, 0, 0, 1.0)
 
 
 def hydrogenated(
@@ -153,6 +157,7 @@ def relaxed_roughly(
             flat[k],
             atoms=bare[k],
             formation=float(potential.formation([bare[k]], [relaxed[k].info["energy"]])[0]),
+            pressed=float(relaxed[k].info.get("host_energy", 0.0)),
             **assessment._asdict(),
         )
         for k, assessment in zip(sound, assessments, strict=True)
@@ -174,6 +179,7 @@ def assess(structures: Sequence[Atoms], requirements: Requirements) -> list[Asse
                 mol is not None and requirements.lacks_ring(mol),
                 0 if mol is None else sum(unstable_groups(mol).values()),
                 requirements.bonds_of(atoms),
+                requirements.shape_of(atoms),
             )
         )
     return assessments
