@@ -5,9 +5,7 @@ that RDKit adds.
 """
 
 import sys
-import tempfile
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,12 +42,15 @@ class Complex(NamedTuple):
     ligand: Path
 
 
-def complexes(sources: Sequence[str]) -> list[Complex]:
-    """Those in the folders `sources`, NAME.pdb (or .ent, .cif, .mmcif) beside NAME.sdf; `posebusters`: the four of that
-    package, none with a word about it where it has none. Raises UserError for a folder without a complex."""
+def complexes(sources: Sequence[str], copies: Path) -> list[Complex]:
+    """Those in the folders `sources`, NAME.pdb (or .ent, .cif, .mmcif) beside NAME.sdf.
+
+    `posebusters` in place of a folder means the four of that package, which are copied into the folder `copies`; none
+    where the package has none. Raises UserError for a folder without a complex.
+    """
     found = []
     for source in sources:
-        folder = _bundled() if source == BUNDLED else Path(source)
+        folder = _bundled(copies) if source == BUNDLED else Path(source)
         if folder is None:
             continue
         pairs = [
@@ -65,10 +66,8 @@ def complexes(sources: Sequence[str]) -> list[Complex]:
     return found
 
 
-@cache
-def _bundled() -> Path | None:
-    """A folder of the complexes of PoseBusters, which lasts as long as the process."""
-    folder = Path(tempfile.mkdtemp(prefix="gendesign-pockets-"))
+def _bundled(folder: Path) -> Path | None:
+    """`folder` with the complexes of PoseBusters in it; None, with a word about it, where that package has none."""
     try:
         copy_pockets(folder)
     except UserError as error:
@@ -81,7 +80,7 @@ def pocket_rows(config: DictConfig, elements: Sequence[str], potential: Potentia
     """Complete the results folders of all complexes; their rows, then those of all attempts together."""
     rows: list[Row] = []
     tallies: list[Tally] = []
-    for name, host, ligand in complexes(config.druglike.pockets):
+    for name, host, ligand in complexes(config.druglike.pockets, Path(config.output) / "pockets"):
         shape = {"_target_": POCKET, "path": str(host), "ligand": str(ligand)}
         changed = {
             "generator": {
@@ -160,7 +159,7 @@ def _of_ligand(name: str, host: Path, ligand: Path) -> list[Row]:
 
 
 def _identity(config: DictConfig, host: Path, ligand: Path, weights: str | None) -> dict[str, Any]:
-    """What makes two runs the same; the files by their content, as the folder of the bundled ones has any name."""
+    """What makes two runs the same; the files by their content, wherever they are."""
     keys = ("generator", "relaxation", "screening", "potential", "seed", "dtype")
     settings = OmegaConf.to_container(config, resolve=True)
     kept = {key: settings[key] for key in keys if key in settings}

@@ -7,7 +7,7 @@ from rdkit import Chem
 
 from gendesign import cli
 from gendesign.benchmark.druglike import fused_share, passes
-from gendesign.benchmark.pockets import _bundled, complex_rows, complexes, together
+from gendesign.benchmark.pockets import complex_rows, complexes, together
 from gendesign.benchmark.tally import Tally
 from gendesign.errors import UserError
 from gendesign.structure.types import Verdict
@@ -84,15 +84,13 @@ def test_rows_of_pockets_count_attempts() -> None:
 def test_complexes_are_hosts_beside_ligands(tmp_path, capsys, monkeypatch) -> None:
     for name in ("a.pdb", "a.sdf", "b.cif", "b.sdf", "c.pdb", "d.sdf"):
         (tmp_path / name).touch()
-    assert [(c.name, c.host.name) for c in complexes([str(tmp_path)])] == [("a", "a.pdb"), ("b", "b.cif")]
+    assert [(c.name, c.host.name) for c in complexes([str(tmp_path)], tmp_path)] == [("a", "a.pdb"), ("b", "b.cif")]
     with pytest.raises(UserError, match=r"no NAME.pdb beside a NAME.sdf"):
-        complexes([str(tmp_path / "nowhere")])
-    assert [c.name for c in complexes(["posebusters"])] == ["1ia1", "1of6", "1s3v", "1uou"]
-    _bundled.cache_clear()
+        complexes([str(tmp_path / "nowhere")], tmp_path)
+    assert [c.name for c in complexes(["posebusters"], tmp_path / "copies")] == ["1ia1", "1of6", "1s3v", "1uou"]
 
     def absent(folder):
         raise UserError("this version of PoseBusters has no 1ia1_ligand.sdf")
 
     monkeypatch.setattr("gendesign.benchmark.pockets.copy_pockets", absent)
-    assert complexes(["posebusters"]) == [] and "pockets skipped" in capsys.readouterr().err
-    _bundled.cache_clear()
+    assert complexes(["posebusters"], tmp_path / "copies") == [] and "pockets skipped" in capsys.readouterr().err

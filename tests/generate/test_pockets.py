@@ -126,3 +126,19 @@ def test_contacts_are_pairs_of_heavy_atoms():
     host = Host.of(Atoms("CCH", [[0, 0, 0], [1.5, 0, 0], [0, 1, 0]]))
     assert host.contacts(Atoms("CO", [[0, 0, 3.9], [0, 0, 9.0]])) == 1
     assert host.contacts(Atoms("CO", [[0.7, 0, 3.0], [0, 0, 9.0]])) == 2
+
+
+def test_the_place_of_a_ligand_and_the_wall_count_in_the_choice():
+    ligand = molecule("C6H6")[:6]
+    inside, beside = molecule("C6H6"), molecule("C6H6")
+    beside.positions += [2.0, 0, 0]
+    shapes = [a.shape for a in assess([inside, beside, molecule("CH4")], Requirements(place=ligand))]
+    assert shapes[0] == pytest.approx(1.0) and shapes[1] < 0.6
+    assert shapes[2] == 1.0  # too small to have the ligand's shape
+    goal, settings = Goal(np.array([6, 0, 0]), 4.0), Finish(temperature=0.01)
+    good, bad = (Proposal(a, 6, 0, -1.0, "c1ccccc1", shape=s) for a, s in zip((inside, beside), shapes, strict=False))
+    cheaper = replace(bad, formation=-2.0)
+    assert choose([good, cheaper], goal, [6, 7, 8], settings, 0.5) is good
+    assert choose([good, cheaper], goal, [6, 7, 8], replace(settings, off_shape=0.0), 0.5) is cheaper
+    squeezed = replace(good, pressed=2.0)
+    assert choose([squeezed, replace(good, formation=0.0)], goal, [6, 7, 8], settings, 0.5) is not squeezed
