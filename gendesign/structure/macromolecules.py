@@ -22,7 +22,7 @@ from gendesign.errors import UserError
 from gendesign.structure.formats import read_text
 from gendesign.structure.host_hydrogens import with_hydrogens
 
-WATER = ("HOH", "WAT", "DOD", "H2O")
+WATER = ("HOH", "WAT", "DOD", "H2O", "SOL", "TIP", "TP3", "SPC")
 PDB, MMCIF = (".pdb", ".ent"), (".cif", ".mmcif")
 CARTESIAN = "_atom_site.Cartn_x"  # mmCIF; the CIF of a crystal has _atom_site_fract_x
 IONS = ("Na", "Mg", "Cl", "Ca", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Br", "Se", "Cd")
