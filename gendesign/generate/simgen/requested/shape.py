@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 from ase import Atoms
 from scipy.spatial import cKDTree
 
@@ -71,6 +72,8 @@ def _overlap_with(target: Atoms, subject: Subject) -> Finding:
 
 
 def _inside(pocket: Pocket, subject: Subject) -> Finding:
-    """Value: the largest distance of a heavy atom from the room of the pocket."""
-    far = float(cKDTree(pocket.room).query(heavy(subject.atoms).positions)[0].max(initial=0.0))
+    """Value: the largest distance of a heavy atom from the room of the pocket, or from the place of the ligand."""
+    x = heavy(subject.atoms).positions
+    place = np.concatenate([pocket.room, pocket.points(len(x))])  # a ligand in contact reaches beyond the room
+    far = float(cKDTree(place).query(x)[0].max(initial=0.0))
     return met_unless("" if far <= LEEWAY else f"a heavy atom lies {far:.2f} Angstrom outside the pocket's room", far)
