@@ -90,6 +90,15 @@ def test_equal_numbers_of_several_runs_are_files_of_their_own(tmp_path):
     assert len(set(names)) == len(names) and {"00000.xyz", "00001.xyz"} <= set(names)
 
 
+def test_an_aromatic_molecule_does_not_fail_by_the_table_that_lacks_aromatic_bonds(tmp_path):
+    benzene = Candidate(molecule("C6H6"), 0, "toy")
+    edm = Verdict(0, "edm_molecule", False, reason="other valences")
+    row = Results(tmp_path)._row(benzene, {"edm_molecule": edm, "valid": Verdict(0, "valid", True)})
+    assert row["valid"] and not row["reason"] and row["checks"]["edm_molecule"]["passed"] is False
+    row = Results(tmp_path)._row(benzene, {"valid": Verdict(0, "valid", False)})
+    assert not row["valid"]
+
+
 def test_values_that_json_lacks_are_left_out(tmp_path):
     results = Results(tmp_path)
     odd = Candidate(molecule("CH4"), 0, "toy", info={"energy": float("nan")})

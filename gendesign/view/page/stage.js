@@ -23,8 +23,16 @@ export const picture = () => { viewer.render(); return viewer.pngURI(); };
 export const atomsDrawn = () => drawn.reduce((sum, part) => sum + part.numbers.length, 0);
 export const turn = (degrees, axis = "y") => { viewer.rotate(degrees, axis); };
 
+export const grows = () => Boolean(state.frames && state.watching);
+
+// All that is drawn of a part: its atoms, images across faces, and the corners of its cell.
+function extent(part) {
+  const corners = part.cell ? [0, 1, 2, 3, 4, 5, 6, 7].map((k) => corner(part.cell, k & 1, (k >> 1) & 1, k >> 2)) : [];
+  return [...part.positions, ...(part.ghosts || []).map((ghost) => ghost.position), ...corners];
+}
+
 export function fit() {
-  const points = drawn.flatMap((part) => part.positions);
+  const points = drawn.flatMap(extent);
   points.push(...options.cloud, ...state.scene.strokes.flatMap((stroke) => stroke.points));
   if (points.length) centreOn(points); else viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
   viewer.render();
@@ -52,7 +60,7 @@ function parts() {
       found.push({ ...structure, key, role: row.role, positions: structure.positions.map((p) => posed(row.pose, p)) });
     }
   });
-  if (state.frames) found.push(...growing(found.length > 0));
+  if (grows()) found.push(...growing(found.length > 0));
   else {
     if (state.shown) found.push({ ...state.shown, key: "shown" });
     if (state.compared) found.push({ ...state.compared, key: "compared" });
@@ -62,6 +70,8 @@ function parts() {
 
 // The molecules that grow: beside each other, or the first alone where something else is in the scene.
 function growing(alone) {
+  const whole = state.frames.find((frame) => frame.structure); // of a search or a quench
+  if (whole) return [{ ...whole.structure, key: "grows", grows: true }];
   const molecules = state.frames.flatMap((frame) => frame.molecules).sort((a, b) => a[0] - b[0]);
   let shift = 0;
   return molecules.slice(0, alone || options.cloud.length ? 1 : 12).map(([index, numbers, positions]) => {
@@ -126,8 +136,10 @@ function carbon(part, dark) {
   return dark ? 0xb5bac1 : 0x6b7178;
 }
 
+const corner = (cell, i, j, k) => add(add(times(cell[0], i), times(cell[1], j)), times(cell[2], k));
+
 function drawCell(cell) {
-  const point = (i, j, k) => add(add(times(cell[0], i), times(cell[1], j)), times(cell[2], k));
+  const point = (i, j, k) => corner(cell, i, j, k);
   for (const [i, j] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
     for (const [a, b] of [[point(0, i, j), point(1, i, j)], [point(i, 0, j), point(i, 1, j)], [point(i, j, 0), point(i, j, 1)]]) {
       viewer.addLine({ start: vector(a), end: vector(b), color: "#7d8894" });
@@ -143,7 +155,7 @@ function drawPolyhedron({ corners, triangles }) {
     if (dot(normal, minus(corners[a], inside)) < 0) { [b, c] = [c, b]; normal = times(normal, -1); }
     for (const k of [a, b, c]) { faceArr.push(vertexArr.length); vertexArr.push(vector(corners[k])); normalArr.push(vector(normal)); }
   }
-  viewer.addCustom({ vertexArr, normalArr, faceArr, color: "#7aa0c8", opacity: 0.35 });
+  viewer.addCustom({ vertexArr, normalArr, faceArr, color: "#7aa0c8", opacity: 0.5 });
 }
 
 const vector = ([x, y, z]) => ({ x, y, z });
@@ -175,9 +187,9 @@ export function projection() {
 
 export function allVisible(key) {
   const project = projection(), part = drawn.find((one) => one.key === key);
-  return !part || part.positions.every((p) => {
+  return !part || extent(part).every((p) => {
     const [x, y] = project.pixel(p);
-    return x > 8 && y > 8 && x < host.clientWidth - 8 && y < host.clientHeight - 24;
+    return x > 8 && y > 8 && x < host.clientWidth - 8 && y < host.clientHeight - 8;
   });
 }
 
