@@ -122,6 +122,8 @@ function bond(atoms, i, j, order) {
 function style(part) {
   const large = part.numbers.length > LARGE, dark = document.documentElement.dataset.theme === "dark";
   const colours = { colorscheme: { prop: "elem", map: { ...window.$3Dmol.elementColors.Jmol, C: carbon(part, dark) } } };
+  // behind the molecule that holds them too, fragments are thin
+  if (part.role === "fragment" && (state.shown || grows())) return { stick: { ...colours, radius: 0.06 } };
   if (part.role === "host" && large) return { line: { ...colours, linewidth: 1 } };
   if (part.numbers.length > 3000) return { line: colours };
   if (part.cell) return { stick: { ...colours, radius: 0.1 }, sphere: { ...colours, scale: 0.24 } };
