@@ -151,7 +151,15 @@ def test_a_training_killed_before_its_last_checkpoint_writes_it_when_it_is_conti
     with pytest.raises(KeyboardInterrupt):
         train(model(random=False, dtype=torch.float32), some, None, tmp_path, settings, NoiseLevels(), killed)
     steps = []
-    train(model(random=False, dtype=torch.float32), some, None, tmp_path, settings, NoiseLevels(), lambda state: steps.append(state.step))
+    train(
+        model(random=False, dtype=torch.float32),
+        some,
+        None,
+        tmp_path,
+        settings,
+        NoiseLevels(),
+        lambda state: steps.append(state.step),
+    )
     assert steps == [2]
 
 

@@ -3,7 +3,7 @@ import { bondsOf, SYMBOLS } from "./elements.js";
 import { changed, place, posed, state } from "./store.js";
 import { add, anyAcross, cross, dot, minus, spline, times, unit } from "./vectors.js";
 
-const LARGE = 250; // atoms above which a structure is drawn with fewer triangles
+const LARGE = 250; // atoms above which a host is drawn as lines
 const LARGEST_SCALE = 70; // pixels per Angstrom to which a small molecule is enlarged
 const BACKDROP = { light: "#ffffff", dark: "#101214" };
 let viewer, overlay, host, drawn = [], fitted = false;
