@@ -115,7 +115,7 @@ class Results:
             "checks": {
                 name: {
                     "passed": v.passed, "value": _number(v.value), "unit": v.unit, "reason": v.reason,
-                    "sortable": v.passed is not None or _number(v.value) is not None,
+                    "sortable": name != EDM and (v.passed is not None or _number(v.value) is not None),
                 }
                 for name, v in checks.items()
             },
