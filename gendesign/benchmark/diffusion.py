@@ -55,8 +55,8 @@ def run(config: DictConfig) -> None:
 
 
 def generator(model: str, potential: PotentialLike, **changes: Any) -> Diffusion:
-    """The model without any condition."""
-    return Diffusion(potential=potential, checkpoint=model, **changes)
+    """The model without any condition, and without the finisher."""
+    return Diffusion(potential=potential, checkpoint=model, finish=False, **changes)
 
 
 def raw_rows(made: Diffusion, n: int, seed: int, output: Path, trained_on: str | Sequence[str]) -> list[Row]:
@@ -108,9 +108,9 @@ def comparison_rows(config: DictConfig, potential: PotentialLike, output: Path) 
     learned = ["generator=diffusion", f"generator.checkpoint={settings.checkpoint}"]
     kinds = {
         "SimGen": ["generator=simgen", "generator.elements=[C,N,O,F]"],
-        "diffusion": learned,
-        "diffusion, finished": [*learned, "generator.finish=true"],
-        f"diffusion + {settings.kernel_weight:g} kernel": [
+        "diffusion, raw": [*learned, "generator.finish=false"],
+        "diffusion, finished": learned,
+        f"diffusion + {settings.kernel_weight:g} kernel, finished": [
             *learned,
             f"generator.kernel_weight={settings.kernel_weight}",
         ],

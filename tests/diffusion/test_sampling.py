@@ -49,7 +49,7 @@ def known(tmp_path_factory):
 
 
 def generator(folder, known, **changes) -> Diffusion:
-    usual = dict(checkpoint=str(folder), elements=["C", "N", "O"], reference=known, calls=8)
+    usual = dict(checkpoint=str(folder), elements=["C", "N", "O"], reference=known, calls=8, finish=False)
     return Diffusion(potential=tiny.potential(dtype="float32"), **{**usual, **changes})
 
 
@@ -189,7 +189,7 @@ def test_finishing_hands_every_candidate_back(folder, known):
         (dict(sigma_min=3.0, sigma_max=2.0), "give 0 < sigma_min < sigma_max"),
         (dict(elements=["C", "S"], reference=()), "holds S; the diffusion model knows H C N O F"),
         (dict(calls=1), "generator.calls=1"),
-        (dict(best_of=2, finish=True), "leave one out"),
+        (dict(best_of=2, finish=True), "needs generator.finish=false"),
         (dict(checkpoint="nothing"), "train one: gendesign train generator=diffusion"),
         (dict(objective=build_objective(["qed"])), "with generator.best_of=1 and"),
     ],

@@ -83,7 +83,7 @@ class Diffusion(Steps, Generator):
     kernel_weight: float = setting(0.0, "weight of the similarity to the references beside the learned score", least=0)
     best_of: int = setting(1, "molecules made for each candidate, of which the best is kept", least=1)
     finish: bool = setting(
-        False, "true: hydrogens are placed anew, and elements improved, as SimGen does; false: as the model made them"
+        True, "true: hydrogens are placed anew, and elements improved, as SimGen does; false: as the model made them"
     )
     n_heavy_atoms: str | int = _same("n_heavy_atoms")
     elements: Sequence[str] = setting(
@@ -124,8 +124,7 @@ class Diffusion(Steps, Generator):
         require_elements(trained.model.elements, [*problem.elements, *fixed], "generator.elements or a fragment")
         if self.finish and self.best_of > 1:
             raise UserError(
-                f"generator.best_of={self.best_of} and generator.finish=true: the finisher chooses among copies of its "
-                "own; leave one out"
+                f"generator.best_of={self.best_of} needs generator.finish=false: the finisher chooses among copies of its own"
             )
         if self.objective is not None and not self.finish and self.best_of == 1:
             raise UserError(
