@@ -46,6 +46,7 @@ function centreOn(points) {
   model.setStyle({}, {});
   viewer.zoomTo();
   viewer.removeModel(model);
+  viewer.render(); // the projection is that of the last picture
   const { pixel, scale } = projection(), pixels = points.map(pixel);
   const extent = (k) => Math.max(...pixels.map((p) => p[k])) - Math.min(...pixels.map((p) => p[k])) + 1.6 * scale;
   viewer.zoom(Math.min((0.86 * host.clientWidth) / extent(0), (0.86 * host.clientHeight) / extent(1), LARGEST_SCALE / scale));
