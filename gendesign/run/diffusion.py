@@ -79,6 +79,7 @@ class Run:
             "molecules": len(trained),
             "held_out": len(held),
             "split": by,
+            "valid_share": share,
             "seed": self.seed,
         }
         fix_order(self.device)

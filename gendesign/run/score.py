@@ -65,7 +65,8 @@ class Analysis:
                 f"data holds {', '.join(unknown)}, which {self.trained.name} does not know; give molecules of "
                 f"{' '.join(self.trained.model.elements)}"
             )
-        share = 0.1 if self.trained.config.get("held_out", 1) else 0.0
+        usual = 0.1 if self.trained.config.get("held_out", 1) else 0.0  # of checkpoints that do not state it
+        share = float(self.trained.config.get("valid_share", usual))
         _, held = data.split(molecules, share, str(self.trained.config.get("split", data.RANDOM)))
         held = held if len(held) else np.arange(len(molecules))
         held = held[molecules.counts[held] > 3]

@@ -35,7 +35,7 @@ class StepCache:
             return list(make())
         path = self.folder / f"{step}.json"
         if path.is_file():
-            candidates, seconds = _read(path)
+            candidates, seconds = read_step(path)
             self.seconds_saved += seconds
             return candidates
         start, saved_before = time.perf_counter(), self.seconds_saved
@@ -43,7 +43,7 @@ class StepCache:
         seconds = time.perf_counter() - start + self.seconds_saved - saved_before
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(path, encode({"seconds": seconds, "candidates": rows}))
-        return _read(path)[0]  # read back, so that an uninterrupted run continues with the same numbers
+        return read_step(path)[0]  # read back, so that an uninterrupted run continues with the same numbers
 
     def load_arrays(self, step: str) -> dict[str, np.ndarray] | None:
         """The arrays that `save_arrays` kept last under this name, None without any."""
@@ -84,6 +84,7 @@ def _candidate(row: dict[str, Any]) -> Candidate:
     return Candidate(**{**row, "atoms": atoms, "history": tuple(row["history"])})
 
 
-def _read(path: Path) -> tuple[list[Candidate], float]:
+def read_step(path: Path) -> tuple[list[Candidate], float]:
+    """The candidates in the file of a step, and the seconds that it took; raises OSError where there is none."""
     content = decode(path.read_text(), always_array=False)
     return [_candidate(row) for row in content["candidates"]], content["seconds"]

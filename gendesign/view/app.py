@@ -12,6 +12,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from gendesign.errors import UserError
+from gendesign.view.jobs import explained
 from gendesign.view.results import download
 from gendesign.view.scene import Conflict
 from gendesign.view.security import LARGEST, TooLarge
@@ -44,9 +45,8 @@ def application(session: Session) -> Starlette:
                 traceback.print_exc()  # on the terminal, where a mistake of the code is then seen
                 return _error(f"the request cannot be read ({type(error).__name__}); reload the page", 400)
             except OSError as error:
-                return _error(
-                    f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room for it", 507
-                )
+                traceback.print_exc()
+                return _error(f"{error.filename or 'a file'}: {explained(error)}", 507)
             return content if isinstance(content, Response) else JSONResponse(content)
 
         return Route(path, respond, methods=[method])

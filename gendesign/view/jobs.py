@@ -1,6 +1,7 @@
 """Runs that the page has started: one after the other, followed, cancelled, kept in a file of their own."""
 
 import asyncio
+import errno
 import json
 import signal
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gendesign.errors import UserError
+from gendesign.generate.simgen.trajectory import GROWING
 from gendesign.run.progress import PROGRESS_FILE
 from gendesign.run.settings import resolve
 from gendesign.structure.files import write_atomically
@@ -123,12 +125,14 @@ class Jobs:
             try:
                 await self._run(waiting[0])
             except OSError as error:
-                self._failed(waiting[0], f"{error.filename}: {error.strerror}; make room for it")
+                await self._failed(waiting[0], f"{error.filename}: {explained(error)}")
             except Exception as error:  # a mistake of the code ends one run, not the queue
                 traceback.print_exc()
-                self._failed(waiting[0], f"it could not be followed ({error})")
+                await self._failed(waiting[0], f"it could not be followed ({error})")
 
-    def _failed(self, job: Job, reason: str) -> None:
+    async def _failed(self, job: Job, reason: str) -> None:
+        if self._running is not None:  # what nobody follows could not be cancelled either
+            await self._running[1].end()
         job.state, job.message, self._running = FAILED, reason, None
         self._changed(job)
 
@@ -178,8 +182,11 @@ class Jobs:
         path = self.folder / "jobs.json"
         if not path.is_file():
             return
-        for row in json.loads(path.read_text()):
-            job = Job(**row)
+        try:
+            rows = [Job(**row) for row in json.loads(path.read_text())]
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path} cannot be read ({error}); move it away to begin a new list of runs") from None
+        for job in rows:
             if job.state in (WAITING, RUNNING):
                 job.state, job.message = INTERRUPTED, "the tool was stopped; what is done is kept"
             self.jobs[job.name] = job
@@ -191,26 +198,34 @@ class _Seen:
     def __init__(self, trajectories: Path, progress: Path, results: Path) -> None:
         self._trajectories, self._progress, self._shards = trajectories, progress, results / "shards"
         self._places: dict[Path, int] = {}
+        self._growing: dict[Path, dict[str, Any]] = {}
         self._count = -1
 
     def frames(self) -> list[dict[str, Any]]:
-        """The newest step of every molecule that grows."""
-        latest = []
-        for path in sorted(self._trajectories.glob("growing-*.jsonl")):
-            if lines := self._lines(path):
-                latest.append(json.loads(lines[-1]))
-        return latest
+        """The newest step of every molecule that grows, whichever worker makes it; empty where none is new."""
+        paths = sorted(self._trajectories.glob(GROWING))
+        new = {path: steps[-1] for path in paths if (steps := self._json_lines(path))}
+        self._growing = {path: row for path, row in (self._growing | new).items() if path in paths}
+        return list(self._growing.values()) if new else []
 
     def progress(self) -> dict[str, Any]:
         """The newest line of the run's bar."""
-        lines = self._lines(self._progress)
-        return json.loads(lines[-1]) if lines else {}
+        rows = self._json_lines(self._progress)
+        return rows[-1] if rows else {}
 
     def new_results(self) -> bool:
         """Whether there are more finished shards, or steps of unfinished ones, than before."""
         count = len(list(self._shards.glob("[0-9]*"))) * 1000 + len(list(self._shards.glob(".*.begun/*.json")))
         new, self._count = count != self._count and count > 0, count
         return new
+
+    def _json_lines(self, path: Path) -> list[dict[str, Any]]:
+        """`_lines` as objects, without those that a full disk has cut."""
+        rows = []
+        for line in self._lines(path):
+            with suppress(ValueError):
+                rows.append(json.loads(line))
+        return rows
 
     def _lines(self, path: Path) -> list[str]:
         """Whole lines that were added to a file; a file that became shorter was begun anew."""
@@ -228,13 +243,20 @@ class _Seen:
         return content[:end].decode(errors="replace").splitlines()
 
 
+def explained(error: OSError) -> str:
+    """What the system says of a file, and what to do about it."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{error.strerror}; {'make room for it' if full else 'restore it, or reload the page'}"
+
+
 def _state(status: int, cancelled: bool, log: Path) -> tuple[str, str]:
     """The state of a run that has ended, and why it ended so."""
     if cancelled:
         return CANCELLED, "cancelled; what is done is kept"
     if status == 0:
         return FINISHED, ""
-    said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("gendesign: ")]
+    lines = log.read_text(errors="replace").splitlines()
+    said = [line for line in lines if line.startswith("gendesign: ") and not line.startswith("gendesign: warning")]
     if status < 0:
         return FAILED, f"its process ended by {signal.Signals(-status).name}; what is done is kept, Continue goes on"
     return FAILED, said[-1].removeprefix("gendesign: ") if said else "it ended with an error; see its log"

@@ -1,8 +1,9 @@
 """Results folders as galleries: the finished shards of a run, read whether or not it has ended."""
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from gendesign.run.properties import check_name
 from gendesign.run.records import read_candidates, read_verdicts
 from gendesign.run.sections import by_candidate
 from gendesign.structure.files import read_structures, write_extxyz, write_sdf
-from gendesign.structure.step_cache import StepCache
+from gendesign.structure.step_cache import read_step
 from gendesign.structure.types import Candidate, Verdict
 
 MOST = 5000  # candidates of one gallery
+EDM = "edm_molecule"  # shown, but no failure: its table of bond lengths refuses every aromatic molecule
 FORMATS = ("sdf", "xyz", "cif", "zip")
 
 
@@ -37,6 +39,9 @@ class Results:
     _seen: Any = None
     _candidates: tuple[Candidate, ...] = ()
     _verdicts: tuple[Verdict, ...] = ()
+    _by_index: dict[int, Candidate] = field(default_factory=dict)
+    _checks: dict[int, dict[str, Verdict]] = field(default_factory=dict)
+    _of_shards: dict[str, tuple[list[Candidate], list[Verdict]]] = field(default_factory=dict)
 
     @property
     def is_folder(self) -> bool:
@@ -48,7 +53,9 @@ class Results:
         seen = self._signature()
         if seen != self._seen:
             candidates, verdicts = self._read()
-            self._candidates, self._verdicts, self._seen = tuple(candidates[:MOST]), tuple(verdicts), seen
+            self._candidates, self._verdicts = tuple(candidates[:MOST]), tuple(verdicts)
+            self._by_index = {candidate.index: candidate for candidate in self._candidates}
+            self._checks, self._seen = by_candidate(verdicts), seen
         return self._candidates, self._verdicts
 
     def _signature(self) -> Any:
@@ -67,12 +74,16 @@ class Results:
         if self._merged() == len(shards) and (self.path / CANDIDATES).is_file():
             verdicts = read_verdicts(self.path / VERDICTS)
             return read_candidates(self.path / CANDIDATES, verdicts), verdicts
-        candidates, verdicts = [], []
-        for shard in shards:  # the checks of the whole set follow when the run has ended
+        # the checks of the whole set follow when the run has ended
+        parts = [self._shard(shard) for shard in shards]
+        return [c for candidates, _ in parts for c in candidates], [v for _, verdicts in parts for v in verdicts]
+
+    def _shard(self, shard: Path) -> tuple[list[Candidate], list[Verdict]]:
+        """A finished shard, which never changes."""
+        if shard.name not in self._of_shards:
             rows = read_verdicts(shard / VERDICTS)
-            candidates += read_candidates(shard / CANDIDATES, rows)
-            verdicts += rows
-        return candidates, verdicts
+            self._of_shards[shard.name] = read_candidates(shard / CANDIDATES, rows), rows
+        return self._of_shards[shard.name]
 
     def _merged(self) -> int:
         """How many shards the files at the top hold."""
@@ -83,14 +94,13 @@ class Results:
 
     def rows(self) -> dict[str, Any]:
         """The gallery: a row for each candidate, and the checks by which it can be sorted."""
-        candidates, verdicts = self.read()
-        checks = by_candidate(verdicts)
-        rows = [self._row(candidate, checks.get(candidate.index, {})) for candidate in candidates]
+        candidates, _ = self.read()
+        rows = [self._row(candidate, self._checks.get(candidate.index, {})) for candidate in candidates]
         names = dict.fromkeys(name for row in rows for name, check in row["checks"].items() if check["sortable"])
         return {"rows": rows, "checks": {name: check_name(name) for name in names}}
 
     def _row(self, candidate: Candidate, checks: dict[str, Verdict]) -> dict[str, Any]:
-        failed = [v for v in checks.values() if v.passed is False and v.reason]
+        failed = [v for v in checks.values() if v.passed is False and v.check != EDM]
         smiles = checks.get("smiles")
         return {
             "index": candidate.index,
@@ -99,13 +109,13 @@ class Results:
             "periodic": bool(candidate.atoms.pbc.any()),
             "energy": _number(candidate.info.get("energy")),
             "failure": candidate.failure,
-            "reason": candidate.failure or (failed[0].reason if failed else ""),
-            "valid": candidate.failure is None and all(v.passed is not False for v in checks.values()),
+            "reason": candidate.failure or next((v.reason for v in failed if v.reason), ""),
+            "valid": candidate.failure is None and not failed,
             "smiles": str(smiles.value) if smiles is not None and smiles.value else "",
             "checks": {
                 name: {
                     "passed": v.passed, "value": _number(v.value), "unit": v.unit, "reason": v.reason,
-                    "sortable": v.passed is not None or _number(v.value) is not None,
+                    "sortable": name != EDM and (v.passed is not None or _number(v.value) is not None),
                 }
                 for name, v in checks.items()
             },
@@ -113,25 +123,26 @@ class Results:
 
     def candidate(self, index: int) -> Candidate:
         """One candidate; raises UserError."""
-        for candidate in self.read()[0]:
-            if candidate.index == index:
-                return candidate
-        raise UserError(f"{self.path.name} has no candidate {index}; reload the page")
+        self.read()
+        if index not in self._by_index:
+            raise UserError(f"{self.path.name} has no candidate {index}; reload the page")
+        return self._by_index[index]
 
     def picture(self, index: int) -> str:
         """A small picture of a candidate as SVG."""
         candidate = self.candidate(index)
-        smiles = by_candidate(self.read()[1]).get(index, {}).get("smiles")
+        smiles = self._checks.get(index, {}).get("smiles")
         svg = draw_smiles(str(smiles.value)) if smiles is not None and smiles.value else ""
         svg = svg or draw_atoms(candidate.atoms) or "<svg viewBox='0 0 190 140'></svg>"
         return svg.replace("<svg", "<svg xmlns='http://www.w3.org/2000/svg'", 1) if "xmlns=" not in svg else svg
 
     def growing(self) -> Atoms | None:
         """The first structure of the newest step that an unfinished shard has kept, as of a quench under way."""
-        steps = sorted((self.path / "shards").glob(".*.begun/*.json"), key=lambda path: path.stat().st_mtime_ns)
-        if not steps:
+        try:
+            steps = sorted((self.path / "shards").glob(".*.begun/*.json"), key=lambda path: path.stat().st_mtime_ns)
+            kept = read_step(steps[-1])[0] if steps else []
+        except FileNotFoundError:  # the shard has ended meanwhile
             return None
-        kept = StepCache(steps[-1].parent).get_or_make(steps[-1].stem, lambda: ())
         return next((c.atoms for c in kept if len(c.atoms)), None)
 
 
@@ -169,11 +180,14 @@ def _written(candidates: Sequence[Candidate], form: str) -> bytes:
 
 def _zip(candidates: Sequence[Candidate]) -> bytes:
     buffer = BytesIO()
+    indices = [candidate.index for candidate in candidates]
+    if len(set(indices)) < len(indices):  # of several runs
+        indices = list(range(len(candidates)))
     with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
-        for candidate in candidates:
+        for index, candidate in zip(indices, candidates, strict=True):
             text = StringIO()
             ase.io.write(text, candidate.atoms, format="extxyz")
-            archive.writestr(f"{candidate.index:05d}.xyz", text.getvalue())
+            archive.writestr(f"{index:05d}.xyz", text.getvalue())
         for form in ("sdf", "cif"):
             try:
                 archive.writestr(f"all.{form}", download(candidates, form))
@@ -183,4 +197,6 @@ def _zip(candidates: Sequence[Candidate]) -> bytes:
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """A number that JSON can hold, else None."""
+    usable = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if usable else None  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,17 @@ class Session:
 
     def folders(self) -> list[dict[str, Any]]:
         """The galleries: what was opened, then the runs, the newest first."""
-        rows = [{"name": name, "title": str(results.path)} for name, results in self.opened.items()]
+        rows = [{"name": name, "title": short, "path": str(self.opened[name].path)} for name, short in self._titles()]
         runs = [{"name": name, "title": name} for name in reversed(self.jobs.jobs) if self.jobs.results(name).is_dir()]
         return [*rows, *runs]
+
+    def _titles(self) -> Iterator[tuple[str, str]]:
+        """Names of what was opened, each with the last parts of its path that tell it from the others."""
+        parts = {name: results.path.resolve().parts for name, results in self.opened.items()}
+        for name, own in parts.items():
+            others = [other for key, other in parts.items() if key != name]
+            count = next((k for k in range(1, len(own)) if all(o[-k:] != own[-k:] for o in others)), 1)
+            yield name, "/".join(own[-count:])
 
     def results(self, name: str) -> Results:
         """The gallery of this name; raises UserError."""
@@ -154,7 +162,9 @@ class Session:
         content = await self.warm.call(
             "hydrogenate", structure=self.store.get(rows[number]["file"]), chosen=list(atoms)
         )
-        rows[number] = {**rows[number], "file": self.store.add(content), "attachments": []}
+        place = {old: new for new, old in enumerate(content.pop("kept"))}
+        renumbered = {key: [place[k] for k in rows[number][key] if k in place] for key in ("fixed", "attachments")}
+        rows[number] = {**rows[number], "file": self.store.add(content), **renumbered}
         self.scene.change({"structures": rows}, "hydrogenate")
 
     async def prior(self) -> dict[str, Any]:

@@ -24,6 +24,8 @@ OWN = (
 )  # fmt: skip
 OWN_GROUPS = ("generator/prior", EXPERIMENT)
 CODE = re.compile(r"\.py\b|(^|[\[,'\"\s])[A-Za-z_][\w./-]*:[A-Za-z_]\w*")  # FILE.py:FUNCTION, module:function
+SMARTS = ("generator.forbidden",)  # where c:n is an aromatic bond; nothing but RDKit reads it
+KEY = re.compile(r"[A-Za-z_][\w./]*")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 FIRST = (  # at the top of the panel
     "n", "seed", "potential", "generator.n_heavy_atoms", "generator.formula", "generator.elements", "generator.counts",
@@ -97,9 +99,11 @@ def page_words(verb: str, chosen: Mapping[str, str]) -> list[str]:
     if verb not in VERBS:
         raise UserError(f"'{verb}' cannot be started here; allowed are {', '.join(VERBS)}")
     for key, text in chosen.items():
+        if not KEY.fullmatch(key):
+            raise SettingsError(f"'{key[:60]}' is no key of {verb}; reload the page")
         if key in OWN or key in OWN_GROUPS:
             raise SettingsError(f"{key} is decided by the drawing and by the tool itself; leave it out")
-        if CODE.search(text):
+        if key not in SMARTS and CODE.search(text):
             raise SettingsError(f"{key}={text[:60]}: functions of your own are given on the command line, not here")
         if key == "potential" and (not PLAIN_NAME.fullmatch(text) or Path(text).exists()):
             raise SettingsError(f"potential={text[:60]}: choose one by name here; give a path on the command line")

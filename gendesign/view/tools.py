@@ -74,7 +74,8 @@ def from_smiles(smiles: str) -> dict[str, Any]:
 def hydrogenate(structure: Mapping[str, Any], chosen: Sequence[int] = ()) -> dict[str, Any]:
     """The structure with the hydrogens that its heavy atoms lack, or that those `chosen` lack alone.
 
-    Hydrogens of the other atoms stay. Raises UserError where no bond orders satisfy every valence.
+    Hydrogens of the other atoms stay. `kept` of the answer are the old numbers of the atoms that stay; they come first,
+    in their order. Raises UserError where no bond orders satisfy every valence.
     """
     atoms = to_atoms(structure)
     heavy, hydrogens = np.flatnonzero(atoms.numbers > 1), np.flatnonzero(atoms.numbers == 1)
@@ -93,7 +94,8 @@ def hydrogenate(structure: Mapping[str, Any], chosen: Sequence[int] = ()) -> dic
         for h in range(len(of_piece), len(whole)):
             if _parent(whole, h, np.arange(len(of_piece)), of_piece) in wanted:
                 added += whole[[h]]
-    return to_json(atoms[[*heavy, *kept]] + added, str(structure.get("name", "")))
+    staying = sorted({*heavy.tolist(), *map(int, kept)})
+    return {**to_json(atoms[staying] + added, str(structure.get("name", ""))), "kept": staying}
 
 
 def _parent(atoms: Atoms, hydrogen: int, heavy: np.ndarray, names: np.ndarray | None = None) -> int:

@@ -1,5 +1,7 @@
 """Molecules from a diffusion model: exact limits of the sampler, conditions, refusals."""
 
+from dataclasses import replace
+
 import ase.io
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from gendesign.generate.diffusion.sampler import DiffusionSampler, LearnedScore,
 from gendesign.generate.simgen.guidance import Guidance
 from gendesign.generate.simgen.heun import Heun, integrate
 from gendesign.generate.simgen.prior import GaussianPrior
+from gendesign.objective import build_objective
 from gendesign.structure.counter_random import keys
 
 ELEMENTS = (1, 6, 7, 8, 9)
@@ -160,6 +163,15 @@ def test_the_best_of_several_has_the_lowest_learned_energy(folder, known):
     assert all(b.info["diffusion_energy"] <= a.info["diffusion_energy"] for a, b in zip(one, best, strict=True))
 
 
+def test_the_best_is_none_that_exploded_or_has_no_objective(folder, known):
+    made, options = generator(folder, known, best_of=4), [molecule("CH4")] * 4
+    energies = np.array([np.nan, -1.0, -3.0, -2.0])
+    assert made._best(options, energies) == 2 and made._best(options, np.full(4, np.nan)) == 0
+    rewards = {3: [0.1, np.nan, 0.2]}  # of the three that did not explode
+    object.__setattr__(made, "problem", replace(made.problem, reward=lambda structures: rewards[len(structures)]))
+    assert made._best(options, energies) == 3
+
+
 def test_finishing_hands_every_candidate_back(folder, known):
     from gendesign.generate.simgen.finish import Finish
 
@@ -179,6 +191,7 @@ def test_finishing_hands_every_candidate_back(folder, known):
         (dict(calls=1), "generator.calls=1"),
         (dict(best_of=2, finish=True), "needs generator.finish=false"),
         (dict(checkpoint="nothing"), "train one: gendesign train generator=diffusion"),
+        (dict(objective=build_objective(["qed"])), "with generator.best_of=1 and"),
     ],
 )
 def test_senseless_settings_are_one_line(folder, known, changes, reason):

@@ -15,6 +15,8 @@ from gendesign.generate.diffusion import checkpoint, data
 from gendesign.generate.diffusion.loss import NoiseLevels, Weights, level_errors, loss, noisy, squared_errors
 from gendesign.generate.diffusion.training import DiffusionFit, State, train
 from gendesign.run.diffusion import train_diffusion
+from gendesign.run.score import Analysis
+from gendesign.run.score_settings import ScoreSettings
 from gendesign.structure.journal import read_log
 
 SMALL = {"channels": 6, "width": 8, "n_radial": 5, "layers": 1}
@@ -137,6 +139,41 @@ def test_a_killed_training_resumes_to_the_bit(tmp_path):
         for part in ("whole", "killed")
     ]
     assert [row[0] for row in lines[0]] == [row[0] for row in lines[1]]
+
+
+def test_a_training_killed_before_its_last_checkpoint_writes_it_when_it_is_continued(tmp_path):
+    some = data.Molecules.from_atoms(molecules(100))
+    settings = DiffusionFit(steps=2, batch_size=8, save_every=2)
+
+    def killed(state: State) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(model(random=False, dtype=torch.float32), some, None, tmp_path, settings, NoiseLevels(), killed)
+    steps = []
+    train(
+        model(random=False, dtype=torch.float32),
+        some,
+        None,
+        tmp_path,
+        settings,
+        NoiseLevels(),
+        lambda state: steps.append(state.step),
+    )
+    assert steps == [2]
+
+
+def test_the_analysis_takes_no_molecule_that_was_trained_on(tmp_path):
+    some, folder = molecules(), tmp_path / "model"
+    for k, atoms in enumerate(some):
+        atoms.info["molecule"] = str(k)  # groups of their own, so that the shares are met
+    file = file_of(tmp_path, some)
+    fit = {"steps": 1, "batch_size": 8, "save_every": 1}
+    train_diffusion(folder, data=file, architecture=SMALL, fit=fit, valid_share=0.04)
+    read = data.read(file)
+    held = set(read.groups[data.split(read, 0.04)[1]])
+    analysed = Analysis(ScoreSettings(checkpoint=str(folder), data=file, methods=()), None, tmp_path).held
+    assert 0 < len(held) < len(data.split(read, 0.1)[1]) and set(analysed.groups) <= held
 
 
 def test_a_folder_holds_the_model_its_card_and_its_curves(tmp_path):

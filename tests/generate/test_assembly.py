@@ -170,3 +170,9 @@ def test_a_molecule_is_made_of_blocks(organic) -> None:
     assert first[1].atoms.get_chemical_formula() == again[0].atoms.get_chemical_formula()
     assert np.allclose(first[1].atoms.positions, again[0].atoms.positions, atol=1e-4)
     assert any(c.failure is None for c in first)
+
+
+def test_parts_are_drawn_for_molecules_much_smaller_than_the_references():
+    whole = parts_of(conformer("C" * 24 + "c1ccccc1"))
+    layout = Assembly.of([whole], [1.0]).drawn(keys(0, torch.arange(5)), torch.full((5,), 2))
+    assert (layout.numbers > 0).sum(1).tolist() == [2] * 5

@@ -210,3 +210,34 @@ def test_dark_and_narrow(page: Browser, tmp_path: Path) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, part
         assert len(page.screenshot(tmp_path / f"{part}.png")) > 5000
     page.resize(WIDTH, HEIGHT)
+
+
+def test_a_button_of_a_run_is_clicked_though_its_progress_changes(page: Browser) -> None:
+    page.evaluate(
+        f"(() => {{ {STATE}.jobs.set('0999-generate', {{ name: '0999-generate', state: 'running', message: '',"
+        " command: '', seconds: 1, progress: {} }); })()"
+    )
+    page.evaluate("window.gendesign.jobs.render()")
+    page.evaluate("(window.held = document.querySelector('[data-job=\"0999-generate\"] [data-act=cancel]')).focus()")
+    progress = {"job": "0999-generate", "seconds": 7, "text": "relaxing", "done": 1, "total": 2}
+    page.evaluate(f"window.gendesign.jobs.progressed({progress})")
+    assert "relaxing, 7 s" in page.evaluate("document.querySelector('[data-job=\"0999-generate\"]').textContent")
+    assert page.evaluate("window.held.isConnected && document.activeElement === window.held")
+    page.evaluate(f"{STATE}.jobs.delete('0999-generate') && window.gendesign.jobs.render()")
+
+
+def test_the_keyboard_walks_through_the_cards_and_what_is_shown_stays_though_others_grow(page: Browser) -> None:
+    shown = f"{STATE}.scene.shown && {STATE}.scene.shown[1]"
+    page.evaluate("document.getElementById('gallery').focus()")
+    for expected in (0, 1):
+        page.press("ArrowRight")
+        page.wait(f"{shown} === {expected}")
+        page.wait("document.activeElement.className === 'card'")  # also when the cards were drawn anew
+    page.wait(f"{STATE}.shown")
+    frame = [{"sigma": 1, "molecules": [[0, [6] * 60, [[k, 0, 0] for k in range(60)]]]}]
+    page.evaluate(f"window.gendesign.jobs.grew({{ frames: {frame} }})")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")  # drawn
+    assert page.evaluate("document.getElementById('stage').dataset.growing") == "0"
+    page.evaluate(f"{STATE}.watching = true; window.gendesign.jobs.grew({{ frames: {frame} }})")
+    page.wait("document.getElementById('stage').dataset.growing === '1'")
+    page.evaluate(f"{STATE}.frames = null")

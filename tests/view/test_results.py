@@ -1,6 +1,7 @@
 """Results folders as galleries, while they grow and when they have ended; downloads."""
 
 import io
+import json
 import zipfile
 
 import chains
@@ -13,7 +14,7 @@ from gendesign.errors import UserError
 from gendesign.run.folder import open_folder
 from gendesign.run.pipeline import run
 from gendesign.structure.step_cache import StepCache
-from gendesign.structure.types import Candidate
+from gendesign.structure.types import Candidate, Verdict
 from gendesign.view.results import Results, download
 
 
@@ -81,3 +82,26 @@ def test_downloads_hold_what_was_asked_for():
     ]:  # fmt: skip
         with pytest.raises(UserError, match=said):
             download(candidates, form)
+
+
+def test_equal_numbers_of_several_runs_are_files_of_their_own(tmp_path):
+    pair = [Candidate(molecule(name), 0, "toy") for name in ("CH4", "H2O")]
+    names = zipfile.ZipFile(io.BytesIO(download(pair, "zip"))).namelist()
+    assert len(set(names)) == len(names) and {"00000.xyz", "00001.xyz"} <= set(names)
+
+
+def test_an_aromatic_molecule_does_not_fail_by_the_table_that_lacks_aromatic_bonds(tmp_path):
+    benzene = Candidate(molecule("C6H6"), 0, "toy")
+    edm = Verdict(0, "edm_molecule", False, reason="other valences")
+    row = Results(tmp_path)._row(benzene, {"edm_molecule": edm, "valid": Verdict(0, "valid", True)})
+    assert row["valid"] and not row["reason"] and row["checks"]["edm_molecule"]["passed"] is False
+    row = Results(tmp_path)._row(benzene, {"valid": Verdict(0, "valid", False)})
+    assert not row["valid"]
+
+
+def test_values_that_json_lacks_are_left_out(tmp_path):
+    results = Results(tmp_path)
+    odd = Candidate(molecule("CH4"), 0, "toy", info={"energy": float("nan")})
+    row = results._row(odd, {"strain": Verdict(0, "strain", None, value=float("inf"))})
+    json.dumps(row, allow_nan=False)
+    assert row["energy"] is None and row["checks"]["strain"]["value"] is None

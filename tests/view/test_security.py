@@ -87,3 +87,8 @@ def test_large_bodies_are_refused_stated_or_not():
     assert answer(content_length="-5")[0] == 413
     assert answer(chunks=[b"x" * (LARGEST // 2)] * 3)[0] == 413
     assert answer(chunks=[b"x" * (LARGEST // 2)] * 2)[0] == 200
+
+
+def test_cookies_of_other_servers_on_this_machine_do_no_harm():
+    cookies = f'theme={{"dark": true}}; a b=1; gendesign_{PORT}={TOKEN}'
+    assert answer(query="", cookie=cookies)[0] == 200

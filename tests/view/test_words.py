@@ -112,6 +112,8 @@ def test_the_command_survives_the_shell():
         ("generator.composition.cation", "/etc/passwd"),
         ("generator/prior", "mesh"),
         ("experiment", "pocket"),
+        ("--sweep", "1"),
+        ("n 5 output", "1"),
     ],
 )
 def test_a_page_cannot_run_code_or_name_files(key, text):
@@ -123,7 +125,7 @@ def test_a_page_cannot_run_code_or_name_files(key, text):
 def test_chemistry_with_slashes_and_colons_is_no_file():
     settings = {
         "generator.composition.cation": "C/C=C/C[NH3+]",
-        "generator.forbidden": "[[#7:1]-[#7:2],C/C=C]",
+        "generator.forbidden": "[[#7:1]-[#7:2],C/C=C,c:n:c]",
         "potential": "hoip",
     }
     assert page_words("generate", settings) == [f"{key}={text}" for key, text in settings.items()]

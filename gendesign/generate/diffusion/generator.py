@@ -124,7 +124,13 @@ class Diffusion(Steps, Generator):
         require_elements(trained.model.elements, [*problem.elements, *fixed], "generator.elements or a fragment")
         if self.finish and self.best_of > 1:
             raise UserError(
-                f"generator.best_of={self.best_of} needs generator.finish=false: the finisher chooses among copies of its own"
+                f"generator.best_of={self.best_of} needs generator.finish=false: the finisher chooses among copies of "
+                "its own"
+            )
+        if self.objective is not None and not self.finish and self.best_of == 1:
+            raise UserError(
+                "generator.objective with generator.best_of=1 and generator.finish=false changes nothing: give "
+                "best_of=4 or more, or finish=true"
             )
 
     @property
@@ -221,10 +227,13 @@ class Diffusion(Steps, Generator):
 
     def _best(self, options: Sequence[Atoms], energies: np.ndarray) -> int:
         """Which of the molecules to keep: of the best objective, else of the lowest learned energy."""
-        sound = np.where(np.isfinite(energies), energies, np.inf)
-        if self.problem.reward is None or len(options) == 1:
-            return int(sound.argmin())
-        return int(np.asarray(self.problem.reward(options)).argmax())
+        sound = np.flatnonzero(np.isfinite(energies))
+        if len(sound) < 2:
+            return int(sound[0]) if len(sound) else 0
+        if self.problem.reward is None:
+            return int(sound[energies[sound].argmin()])
+        rewards = np.asarray(self.problem.reward([options[k] for k in sound]), float)
+        return int(sound[np.nan_to_num(rewards, nan=-np.inf).argmax()])
 
     def energies(self, sampled: Sampled) -> Tensor:
         """Learned energy per atom (molecules,) at a little noise level, lower for likelier molecules; no unit."""

@@ -129,6 +129,8 @@ def train(
     state = State.new(model, settings)
     if (folder / STATE).exists():
         state.load(folder / STATE)
+        if on_save is not None and state.progress(settings) >= 1:  # it may have been killed before the last call
+            on_save(state)
     device = next(model.parameters()).device
     journal = Journal(folder, state.step)
     held = None

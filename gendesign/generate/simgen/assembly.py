@@ -82,7 +82,8 @@ class Assembly:
     def drawn(self, key: Tensor, sizes: Tensor) -> Layout:
         """Parts for molecules of `sizes` (molecules,) atoms from their random keys (molecules,)."""
         most = int(sizes.max())
-        draws = uniform(key, Purpose.PARTS, 4 * most + 8).cpu().numpy()
+        longest = max(map(len, self.parts))  # of all its parts each may be drawn, removed and placed
+        draws = uniform(key, Purpose.PARTS, 4 * most + 3 * longest + 8).cpu().numpy()
         rows = [self._molecule(int(n), iter(u)) for n, u in zip(sizes.tolist(), draws, strict=True)]
         return _padded([row[0] for row in rows], rows, most, key.device)
 

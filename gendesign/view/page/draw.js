@@ -19,6 +19,7 @@ export function start(element) {
   host.addEventListener("pointerdown", down, true);
   window.addEventListener("pointermove", moved, true);
   window.addEventListener("pointerup", up, true);
+  window.addEventListener("pointercancel", up, true);
   for (const kind of ["mousedown", "touchstart"]) {
     host.addEventListener(kind, (event) => { if (drag && drag.claimed) event.stopPropagation(); }, { capture: true });
   }
@@ -51,7 +52,7 @@ function down(event) {
     const handle = handleAt(pixel, project);
     if (handle) {
       [state.stroke, state.point] = handle;
-      Object.assign(drag, { claimed: true, handle, before: copied() });
+      Object.assign(drag, { claimed: true, handle });
       changed("selection");
     }
   } else if (state.tool === "brush" && !event.altKey) {
@@ -86,13 +87,13 @@ function moved(event) {
 
 function up(event) {
   if (!drag) return;
-  const done = drag, pixel = pixelOf(event), click = done.distance < STILL;
+  const done = drag, pixel = pixelOf(event), click = done.distance < STILL && event.type !== "pointercancel";
   drag = null;
   if (done.handle) {
-    if (!click) finish(done, "move a point");
+    if (!click) save(copied(), "move a point");
     else drawOverlay();
   } else if (done.brush) {
-    save([...strokes().slice(0, -1), strokes().at(-1)], "paint");
+    save(painted(done.brush), "paint");
   } else if (done.moving !== undefined) {
     const pose = state.scene.structures[done.moving].pose;
     state.scene.structures[done.moving].pose = done.pose;
@@ -101,12 +102,6 @@ function up(event) {
     if (state.tool === "draw") addPoint(pixel);
     else if (state.tool === "select" || state.tool === "move") pick(pixel, event);
   }
-}
-
-function finish(done, label) {
-  const now = copied();
-  state.scene.strokes = done.before; // so that undo returns to it
-  save(now, label);
 }
 
 function pick(pixel, event) {
@@ -167,10 +162,13 @@ function paint(pixel) {
   const at = hit ? place(...hit) : point, points = drag.brush;
   const last = points.at(-1);
   if (last && Math.hypot(...minus(at, last)) < brush.radius * 0.6) return;
-  if (!points.length) state.scene.strokes = [...strokes(), { type: "brush", points, ...brush }];
   points.push(at);
+  state.scene.strokes = painted(points);
   drawOverlay();
 }
+
+// The strokes with the one that is being painted, also when the scene was loaded anew meanwhile.
+const painted = (points) => [...strokes().filter((stroke) => stroke.points !== points), { type: "brush", points, ...brush }];
 
 function movedPose(pixel) {
   const { pose, at, project, pixel: from } = drag;

@@ -1,7 +1,7 @@
 // The lower panel: candidates of a results folder as cards, sorted by any check; downloads.
 import { get, post } from "./api.js";
 import { allVisible, fit, picture } from "./stage.js";
-import { change, changed, state, tried } from "./store.js";
+import { change, changed, refill, state, tried } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
 let gallery = { rows: [], checks: {} }, comparing = false, folder = "", say = () => {};
@@ -26,9 +26,10 @@ export function start(message) {
   $("gallery").addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     if (!step) return;
-    const cards = [...$("gallery").children], at = cards.findIndex((card) => card.getAttribute("aria-selected") === "true");
+    // by the scene, as the cards are drawn anew only when the server has answered
+    const cards = [...$("gallery").children], at = ordered().findIndex(isShown);
     const next = cards[Math.max(0, Math.min(cards.length - 1, at + step))];
-    if (next) { next.click(); next.focus(); }
+    if (next) { next.focus(); next.click(); }
     event.preventDefault();
   });
 }
@@ -38,7 +39,7 @@ export async function folders() {
   state.folders = document_.folders;
   $("no-results").hidden = state.folders.length > 0;
   $("result-tools").hidden = !state.folders.length;
-  $("folder").replaceChildren(...state.folders.map(({ name, title }) => new Option(title, name, false, name === folder)));
+  $("folder").replaceChildren(...state.folders.map(({ name, title, path }) => Object.assign(new Option(title, name, false, name === folder), { title: path || name })));
   if (!folder && state.folders.length) await open(state.scene.shown ? state.scene.shown[0] : state.folders[0].name);
 }
 
@@ -51,7 +52,9 @@ export async function open(name) {
 
 export async function refresh(name) {
   if (name !== folder) return;
-  gallery = await get(`api/folders/${name}`);
+  const content = await get(`api/folders/${name}`);
+  if (name !== folder) return; // another one was opened meanwhile
+  gallery = content;
   const chosen = $("sort").value;
   const names = { "": "number", valid: "valid first", energy: "energy", ...gallery.checks };
   $("sort").replaceChildren(...Object.entries(names).map(([value, text]) => new Option(text, value, false, value === chosen)));
@@ -81,8 +84,22 @@ const isKept = (row) => state.scene.kept.some(([name, index]) => name === folder
 export function render() {
   const rows = ordered().slice(0, 300), valid = gallery.rows.filter((row) => row.valid).length;
   $("count").textContent = gallery.rows.length ? `${valid} of ${gallery.rows.length} pass every check` : "";
-  $("gallery").replaceChildren(...rows.map(card));
+  refill($("gallery"), rows.map(card));
   details();
+}
+
+// The first candidate of a folder, if that is open, that passes every check, or else that has atoms.
+export async function showFirst(name) {
+  if (name !== folder) return;
+  const row = gallery.rows.find((one) => one.valid && one.atoms) || gallery.rows.find((one) => one.atoms);
+  if (row && (!state.scene.shown || state.scene.shown[0] !== folder)) await change({ shown: [folder, row.index] }, "");
+}
+
+const pictures = new Map(); // of candidates, so that a gallery that is drawn again asks for none twice
+function pictureOf(row) {
+  const src = `api/folders/${folder}/${row.index}/picture.svg`, key = `${src} ${row.formula} ${row.smiles}`;
+  if (!pictures.has(key)) pictures.set(key, Object.assign(new Image(), { src, alt: "", loading: "lazy" }));
+  return pictures.get(key);
 }
 
 function card(row) {
@@ -92,7 +109,7 @@ function card(row) {
   made.setAttribute("aria-selected", isShown(row) ? "true" : "false");
   made.tabIndex = -1;
   made.setAttribute("aria-label", `Candidate ${row.index}, ${row.formula || "failed"}${row.reason ? `, ${row.reason}` : ", valid"}`);
-  if (row.atoms) made.append(Object.assign(new Image(), { src: `api/folders/${folder}/${row.index}/picture.svg`, alt: "", loading: "lazy" }));
+  if (row.atoms) made.append(pictureOf(row));
   made.append(Object.assign(document.createElement("b"), { textContent: `${row.index}  ${row.formula}` }));
   const name = $("sort").value, chosen = name && name !== "valid", strain = row.checks.strain_gfn2?.value ?? row.checks.strain_potential?.value;
   const value = chosen ? measure(row, name) : strain, unit = !chosen ? "kcal/mol strain" : name === "energy" ? "eV" : row.checks[name]?.unit;
@@ -108,18 +125,19 @@ const line = (className, textContent) => Object.assign(document.createElement("d
 const number = (value) => (Math.abs(value) >= 1000 ? value.toFixed(1) : String(Number(value.toPrecision(4))));
 
 async function pick(row) {
+  state.watching = false; // what grows goes on behind it
+  changed("jobs");
   if (!row.atoms) { await change({ shown: [folder, row.index] }, ""); return; }
   if (comparing && state.scene.shown) {
     state.compared = await tried(() => get(`api/folders/${folder}/${row.index}`));
     changed("shown");
     return;
   }
-  state.frames = null;
   await change({ shown: [folder, row.index] }, "");
 }
 
 // The candidate that the scene shows, loaded when another tab or this one has chosen it.
-let loaded = "null";
+let loaded = "null", loadedFolder = "";
 export async function follow() {
   const key = JSON.stringify(state.scene.shown);
   if (key === loaded) return;
@@ -130,9 +148,12 @@ export async function follow() {
     const [name, index] = state.scene.shown;
     try { state.shown = await get(`api/folders/${name}/${index}`); } catch { state.shown = null; }
     if (!state.shown?.numbers.length) state.shown = null;
+    if (key !== loaded) return; // another one was chosen meanwhile
   }
   changed("shown");
-  requestAnimationFrame(() => { if (state.shown && !allVisible("shown")) fit(); });
+  const elsewhere = state.shown && state.scene.shown[0] !== loadedFolder;
+  if (state.shown) loadedFolder = state.scene.shown[0];
+  requestAnimationFrame(() => { if (state.shown && (elsewhere || !allVisible("shown"))) fit(); });
   render();
 }
 

@@ -1,7 +1,7 @@
 // Runs: started, followed, cancelled, continued.
 import { get, post } from "./api.js";
 import * as gallery from "./gallery.js";
-import { changed, state, tried } from "./store.js";
+import { changed, refill, state, tried } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
 const ENDED = ["finished", "cancelled", "failed", "interrupted"];
@@ -12,7 +12,7 @@ export function run(verb, targets = {}) {
   return tried(async () => {
     const job = await post("api/jobs", { verb, ...targets });
     if (!state.jobs.has(job.name)) state.jobs.set(job.name, job); // an event may have been faster
-    state.frames = null;
+    Object.assign(state, { frames: null, watching: true });
     render();
     changed("jobs");
   });
@@ -24,7 +24,10 @@ export async function received(job) {
   render();
   if (ENDED.includes(job.state) && before && !ENDED.includes(before.state)) {
     state.frames = null;
-    await tried(async () => { await gallery.folders(); await gallery.open(job.name); });
+    await tried(async () => {
+      await gallery.folders();
+      if (state.watching) { await gallery.open(job.name); await gallery.showFirst(job.name); } else await gallery.refresh(job.name);
+    });
     changed("frames");
   }
 }
@@ -42,8 +45,9 @@ export function grew({ frames }) {
 
 export async function results({ folder }) {
   await tried(async () => {
-    if (!state.folders.some((one) => one.name === folder)) await gallery.folders();
-    await gallery.open(folder);
+    const isNew = !state.folders.some((one) => one.name === folder);
+    if (isNew) await gallery.folders();
+    if (isNew && state.watching) await gallery.open(folder); else await gallery.refresh(folder);
     const job = state.jobs.get(folder);
     if (job && !ENDED.includes(job.state) && /generator=(amorphous|perovskite)/.test(job.command)) await watch(folder);
   });
@@ -52,34 +56,59 @@ export async function results({ folder }) {
 // A quench or a search keeps its steps: the newest is shown.
 async function watch(folder) {
   const { structure } = await get(`api/folders/${folder}/watch`);
-  if (structure) { state.shown = structure; changed("shown"); }
+  if (structure) { state.frames = [{ structure }]; changed("frames"); }
 }
 
+// The rows of runs are made once for each state: a button that is replaced while it is pressed is never clicked.
+let drawn = "";
 export function render() {
-  const rows = [...state.jobs.values()].reverse().slice(0, 30).map((job) => {
-    const row = document.createElement("div"), name = document.createElement("b"), said = document.createElement("span"), acts = document.createElement("span");
-    row.className = "job";
-    row.dataset.state = job.state;
-    row.dataset.job = job.name;
-    name.textContent = job.name;
-    said.className = "said";
-    const active = !ENDED.includes(job.state);
-    if (job.state === "running") {
-      const bar = Object.assign(document.createElement("progress"), { max: job.progress.total || 1, value: job.progress.done || 0 });
-      bar.setAttribute("aria-label", `Progress of ${job.name}`);
-      said.append(bar, ` ${job.progress.text || "starting"}, ${Math.round(job.seconds)} s`);
-    } else said.textContent = [job.state, job.message, job.seconds ? `${Math.round(job.seconds)} s` : ""].filter(Boolean).join(", ");
-    said.title = job.command;
-    acts.append(active ? act("Cancel", job, "cancel") : job.state === "finished" ? act("Open", job) : act("Continue", job, "continue"));
-    row.append(name, said, acts);
-    return row;
-  });
-  $("jobs").replaceChildren(...rows);
+  const shown = [...state.jobs.values()].reverse().slice(0, 30);
+  const key = JSON.stringify(shown.map((job) => [job.name, job.state, job.message, ENDED.includes(job.state) && job.seconds]));
+  if (key !== drawn) { drawn = key; refill($("jobs"), shown.map(jobRow)); }
+  for (const job of shown) if (job.state === "running") {
+    const row = $("jobs").querySelector(`[data-job="${job.name}"]`), bar = row.querySelector("progress");
+    Object.assign(bar, { max: job.progress.total || 1, value: job.progress.done || 0 });
+    bar.nextSibling.textContent = ` ${job.progress.text || "starting"}, ${Math.round(job.seconds)} s`;
+    row.querySelector("[data-act=watch]").hidden = state.watching;
+  }
 }
 
-function act(text, job, verb) {
+function jobRow(job) {
+  const row = document.createElement("div"), name = document.createElement("b"), said = document.createElement("span"), acts = document.createElement("span");
+  row.className = "job";
+  row.dataset.state = job.state;
+  row.dataset.job = job.name;
+  name.textContent = job.name;
+  said.className = "said";
+  said.title = job.command;
+  if (job.state === "running") {
+    const bar = document.createElement("progress");
+    bar.setAttribute("aria-label", `Progress of ${job.name}`);
+    said.append(bar, "");
+  } else said.textContent = [job.state, job.message, job.seconds ? `${Math.round(job.seconds)} s` : ""].filter(Boolean).join(", ");
+  if (job.state === "running") acts.append(act("Watch", job, watchAgain));
+  if (!ENDED.includes(job.state)) acts.append(act("Cancel", job, () => post(`api/jobs/${job.name}/cancel`)));
+  else {
+    if (job.state !== "finished") acts.append(act("Continue", job, () => post(`api/jobs/${job.name}/continue`)));
+    acts.append(act("Open", job, async () => {
+      if (!state.folders.some((one) => one.name === job.name)) throw new Error(`${job.name} has no results`);
+      await gallery.open(job.name);
+    }));
+  }
+  row.append(name, said, acts);
+  return row;
+}
+
+function watchAgain() {
+  state.watching = true;
+  render();
+  changed("frames");
+}
+
+function act(text, job, acts) {
   const made = Object.assign(document.createElement("button"), { textContent: text, className: "plain" });
+  made.dataset.act = text.toLowerCase();
   made.setAttribute("aria-label", `${text} ${job.name}`);
-  made.addEventListener("click", () => tried(() => (verb ? post(`api/jobs/${job.name}/${verb}`) : gallery.open(job.name))));
+  made.addEventListener("click", () => tried(acts));
   return made;
 }

@@ -29,7 +29,7 @@ function targets() {
   const keys = [...new Set(state.selected.map(([key]) => key))];
   if (keys.length) {
     const free = keys.length === 1 ? state.selected.map(([, atom]) => atom) : [];
-    return { structures: keys.filter((key) => typeof key === "number"), candidates: keys.includes("shown") ? [state.scene.shown] : [], free };
+    return { structures: keys.filter((key) => typeof key === "number"), candidates: keys.includes("shown") && state.scene.shown ? [state.scene.shown] : [], free };
   }
   if (state.scene.shown) return { candidates: [state.scene.shown] };
   return { structures: state.scene.structures.map((_, key) => key) };
@@ -77,7 +77,7 @@ function keyed(event) {
 
 function measured() {
   const atoms = state.selected.filter(([key, atom]) => structureOf(key) && atom < structureOf(key).numbers.length);
-  if (!atoms.length) return "";
+  if (!atoms.length) return draw.hint();
   const points = atoms.map(([key, atom]) => place(key, atom));
   const names = atoms.slice(0, 6).map(([key, atom]) => `${SYMBOLS[structureOf(key).numbers[atom]]}${atom}`).join(" – ");
   const value = points.length === 2 ? `distance ${distance(...points).toFixed(3)} Å`
@@ -95,12 +95,17 @@ function refreshControls() {
   const stroke = state.scene.strokes[state.stroke];
   $("close-curve").hidden = !(state.tool === "draw" && stroke && stroke.points.length > 2);
   $("close-curve").textContent = stroke && stroke.closed ? "Open curve" : "Close curve";
-  $("hint").textContent = draw.hint();
-  $("welcome").hidden = state.scene.structures.length + state.scene.strokes.length > 0 || Boolean(state.shown || state.frames)
+  $("welcome").hidden = state.scene.structures.length + state.scene.strokes.length > 0 || Boolean(state.shown || stage.grows())
     || state.scene.prior.kind !== "none" || state.tool === "draw" || state.tool === "brush" || Boolean(jobs.running());
   $("measure").textContent = measured();
   $("state").textContent = state.lost ? "The server does not answer" : state.ready ? "" : "Loading the potential…";
   $("stage").style.cursor = state.tool === "select" ? "default" : state.tool === "move" ? "grab" : "crosshair";
+}
+
+// The hydrogen that reaches farthest along x, or against it.
+function facing({ numbers, positions }, sign) {
+  const hydrogens = numbers.map((_, k) => k).filter((k) => numbers[k] === 1);
+  return hydrogens.reduce((best, k) => (sign * positions[k][0] > sign * positions[best][0] ? k : best));
 }
 
 // A scene to begin with.
@@ -110,7 +115,7 @@ async function example(name) {
     await post("api/smiles", { smiles: "c1ccncc1" });
     await reload(); // the stream of events may be behind the answers
     const structures = state.scene.structures.map((row, k) => ({
-      ...row, role: "fragment", attachments: [structureOf(k).numbers.indexOf(1)], pose: { r: row.pose.r, t: [k ? 5 : -5, 0, 0] },
+      ...row, role: "fragment", attachments: [facing(structureOf(k), k ? -1 : 1)], pose: { r: row.pose.r, t: [k ? 5 : -5, 0, 0] },
     }));
     stage.refit();
     return change({ structures }, "an example");
@@ -128,13 +133,13 @@ function update(what) {
   if (!state.scene) return;
   if (what === "edited") { panel.show(); redraw(); } // the server does not know it yet
   else if (what === "scene") { panel.show(); panel.updateCloud(); settings.update(); gallery.follow(); gallery.render(); redraw(); }
-  else if (what === "jobs") jobs.render();
+  else if (what === "jobs") { jobs.render(); redraw(); }
   else if (what === "tool") { panel.show(); stage.drawOverlay(); }
   else if (what === "selection") stage.drawOverlay();
   else if (what === "cloud") {
     stage.drawOverlay();
     // a shape that was chosen is brought into view; while something is drawn the view stays where it is
-    if (state.scene.prior.kind !== "drawn" && !state.scene.structures.length && !state.frames && !state.shown) stage.fit();
+    if (state.scene.prior.kind !== "drawn" && !state.scene.structures.length && !stage.grows() && !state.shown) stage.fit();
   }
   else redraw();
   refreshControls();
@@ -167,12 +172,12 @@ async function begin() {
     scene: receive, job: jobs.received, progress: jobs.progressed, frames: jobs.grew, results: jobs.results,
     ready: (ready) => { state.ready = ready; refreshControls(); },
   }, (lost) => {
-    if (state.lost && !lost) tried(reload);
     state.lost = lost;
     refreshControls();
+    if (!lost) tried(async () => { await reload(); await gallery.folders(); }); // what was told before the stream was open
   });
   document.body.dataset.started = "true";
 }
 
-Object.assign(window, { gendesign: { state, stage } }); // for tests and for the curious
+Object.assign(window, { gendesign: { state, stage, jobs } }); // for tests and for the curious
 begin().catch((error) => say(error.message));

@@ -2,7 +2,7 @@
 import { get, post, upload } from "./api.js";
 import * as draw from "./draw.js";
 import { options, projection, refit } from "./stage.js";
-import { change, changed, place, reload, replaceStructure, state, tried } from "./store.js";
+import { change, changed, place, refill, replaceStructure, settled, state, tried } from "./store.js";
 import { about, add, anyAcross, cross, dot, middle, minus, times, turned, unit } from "./vectors.js";
 
 const $ = (id) => document.getElementById(id);
@@ -66,7 +66,7 @@ function tilt() {
 
 export function show() {
   const { scene } = state;
-  fill($("structures"), scene.structures.map(structureRow), "Nothing here yet.");
+  fill($("structures"), scene.structures.map(structureRow), "None yet: type a SMILES, or drop a file.");
   const kinds = { ...PRIORS };
   if (scene.prior.kind === "file") kinds.file = `the file ${scene.prior.file}`;
   if (scene.prior.kind === "pocket") kinds.pocket = "a pocket of the host";
@@ -83,7 +83,7 @@ function fill(list, rows, empty) {
     item.textContent = empty;
     rows = [item];
   }
-  list.replaceChildren(...rows);
+  refill(list, rows);
 }
 
 export function button(text, label, act) {
@@ -102,7 +102,7 @@ function structureRow(row, number) {
   role.setAttribute("aria-label", `Role of ${row.name}`);
   role.addEventListener("change", () => replaceStructure(number, { role: role.value }, "change a role"));
   const eye = button(row.visible ? "◉" : "○", `${row.visible ? "Hide" : "Show"} ${row.name}`, () => replaceStructure(number, { visible: !row.visible }, "show or hide"));
-  const remove = button("✕", `Remove ${row.name}`, () => change({ structures: state.scene.structures.filter((_, k) => k !== number) }, "remove a structure"));
+  const remove = button("✕", `Remove ${row.name}`, () => { state.selected = []; change({ structures: state.scene.structures.filter((_, k) => k !== number) }, "remove a structure"); });
   item.append(name, eye, remove, role);
   const notes = [row.role === "fragment" && `${row.attachments.length} attachment${row.attachments.length === 1 ? "" : "s"}`, row.fixed.length && `${row.fixed.length} fixed`];
   const note = document.createElement("span");
@@ -123,6 +123,7 @@ function strokeRow(stroke, number) {
 // The cloud of the prior, asked for anew when something that shapes it has changed.
 let asked = "";
 export async function updateCloud() {
+  if (!settled()) return; // the server draws the cloud, and it is asked again when it knows the changes
   const { scene } = state;
   const key = JSON.stringify([scene.prior, scene.strokes, scene.settings.generate, scene.prior.kind === "pocket" && scene.structures]);
   if (key === asked) return;

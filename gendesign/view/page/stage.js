@@ -3,7 +3,7 @@ import { bondsOf, SYMBOLS } from "./elements.js";
 import { changed, place, posed, state } from "./store.js";
 import { add, anyAcross, cross, dot, minus, spline, times, unit } from "./vectors.js";
 
-const LARGE = 250; // atoms above which a structure is drawn with fewer triangles
+const LARGE = 250; // atoms above which a host is drawn as lines
 const LARGEST_SCALE = 70; // pixels per Angstrom to which a small molecule is enlarged
 const BACKDROP = { light: "#ffffff", dark: "#101214" };
 let viewer, overlay, host, drawn = [], fitted = false;
@@ -23,8 +23,16 @@ export const picture = () => { viewer.render(); return viewer.pngURI(); };
 export const atomsDrawn = () => drawn.reduce((sum, part) => sum + part.numbers.length, 0);
 export const turn = (degrees, axis = "y") => { viewer.rotate(degrees, axis); };
 
+export const grows = () => Boolean(state.frames && state.watching);
+
+// All that is drawn of a part: its atoms, images across faces, and the corners of its cell.
+function extent(part) {
+  const corners = part.cell ? [0, 1, 2, 3, 4, 5, 6, 7].map((k) => corner(part.cell, k & 1, (k >> 1) & 1, k >> 2)) : [];
+  return [...part.positions, ...(part.ghosts || []).map((ghost) => ghost.position), ...corners];
+}
+
 export function fit() {
-  const points = drawn.flatMap((part) => part.positions);
+  const points = drawn.flatMap(extent);
   points.push(...options.cloud, ...state.scene.strokes.flatMap((stroke) => stroke.points));
   if (points.length) centreOn(points); else viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
   viewer.render();
@@ -38,6 +46,7 @@ function centreOn(points) {
   model.setStyle({}, {});
   viewer.zoomTo();
   viewer.removeModel(model);
+  viewer.render(); // the projection is that of the last picture
   const { pixel, scale } = projection(), pixels = points.map(pixel);
   const extent = (k) => Math.max(...pixels.map((p) => p[k])) - Math.min(...pixels.map((p) => p[k])) + 1.6 * scale;
   viewer.zoom(Math.min((0.86 * host.clientWidth) / extent(0), (0.86 * host.clientHeight) / extent(1), LARGEST_SCALE / scale));
@@ -52,7 +61,7 @@ function parts() {
       found.push({ ...structure, key, role: row.role, positions: structure.positions.map((p) => posed(row.pose, p)) });
     }
   });
-  if (state.frames) found.push(...growing(found.length > 0));
+  if (grows()) found.push(...growing(found.length > 0));
   else {
     if (state.shown) found.push({ ...state.shown, key: "shown" });
     if (state.compared) found.push({ ...state.compared, key: "compared" });
@@ -62,6 +71,8 @@ function parts() {
 
 // The molecules that grow: beside each other, or the first alone where something else is in the scene.
 function growing(alone) {
+  const whole = state.frames.find((frame) => frame.structure); // of a search or a quench
+  if (whole) return [{ ...whole.structure, key: "grows", grows: true }];
   const molecules = state.frames.flatMap((frame) => frame.molecules).sort((a, b) => a[0] - b[0]);
   let shift = 0;
   return molecules.slice(0, alone || options.cloud.length ? 1 : 12).map(([index, numbers, positions]) => {
@@ -112,6 +123,8 @@ function bond(atoms, i, j, order) {
 function style(part) {
   const large = part.numbers.length > LARGE, dark = document.documentElement.dataset.theme === "dark";
   const colours = { colorscheme: { prop: "elem", map: { ...window.$3Dmol.elementColors.Jmol, C: carbon(part, dark) } } };
+  // behind the molecule that holds them too, fragments are thin
+  if (part.role === "fragment" && (state.shown || grows())) return { stick: { ...colours, radius: 0.06 } };
   if (part.role === "host" && large) return { line: { ...colours, linewidth: 1 } };
   if (part.numbers.length > 3000) return { line: colours };
   if (part.cell) return { stick: { ...colours, radius: 0.1 }, sphere: { ...colours, scale: 0.24 } };
@@ -126,8 +139,10 @@ function carbon(part, dark) {
   return dark ? 0xb5bac1 : 0x6b7178;
 }
 
+const corner = (cell, i, j, k) => add(add(times(cell[0], i), times(cell[1], j)), times(cell[2], k));
+
 function drawCell(cell) {
-  const point = (i, j, k) => add(add(times(cell[0], i), times(cell[1], j)), times(cell[2], k));
+  const point = (i, j, k) => corner(cell, i, j, k);
   for (const [i, j] of [[0, 0], [0, 1], [1, 0], [1, 1]]) {
     for (const [a, b] of [[point(0, i, j), point(1, i, j)], [point(i, 0, j), point(i, 1, j)], [point(i, j, 0), point(i, j, 1)]]) {
       viewer.addLine({ start: vector(a), end: vector(b), color: "#7d8894" });
@@ -143,7 +158,7 @@ function drawPolyhedron({ corners, triangles }) {
     if (dot(normal, minus(corners[a], inside)) < 0) { [b, c] = [c, b]; normal = times(normal, -1); }
     for (const k of [a, b, c]) { faceArr.push(vertexArr.length); vertexArr.push(vector(corners[k])); normalArr.push(vector(normal)); }
   }
-  viewer.addCustom({ vertexArr, normalArr, faceArr, color: "#7aa0c8", opacity: 0.35 });
+  viewer.addCustom({ vertexArr, normalArr, faceArr, color: "#7aa0c8", opacity: 0.5 });
 }
 
 const vector = ([x, y, z]) => ({ x, y, z });
@@ -175,9 +190,9 @@ export function projection() {
 
 export function allVisible(key) {
   const project = projection(), part = drawn.find((one) => one.key === key);
-  return !part || part.positions.every((p) => {
+  return !part || extent(part).every((p) => {
     const [x, y] = project.pixel(p);
-    return x > 8 && y > 8 && x < host.clientWidth - 8 && y < host.clientHeight - 24;
+    return x > 8 && y > 8 && x < host.clientWidth - 8 && y < host.clientHeight - 8;
   });
 }
 

@@ -6,7 +6,7 @@ export const state = {
   structures: new Map(), // files of the scene by name
   selected: [], // atoms: [key of the drawn structure, number]
   tool: "select", stroke: null, point: null, // the stroke and the point that are edited
-  frames: null, // the molecules that grow
+  frames: null, watching: true, // the molecules that grow, and whether they are shown rather than a candidate
   shown: null, compared: null, // structures of candidates
 };
 
@@ -23,7 +23,7 @@ export async function tried(action) {
     return await action();
   } catch (error) {
     complain(error.message);
-    if (error.status === 409) await reload();
+    if (error.status === 409 || error.refused) await reload().catch(() => {});
     return undefined;
   }
 }
@@ -31,7 +31,9 @@ export async function tried(action) {
 export async function receive(document) {
   if (document.revision < state.revision) return;
   Object.assign(state, { revision: document.revision, undo: document.undo, redo: document.redo });
-  state.scene = document.scene;
+  const files = state.scene ? state.scene.structures.map((row) => row.file) : [];
+  state.scene = Object.assign(document.scene, ...pending);
+  if (files.some((file, k) => file !== document.scene.structures[k]?.file)) state.selected = state.selected.filter(([key]) => key === "shown");
   const missing = document.scene.structures.filter((row) => !state.structures.has(row.file));
   await Promise.all(missing.map(async (row) => {
     state.structures.set(row.file, await get(`api/structures/${row.file}`));
@@ -52,15 +54,37 @@ export async function reload() {
   changed("jobs");
 }
 
+const pending = []; // changes that the server does not know yet: what it sends meanwhile must not take them back
+let queue = Promise.resolve();
+export const settled = () => !pending.length;
+
 // Change keys of the scene here at once and on the server. Without a label it cannot be undone.
 export function change(changes, label = "") {
   Object.assign(state.scene, changes);
+  pending.push(changes);
   changed("edited");
   const base = state.revision;
-  queue = queue.then(() => tried(async () => receive(await post("api/scene", { changes, label, base: Math.max(base, state.revision) }))));
+  queue = queue.then(() => tried(async () => {
+    let document;
+    try {
+      document = await post("api/scene", { changes, label, base: Math.max(base, state.revision) });
+    } catch (error) {
+      error.refused = true; // the page shows a change that is not kept
+      throw error;
+    } finally {
+      pending.splice(pending.indexOf(changes), 1);
+    }
+    await receive(document);
+  }));
   return queue;
 }
-let queue = Promise.resolve();
+
+// Replace the children of an element; the keyboard stays where it was, at the control of the same name.
+export function refill(element, children) {
+  const at = document.activeElement, name = element.contains(at) && at !== element && at.getAttribute("aria-label");
+  element.replaceChildren(...children);
+  if (name) [...element.querySelectorAll("[aria-label]")].find((one) => one.getAttribute("aria-label") === name)?.focus();
+}
 
 export const history = (direction) => tried(async () => receive(await post(`api/${direction}`)));
 
