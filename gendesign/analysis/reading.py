@@ -47,16 +47,18 @@ def read_models(files: Sequence[str | Path], species: Sequence[str] = (), trajec
     unknown = [symbol for symbol in species if symbol not in atomic_numbers]
     if unknown:
         raise UserError(f"species={unknown[0]} is no element; give one symbol per type, such as species=[O,Si]")
-    models = []
-    for path in map(Path, files):
+    models, paths = [], [Path(path) for path in files]
+    same_names = len({path.name for path in paths}) < len({str(path) for path in paths})
+    for path in paths:
+        name = str(path) if same_names else path.name
         frames, note = _frames(path, species)
         for number, atoms in enumerate(frames, start=1):
-            check_periodic(atoms, path.name if len(frames) == 1 else f"{path.name}, structure {number}")
+            check_periodic(atoms, name if len(frames) == 1 else f"{name}, structure {number}")
         if trajectory:
-            models.append(Model(path.name, frames[-1], tuple(frames), note))
+            models.append(Model(name, frames[-1], tuple(frames), note))
             continue
         several = len(frames) > 1
-        models += [Model(f"{path.name}:{i}" if several else path.name, a, (), note) for i, a in enumerate(frames)]
+        models += [Model(f"{name}:{i}" if several else name, a, (), note) for i, a in enumerate(frames)]
     return models
 
 

@@ -19,7 +19,7 @@ def run_campaign_verb(words: Sequence[str]) -> None:
     keys = dict(word.partition("=")[::2] for word in words if "=" in word and not Path(word).is_file())
     files = [word for word in words if word.partition("=")[0] not in keys or "=" not in word]
     if len(files) + (EXPERIMENT in keys) != 1:
-        raise SettingsError(f"campaign {' '.join(words)}: give one file.yaml, or experiment=NAME, or one of "
+        raise SettingsError(f"{' '.join(['campaign', *words])}: give one file.yaml, or experiment=NAME, or one of "
                             f"{', '.join(ACTIONS)} and a campaign's folder; see gendesign campaign --help")  # fmt: skip
     from gendesign.campaign.campaign import Campaign
     from gendesign.campaign.config import experiment

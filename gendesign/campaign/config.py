@@ -142,19 +142,23 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _set(content: dict[str, Any], key: str, text: str) -> None:
     """Set `a.b.c`; settings of a generator stay literal, all else is read as YAML."""
-    *above, last = _path(key)
-    section = content
-    for name in above:
-        if isinstance(section.get(name), str):
-            section[name] = {USE: section[name]}
-        section = section.setdefault(name, {})
-        if not isinstance(section, dict):
-            raise SettingsError(f"{key}={text}: {name} is no section; see gendesign campaign --help")
     literal = key.startswith("generators.") and ".settings." in key
     try:
         value = text if literal else yaml.safe_load(text)
     except yaml.YAMLError:
         raise SettingsError(f"{key}={text}: this is no value; quote it or write lists as [a,b]") from None
+    _put(content, _path(key), value, f"{key}={text}")
+
+
+def _put(section: dict[str, Any], path: Sequence[str], value: Any, said: str) -> None:
+    """Set the value at the end of `path`; a name that stands for a whole section becomes its start."""
+    *above, last = path
+    for name in above:
+        if isinstance(section.get(name), str):
+            section[name] = {USE: section[name]}
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise SettingsError(f"{said}: {name} is no section; see gendesign campaign --help")
     if isinstance(section.get(last), dict) and not isinstance(value, dict):
         section[last] = {USE: value}
     else:
@@ -246,7 +250,9 @@ def _stage(name: str, entry: Any) -> StageSettings:
 
     place = f"stages.{name}"
     safe(name)
-    entry = {"kind": entry} if isinstance(entry, str) else dict(entry or {})
+    entry = {"kind": entry} if isinstance(entry, str) else copy.deepcopy(dict(entry or {}))
+    for key in [key for key in entry if "." in str(key)]:  # as on the command line
+        _put(entry, key.split("."), entry.pop(key), f"{place}.{key}")
     kind = entry.pop("kind", name)
     if TARGET not in entry and kind not in options(KINDS):
         raise SettingsError(f"{place}: kind={kind} is unknown{_near(str(kind), options(KINDS))}; "

@@ -111,6 +111,8 @@ def source_of(
     """The given structures, those of the files, or else the generator; compared with the domain of the potential."""
     if structures is None and not files:
         generator = make(config.generator, potential=potential)
+        if methods.relaxation is not None and methods.relaxation.cell and generator.holds_cell:
+            raise UserError(f"relaxation.cell=true: {generator.holds_cell}; give relaxation.cell=false")
         return Source(generator, config.n, judge_generator(generator, potential, config))
     if structures is None:
         structures = Structures(read_usable(config, files, potential, methods.relaxation, methods.screening))

@@ -169,6 +169,21 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, words, said)
     assert len(error) == 1 and said in error[0] and not (tmp_path / "out").exists()
 
 
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "model.extxyz", bulk("Si", cubic=True))
+    names = [model.name for model in read_models([tmp_path / folder / "model.extxyz" for folder in ("one", "two")])]
+    assert names == [str(tmp_path / folder / "model.extxyz") for folder in ("one", "two")]
+
+
+def test_a_crystal_without_bonds_names_its_pairs(tmp_path, capsys):
+    write(tmp_path / "salt.extxyz", bulk("NaCl", "rocksalt", a=5.64, cubic=True))
+    assert gendesign(tmp_path / "salt.extxyz", f"output={tmp_path / 'out'}") == 2
+    said = capsys.readouterr().err
+    assert "Cl-Na:LENGTH" in said and said.count("\n") == 1
+
+
 def test_files_that_cannot_be_analysed(tmp_path, capsys):
     molecule = bulk("Si", cubic=True)
     molecule.pbc = False

@@ -56,7 +56,7 @@ def test_the_funnel_counts_every_candidate_once(whole):
         ("generate", 80, 72), ("size", 72, funnel[1]["kept"]), ("nudge", 20, 20), ("again", 20, 20),
     ]  # fmt: skip
     assert funnel[0]["reasons"] == {"no room": 8}
-    assert funnel[1]["reasons"] == {"not even": 72 - funnel[1]["kept"]}
+    assert funnel[1]["reasons"] == {"even is not met": 72 - funnel[1]["kept"]}
     assert funnel[2]["reasons"] == {"not selected": funnel[1]["kept"] - 20}
     rows = pq.read_table(folder / "candidates.parquet").to_pylist()
     assert len(rows) == 80 and sorted(row["rank"] for row in rows if row["rank"]) == list(range(1, 21))

@@ -33,6 +33,14 @@ def sound(tmp_path) -> Path:
     return path
 
 
+def test_keys_with_dots_in_a_file_are_those_of_the_command_line(sound):
+    nested = read(sound, ["stages.relaxation.relaxation=crystals", "stages.relaxation.relaxation.max_steps=3"])
+    dotted = read(sound)
+    dotted["stages"]["relaxation"] = {"relaxation": "crystals", "relaxation.max_steps": 3}
+    assert configure(dotted).stages[1].stage == configure(nested).stages[1].stage
+    assert configure(nested).stages[1].stage.relaxation.max_steps == 3
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
