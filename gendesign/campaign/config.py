@@ -25,6 +25,7 @@ EXPERIMENTS, KINDS, ENGINES = "campaign", "stage", "engine"  # folders of conf/
 SECTIONS = ("generators", "stages", "rank", "engine")
 OF_GENERATOR = ("n", "settings", "grid", "arguments", TARGET)
 USE = "use"  # names an option of conf/ in place of a section, or as its start
+ONE_MODEL = ("potential", "device", "dtype", "head", "trust_pickle")  # keys of the campaign, not of one generator
 OWNED = ("output", "workers", "relaxation", "screening")  # of `gendesign generate`, which a campaign sets itself
 
 
@@ -210,6 +211,8 @@ def _runs(name: str, entry: Any, settings: Settings) -> list[RunSettings]:
     grid = {str(key): value for key, value in (entry.get("grid") or {}).items()}
     if owned := [key for key in (*base, *grid) if key in OWNED or key.partition(".")[0] in OWNED[2:]]:
         raise SettingsError(f"{place}: {owned[0]} is set by the campaign itself; relaxation and screening are stages")
+    if own := [key for key in (*base, *grid) if key in ONE_MODEL]:
+        raise SettingsError(f"{place}: a campaign has one potential for all generators; give {own[0]} at the top")
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise SettingsError(f"{place}.grid.{key}={shown(values)}: the grid has no run; give a list of values")
