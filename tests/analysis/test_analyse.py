@@ -17,6 +17,7 @@ from gendesign.analysis.reading import read_models
 from gendesign.analysis.settings import PARTS
 from gendesign.analysis.stages import PLAIN
 from gendesign.errors import UserError
+from gendesign.structure.formats import read_records
 
 GLASSES = Path(os.environ.get("GENDESIGN_GLASSES", Path(__file__).parents[3] / "shared/data/silica-glass"))
 QUICK = ["ring_max=6", "primitive_max=6", "figures=false", "q_max=4", "placements=20"]
@@ -167,6 +168,17 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, words, said)
     )
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gendesign: ")]
     assert len(error) == 1 and said in error[0] and not (tmp_path / "out").exists()
+
+
+def test_lammps_data_is_read_by_every_verb(tmp_path):
+    from gendesign.generate.amorphous.starts import Starts
+
+    file = tmp_path / "glass.dat.gz"
+    with gzip.open(file, "wt") as text:
+        text.write(lammps_data())
+    (record,) = read_records(file)
+    assert record.atoms.get_chemical_formula() == "O48Si24" and "masses" in record.notes[0]
+    assert Starts("SiO2", None, None, str(file)).make(0, 0).get_chemical_formula() == "O48Si24"
 
 
 def test_files_of_one_name_are_told_apart(tmp_path):

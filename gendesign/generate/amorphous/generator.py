@@ -160,7 +160,10 @@ class Amorphous(Generator):
                 )
         for stage in self.stages.stages:
             if stage.engine == LAMMPS and stage.model:
-                model = load_model(stage.model)
+                try:
+                    model = load_model(stage.model)
+                except UserError as error:
+                    raise UserError(f"generator.protocol={self.protocol}, stage {stage.title}: {error}") from None
                 if lacking := sorted(set(self.starts.elements) - set(model.elements)):
                     raise UserError(
                         f"generator.protocol={self.protocol}: model {model.name} of stage {stage.title} has no "
