@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from io import StringIO
+from typing import Any
 
 import ase.io
 import numpy as np
@@ -40,6 +41,7 @@ def read_lammps_data(text: str, name: str, species: Sequence[str] = ()) -> tuple
     if len(symbols) != types:
         raise UserError(f"species=[{','.join(symbols)}] names {len(symbols)} types, but {name} has {types}")
     style = re.search(r"(?m)^Atoms\s*#\s*(\w+)", text)
+    atoms: Any
     try:
         atoms = ase.io.read(
             StringIO(text),
