@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from gendesign import __version__
+from gendesign import __version__, benchmark
 from gendesign.benchmark.command import run_benchmark
 from gendesign.campaign.commands import campaign_help, run_campaign_verb
 from gendesign.errors import SettingsError, UserError
@@ -31,7 +31,11 @@ CANNOT_WRITE, BAD_INPUT, INTERRUPTED = 1, 2, 130
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE}
 KEY_AND_VALUE = re.compile(r"^[+~]?[A-Za-z_][\w.]*(/[a-z_]+)?=")
 STRUCTURE_SUFFIXES = {".xyz", ".extxyz", ".sdf", ".sd", ".mol", ".cif", ".vasp", ".pdb", ".gz", ".data", ".lmp"}
-AGENT, CAMPAIGN, VIEW = "generator=agent", "campaign", "view"
+TRAINED = {
+    "generator=agent": "agent",
+    "generator=diffusion": "diffusion",
+}  # generators that are trained, and their verbs
+CAMPAIGN, SCORE, VIEW = "campaign", "score", "view"
 STRUCTURE_FILES, POTENTIAL_AND_FILES, NAME, NAMES = "FILE ...", "POTENTIAL [FILE ...]", "NAME", "[NAME ...]"
 
 
@@ -77,6 +81,10 @@ VERBS = {
         "train an agent that builds molecules: gendesign train generator=agent ...",
         FolderCommand(f"{COMMANDS}.structures:run_agent", kept="state.pt", loads=True),
     ),
+    "diffusion": Verb(
+        "train a diffusion model of molecules: gendesign train generator=diffusion data=qm9",
+        FolderCommand(f"{COMMANDS}.training:run_diffusion", kept="state.pt"),
+    ),
     "validate": Verb(
         "measure a potential: errors, physical tests, a card",
         FolderCommand(f"{COMMANDS}.validation:run_validate", kept="parts/*.json", loads=True, named=True),
@@ -86,6 +94,10 @@ VERBS = {
         "analyse amorphous models: coordination, g(r), rings, S(q), voids, defects, energies",
         FolderCommand(f"{COMMANDS}.analysis:run_analyse", kept="analysis.json", loads=True, optional=True),
         STRUCTURE_FILES,
+    ),
+    "score": Verb(
+        "compare the score of a diffusion model with forces: gendesign analyse score checkpoint=NAME",
+        FolderCommand(f"{COMMANDS}.analysis:run_score", kept="score.json", loads=True, optional=True),
     ),
     "distil": Verb(
         "fit a fast student of a potential, for LAMMPS, to structures from files",
@@ -160,7 +172,7 @@ def dispatch(arguments: Sequence[str]) -> int:
     name, words = verb_of(arguments)
     files, overrides, flags = separated(name, words)
     if "--help" in flags or "-h" in flags:
-        print(verb_usage(name, overrides), flush=True)
+        print(verb_usage(name, overrides, files), flush=True)
         return 0
     if unknown := [flag for flag in flags if flag != "--sweep"]:
         raise SettingsError(
@@ -181,8 +193,11 @@ def dispatch(arguments: Sequence[str]) -> int:
 def verb_of(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The verb and the words after it; raises SettingsError for an unknown verb."""
     name, words = arguments[0], list(arguments[1:])
-    if name == "train" and AGENT in words:  # one verb for all training; an agent's settings are its own
-        name, words = "agent", [word for word in words if word != AGENT]
+    if name == "train" and (word := next((word for word in words if word in TRAINED), "")):
+        # one verb for all training; the settings of each generator are its own
+        name, words = TRAINED[word], [other for other in words if other != word]
+    if name == "analyse" and words[:1] == [SCORE]:
+        name, words = SCORE, words[1:]
     if name not in VERBS:
         near = difflib.get_close_matches(name, [*VERBS, CAMPAIGN, VIEW], n=1)
         hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join([*VERBS, CAMPAIGN, VIEW])};"
@@ -256,13 +271,14 @@ def usage() -> str:
     )
 
 
-def verb_usage(name: str, overrides: Sequence[str]) -> str:
-    """The answer to `gendesign VERB --help`, with `overrides` applied."""
+def verb_usage(name: str, overrides: Sequence[str], files: Sequence[str] = ()) -> str:
+    """The answer to `gendesign VERB --help`, with `overrides` applied; of a named benchmark, its own settings."""
     verb = VERBS[name]
+    without = benchmark.others(files[0]) if name == "benchmark" and files and files[0] in benchmark.NAMES else ()
     words = f"{name} {verb.files}".strip()
     if not verb.has_keys:
         return f"usage: gendesign {words}\n\n{verb.about}"
-    return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides)}"
+    return f"usage: gendesign {words} [key=value ...]\n\n{verb.about}\n\n{describe(name, overrides, without)}"
 
 
 def entry() -> None:

@@ -56,6 +56,16 @@ class Purpose(IntEnum):
     PARTS = 216  # building blocks of a molecule
     SHAPE_JITTER = 217  # displacements of the shape of a reference
 
+    # the diffusion model: 600
+    DIFFUSION_WEIGHTS = 600  # initial weights
+    DIFFUSION_ORDER = 601  # order of the training molecules, by epoch
+    DIFFUSION_NOISE = 602  # noise levels and noise of a training step; counter: step
+    DIFFUSION_SIZE = 603  # numbers of heavy and of all atoms of a molecule
+    DIFFUSION_START = 604  # positions and element vectors at the largest noise level
+    DIFFUSION_CHURN = 605  # noise of the sampler; counter: step
+    DIFFUSION_KNOWN = 606  # noise on atoms and elements that are known; counter: step
+    DIFFUSION_TRY = 607  # key of a further try of a molecule; counter: try
+
     # dynamics and amorphous models: 400
     MD_ATOM = 400  # key of an atom in dynamics; counter: its place
     MD_VELOCITY = 401  # initial velocities; counter: step

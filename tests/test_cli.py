@@ -1,11 +1,14 @@
 """The command line: literal values, settings checked by the tree in conf/, every mistake one line and status 2."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
+import gendesign
 from gendesign import cli
 from gendesign.errors import SettingsError
 from gendesign.run import conf
@@ -88,6 +91,21 @@ def test_help(capsys):
         assert cli.main(words) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^  n +=\s5 ", shown, re.MULTILINE) and "usage: gendesign relax FILE ..." in shown
+
+
+def test_help_of_a_benchmark_shows_its_own_settings(capsys):
+    def shown(*names):
+        assert cli.main(["benchmark", *names, "--help"]) == 0
+        return capsys.readouterr().out
+
+    for name, key, foreign in (("druglike", "druglike.sizes", "building."), ("agent", "building.seeds", "amorphous.")):
+        assert key in shown(name) and foreign not in shown(name) and {key, foreign} <= set(re.findall(
+            rf"{re.escape(key)}|{re.escape(foreign)}", shown()))  # fmt: skip
+
+
+def test_python_m_gendesign_is_the_command():
+    done = subprocess.run([sys.executable, "-m", "gendesign", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip()) == (0, gendesign.__version__)
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ NAMES = (
     "amorphous",
     "campaign",
     "conditional",
+    "diffusion",
     "druglike",
     "molecules",
     "perovskites",
@@ -12,3 +13,10 @@ NAMES = (
     "pretraining",
     "speed",
 )
+
+SETTINGS = {name: name for name in NAMES} | {"agent": "building", "campaign": "campaigns"}  # the group of each
+
+
+def others(name: str) -> tuple[str, ...]:
+    """The groups of settings that benchmark `name` does not read, as those of the other benchmarks."""
+    return tuple(group for other, group in SETTINGS.items() if other != name)

@@ -35,6 +35,7 @@ from gendesign.structure.types import Candidate
 SLOW = ("posebusters", "strain")  # seconds a molecule
 OTHER_KEYS = (  # settings that do not change the generated candidates
     "output", "record", "references", "timed", "speed", "potentials", "perovskites", "teacher", "druglike",
+    "diffusion",
 )  # fmt: skip
 SA_MARGIN, ELEMENT_MARGIN = "<= 0.7", "<= 0.10"
 
@@ -202,6 +203,10 @@ def _identity(config: DictConfig, weights: str | None) -> dict[str, Any]:
 
 
 def _refuse(config: DictConfig) -> None:
+    if not str(config.generator.get("_target_", "")).endswith("SimGen"):
+        raise UserError(
+            "benchmark molecules measures generator=simgen; of others: benchmark agent, benchmark diffusion"
+        )
     for key in ("relaxation", "screening"):
         if config.get(key) is None:
             raise UserError(f"{key}=null: this table measures relaxed and screened molecules; leave {key} in")

@@ -20,6 +20,20 @@ class Potentials:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiffusionTable:
+    """Settings of `gendesign benchmark diffusion`."""
+
+    checkpoint: str = setting("qm9-diffusion", "diffusion model: bundled, or its folder", file=True)
+    data: str | tuple[str, ...] = setting("qm9", "what it was trained on; of qm9 the novelty is measured", file=True)
+    samples: int = setting(1000, "raw samples", least=1)
+    calls: tuple[int, ...] = setting((6, 16, 32, 64, 256), "numbers of model calls that are compared", least=2)
+    per_call: int = setting(100, "raw samples with each of them", least=1)
+    sizes: tuple[int, ...] = setting((9, 15, 20), "heavy atoms at which generators are compared", least=1)
+    per_size: int = setting(50, "attempts of each generator at each size", least=1)
+    kernel_weight: float = setting(0.3, "weight of the similarity in the sum of both", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Conditional:
     """Settings of `gendesign benchmark conditional`."""
 

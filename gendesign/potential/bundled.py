@@ -10,6 +10,7 @@ from ase.data import chemical_symbols
 
 from gendesign.potential.domain import CRYSTALS, MOLECULES, Domain
 
+GENERATORS = ("agent", "diffusion")  # kinds of checkpoints that are no potentials
 MACE_OFF, MACE_MP = "mace-off-small", "mace-mp-medium-mpa-0"
 DOWNLOADED = {
     MACE_OFF: (MOLECULES, frozenset("H C N O F P S Cl Br I".split())),
@@ -25,9 +26,9 @@ def checkpoints_folder() -> Path:
 
 
 def bundled() -> list[str]:
-    """Names of the bundled potentials; agents lie beside them."""
+    """Names of the bundled potentials; agents and diffusion models lie beside them."""
     folders = [path.parent for path in checkpoints_folder().glob("*/weights.safetensors")]
-    return sorted(folder.name for folder in folders if _kind(folder / "config.yaml") != "agent")
+    return sorted(folder.name for folder in folders if _kind(folder / "config.yaml") not in GENERATORS)
 
 
 @cache

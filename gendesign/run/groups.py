@@ -24,7 +24,7 @@ LEFT_OUT = {
     "validate": ("teacher",),
     "label": ("teacher",),  # refused by `label_files`, in words of its own
 }
-SHOWN = {"agent": "train generator=agent"}
+SHOWN = {"agent": "train generator=agent", "diffusion": "train generator=diffusion", "score": "analyse score"}
 
 
 def shown(verb: str) -> str:

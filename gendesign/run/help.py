@@ -12,18 +12,21 @@ WIDEST = 24  # characters of a value that the column of values makes room for
 BOUNDLESS = 1e9  # bounds from here on only keep numbers within their type
 
 
-def describe(verb: str, overrides: Sequence[str] = ()) -> str:
-    """The resolved settings as aligned `key = value   meaning` lines, then groups and experiments."""
+def describe(verb: str, overrides: Sequence[str] = (), without: Sequence[str] = ()) -> str:
+    """The resolved settings as aligned `key = value   meaning` lines, then groups and experiments.
+
+    without: names before the dot of keys, and groups, that are left out.
+    """
     config = resolve(verb, overrides)
     choices = dict(split(verb, override) for override in overrides)
-    values = {key: _shown(value) for key, value in keys_of(config).items()}
+    values = {key: _shown(value) for key, value in keys_of(config).items() if key.split(".")[0] not in without}
     width = max(map(len, values))
     wide = max(min(len(value), WIDEST) for value in values.values())
     lines = []
     for key, value in values.items():
         field = field_of(verb, config, key)
         lines.append(f"  {key:<{width}} = {value:<{wide}}  {meaning(field.about, value) if field else ''}".rstrip())
-    groups = [group for group in groups_of(verb, choices) if group != EXPERIMENT]
+    groups = [group for group in groups_of(verb, choices) if group not in (EXPERIMENT, *without)]
     if groups:
         lines += ["", "groups (group=name chooses a file of conf/, group=null leaves the step out):"]
     lines += [f"  {group:<{width}} : {', '.join(options(group))}" for group in groups]

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from gendesign.analysis.settings import Analysis
 from gendesign.distil.settings import Distillation
 from gendesign.fields import section, setting
+from gendesign.run.score_settings import ScoreSettings as DiffusionScore
 from gendesign.validation.settings import ValidationSettings
 
 LARGEST_SEED = 2**63 - 1  # of 64 bits with a sign
@@ -219,6 +220,34 @@ class AgentComposition:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diffusion:
+    """gendesign train generator=diffusion"""
+
+    output: str = setting(
+        "results/diffusion", "checkpoint folder; the same command again continues where it stopped", identity=False
+    )
+    data: str | tuple[str, ...] = setting(
+        "qm9", "qm9 (fetched once, 104 MB), or files of molecules with hydrogens as extended XYZ or SDF", file=True
+    )
+    elements: tuple[str, ...] | None = setting(None, "elements that the data may hold, such as [H,C,N,O]; null: any")
+    name: str = setting("mine", "name of the model")
+    licence: str = setting("not stated", "licence that the checkpoint states")
+    init: str | None = setting(None, "diffusion model to train further: bundled, or its folder; null starts a new one")
+    device: str = device()
+    threads: int | Literal["auto"] = threads()
+    seed: int = seed("random seed of the initial weights, the order of the data and the noise")
+    split: str = setting(
+        "random",
+        "what is held out: random molecules, or clusters of one ring scaffold, which is harder",
+        allowed=("random", "cluster"),
+    )
+    valid_share: float = setting(0.1, "share of molecules that are held out and measured", least=0, below=1)
+    architecture: Mapping[str, Any] = section("gendesign.generate.diffusion.network.NetworkSettings")
+    fit: Mapping[str, Any] = section("gendesign.generate.diffusion.training.DiffusionFit")
+    noise: Mapping[str, Any] = section("gendesign.generate.diffusion.loss.NoiseLevels")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Validate(ValidationSettings):
     """gendesign validate"""
 
@@ -249,6 +278,20 @@ class Analyse(Analysis):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Score(DiffusionScore):
+    """gendesign analyse score"""
+
+    output: str = output("results/score", "folder for score.json and figures")
+    potential: str | None = setting(None, "potential of methods=[potential], a name or a path; null: none")
+    seed: int = seed("random seed of the noise and of generated molecules")
+    device: str = device()
+    threads: int | Literal["auto"] = threads()
+    dtype: str = dtype("float64")
+    trust_pickle: bool = trust_pickle()
+    head: str | None = head()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Benchmark(Run):
     """gendesign benchmark"""
 
@@ -262,6 +305,7 @@ class Benchmark(Run):
     potentials: Mapping[str, Any] = section("gendesign.benchmark.settings.Potentials")
     conditional: Mapping[str, Any] = section("gendesign.benchmark.settings.Conditional")
     building: Mapping[str, Any] = section("gendesign.benchmark.settings.Building")
+    diffusion: Mapping[str, Any] = section("gendesign.benchmark.settings.DiffusionTable")
     perovskites: Mapping[str, Any] = section("gendesign.benchmark.settings.Perovskites")
     speed: Mapping[str, Any] = section("gendesign.benchmark.settings.Speed")
     druglike: Mapping[str, Any] = section("gendesign.benchmark.settings.Druglike")
@@ -307,8 +351,10 @@ _CLASSES = {
     "label": Label,
     "train": Train,
     "agent": Agent,
+    "diffusion": Diffusion,
     "validate": Validate,
     "analyse": Analyse,
+    "score": Score,
     "benchmark": Benchmark,
     "distil": Distil,
     "export": Export,

@@ -24,6 +24,7 @@ from gendesign.errors import UserError  # noqa: E402
 JOBS = {
     "organic": "scripts.gpu.training",
     "organic-cc": "scripts.gpu.training",
+    "diffusion": "scripts.gpu.diffusion",
     "molecules": "scripts.gpu.molecules",
     "relaxations": "scripts.gpu.relaxations",
     "acac": "scripts.gpu.acac",

@@ -7,17 +7,18 @@ set -eu
 PYTHON=${PYTHON:-.venv/bin/python}
 KIT=${KIT:-gpu-kit}
 MIB=${MIB:-64}
-job=${1:?usage: sh scripts/gpu/pack.sh organic|organic-cc|molecules|relaxations|acac [every=N]}
+job=${1:?usage: sh scripts/gpu/pack.sh organic|organic-cc|diffusion|molecules|relaxations|acac [every=N]}
 shift
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 base="ase e3nn lmdb mace-torch matscipy orjson"
 relax="$base rdkit torch-sim-atomistic spglib"  # without PyTables (15 MB), for which run.sh has a stand-in
 case $job in
   organic | organic-cc) names=$base ;;
+  diffusion) names="$base rdkit" ;;
   molecules) names=$relax ;;
   relaxations) names="$relax pymatgen-core pymatgen monty ruamel.yaml" ;;
   acac) names="$base rdkit" ;;
-  *) echo "no job $job; give organic, organic-cc, molecules, relaxations or acac" >&2; exit 2 ;;
+  *) echo "no job $job; give organic, organic-cc, diffusion, molecules, relaxations or acac" >&2; exit 2 ;;
 esac
 mkdir -p "$KIT"
 if [ "${WHEELS:-1}" = 1 ]; then
@@ -38,6 +39,7 @@ case $job in
   organic | organic-cc)
     "$PYTHON" -m scripts.gpu.labels "$job" "$KIT" "$@"
     ;;
+  diffusion) "$PYTHON" -m scripts.gpu.diffusion "$KIT" ;;
   acac) mkdir -p "$KIT/acac" && cp "${DATA:?DATA=folder of the acetylacetone files}"/*.xyz "$KIT/acac/" ;;
 esac
 kit=$(find -L "$KIT" -type f -printf '%s\n' | awk '{n += $1} END {print n + 0}')

@@ -3,7 +3,7 @@
 # LIMIT: seconds until it has ended (540). OUT: folder of the results (results/gpu). KIT: what pack.sh made (gpu-kit).
 # PYTHON: interpreter (python3).
 set -eu
-[ $# -ge 1 ] || { echo "usage: sh scripts/gpu/run.sh organic|organic-cc|molecules|relaxations|acac [key=value ...]" >&2; exit 2; }
+[ $# -ge 1 ] || { echo "usage: sh scripts/gpu/run.sh organic|organic-cc|diffusion|molecules|relaxations|acac [key=value ...]" >&2; exit 2; }
 begun=$(date +%s)
 LIMIT=${LIMIT:-540}
 OUT=${OUT:-results/gpu}

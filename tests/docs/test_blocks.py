@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from documentation import PAGES, REPOSITORY, Block, blocks, name_of
 
+from gendesign.cli import verb_of
 from gendesign.run import sweep
 from gendesign.run.settings import resolve
 
@@ -49,8 +50,7 @@ def test_settings_of_a_command_resolve(block, words, folder):
     if verb == "view":
         return view_resolves(rest)
     assert verb in VERBS, f"{name_of(block.page)}:{block.line}: gendesign has no verb {verb}"
-    if verb == "train" and "generator=agent" in rest:
-        verb, rest = "agent", [word for word in rest if word != "generator=agent"]
+    verb, rest = verb_of(words)
     settings = [word for word in rest if "=" in word and word != "T=300K.xyz"]
     for word in settings:  # checkpoints that an earlier command of the page writes
         if word.startswith("potential=results/"):

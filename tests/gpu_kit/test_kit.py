@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import ase.io
+import clouds
 import numpy as np
 import pytest
 import tiny
@@ -18,11 +19,13 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from gendesign.errors import UserError
+from gendesign.generate.diffusion.checkpoint import load as load_diffusion
+from gendesign.generate.diffusion.data import Molecules
 from gendesign.potential import load_potential, save_folder
 from gendesign.train.dataset import Dataset
 from scripts.acac import TESTS
+from scripts.gpu import diffusion, labels
 from scripts.gpu import job as kit
-from scripts.gpu import labels
 from scripts.organic.labels import copied, subset
 
 ROOT = Path(__file__).parents[2]
@@ -203,3 +206,27 @@ def test_the_script_refuses_what_it_does_not_know(tmp_path):
         "error: no job 'gold'; the jobs are organic"
     )
     assert subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode == 2
+
+
+def test_a_diffusion_model_is_trained_packed_and_resumed(tmp_path, run):
+    molecules = Molecules.from_atoms(clouds.molecules(150))
+    diffusion.pack(tmp_path / "qm9.npz", molecules)
+    back = diffusion.unpack(tmp_path / "qm9.npz")
+    np.testing.assert_array_equal(back.numbers, molecules.numbers)
+    np.testing.assert_allclose(back.positions, molecules.positions, atol=1.01 * diffusion.UNIT)
+    options = [
+        f"data={tmp_path / 'qm9.npz'}",
+        "channels=4",
+        "width=4",
+        "n_radial=3",
+        "layers=1",
+        "batch_size=4",
+        "samples=2",
+    ]
+    (row,) = run("diffusion", *options, "steps=2", limit=60)
+    assert row["finished"] and row["steps"] == 2 and row["samples"] == 2 and 0 <= row["valid"] <= 1
+    assert load_diffusion(str(tmp_path / "out" / "checkpoint")).model.elements == tuple(molecules.elements)
+    (row,) = run("diffusion", *options, "steps=3", f"resume={tmp_path / 'out' / 'fit'}", limit=60, out="more")
+    assert row["steps"] == 3
+    files = [path for path in (tmp_path / "more").rglob("*") if path.is_file()]
+    assert len(files) <= 8

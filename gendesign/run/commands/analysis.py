@@ -1,4 +1,4 @@
-"""analyse: structures of files as models, into a folder with tables, curves and figures."""
+"""analyse: structures of files as models, or the score of a diffusion model, into a folder with tables and figures."""
 
 import sys
 from contextlib import ExitStack
@@ -33,13 +33,31 @@ def run_analyse(job: Job) -> list[str]:
     return lines(report, output)
 
 
-def _progress(ending: ExitStack) -> Progress:
+def run_score(job: Job) -> list[str]:
+    """Compare the score of a diffusion model with forces; returns its numbers for the terminal."""
+    from gendesign.run.score import Analysis as ScoreAnalysis  # other analyses need none of it
+    from gendesign.run.score_settings import ScoreSettings
+
+    content: Any = OmegaConf.to_container(job.config, resolve=True)
+    names = {field.name for field in fields(ScoreSettings)}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in content.items() if key in names
+    }
+    set_threads(content["threads"])
+    analysis = ScoreAnalysis(ScoreSettings(**values), job.potential, job.folder.path, content["seed"])
+    with ExitStack() as ending:
+        analysis.tell = _progress(ending, "score")
+        return analysis.run()
+
+
+def _progress(ending: ExitStack, title: str = "analyse") -> Progress:
     """A bar that appears with the first part, so that a mistake in the settings is one line."""
     bars: list[tqdm[Any]] = []
 
     def show(part: str, done: int, total: int) -> None:
         if not bars:
-            bars.append(ending.enter_context(tqdm(desc="analyse", unit="part", total=total, file=sys.stderr)))
+            bars.append(ending.enter_context(tqdm(desc=title, unit="part", total=total, file=sys.stderr)))
+        bars[0].total = total
         bars[0].set_postfix_str(part, refresh=False)
         bars[0].n = done
         bars[0].refresh()

@@ -1,4 +1,4 @@
-"""label and train: labelled structures, or a checkpoint, from structure files."""
+"""label and train: labelled structures, or a checkpoint, from structure files; the training of a diffusion model."""
 
 import sys
 from typing import Any
@@ -41,6 +41,18 @@ def run_train(job: Job) -> list[str]:
     settings = _settings(job)
     set_threads(settings.pop("threads"))
     return training_lines(train_files(job.files, job.folder.path, **settings), str(job.folder.path))
+
+
+def run_diffusion(job: Job) -> list[str]:
+    """Train a diffusion model."""
+    from gendesign.run.diffusion import train_diffusion  # other trainings need none of it
+
+    settings = _settings(job)
+    set_threads(settings.pop("threads"))
+    errors = train_diffusion(job.folder.path, **settings)
+    rows = [("noise (Angstrom)", "positions", "elements"), *((f"{level:g}", *values) for level, values in errors)]
+    measured = [*aligned(rows), "error of the denoised held-out molecules over that of the noise"] if errors else []
+    return [*measured, f"results in {job.folder.path}: card.md, curves.png, log.csv"]
 
 
 def training_lines(errors: dict[str, dict[str, dict[str, float]]], output: str) -> list[str]:

@@ -1,0 +1,6 @@
+"""`python -m gendesign`, which is the command `gendesign`."""
+
+from gendesign.cli import entry
+
+if __name__ == "__main__":
+    entry()
