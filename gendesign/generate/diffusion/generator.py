@@ -124,7 +124,8 @@ class Diffusion(Steps, Generator):
         require_elements(trained.model.elements, [*problem.elements, *fixed], "generator.elements or a fragment")
         if self.finish and self.best_of > 1:
             raise UserError(
-                f"generator.best_of={self.best_of} needs generator.finish=false: the finisher chooses among copies of its own"
+                f"generator.best_of={self.best_of} needs generator.finish=false: the finisher chooses among copies of "
+                "its own"
             )
 
     @property
