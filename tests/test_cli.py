@@ -53,6 +53,7 @@ def test_groups_and_experiments():
         (["generate", "n=0"], "n=0: give a whole number of 1 or more"),
         (["generate", "n=many"], "a whole number is needed"),
         (["generate", "bogus=1"], "unknown key 'bogus'"),
+        (["generate", "generator.n_atoms=9"], "it belongs to generator=amorphous"),
         (["generate", "generator.n_heavy_atom=9"], "did you mean generator.n_heavy_atoms"),
         (["generate", "generator=magic"], "generator=magic is unknown; allowed: "),
         (["generate", "generator=null"], "cannot do without"),

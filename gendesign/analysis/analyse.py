@@ -18,6 +18,7 @@ from gendesign.analysis.results import Found, mean_curves
 from gendesign.analysis.scattering import weights
 from gendesign.analysis.settings import Analysis
 from gendesign.errors import UserError
+from gendesign.potential.advice import concerns
 from gendesign.potential.protocol import PotentialLike
 
 Progress = Callable[[str, int, int], None]
@@ -112,6 +113,9 @@ def analyse_models(
     report = Report(found, f"{words} ({origin})", {"formula": formula, **asdict(settings), "r_max": tools.r_max})
     report.notes = [model.note for model in models if model.note]
     report.notes += [note for one in found for note in one.notes]
+    if potential is not None:
+        smallest = min((model.atoms for model in models), key=len)
+        report.notes += [f"warning: {text}" for _, text in concerns([smallest], potential)]
     _compare(report, measured, settings)
     return report
 

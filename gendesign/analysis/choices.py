@@ -38,7 +38,8 @@ def cutoffs_of(atoms: Atoms, settings: Analysis) -> tuple[dict[Pair, float], str
         if minimum is not None and minimum <= longest:
             found[a, b] = minimum
     if not found:
-        raise UserError("no minimum of g(r) that could end a bond; give cutoffs=[A-B:LENGTH]")
+        pairs = ",".join(f"{a}-{b}:LENGTH" for a, b in element_pairs(atoms))
+        raise UserError(f"no minimum of g(r) could end a bond; give cutoffs in Angstrom, some of cutoffs=[{pairs}]")
     return found, "first minima of g(r)"
 
 
@@ -57,7 +58,8 @@ def _stated(words: Sequence[str], atoms: Atoms) -> dict[Pair, float]:
         out[first, second] = length
         check_cutoff(atoms, length, "cutoffs")
     if not any(set(pair) <= set(atoms.symbols) for pair in out):
-        raise UserError(f"cutoffs=[{','.join(words)}] names no pair of {atoms.get_chemical_formula(empirical=True)}")
+        elements = ", ".join(sorted(set(atoms.symbols)))
+        raise UserError(f"cutoffs=[{','.join(words)}] names no pair of the elements {elements}")
     return out
 
 

@@ -29,7 +29,8 @@ def _lines(axes: Axes, curve: Curve, errors: Errors, offset: float = 0.0, names:
     """Every column as a line, shifted by `offset` each."""
     for k, name in enumerate(names or curve.columns):
         y, colour = curve.columns[name] + k * offset, COLOURS[k % len(COLOURS)]
-        axes.plot(curve.x, y, color=colour, lw=1.2, label=name)
+        shift = f" (+{k * offset:g})" if k and offset else ""
+        axes.plot(curve.x, y, color=colour, lw=1.2, label=name + shift)
         if name in errors:
             axes.fill_between(curve.x, y - errors[name], y + errors[name], color=colour, alpha=0.25, lw=0)
 
@@ -39,7 +40,7 @@ def draw_rdf(curve: Curve, errors: Errors) -> Figure:
     figure, axes = _axes(curve, "g(r)")
     names = tuple(name for name in curve.columns if name != "total")
     top = max(float(curve.columns[name].max()) for name in names)
-    step = 0.0 if len(names) == 1 else min(top / 4, 4.0)
+    step = 0.0 if len(names) == 1 else max(1.0, round(min(top / 4, 4.0)))
     _lines(axes, curve, errors, step, names)
     for k in range(len(names)):
         axes.axhline(1 + k * step, color="0.8", lw=0.6, zorder=0)

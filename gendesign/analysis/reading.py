@@ -3,26 +3,20 @@
 import bz2
 import gzip
 import lzma
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 from typing import IO, Any
 
-import ase.io
-import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from ase.data import atomic_numbers
 
 from gendesign.analysis.neighbours import check_periodic
 from gendesign.errors import UserError
 from gendesign.structure.formats import read_records
+from gendesign.structure.lammps_data import HEAD, is_lammps_data, read_lammps_data
 
 OPENERS: dict[str, Callable[..., IO[Any]]] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-STYLES = ("atomic", "charge", "molecular", "full", "sphere")
-HEAD = 4000  # characters in which a LAMMPS data file names its numbers of types
-MASS_TOLERANCE = 0.1  # u, within which a mass names an element
 
 
 @dataclass(frozen=True)
@@ -47,22 +41,25 @@ def read_models(files: Sequence[str | Path], species: Sequence[str] = (), trajec
     unknown = [symbol for symbol in species if symbol not in atomic_numbers]
     if unknown:
         raise UserError(f"species={unknown[0]} is no element; give one symbol per type, such as species=[O,Si]")
-    models = []
-    for path in map(Path, files):
+    models, paths = [], [Path(path) for path in files]
+    same_names = len({path.name for path in paths}) < len({str(path) for path in paths})
+    for path in paths:
+        name = str(path) if same_names else path.name
         frames, note = _frames(path, species)
         for number, atoms in enumerate(frames, start=1):
-            check_periodic(atoms, path.name if len(frames) == 1 else f"{path.name}, structure {number}")
+            check_periodic(atoms, name if len(frames) == 1 else f"{name}, structure {number}")
         if trajectory:
-            models.append(Model(path.name, frames[-1], tuple(frames), note))
+            models.append(Model(name, frames[-1], tuple(frames), note))
             continue
         several = len(frames) > 1
-        models += [Model(f"{path.name}:{i}" if several else path.name, a, (), note) for i, a in enumerate(frames)]
+        models += [Model(f"{name}:{i}" if several else name, a, (), note) for i, a in enumerate(frames)]
     return models
 
 
 def _frames(path: Path, species: Sequence[str]) -> tuple[list[Atoms], str]:
-    if (head := _lammps_head(path)) is not None:
-        atoms, note = _read_lammps(path, head, species)
+    if _is_lammps(path):
+        with OPENERS.get(path.suffix.lower(), open)(path, "rt") as file:
+            atoms, note = read_lammps_data(file.read(), path.name, species)
         return [atoms], note
     records = read_records(path, hydrogens_needed=False)
     for number, record in enumerate(records, start=1):
@@ -71,55 +68,10 @@ def _frames(path: Path, species: Sequence[str]) -> tuple[list[Atoms], str]:
     return [record.atoms for record in records], ""
 
 
-def _lammps_head(path: Path) -> str | None:
-    """The beginning of a LAMMPS data file; None for all other files."""
+def _is_lammps(path: Path) -> bool:
+    """Whether a file is a LAMMPS data file; raises UserError for one that cannot be read."""
     try:
         with OPENERS.get(path.suffix.lower(), open)(path, "rt", errors="replace") as file:
-            head = file.read(HEAD)
+            return is_lammps_data(file.read(HEAD))
     except (OSError, EOFError, lzma.LZMAError) as error:
         raise UserError(f"{path} cannot be read ({error}); check that it is complete") from None
-    return head if re.search(r"(?m)^\s*\d+\s+atom types", head) and "xlo xhi" in head else None
-
-
-def _read_lammps(path: Path, head: str, species: Sequence[str]) -> tuple[Atoms, str]:
-    match = re.search(r"(?m)^\s*(\d+)\s+atom types", head)
-    types = int(match[1]) if match else 0
-    note = ""
-    symbols = list(species)
-    if not symbols:
-        symbols = _by_mass(head, types)
-        if not symbols:
-            raise UserError(
-                f"{path.name} is a LAMMPS data file without elements; give species=[...] with {types} names"
-            )
-        note = f"elements from the masses of {path.name}: {', '.join(symbols)}"
-    if len(symbols) != types:
-        raise UserError(f"species=[{','.join(symbols)}] names {len(symbols)} types, but {path.name} has {types}")
-    with OPENERS.get(path.suffix.lower(), open)(path, "rt") as file:
-        text = file.read()
-    style = re.search(r"(?m)^Atoms\s*#\s*(\w+)", text)
-    try:
-        atoms = ase.io.read(
-            StringIO(text),
-            format="lammps-data",
-            atom_style=style[1] if style and style[1] in STYLES else "atomic",
-            Z_of_type={k + 1: atomic_numbers[symbol] for k, symbol in enumerate(symbols)},
-            units="metal",  # positions are in Angstrom in both real and metal units
-        )
-    except Exception as error:  # the reader raises errors of many types for malformed files
-        raise UserError(f"{path.name} cannot be read as LAMMPS data ({' '.join(str(error).split())[:100]})") from error
-    plain = Atoms(atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=True)
-    return plain, note
-
-
-def _by_mass(head: str, types: int) -> list[str]:
-    """Elements of the section Masses; empty where a mass is of none or of several."""
-    section = re.search(r"(?ms)^Masses\b[^\n]*\n\s*\n(.*?)\n\s*\n", head)
-    masses = dict(re.findall(r"(?m)^\s*(\d+)\s+([\d.eE+-]+)", section[1])) if section else {}
-    symbols = []
-    for kind in range(1, types + 1):
-        near = np.abs(atomic_masses[1:] - float(masses.get(str(kind), "nan"))) < MASS_TOLERANCE
-        if near.sum() != 1:
-            return []
-        symbols.append(chemical_symbols[int(np.argmax(near)) + 1])
-    return symbols

@@ -120,8 +120,9 @@ def add_rings(case: Case, found: Found) -> None:
         counts, shares = getattr(rings, kind), rings.shares(kind)
         name = "King" if kind == "king" else kind
         found.add(f"{name} rings per node", counts.sum(), "", about)
-        found.add(f"{name} rings, mean size", float((sizes * shares).sum()), "nodes", about)
-        found.add(f"{name} rings, most frequent size", float(shares.argmax()), "nodes", about)
+        if counts.any():
+            found.add(f"{name} rings, mean size", float((sizes * shares).sum()), "nodes", about)
+            found.add(f"{name} rings, most frequent size", float(shares.argmax()), "nodes", about)
         for size in range(3, longest + 1):
             if counts[size]:
                 found.add(f"{name} rings of {size} per node", counts[size], "", about)
@@ -166,8 +167,9 @@ def add_crystallinity(case: Case, found: Found) -> None:
     """Share of diamond-like nodes of the network."""
     about = f"second neighbours of the network; {case.stated}"
     crystallinity = identify_diamond(case.atoms, case.network)
-    found.add("diamond-like nodes", crystallinity.diamond, PLAIN, about)
-    found.add("bonded to diamond-like nodes", crystallinity.near, PLAIN, about)
+    if crystallinity.fits:
+        found.add("diamond-like nodes", crystallinity.diamond, PLAIN, about)
+        found.add("bonded to diamond-like nodes", crystallinity.near, PLAIN, about)
     found.notes.append(f"by its diamond-like nodes: {crystallinity.kind}")
     if case.settings.templates == "ovito":
         nodes = case.atoms[case.atoms.symbols != case.bridge] if case.bridge else case.atoms

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 
+from gendesign.analysis.neighbours import heights
 from gendesign.analysis.network import Network
 from gendesign.errors import UserError
 
@@ -18,14 +19,21 @@ CUTOFF = (1 + np.sqrt(2)) / 2  # in units of the distance of second neighbours: 
 CHUNK = 20_000  # nodes at once
 OTHER, CUBIC, HEXAGONAL, NEAR_CUBIC, NEAR_HEXAGONAL = range(5)
 CRYSTALLINE = 0.005  # share of diamond-like atoms below which a model is a continuous random network
+SECOND = np.sqrt(8 / 3)  # distance of second neighbours in diamond over that of first ones
+FOURFOLD = 0.5  # share of the nodes with four neighbours from which a model can be a network of this kind
 POLYCRYSTALLINE = 0.15  # share above which it is polycrystalline (Rosset, Drabold, Deringer 2025, by templates)
 
 
 @dataclass(frozen=True)
 class Crystallinity:
-    """Classes of the nodes of a network (nodes,): OTHER, CUBIC, HEXAGONAL; NEAR_* are bonded to such an atom."""
+    """Classes of the nodes of a network (nodes,): OTHER, CUBIC, HEXAGONAL; NEAR_* are bonded to such an atom.
+
+    fits: whether the cell is wide enough for second neighbours. fourfold: share of the nodes with four neighbours.
+    """
 
     classes: np.ndarray
+    fits: bool = True
+    fourfold: float = 1.0
 
     @property
     def diamond(self) -> float:
@@ -40,8 +48,12 @@ class Crystallinity:
     @property
     def kind(self) -> str:
         """The kind of a model by its share: continuous random network, paracrystalline or polycrystalline."""
+        if not self.fits:
+            return "not decided, since the cell is narrower than two distances of second neighbours"
+        if self.fourfold < FOURFOLD:
+            return "not decided, since few nodes have four neighbours"
         if self.diamond < CRYSTALLINE:
-            return "continuous random network"
+            return "continuous random network, or a crystal unlike diamond"
         return "paracrystalline" if self.diamond <= POLYCRYSTALLINE else "polycrystalline or crystalline"
 
 
@@ -73,7 +85,21 @@ def identify_diamond(atoms: Atoms, network: Network) -> Crystallinity:
         own = np.nonzero(classes == kind)[0]
         beside = neighbours[own].ravel()
         classes[beside[classes[beside] == OTHER]] = near
-    return Crystallinity(classes)
+    return Crystallinity(classes, _fits(atoms, network), float((degree == 4).mean()) if n else 0.0)
+
+
+def _fits(atoms: Atoms, network: Network) -> bool:
+    """Whether second neighbours of the nodes lie within half the cell."""
+    i = np.repeat(np.arange(network.roots), network.degree)
+    inside = network.neighbours[: len(i)]
+    near = inside < network.roots
+    if not near.any():
+        return True
+    cell, place = atoms.cell.array, atoms.positions[network.atoms]
+    vector = place[inside[near]] - place[i[near]]
+    vector -= np.rint(vector @ np.linalg.inv(cell)) @ cell
+    first = float(np.linalg.norm(vector, axis=1).mean())
+    return bool(heights(cell).min() >= 2 * SECOND * first)
 
 
 def _shell(vector: np.ndarray) -> np.ndarray:

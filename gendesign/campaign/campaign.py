@@ -13,6 +13,7 @@ from gendesign.errors import SettingsError, UserError
 
 if TYPE_CHECKING:  # these take seconds to import
     import pandas as pd
+    import pyarrow as pa
 
     from gendesign.potential.protocol import PotentialLike
 
@@ -57,9 +58,7 @@ class Campaign:
 
     def results(self) -> "pd.DataFrame":
         """A row per candidate (candidates.parquet)."""
-        import pyarrow.parquet as pq
-
-        return pq.read_table(_existing(self.folder / TABLE)).to_pandas()
+        return _read(self.folder / TABLE).to_pandas()
 
     def table(self, sql: str, parameters: Sequence[Any] = ()) -> "pd.DataFrame":
         """The answer to a query over `candidates` (a row each) and `verdicts` (a row per check). See `query`."""
@@ -71,13 +70,11 @@ def query(folder: Path, sql: str, parameters: Sequence[Any] = ()) -> "pd.DataFra
 
     Values belong into `parameters`, for which ? stands. Raises UserError for wrong SQL and without DuckDB.
     """
-    import pyarrow.parquet as pq
-
     try:
         import duckdb
     except ImportError:
         raise UserError(f"queries need DuckDB; install it by {EXTRA}, or read candidates.parquet") from None
-    tables = {"candidates": pq.read_table(_existing(folder / TABLE)), "verdicts": pq.read_table(folder / LONG)}
+    tables = {"candidates": _read(folder / TABLE), "verdicts": _read(folder / LONG)}
     connection = duckdb.connect(":memory:")
     try:
         for name, content in tables.items():
@@ -91,17 +88,26 @@ def query(folder: Path, sql: str, parameters: Sequence[Any] = ()) -> "pd.DataFra
         connection.close()
 
 
-def _existing(path: Path) -> Path:
+def _read(path: Path) -> "pa.Table":
+    """A merged table; raises SettingsError where it is missing or damaged."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    again = f"gendesign campaign report {path.parent}"
     if not path.is_file():
-        raise SettingsError(f"{path} does not exist yet; run the campaign, or gendesign campaign report {path.parent}")
-    return path
+        raise SettingsError(f"{path} does not exist yet; run the campaign, or {again}")
+    try:
+        return pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise SettingsError(f"{path} cannot be read ({reason}); {again} makes it anew") from None
 
 
 def status(folder: Path) -> list[dict[str, Any]]:
     """The counters of a campaign, a row per stage. Raises SettingsError where there is none."""
     plan = read_plan(folder)
     if not (folder / LEDGER).is_file():
-        raise SettingsError(f"{folder} has no {LEDGER}; the campaign has not begun to work")
+        raise SettingsError(f"{folder} has no {LEDGER}; the campaign's command makes it, from what is finished too")
     with opened(folder / LEDGER, readonly=True) as ledger:
         counts, state = ledger.counts(), ledger.state()
     if state == "running" and not running(folder):
@@ -144,10 +150,11 @@ def verify(folder: Path) -> Iterator[str]:
     from gendesign.campaign.trail import DamagedShardError, follow
 
     plan = read_plan(folder)
-    damaged = False
+    damaged = finished = False
     for run, number in plan.items:
         try:
             trail = follow(plan, run, number)
+            finished |= bool(trail.folders)
             trail.candidates(trail.alive)
             trail.descriptors()
         except DamagedShardError as error:
@@ -156,7 +163,11 @@ def verify(folder: Path) -> Iterator[str]:
         except Exception as error:  # a structure file may break anything
             damaged = True
             yield f"shard {number} of {run}: {' '.join(str(error).split())[:120]}; remove it and run again"
-    if damaged or not (folder / LEDGER).is_file():
+    if damaged:
+        return
+    if not (folder / LEDGER).is_file():
+        if finished:
+            yield f"{LEDGER} is missing; the campaign's command makes it from the shards"
         return
     survey = Survey(plan)
     expected = {row[:5] for row in survey.all_rows()}

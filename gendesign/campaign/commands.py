@@ -19,7 +19,7 @@ def run_campaign_verb(words: Sequence[str]) -> None:
     keys = dict(word.partition("=")[::2] for word in words if "=" in word and not Path(word).is_file())
     files = [word for word in words if word.partition("=")[0] not in keys or "=" not in word]
     if len(files) + (EXPERIMENT in keys) != 1:
-        raise SettingsError(f"campaign {' '.join(words)}: give one file.yaml, or experiment=NAME, or one of "
+        raise SettingsError(f"{' '.join(['campaign', *words])}: give one file.yaml, or experiment=NAME, or one of "
                             f"{', '.join(ACTIONS)} and a campaign's folder; see gendesign campaign --help")  # fmt: skip
     from gendesign.campaign.campaign import Campaign
     from gendesign.campaign.config import experiment
@@ -106,14 +106,22 @@ def _report(folder: Path, keys: dict[str, str]) -> list[str]:
 
 
 def _export(folder: Path, keys: dict[str, str]) -> list[str]:
-    from gendesign.campaign.export import FORMATS, export
+    from gendesign.campaign.export import FORMATS, EmptyExportError, export
 
     forms = [form for form in keys.get("format", "extxyz").strip("[]").split(",") if form]
     if unknown := [form for form in forms if form not in FORMATS]:
         raise SettingsError(f"format={unknown[0]} is unknown; allowed: {', '.join(FORMATS)}")
     top = _count(keys, "top", None)
     results = _results(folder)
-    return [f"written: {export(results, form, top)}" for form in forms]
+    written, empty = [], []
+    for form in forms:
+        try:
+            written.append(f"written: {export(results, form, top)}")
+        except EmptyExportError as error:
+            empty.append(str(error))
+    if not written:
+        raise SettingsError("; ".join(empty))
+    return written + empty
 
 
 def _export_for_labelling(folder: Path, keys: dict[str, str]) -> list[str]:

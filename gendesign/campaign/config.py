@@ -25,6 +25,7 @@ EXPERIMENTS, KINDS, ENGINES = "campaign", "stage", "engine"  # folders of conf/
 SECTIONS = ("generators", "stages", "rank", "engine")
 OF_GENERATOR = ("n", "settings", "grid", "arguments", TARGET)
 USE = "use"  # names an option of conf/ in place of a section, or as its start
+ONE_MODEL = ("potential", "device", "dtype", "head", "trust_pickle")  # keys of the campaign, not of one generator
 OWNED = ("output", "workers", "relaxation", "screening")  # of `gendesign generate`, which a campaign sets itself
 
 
@@ -142,19 +143,23 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 def _set(content: dict[str, Any], key: str, text: str) -> None:
     """Set `a.b.c`; settings of a generator stay literal, all else is read as YAML."""
-    *above, last = _path(key)
-    section = content
-    for name in above:
-        if isinstance(section.get(name), str):
-            section[name] = {USE: section[name]}
-        section = section.setdefault(name, {})
-        if not isinstance(section, dict):
-            raise SettingsError(f"{key}={text}: {name} is no section; see gendesign campaign --help")
     literal = key.startswith("generators.") and ".settings." in key
     try:
         value = text if literal else yaml.safe_load(text)
     except yaml.YAMLError:
         raise SettingsError(f"{key}={text}: this is no value; quote it or write lists as [a,b]") from None
+    _put(content, _path(key), value, f"{key}={text}")
+
+
+def _put(section: dict[str, Any], path: Sequence[str], value: Any, said: str) -> None:
+    """Set the value at the end of `path`; a name that stands for a whole section becomes its start."""
+    *above, last = path
+    for name in above:
+        if isinstance(section.get(name), str):
+            section[name] = {USE: section[name]}
+        section = section.setdefault(name, {})
+        if not isinstance(section, dict):
+            raise SettingsError(f"{said}: {name} is no section; see gendesign campaign --help")
     if isinstance(section.get(last), dict) and not isinstance(value, dict):
         section[last] = {USE: value}
     else:
@@ -206,6 +211,8 @@ def _runs(name: str, entry: Any, settings: Settings) -> list[RunSettings]:
     grid = {str(key): value for key, value in (entry.get("grid") or {}).items()}
     if owned := [key for key in (*base, *grid) if key in OWNED or key.partition(".")[0] in OWNED[2:]]:
         raise SettingsError(f"{place}: {owned[0]} is set by the campaign itself; relaxation and screening are stages")
+    if own := [key for key in (*base, *grid) if key in ONE_MODEL]:
+        raise SettingsError(f"{place}: a campaign has one potential for all generators; give {own[0]} at the top")
     for key, values in grid.items():
         if not isinstance(values, list) or not values:
             raise SettingsError(f"{place}.grid.{key}={shown(values)}: the grid has no run; give a list of values")
@@ -246,7 +253,9 @@ def _stage(name: str, entry: Any) -> StageSettings:
 
     place = f"stages.{name}"
     safe(name)
-    entry = {"kind": entry} if isinstance(entry, str) else dict(entry or {})
+    entry = {"kind": entry} if isinstance(entry, str) else copy.deepcopy(dict(entry or {}))
+    for key in [key for key in entry if "." in str(key)]:  # as on the command line
+        _put(entry, key.split("."), entry.pop(key), f"{place}.{key}")
     kind = entry.pop("kind", name)
     if TARGET not in entry and kind not in options(KINDS):
         raise SettingsError(f"{place}: kind={kind} is unknown{_near(str(kind), options(KINDS))}; "

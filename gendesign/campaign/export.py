@@ -25,13 +25,24 @@ LABELLING = "for-labelling.extxyz"
 HILL_FIRST = ("C", "H")
 
 
+class EmptyExportError(SettingsError):
+    """No structure of the best fits the format."""
+
+
 def export(results: Results, form: str, top: int | None = None) -> Path:
-    """Write the best structures as `form`; csv holds the table of all candidates. Returns the file or folder."""
+    """Write the best structures as `form`; csv holds the table of all candidates. Returns the file or folder.
+
+    Raises SettingsError for an unknown format, and EmptyExportError where none of the structures fits it.
+    """
     if form not in FORMATS:
         raise SettingsError(f"format={form} is unknown; allowed: {', '.join(FORMATS)}")
     folder = results.survey.plan.folder
     best = results.best(top or results.survey.plan.ranking.top)
     path = folder / f"best.{form}"
+    periodic = [bool(candidate.atoms.pbc.all()) for candidate in best]
+    if (form == "cif" and not any(periodic)) or (form == "sdf" and periodic and all(periodic)):
+        kind, others = ("crystals", "sdf") if form == "cif" else ("molecules", "cif")
+        raise EmptyExportError(f"format={form} holds {kind}, and none is among the best; give {others} or extxyz")
     if form == "csv":
         path = folder / "candidates.csv"
         pc.write_csv(pq.read_table(folder / TABLE), path)
@@ -42,6 +53,8 @@ def export(results: Results, form: str, top: int | None = None) -> Path:
     elif form == "cif":
         path = folder / "cif"
         path.mkdir(exist_ok=True)
+        for earlier in path.glob("*.cif"):
+            earlier.unlink()
         for candidate in best:
             if candidate.atoms.pbc.all():
                 write_atomically(path / f"{candidate.index:05d}.cif", cif(candidate.atoms))

@@ -51,7 +51,7 @@ class Filter:
             reason = f": {verdict.reason}" if verdict is not None and verdict.reason else ""
             return f"{self.text}: {self.column} has no value{reason}"
         if answer is self.negated:
-            return f"not {self.text}" if not self.negated else self.text.removeprefix("not ")
+            return f"{self.text} is not met"
         return ""
 
     def _answer(self, verdict: Verdict) -> bool | None:

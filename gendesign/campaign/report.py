@@ -8,11 +8,12 @@ from markupsafe import Markup, escape
 from gendesign.campaign.results import Results, costs, funnel
 from gendesign.run.explorer import explorer_page
 from gendesign.run.pictures import histogram
+from gendesign.run.properties import check_name
 from gendesign.run.report import write_report
 
 MOST = 300  # finalists on the page
 MOST_FIGURES = 6
-HEADINGS = ("stage", "shards", "entered", "left", "share", "core hours", "seconds per candidate", "left out because of")
+HEADINGS = ("stage", "shards", "entered", "kept", "share", "core hours", "seconds per candidate", "left out because of")
 
 
 def write_pages(results: Results) -> None:
@@ -60,7 +61,7 @@ def _funnel_rows(rows: Sequence[dict[str, Any]], seconds: dict[str, float]) -> l
         spent, entered = seconds.get(row["stage"], 0.0), row["entered"]
         share = f"{row['kept'] / entered:.0%}" if entered else ""
         each = f"{spent / entered:.3g}" if entered else ""
-        reasons = "; ".join(f"{count} {reason}" for reason, count in row["reasons"].items())
+        reasons = "; ".join(f"{reason} ({count})" for reason, count in row["reasons"].items())
         counts = str(row["shards"]), str(entered), str(row["kept"])
         out.append((row["stage"], *counts, share, f"{spent / 3600:.3g}", each, reasons))
     return out
@@ -71,8 +72,8 @@ def _selections(results: Results) -> str:
     for step in results.survey.plan.steps:
         gate = step.gate
         if gate.budget is not None:
-            by = f" by {', '.join(gate.by)}" if gate.by else ""
-            parts.append(f"{step.name}: at most {gate.budget}, chosen by {gate.acquisition}{by}")
+            by = f" of {', '.join(gate.by)}" if gate.by else ""
+            parts.append(f"{step.name}: at most {gate.budget} enter, chosen by {gate.acquisition}{by}")
         if gate.unique is not None:
             parts.append(f"{step.name}: copies left out ({gate.unique})")
     return "; ".join(parts)
@@ -89,7 +90,7 @@ def _figures(results: Results) -> list[str]:
                     if name in values]  # fmt: skip
         values = [float(v.value) for v in verdicts if v.value is not None and not isinstance(v.value, str)]
         unit = next((v.unit for v in verdicts if v.unit), "")
-        if svg := histogram(values, str(escape(name)), unit):
+        if svg := histogram(values, str(escape(check_name(name))), unit):
             out.append(svg)
     return out[:MOST_FIGURES]
 

@@ -230,7 +230,8 @@ def _check_start(run: Run, conditions: Conditions, limits: Limits) -> None:
     finite = run.state.energy.isfinite()
     run.drop(["" if ok else "energy and forces of the start are not finite" for ok in finite.tolist()], run.state)
     if run.alive and conditions.steps:
-        fault = timestep_fault(run.state, run.evaluate, conditions.timestep, conditions.temperature[0], limits)
+        warm = max(conditions.temperature[0], float(run.state.temperature.median()))
+        fault = timestep_fault(run.state, run.evaluate, conditions.timestep, warm, limits)
         if fault:
             raise UserError(fault)
 

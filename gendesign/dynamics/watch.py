@@ -21,10 +21,10 @@ SHORTER = 4  # a timestep so many times shorter tells whether the timestep or th
 class Limits:
     """Beyond which a structure has run away.
 
-    heat: instantaneous temperature over the highest of the run, and `warm` K more. energy: change of the potential
-    energy, eV/atom. volume: factor of the volume. fused: distance relative to the sum of two covalent radii.
-    stride: path of an atom in one step, Angstrom. drift: spread of the total energy in the test of a timestep, relative
-    to kT per degree of freedom.
+    heat: instantaneous temperature over the highest of the run or of its beginning, and `warm` K more. energy: change
+    of the potential energy, eV/atom. volume: factor of the volume. fused: distance relative to the sum of two covalent
+    radii. stride: path of an atom in one step, Angstrom. drift: spread of the total energy in the test of a timestep,
+    relative to kT per degree of freedom.
     """
 
     heat: float = 3.0
@@ -64,14 +64,15 @@ def faults(
     broken = state.per_system((~rows).double()) > 0
     broken |= ~state.energy.isfinite()
     heat = state.temperature
+    hottest = start.temperature.clamp_min(temperature)  # a model may come from a hotter stage
     change = (state.energy - start.energy) / count
     growth = state.volume / start.volume / volume
     out = []
     for k in range(state.batch.n_systems):
         if broken[k]:
             out.append("positions or forces are no longer finite")
-        elif heat[k] > limits.heat * temperature + limits.warm:
-            out.append(f"the temperature ran away: {heat[k]:.0f} K in a run at {temperature:.0f} K")
+        elif heat[k] > limits.heat * hottest[k] + limits.warm:
+            out.append(f"the temperature ran away: {heat[k]:.0f} K in a run at {hottest[k]:.0f} K")
         elif abs(change[k]) > limits.energy:
             out.append(f"the energy ran away: it changed by {change[k]:.1f} eV/atom")
         elif fast[k]:

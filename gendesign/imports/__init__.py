@@ -21,6 +21,9 @@ from typing import Any
 NOTES: tuple[tuple[type[Warning], str], ...] = (
     (UserWarning, "Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"),  # mace sets it for e3nn 0.4.4
     (FutureWarning, "`torch.jit.script` is deprecated"),  # by e3nn 0.4.4
+    (FutureWarning, "`torch.jit.save` is deprecated"),  # these three by e3nn when a network is exported
+    (FutureWarning, "`torch.jit.load` is deprecated"),
+    (FutureWarning, "`torch.jit.trace_method` is deprecated"),
     (DeprecationWarning, "`torch.jit.set_fusion_strategy` is deprecated"),
     (UserWarning, "The TorchScript type system doesn't support instance-level annotations"),  # by e3nn 0.4.4
 )

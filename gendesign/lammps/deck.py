@@ -15,6 +15,7 @@ from gendesign.structure.constraints import fixed_components
 from gendesign.structure.files import write_atomically
 
 BAR = 1e4  # bar per GPa
+LARGEST_SEED = 900_000_000  # of the Langevin thermostat of LAMMPS
 DATA, RESULT, LOG = "start.data", "result.dump", "log.lammps"
 DONE = "gendesign done"  # printed at the end
 COLUMNS = "step temp press pe vol"  # of a report, in steps, K, bar, eV, Angstrom^3
@@ -180,7 +181,7 @@ def _dynamics(task: Dynamics, first: int, last: int, restarted: bool) -> list[st
 
     heat = [at(task.temperature, step) for step in (first, last)]
     press = [at(task.pressure, step) * BAR for step in (first, last)]
-    dt, seed = task.timestep / 1000, task.seed + first + 1
+    dt, seed = task.timestep / 1000, (task.seed + first) % LARGEST_SEED + 1
     drag, damp, slow = 1 / task.friction, task.thermostat / 1000, task.barostat / 1000
     thermal = f"temp {max(heat[0], 0.1):.10g} {max(heat[1], 0.1):.10g}"
     out = [f"timestep {dt:.10g}"]

@@ -114,6 +114,8 @@ def source_of(
         generator = make(config.generator, potential=potential)
         for note in generator.notes:
             print(f"gendesign: {note}", file=sys.stderr)
+        if methods.relaxation is not None and methods.relaxation.cell and generator.holds_cell:
+            raise UserError(f"relaxation.cell=true: {generator.holds_cell}; give relaxation.cell=false")
         return Source(generator, config.n, judge_generator(generator, potential, config))
     if structures is None:
         structures = Structures(read_usable(config, files, potential, methods.relaxation, methods.screening))

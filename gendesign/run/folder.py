@@ -60,9 +60,14 @@ class Folder:
     def replace(self, name: str, write: Callable[[Path], object]) -> None:
         """`write(path)` makes a file at the top anew; a reader finds the old content or the new, never a part."""
         temporary = self.path / f".{name}.partial"
-        write(temporary)
-        _sync(temporary)
-        temporary.replace(self.path / name)
+        try:
+            write(temporary)
+            _sync(temporary)
+            temporary.replace(self.path / name)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)  # on a full disk its part would take the room
+            raise
 
 
 def check_folder(path: Path, identity: dict[str, Any]) -> None:

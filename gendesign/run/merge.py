@@ -14,7 +14,7 @@ from gendesign.run.folder import SUMMARY, Folder, to_json
 from gendesign.run.records import read_candidates, read_verdicts, write_verdicts
 from gendesign.run.report import write_report
 from gendesign.run.stages import Stages
-from gendesign.run.table import count, valid
+from gendesign.run.table import count, failures, valid
 from gendesign.structure.files import write_sdf
 from gendesign.structure.generator import PhaseReport, no_report
 from gendesign.structure.types import Candidate
@@ -63,7 +63,7 @@ def rebuild(stages: Stages, folder: Folder, total: int, phase: PhaseReport = no_
     for name, text in (stages.files(candidates, verdicts) if stages.files else {}).items():
         folder.replace(name, partial(_write_text, text))
     folder.replace(SUMMARY, lambda path: path.write_text(to_json(summary)))
-    remarks = stages.remarks(candidates, verdicts) if stages.remarks else []
+    remarks = failures(candidates) + (stages.remarks(candidates, verdicts) if stages.remarks else [])
     shown = {"asked": asked(folder.identity, stages, len(candidates)), "headlines": stages.headlines}
     return {**summary, "timings": timings, "remarks": remarks, **shown}
 

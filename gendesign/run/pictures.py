@@ -111,7 +111,7 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
         figure = Figure(figsize=SIZE, layout="constrained")
         axes = figure.subplots()
         # Few outliers would squeeze all others into one bar: they are gathered in the last one.
-        top = finite.max() if whole else min(finite.max(), 4 * np.quantile(finite, 0.9) + 1e-9)
+        top = finite.max() if whole else _end(finite)
         bins = np.arange(finite.min() - 0.5, finite.max() + 1.5).tolist() if whole else min(24, 6 + len(finite) // 4)
         axes.hist(np.minimum(finite, top), bins=bins, color="#3b6ea5", edgecolor="white", linewidth=0.5)
         beyond = int((finite > top).sum())
@@ -124,6 +124,13 @@ def histogram(values: Sequence[float], title: str, unit: str, *, whole: bool = F
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         return _svg(figure)
+
+
+def _end(values: np.ndarray) -> float:
+    """The largest number on the axis: four times as far from the smallest one as nine tenths of the values reach."""
+    tenths = np.quantile(values, 0.9)
+    span = float(tenths - values.min()) or abs(float(tenths))
+    return min(float(values.max()), float(values.min()) + 4 * span) if span else float(values.max())
 
 
 def scatter(points: Sequence[tuple[float, float]], across: str, up: str) -> str:

@@ -62,7 +62,7 @@ def write_report(
     ranked = any(verdict.check == RANK for verdict in verdicts)
     changed = crystals.crystals_of(candidates) if summary["identity"].get("verb") == "relax" else []
     few, many = (changed, []) if len(changed) <= crystals.FEW else ([], changed)
-    rows = readable(summary["table"], timings)
+    rows = readable(summary["table"], timings) if summary["table"] or inset is None else []
     notes = [crystals.converged_means(relaxation)]
     notes += [text for name, text in EXPLAINED.items() if name in dict(rows)]
     page = _template().render(

@@ -12,7 +12,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 
 from gendesign.errors import SettingsError
-from gendesign.run.conf import EXPERIMENT, options
+from gendesign.run.conf import EXPERIMENT, conf_folder, load, options
 from gendesign.run.groups import (
     check_together,
     chosen_options,
@@ -190,7 +190,19 @@ def _field(verb: str, config: DictConfig, key: str, choices: Mapping[str, str]) 
     hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(short)};"
     if new := next(_new_names(key), ""):
         hint = f"it is called {new} now, and belongs to another {key.partition('.')[0]};"
+    elif others := _owners(verb, choices, key):
+        hint = f"it belongs to {' and '.join(others)};"
     raise SettingsError(f"unknown key '{key}': {hint} see gendesign {verb} --help")
+
+
+def _owners(verb: str, choices: Mapping[str, str], key: str) -> list[str]:
+    """The options of the key's group that have it, as they are chosen: generator=amorphous."""
+    section, _, name = key.rpartition(".")
+    group = section.replace(".", "/")
+    if group not in groups_of(verb, choices):
+        return []
+    targets = {option: load(conf_folder() / group / f"{option}.yaml").get(TARGET, "") for option in options(group)}
+    return [f"{group}={option}" for option, target in targets.items() if name in fields_of(target)]
 
 
 def _new_names(key: str) -> Iterator[str]:

@@ -1,6 +1,8 @@
 """The table of a run: rows (name, value, unit, n) and their readable form."""
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
@@ -10,6 +12,7 @@ from gendesign.structure.types import Candidate, Row, TableRow, Verdict
 
 VALID = "valid"  # the check that decides whether a candidate counts as a molecule
 FRACTION = "fraction"  # the unit of a count divided by n
+SHARE = "fraction of"  # how the unit of other shares begins, such as "fraction of atoms"
 MOST_ROWS = 9  # of a table on the terminal
 
 
@@ -56,6 +59,18 @@ def terminal_lines(summary: dict[str, Any], output: Path | None = None) -> list[
     return [*lines, *(f"warning: {' '.join(text.split())}" for text in summary.get("warnings", ()))]
 
 
+def failures(candidates: Sequence[Candidate]) -> list[str]:
+    """A line with the most frequent reason where at least half of the candidates failed. Numbers in it may differ."""
+    reasons = [candidate.failure for candidate in candidates if candidate.failure is not None]
+    if not reasons or 2 * len(reasons) < len(candidates):
+        return []
+    kinds = Counter(re.sub(r"\d+(\.\d+)?", "#", reason) for reason in reasons)
+    kind, count = kinds.most_common(1)[0]
+    shown = next(reason for reason in reasons if re.sub(r"\d+(\.\d+)?", "#", reason) == kind)
+    often = "" if count == len(reasons) else f", {count} of them so"
+    return [f"{len(reasons)} of {len(candidates)} failed{often}: {' '.join(shown.split())}"]
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of as many cells each as lines with columns of equal width."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -90,9 +105,11 @@ def _number(value: float | str, row: TableRow) -> str:
         return f"{value} {unit}".strip()
     if unit == FRACTION:
         return f"{100 * value:.0f} %"
+    if unit.startswith(SHARE):
+        return f"{100 * value:.3g} %{unit.removeprefix('fraction')}"
     # total energies are large, and what is of interest are their last digits
     large = 10 if unit.startswith("eV") else 1000
-    digits = ".3f" if large <= abs(value) < 1e6 else ".3g"
+    digits = ".3g" if not large <= abs(value) < 1e6 else ".0f" if large == 1000 and value == round(value) else ".3f"
     return f"{value:{digits}} {unit}".strip() if isinstance(value, float) else f"{value} {unit}".strip()
 
 

@@ -24,7 +24,7 @@ MEASURES = {
     "density": "g/cm3",
     "energy_per_atom": "eV/atom",
     ABOVE: "eV/atom",
-    DEFECTS: "fraction",
+    DEFECTS: "fraction of atoms",
     "shortest_distance": "of the covalent radii",
     "cooling_rate": "K/ps",
     "unlikeness": "",
@@ -161,8 +161,8 @@ class AmorphousSession(ScreeningSession):
                 name = check.replace("_", " ")
                 rows.append({"name": name, "value": mean(values), "unit": unit, "n": len(values)})
                 if len(values) > 1 and check != "cooling_rate":  # which is a setting
-                    spread = stdev(values)
-                    rows.append({"name": f"{name}, deviation", "value": spread, "unit": unit, "n": len(values)})
+                    name += ", deviation of models"
+                    rows.append({"name": name, "value": stdev(values), "unit": unit, "n": len(values)})
         return rows
 
     @property

@@ -19,6 +19,7 @@ from gendesign.screening.method import ScreeningContext
 from gendesign.structure.types import Candidate, Verdict
 
 ENDINGS = ("_defects", "_coordination", "_angle", "_angle_deviation")
+SHARE = "fraction of atoms"
 ZEROS = {"diamond": diamond, "quartz": quartz}  # crystals whose energy is zero
 
 
@@ -40,9 +41,9 @@ def verdicts(
     elements = coordination(atoms, found, ideal_of(ideal))
     share = float((defect_mask(atoms, found, elements) != 0).mean())
     words = ", ".join(f"{a}-{b} {length:.3g} Angstrom" for (a, b), length in lengths.items())
-    out = [Verdict(index, "cutoffs", None, f"{words} ({origin})"), Verdict(index, "defects", None, share, "fraction")]
+    out = [Verdict(index, "cutoffs", None, f"{words} ({origin})"), Verdict(index, "defects", None, share, SHARE)]
     for one in elements:
-        out.append(Verdict(index, f"{one.element}_defects", None, one.defects, "fraction"))
+        out.append(Verdict(index, f"{one.element}_defects", None, one.defects, SHARE))
         out.append(Verdict(index, f"{one.element}_coordination", None, one.total))
     for angle in bond_angles(atoms, found):
         name = angle.name.replace(" ", "_")

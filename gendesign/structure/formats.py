@@ -21,10 +21,11 @@ from ase.neighborlist import neighbor_list
 
 from gendesign.errors import UserError
 from gendesign.structure.isotopes import as_hydrogen, set_masses
+from gendesign.structure.lammps_data import HEAD, is_lammps_data, read_lammps_data
 from gendesign.structure.sdf import read_sdf
 from gendesign.structure.xyz import printable, read_xyz
 
-FORMATS = "extxyz, xyz, SDF, CIF, POSCAR or another format of ASE"
+FORMATS = "extxyz, xyz, SDF, CIF, POSCAR, LAMMPS data or another format of ASE"
 SDF_SUFFIXES = {".sdf", ".sd", ".mol"}
 SHARED_SITE = 1e-3  # Angstrom
 HEAVY = 1.5  # u, above which a hydrogen is D or T
@@ -99,6 +100,9 @@ def read_records(path: Path, hydrogens_needed: bool = True) -> list[Record]:
         if records and all(record.failure.startswith("unreadable") for record in records):
             reason = records[0].failure.removeprefix("unreadable: ")
             raise UserError(f"{path} cannot be read: {reason}; check that it is complete")
+    elif is_lammps_data(_text(content[:HEAD])):
+        atoms, note = read_lammps_data(_text(content), path.name)
+        records = [Record(atoms, notes=(note,))]
     else:
         records = _read_ase(path, content)
     if not records:

@@ -92,6 +92,11 @@ class Generator(ABC):
         """Compute data shared by all calls. Called once, before worker processes inherit the generator."""
 
     @property
+    def holds_cell(self) -> str:
+        """Why the cells of the candidates cannot be relaxed, such as "the start has fixed atoms"; "" where they can."""
+        return ""
+
+    @property
     def environment(self) -> Host | None:
         """Fixed atoms around every candidate, present in the relaxation; None without any."""
         return None

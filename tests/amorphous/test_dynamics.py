@@ -210,6 +210,7 @@ def test_atoms_on_top_of_each_other_and_runaways_end():
     key = THREE[:1]
     state, calm = (State.from_atoms([atoms], key, "cpu") for atoms in (near, still))
     assert "ran away" in faults(state, 300, calm, 1.0)[0]
+    assert faults(state, 300, state, 1.0) == [""]  # as hot as it began
     still.positions[1, 2] = 0.5
     assert "fused" in faults(State.from_atoms([still], key, "cpu"), 300, calm, 1.0)[0]
     assert faults(calm, 300, calm, 1.0) == [""]

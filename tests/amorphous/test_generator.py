@@ -12,6 +12,7 @@ from pairs import Argon, argon_crystal, was_killed
 from gendesign.errors import UserError
 from gendesign.generate.amorphous.generator import Amorphous
 from gendesign.generate.amorphous.protocol import Stage
+from gendesign.generate.amorphous.similarity import Annealing
 from gendesign.generate.amorphous.stages import cut, strained
 from gendesign.screening import ScreeningContext
 from gendesign.screening.amorphous import AmorphousScreening
@@ -135,6 +136,7 @@ def test_a_surface_keeps_its_fixed_atoms(tmp_path):
         (dict(formula="GeO2", density=3.6), "Ge"),
         (dict(density=30.0), "cannot be packed"),
         (dict(route="similarity"), "none has Ar; give a file"),
+        (dict(route="similarity", formula="Si", similarity=Annealing(void=9.0)), "void=9 Angstrom does not fit"),
         (dict(protocol="nothing"), "no such protocol"),
         (dict(protocol="silicon_slow"), "model edip of stage settle has no Ar, only Si"),
     ],
@@ -143,6 +145,17 @@ def test_what_cannot_be_is_refused_at_once(changes, said, protocol):
     with pytest.raises(UserError) as caught:
         generator(protocol, **changes)
     assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_open_cell_is_neither_relaxed_nor_under_pressure(tmp_path):
+    path = tmp_path / "cut.yaml"
+    path.write_text("stages: [{kind: cut, name: open it}]")
+    assert "stage open it" in generator(str(path)).holds_cell
+    path.write_text("stages: [{kind: cut}, {kind: pack}]")
+    assert generator(str(path)).holds_cell == ""
+    path.write_text("stages: [{kind: cut}, {name: press, ensemble: npt, temperature: 30, duration: 0.1}]")
+    with pytest.raises(UserError, match="stage press changes the cell"):
+        generator(str(path))
 
 
 def test_a_missing_engine_names_the_line_that_installs_it(monkeypatch, tmp_path):

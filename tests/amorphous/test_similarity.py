@@ -164,6 +164,8 @@ def test_a_void_stays_empty_and_fixed_atoms_stay(references):
 
 
 def test_references_without_an_element_are_refused(references):
+    with pytest.raises(UserError, match="cold=9 is above hot=5"):
+        Annealing(hot=5.0, cold=9.0)
     with pytest.raises(UserError, match="none has O; give a file"):
         SimilarityRoute.of(Annealing(references=(references,)), tiny.potential(), Starts("CO", 24, 2.0))
     with pytest.raises(UserError, match="give auto, one of"):

@@ -17,6 +17,7 @@ from gendesign.analysis.reading import read_models
 from gendesign.analysis.settings import PARTS
 from gendesign.analysis.stages import PLAIN
 from gendesign.errors import UserError
+from gendesign.structure.formats import read_records
 
 GLASSES = Path(os.environ.get("GENDESIGN_GLASSES", Path(__file__).parents[3] / "shared/data/silica-glass"))
 QUICK = ["ring_max=6", "primitive_max=6", "figures=false", "q_max=4", "placements=20"]
@@ -167,6 +168,32 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, capsys, words, said)
     )
     error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("gendesign: ")]
     assert len(error) == 1 and said in error[0] and not (tmp_path / "out").exists()
+
+
+def test_lammps_data_is_read_by_every_verb(tmp_path):
+    from gendesign.generate.amorphous.starts import Starts
+
+    file = tmp_path / "glass.dat.gz"
+    with gzip.open(file, "wt") as text:
+        text.write(lammps_data())
+    (record,) = read_records(file)
+    assert record.atoms.get_chemical_formula() == "O48Si24" and "masses" in record.notes[0]
+    assert Starts("SiO2", None, None, str(file)).make(0, 0).get_chemical_formula() == "O48Si24"
+
+
+def test_files_of_one_name_are_told_apart(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "model.extxyz", bulk("Si", cubic=True))
+    names = [model.name for model in read_models([tmp_path / folder / "model.extxyz" for folder in ("one", "two")])]
+    assert names == [str(tmp_path / folder / "model.extxyz") for folder in ("one", "two")]
+
+
+def test_a_crystal_without_bonds_names_its_pairs(tmp_path, capsys):
+    write(tmp_path / "salt.extxyz", bulk("NaCl", "rocksalt", a=5.64, cubic=True))
+    assert gendesign(tmp_path / "salt.extxyz", f"output={tmp_path / 'out'}") == 2
+    said = capsys.readouterr().err
+    assert "Cl-Na:LENGTH" in said and said.count("\n") == 1
 
 
 def test_files_that_cannot_be_analysed(tmp_path, capsys):

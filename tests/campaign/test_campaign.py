@@ -56,7 +56,7 @@ def test_the_funnel_counts_every_candidate_once(whole):
         ("generate", 80, 72), ("size", 72, funnel[1]["kept"]), ("nudge", 20, 20), ("again", 20, 20),
     ]  # fmt: skip
     assert funnel[0]["reasons"] == {"no room": 8}
-    assert funnel[1]["reasons"] == {"not even": 72 - funnel[1]["kept"]}
+    assert funnel[1]["reasons"] == {"even is not met": 72 - funnel[1]["kept"]}
     assert funnel[2]["reasons"] == {"not selected": funnel[1]["kept"] - 20}
     rows = pq.read_table(folder / "candidates.parquet").to_pylist()
     assert len(rows) == 80 and sorted(row["rank"] for row in rows if row["rank"]) == list(range(1, 21))
@@ -157,8 +157,15 @@ def test_the_ledger_is_rebuilt_from_the_folders(whole):
     (folder / "ledger.sqlite").unlink()
     with pytest.raises(SettingsError, match="ledger"):
         status(folder)
+    assert list(verify(folder)) == ["ledger.sqlite is missing; the campaign's command makes it from the shards"]
     run(toys.content(folder))
     assert status(folder) == before and before[0]["state"] == "finished"
+
+
+def test_a_damaged_table_is_one_line_that_says_what_makes_it_anew(tmp_path):
+    (tmp_path / "candidates.parquet").write_text("no parquet")
+    with pytest.raises(SettingsError, match=r"cannot be read .*; gendesign campaign report .* makes it anew"):
+        Campaign({"output": str(tmp_path)}).results()
 
 
 def test_python_and_sql(whole):

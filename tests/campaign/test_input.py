@@ -33,6 +33,14 @@ def sound(tmp_path) -> Path:
     return path
 
 
+def test_keys_with_dots_in_a_file_are_those_of_the_command_line(sound):
+    nested = read(sound, ["stages.relaxation.relaxation=crystals", "stages.relaxation.relaxation.max_steps=3"])
+    dotted = read(sound)
+    dotted["stages"]["relaxation"] = {"relaxation": "crystals", "relaxation.max_steps": 3}
+    assert configure(dotted).stages[1].stage == configure(nested).stages[1].stage
+    assert configure(nested).stages[1].stage.relaxation.max_steps == 3
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -40,6 +48,7 @@ def sound(tmp_path) -> Path:
         (["generators.small.n=0"], "a whole number of 1 or more"),
         (["generators.small.settings.output=x"], "output is set by the campaign itself"),
         (["generators.small.settings.screening=quick"], "relaxation and screening are stages"),
+        (["generators.small.settings.potential=hoip"], "one potential for all generators"),
         (["generators={}"], "generators: there is none"),
         (["stages.checks.keep=[tasty]"], "no stage before makes tasty"),
         (["stages.checks.keep=[converged]"], "no stage before makes converged"),
@@ -189,7 +198,7 @@ def test_exports_hold_the_best(tmp_path):
     import ase.db
     from ase.io import read as read_atoms
 
-    from gendesign.campaign.export import export, labelling
+    from gendesign.campaign.export import EmptyExportError, export, labelling
 
     folder = tmp_path / "campaign"
     content = toys.content(folder, n=20, seeds=[0]) | {"engine": {"use": "local", "workers": 0}}
@@ -201,6 +210,8 @@ def test_exports_hold_the_best(tmp_path):
     lines = [json.loads(line) for line in export(results, "optimade").read_text().splitlines()]
     assert lines[0]["x-optimade"] and lines[1]["attributes"]["nsites"] == len(best[0])
     assert lines[1]["attributes"]["chemical_formula_anonymous"] == "A"
+    with pytest.raises(EmptyExportError, match="holds crystals, and none is among the best"):
+        export(results, "cif")
     assert export(results, "csv").read_text().count("\n") == 21
     with pytest.raises(SettingsError, match="uncertainty or descriptors"):
         labelling(results.survey, 3)

@@ -122,7 +122,7 @@ def test_filters(text, columns, passes):
 
 def test_a_filter_on_a_check_asks_whether_it_was_passed():
     rows = {"valid": Verdict(0, "valid", False, reason="a radical"), "other": Verdict(0, "other", None)}
-    assert refusal([Filter.parse("valid")], rows) == "not valid"
+    assert refusal([Filter.parse("valid")], rows) == "valid is not met"
     assert not refusal([Filter.parse("not valid")], rows)
     assert "other has no value" in refusal([Filter.parse("other")], rows)
     assert not refusal([Filter.parse("valid <= 0")], rows)

@@ -45,6 +45,13 @@ def test_a_script_ramps_in_parts_and_freezes_atoms():
     assert list(parts(5, 2)) == [(0, 2), (2, 4), (4, 5)]
 
 
+def test_every_seed_of_the_thermostat_is_one_that_lammps_takes():
+    for seed in (1, 899_999_999, 900_000_000, 2**30):
+        text = script(Dynamics("langevin", (300, 300), 10, 1.0, seed), silicon(1), EDIP)
+        (line,) = [line for line in text.splitlines() if "langevin" in line]
+        assert 0 < int(line.split()[7]) <= 900_000_000
+
+
 def test_a_tilted_cell_is_turned_with_its_atoms_and_velocities(tmp_path):
     atoms = bulk("Si", "diamond") * (2, 3, 2)
     atoms.rattle(0.1)

@@ -1,9 +1,11 @@
 """What a results folder may hold, and what it keeps when a run fails at once."""
 
+import errno
+
 import pytest
 
 from gendesign.errors import UserError
-from gendesign.run.folder import open_folder
+from gendesign.run.folder import Folder, open_folder
 
 
 def fail(path):
@@ -25,3 +27,14 @@ def test_a_run_with_a_shard_is_kept(tmp_path):
         folder.write_shard(0, lambda path: (path / "file").write_text("done"))
         raise KeyError
     assert (tmp_path / "run" / "shards" / "00000" / "file").read_text() == "done"
+
+
+def test_a_file_that_could_not_be_written_leaves_no_part(tmp_path):
+    def fill(path):
+        path.write_text("a part")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = Folder(tmp_path, {})
+    with pytest.raises(OSError, match="No space"):
+        folder.replace("table.csv", fill)
+    assert not list(tmp_path.iterdir())

@@ -176,6 +176,9 @@ def test_pictures():
     assert scatter([(1.0, 2.0)], "density", "energy") == "" and "<svg" in scatter([(1.0, 2.0), (2.0, 3.0)], "a", "b")
     assert histogram([1.0, 2.0], "strain", "") == histogram([1.0, 2.0], "strain", "")
     assert "larger" in histogram([1.0] * 50 + [900.0], "strain", "kcal/mol")
+    assert "larger" not in histogram([0.0] * 50 + [1.0], "rings", "")
+    energies = histogram([-400.0 + k for k in range(40)], "energy", "eV")
+    assert "larger" not in energies and energies.count("<path") > 5
 
 
 def test_large_energies_keep_their_last_digits():

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
-from gendesign.run.table import MOST_ROWS, measured_table, terminal_lines
+from ase import Atoms
+
+from gendesign.run.table import MOST_ROWS, failures, measured_table, readable, terminal_lines
 from gendesign.screening import Screening, summarise
 from gendesign.screening.perovskite import HEADLINES, PerovskiteScreening
 from gendesign.screening.screen import HEADLINES as OF_MOLECULES
-from gendesign.structure.types import Row, Verdict
+from gendesign.structure.types import Candidate, Row, Verdict
 
 
 def summary(names: list[str], **more) -> dict:
@@ -52,3 +54,21 @@ def test_measured_rows():
         "share  0.500 (2 of 4)  n=4  >= 0.9  not met",
         "time   not measured    n=0",
     ]
+
+
+def test_failures_are_counted_with_their_most_frequent_reason():
+    def made(*reasons):
+        return [Candidate(Atoms("H"), k, failure=reason) for k, reason in enumerate(reasons)]
+
+    assert failures(made(None, None, "lost")) == []
+    assert failures(made("hot: 3 K", "lost", "hot: 7.5 K")) == ["3 of 3 failed, 2 of them so: hot: 3 K"]
+    assert failures(made("lost", None)) == ["1 of 2 failed: lost"]
+
+
+def test_shares_of_atoms_and_whole_numbers():
+    rows = [
+        {"name": "defects", "value": 0.042, "unit": "fraction of atoms", "n": 2},
+        {"name": "cooling rate", "value": 135000.0, "unit": "K/ps", "n": 2},
+    ]
+    shown = dict(readable(rows, {"candidates": 2, "seconds": {}}))
+    assert shown["defects"] == "4.2 % of atoms" and shown["cooling rate"] == "135000 K/ps"

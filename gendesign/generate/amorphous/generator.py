@@ -9,7 +9,7 @@ from ase import Atoms
 
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.amorphous.protocol import LAMMPS, Protocol, load_protocol
+from gendesign.generate.amorphous.protocol import CUT, LAMMPS, PACK, Protocol, load_protocol
 from gendesign.generate.amorphous.similarity import Annealing, SimilarityRoute
 from gendesign.generate.amorphous.stages import Bench, run_protocol
 from gendesign.generate.amorphous.starts import RANDOM, Starts
@@ -91,6 +91,16 @@ class Amorphous(Generator):
         return SimilarityRoute.of(self.similarity, self.potential, self.starts)
 
     @property
+    def holds_cell(self) -> str:
+        """Fixed atoms, and directions without a lattice, in a start or after a stage of kind cut."""
+        if any(atoms.constraints for atoms in self.starts.structures):
+            return "the start has fixed atoms"
+        if not all(atoms.pbc.all() for atoms in self.starts.structures):
+            return "the start is not periodic in all three directions"
+        opened = None if self.route == SIMILARITY else self.stages.opens_cell
+        return "" if opened is None else f"stage {opened.title} of the protocol opens the cell along z"
+
+    @property
     def required_elements(self) -> Sequence[str]:
         """Symbols of the models."""
         return self.starts.elements
@@ -139,10 +149,21 @@ class Amorphous(Generator):
         return about
 
     def _check_engines(self) -> None:
-        """Raise UserError for a stage of LAMMPS that cannot run."""
+        """Raise UserError for a stage of LAMMPS that cannot run, and a stage that needs a closed cell and has none."""
+        opened = False
+        for stage in self.stages.stages:
+            opened = (opened or stage.kind == CUT) and stage.kind != PACK
+            if opened and stage.changes_cell:
+                raise UserError(
+                    f"generator.protocol={self.protocol}: stage {stage.title} changes the cell, which an earlier stage "
+                    "of kind cut opened; give ensemble=langevin, or cell=false for a relaxation"
+                )
         for stage in self.stages.stages:
             if stage.engine == LAMMPS and stage.model:
-                model = load_model(stage.model)
+                try:
+                    model = load_model(stage.model)
+                except UserError as error:
+                    raise UserError(f"generator.protocol={self.protocol}, stage {stage.title}: {error}") from None
                 if lacking := sorted(set(self.starts.elements) - set(model.elements)):
                     raise UserError(
                         f"generator.protocol={self.protocol}: model {model.name} of stage {stage.title} has no "

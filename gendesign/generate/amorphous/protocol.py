@@ -113,6 +113,11 @@ class Stage:
         return (self.ends[1] - self.ends[0]) / self.picoseconds if self.kind == MD and self.picoseconds else 0.0
 
     @property
+    def changes_cell(self) -> bool:
+        """Whether the stage needs a cell that is periodic in three directions, and changes it."""
+        return (self.kind == MD and self.ensemble == NPT) or (self.kind == RELAX and self.cell)
+
+    @property
     def title(self) -> str:
         """Its name, or its kind."""
         return self.name or self.kind
@@ -149,6 +154,14 @@ class Protocol:
     def models(self) -> set[str]:
         """Names of the models that stages of LAMMPS need."""
         return {stage.model for stage in self.stages if stage.engine == LAMMPS and stage.model}
+
+    @property
+    def opens_cell(self) -> Stage | None:
+        """The stage of kind cut after which no packing closes the cell again."""
+        opened = None
+        for stage in self.stages:
+            opened = stage if stage.kind == CUT else None if stage.kind == PACK else opened
+        return opened
 
     @property
     def cooling_rate(self) -> float | None:

@@ -20,7 +20,8 @@ from gendesign.dynamics.integrators import Coupling, langevin_step
 from gendesign.dynamics.state import State
 from gendesign.errors import UserError
 from gendesign.fields import check_bounds, setting
-from gendesign.generate.amorphous.packing import Distances
+from gendesign.generate.amorphous.composition import cubic_edge
+from gendesign.generate.amorphous.packing import DENSEST, Distances
 from gendesign.generate.amorphous.power_spectrum import PowerSpectrum
 from gendesign.generate.amorphous.references import read_references, shortest_distances
 from gendesign.generate.amorphous.starts import Starts
@@ -73,6 +74,10 @@ class Annealing:
 
     def __post_init__(self) -> None:
         check_bounds(self, "generator.similarity")
+        if self.cold > self.hot:
+            raise UserError(
+                f"generator.similarity.cold={self.cold:g} is above hot={self.hot:g}; it cools from hot to cold"
+            )
 
     @property
     def descent(self) -> int:
@@ -114,6 +119,8 @@ class SimilarityRoute:
             )
         if settings.descriptors == POTENTIAL:
             potential.require_elements(present)
+        if settings.void is not None:
+            _check_void(settings.void, starts)
         return cls(settings, potential, starts, structures)
 
     @cached_property
@@ -265,6 +272,19 @@ class Run:
         near = _within(typed, edges, describer.cutoff)
         raw = describer.descriptors(typed, edges=near, shortest=SHORTEST)
         return self.route.environments.whitened(raw, state.batch.numbers)
+
+
+def _check_void(radius: float, starts: Starts) -> None:
+    """Raise UserError for an empty sphere that does not fit into the box, or leaves the atoms too little room."""
+    edge = cubic_edge(starts.composition, starts.packed_density) if not starts.structures else 0.0
+    cells = [atoms.cell.array for atoms in starts.structures] or [np.eye(3) * edge]
+    narrowest = min(float((1 / np.linalg.norm(np.linalg.inv(cell), axis=0)).min()) for cell in cells)
+    room = min(abs(float(np.linalg.det(cell))) for cell in cells) - 4 / 3 * np.pi * radius**3
+    if 2 * radius >= narrowest or starts.distances.fraction(starts.composition, room) > DENSEST:
+        raise UserError(
+            f"generator.similarity.void={radius:g} Angstrom does not fit: the box is {narrowest:.1f} Angstrom wide, "
+            "and the atoms need room beside the sphere; give a smaller radius, a lower density or more atoms"
+        )
 
 
 def _within(batch: Batch, edges: Edges, cutoff: float) -> Edges:

@@ -1,6 +1,7 @@
 """analyse: structures of files as models, or the score of a diffusion model, into a folder with tables and figures."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import fields
 from typing import Any
 
@@ -25,8 +26,8 @@ def run_analyse(job: Job) -> list[str]:
     }
     set_threads(content["threads"])
     output = job.folder.path
-    with tqdm(desc="analyse", unit="part", file=sys.stderr) as bar:
-        report = analyse_files(job.files, output, Analysis(**values), job.potential, _progress(bar))
+    with ExitStack() as ending:
+        report = analyse_files(job.files, output, Analysis(**values), job.potential, _progress(ending))
     if not HAS_NUMBA and any("rings" in one.seconds for one in report.found):
         Console(stderr=True).print("rings are searched without numba, slowly; pip install 'gendesign[amorphous]'")
     return lines(report, output)
@@ -44,16 +45,21 @@ def run_score(job: Job) -> list[str]:
     }
     set_threads(content["threads"])
     analysis = ScoreAnalysis(ScoreSettings(**values), job.potential, job.folder.path, content["seed"])
-    with tqdm(desc="score", unit="part", file=sys.stderr) as bar:
-        analysis.tell = _progress(bar)
+    with ExitStack() as ending:
+        analysis.tell = _progress(ending, "score")
         return analysis.run()
 
 
-def _progress(bar: "tqdm[Any]") -> Progress:
+def _progress(ending: ExitStack, title: str = "analyse") -> Progress:
+    """A bar that appears with the first part, so that a mistake in the settings is one line."""
+    bars: list[tqdm[Any]] = []
+
     def show(part: str, done: int, total: int) -> None:
-        bar.total = total
-        bar.set_postfix_str(part, refresh=False)
-        bar.n = done
-        bar.refresh()
+        if not bars:
+            bars.append(ending.enter_context(tqdm(desc=title, unit="part", total=total, file=sys.stderr)))
+        bars[0].total = total
+        bars[0].set_postfix_str(part, refresh=False)
+        bars[0].n = done
+        bars[0].refresh()
 
     return show
