@@ -9,7 +9,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "gendesign"
 FLOORS = [
-    {"cli", "app"},
+    {"__main__"},
+    {"cli"},
     {"benchmark", "view"},
     {"campaign"},
     {"run"},
