@@ -1,5 +1,6 @@
 """The denoising loss of a diffusion model, and its errors at fixed noise levels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from gendesign.generate.diffusion.model import Clouds, EnergyModel
 LEVELS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # Angstrom, at which a held-out set is measured
 SEEN = 3.0  # standard deviations of ln sigma within which a noise level counts as seen in training
 KINDS = ("positions", "elements")
+LEAST_VARIANCE = 0.05  # of the loss; below it errors count by their size, so that solved noise levels take no effort
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class NoiseLevels:
 class Weights(nn.Module):
     """ln of the variance of the loss over sigma, learned for positions and elements (arXiv 2312.02696, section 2.3).
 
-    A loss is divided by its variance, so that every noise level counts alike whatever its errors are.
+    A loss is divided by its variance, so that every noise level counts alike whatever its errors are, down to
+    `LEAST_VARIANCE`: at little noise elements are all but known, and would take the effort that positions need.
     """
 
     def __init__(self, functions: int = 8) -> None:
@@ -55,7 +58,7 @@ class Weights(nn.Module):
     def forward(self, sigma: Tensor) -> Tensor:
         """(systems, kinds)."""
         phase = sigma.log()[:, None] * self.frequencies
-        return self.linear(torch.cat([phase.sin(), phase.cos()], -1))
+        return self.linear(torch.cat([phase.sin(), phase.cos()], -1)).clamp_min(math.log(LEAST_VARIANCE))
 
 
 class Noisy(NamedTuple):
