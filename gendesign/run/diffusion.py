@@ -102,6 +102,7 @@ class Run:
             "name": self.name,
             "licence": self.licence,
             **facts,
+            **({"began_from": Path(self.init).name} if self.init else {}),
             "steps": state.step,
             "batch_size": self.fit.batch_size,
             "hours": round(state.seconds / 3600, 3),
