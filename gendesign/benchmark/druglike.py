@@ -20,7 +20,7 @@ from rdkit.Chem import rdMolDescriptors
 from gendesign.benchmark import tally as measures
 from gendesign.benchmark.molecules import completed
 from gendesign.benchmark.pockets import pocket_rows
-from gendesign.benchmark.record import SHARE, Row, check_record, table, write
+from gendesign.benchmark.record import SHARE, Row, between, check_record, table, write
 from gendesign.benchmark.tally import Measured, Tally
 from gendesign.errors import UserError
 from gendesign.generate.simgen.references import conformers
@@ -105,11 +105,12 @@ def size_rows(size: int, generated: Tally, reference: Tally) -> list[Row]:
             rows.append(Row(f"{size} heavy atoms: {metric.name}{name}", value, metric.unit, n, target))
     for name, of in MEANS.items():
         made, known = _mean(generated, of), _mean(reference, of)
-        target = None
+        title = f"{size} heavy atoms: mean {name}"
         if known[0] is not None and size in TOLERANCE:
-            low, high = (known[0] * (1 + sign * TOLERANCE[size]) for sign in (-1, 1))
-            target = f"{low:.3g} to {high:.3g}"
-        rows.append(Row(f"{size} heavy atoms: mean {name}", made[0], "", made[1], target))
+            low, high = (round(known[0] * (1 + sign * TOLERANCE[size]), 3) for sign in (-1, 1))
+            rows += between(title, made[0], "", made[1], low, high)
+        else:
+            rows.append(Row(title, made[0], "", made[1]))
         rows.append(Row(f"{size} heavy atoms: mean {name}, MOSES", known[0], "", known[1]))
     return rows
 

@@ -21,7 +21,7 @@ from gendesign.analysis.results import Mean, mean_curves
 from gendesign.analysis.settings import Analysis
 from gendesign.benchmark import glass_scale
 from gendesign.benchmark.glass_runs import Bench, Made
-from gendesign.benchmark.record import SHARE
+from gendesign.benchmark.record import SHARE, between
 from gendesign.errors import UserError
 from gendesign.structure.cells import density
 from gendesign.structure.types import Row
@@ -44,14 +44,6 @@ class Part:
     rows: list[Row] = field(default_factory=list)
     curves: dict[str, Curves] = field(default_factory=dict)
     points: dict[str, list[list[float]]] = field(default_factory=dict)
-
-
-def between(name: str, value: float | None, unit: str, n: int, low: float, high: float) -> list[Row]:
-    """Two rows for a target with two ends."""
-    return [
-        Row(f"{name}, at least", value, unit, n, f">= {low:g}"),
-        Row(f"{name}, at most", value, unit, n, f"<= {high:g}"),
-    ]
 
 
 def analysed(models: Sequence[Atoms], parts: Sequence[str] = ()) -> tuple[dict[str, Mean], Curves]:

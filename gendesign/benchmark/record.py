@@ -17,6 +17,14 @@ from gendesign.structure.types import Row
 SHARE = "fraction"  # the unit of a count divided by n
 
 
+def between(name: str, value: float | None, unit: str, n: int, low: float, high: float) -> list[Row]:
+    """Two rows for a target with two ends."""
+    return [
+        Row(f"{name}, at least", value, unit, n, f">= {low:g}"),
+        Row(f"{name}, at most", value, unit, n, f"<= {high:g}"),
+    ]
+
+
 def check_record(folder: str | Path) -> Path:
     """The folder for the tables, created if missing. Raises UserError at the start of a run if it is not writable."""
     folder = Path(folder)
