@@ -132,7 +132,7 @@ class Analysis:
         orders = [Order(torch.zeros(n, dtype=torch.long), torch.full((n, 3), torch.nan)) for n in sizes]
         cloud = new_cloud(orders, keys(self.seed, torch.arange(len(sizes))), elements, elements)
         low = max(0.01, self.trained.noise.seen[0])
-        sampler = DiffusionSampler(LearnedScore(model), Steps(calls=self.settings.calls, sigma_min=low))
+        sampler = DiffusionSampler(LearnedScore(model), Steps(calls=self.settings.calls, sigma_min=low, churn=0))
         sampler(cloud, record)
         return record
 

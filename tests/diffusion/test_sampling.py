@@ -56,7 +56,7 @@ def generator(folder, known, **changes) -> Diffusion:
 def test_the_sampler_recovers_gaussian_data_exactly():
     """Of a new model the flow is x(0) = x(s) spread / sqrt(spread^2 + s^2), and the same for element vectors."""
     start = []
-    sampler = DiffusionSampler(gaussian(), Steps(calls=300))
+    sampler = DiffusionSampler(gaussian(), Steps(calls=300, churn=0))
     ended = sampler(cloud(), lambda state, sigma: start.append(state)).cloud
     for data, key, spread, middle in (
         (start[0].positions, "positions", STATISTICS.spread, torch.zeros(1)),
@@ -69,7 +69,7 @@ def test_the_sampler_recovers_gaussian_data_exactly():
 def test_the_error_falls_with_the_square_of_the_calls():
     errors, start = [], []
     for calls in (16, 32, 64):
-        sampler = DiffusionSampler(gaussian(), Steps(calls=calls, sigma_min=1e-3))
+        sampler = DiffusionSampler(gaussian(), Steps(calls=calls, sigma_min=1e-3, churn=0))
         ended = sampler(cloud(molecules=1), lambda state, sigma: start.append(state)).cloud
         exact = start[0].positions * STATISTICS.spread / (STATISTICS.spread**2 + 100.0) ** 0.5
         errors.append(float((ended.positions - exact).norm()))
@@ -191,7 +191,7 @@ def test_finishing_hands_every_candidate_back(folder, known):
         (dict(calls=1), "generator.calls=1"),
         (dict(best_of=2, finish=True), "needs generator.finish=false"),
         (dict(checkpoint="nothing"), "train one: gendesign train generator=diffusion"),
-        (dict(objective=build_objective(["qed"])), "with generator.best_of=1 and"),
+        (dict(objective=build_objective(["qed"]), finish=False), "with generator.best_of=1 and"),
     ],
 )
 def test_senseless_settings_are_one_line(folder, known, changes, reason):

@@ -35,7 +35,7 @@ class Steps:
     sigma_max: float = setting(10.0, "largest noise level", unit="Angstrom", above=0)
     sigma_min: float = setting(0.01, "smallest noise level", unit="Angstrom", above=0)
     rho: float = setting(7.0, "how much denser the levels are at small noise", above=0)
-    churn: float = setting(0.0, "rise of the noise level before a step, as churn/steps of it; 0: no noise", least=0)
+    churn: float = setting(20.0, "rise of the noise level before a step, as churn/steps of it; 0: no noise", least=0)
 
     def __post_init__(self) -> None:
         check_bounds(self, "generator")
