@@ -13,7 +13,7 @@ from gendesign.generate.diffusion.model import EnergyModel
 from gendesign.generate.diffusion.network import NetworkSettings
 from gendesign.generate.diffusion.training import DiffusionFit, State, train
 from gendesign.potential.determinism import fix_order
-from gendesign.potential.zoo import target_device
+from gendesign.potential.zoo import hash_of, target_device
 from gendesign.randomness import Purpose, seed_of
 from gendesign.structure.files import write_atomically
 from gendesign.structure.journal import read_log
@@ -108,6 +108,7 @@ class Run:
             "hours": round(state.seconds / 3600, 3),
         }
         checkpoint.save(model, self.noise, self.folder, **about)
+        about["weights_sha256"] = hash_of(self.folder / checkpoint.WEIGHTS)
         log = self.folder / "log.csv"
         write_atomically(self.folder / "card.md", card(self.name, self.licence, model, self.noise, about, log))
         learning_curves(log, self.folder / "curves.png")

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 from clouds import file_of, model, molecules
+from pairs import was_killed
 
 from gendesign.errors import UserError
 from gendesign.generate.diffusion import checkpoint, data
@@ -111,24 +113,28 @@ def test_the_learned_weights_are_the_logarithms_of_the_errors():
     assert gradient.abs().max() < 1e-6
 
 
-def test_a_killed_training_resumes_to_the_bit(tmp_path):
+def begin() -> tuple:
+    """A model and its data for the run that is killed."""
     some = data.Molecules.from_atoms(molecules(100))
-    settings = DiffusionFit(steps=8, batch_size=8, save_every=3, warmup=2)
+    return model(random=False, dtype=torch.float32), some, some
 
-    def begin() -> State:
-        return model(random=False, dtype=torch.float32), some, some
 
-    whole = train(*begin(), tmp_path / "whole", settings, NoiseLevels())
+KILLED = DiffusionFit(steps=8, batch_size=8, save_every=3, warmup=2)
+
+
+def killed_run(folder: str) -> None:
+    """A training in a process of its own, which kills itself when it has saved its first state."""
 
     def kill(state: State) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    child = os.fork()
-    if child == 0:
-        train(*begin(), tmp_path / "killed", settings, NoiseLevels(), kill)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
-    resumed = train(*begin(), tmp_path / "killed", settings, NoiseLevels())
+    train(*begin(), Path(folder), KILLED, NoiseLevels(), kill)
+
+
+def test_a_killed_training_resumes_to_the_bit(tmp_path):
+    whole = train(*begin(), tmp_path / "whole", KILLED, NoiseLevels())
+    assert was_killed(__file__, "killed_run", str(tmp_path / "killed"))
+    resumed = train(*begin(), tmp_path / "killed", KILLED, NoiseLevels())
     assert resumed.step == whole.step == 8
     for name, value in whole.average.items():
         assert torch.equal(value, resumed.average[name])
