@@ -186,6 +186,7 @@ def test_finishing_hands_every_candidate_back(folder, known):
     [
         (dict(sigma_max=1e4), "was trained from 0.0061 to 49 Angstrom"),
         (dict(sigma_min=1e-4), "was trained from"),
+        (dict(sigma_max=40.0, churn=20.0), "was trained from"),
         (dict(sigma_min=3.0, sigma_max=2.0), "give 0 < sigma_min < sigma_max"),
         (dict(elements=["C", "S"], reference=()), "holds S; the diffusion model knows H C N O F"),
         (dict(calls=1), "generator.calls=1"),

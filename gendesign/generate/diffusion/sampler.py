@@ -53,10 +53,15 @@ class Steps:
         ends = self.sigma_max ** (1 / self.rho), self.sigma_min ** (1 / self.rho)
         return [*((1 - t) * ends[0] + t * ends[1]).pow(self.rho).tolist(), 0.0]
 
+    @property
+    def raised(self) -> float:
+        """Factor by which churn raises a noise level before its step."""
+        return 1 + min(self.churn / (len(self.sigmas) - 1), 2**0.5 - 1)
+
     def check_seen(self, trained: Trained) -> None:
         """Raise UserError for noise levels that the model never saw in its training."""
         low, high = trained.noise.seen
-        if self.sigma_min < low or self.sigma_max > high:
+        if self.sigma_min < low or self.sigma_max * self.raised > high:
             raise UserError(
                 f"generator.sigma_min={self.sigma_min:g} and sigma_max={self.sigma_max:g}, but {trained.name} "
                 f"was trained from {low:.2g} to {high:.2g} Angstrom; stay within"
@@ -120,7 +125,7 @@ class DiffusionSampler:
         if callback is not None:
             callback(cloud, sigmas[0])
         for step, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
-            cloud, sigma_hat = self._churned(cloud, sigma, step, len(sigmas) - 1)
+            cloud, sigma_hat = self._churned(cloud, sigma, step)
             d, d_z = self._direction(cloud, sigma_hat, sigma_next)
             down = sigma_hat - sigma_next
             euler = self._known(cloud.with_vectors(cloud.positions + down * d, cloud.vectors + down * d_z), sigma_next)
@@ -158,11 +163,11 @@ class DiffusionSampler:
         vectors = torch.where(cloud.known_vectors, cloud.clean_vectors + sigma * noise_z, cloud.vectors)
         return cloud.with_vectors(positions, vectors)
 
-    def _churned(self, cloud: Cloud, sigma: float, step: int, steps: int) -> tuple[Cloud, float]:
+    def _churned(self, cloud: Cloud, sigma: float, step: int) -> tuple[Cloud, float]:
         """More noise, and its level."""
         if not self.steps.churn:
             return cloud, sigma
-        sigma_hat = sigma * (1 + min(self.steps.churn / steps, 2**0.5 - 1))
+        sigma_hat = sigma * self.steps.raised
         width = (sigma_hat**2 - sigma**2) ** 0.5
         positions = cloud.positions + width * normal(cloud.key, Purpose.DIFFUSION_CHURN, 3, step)
         more = normal(cloud.key, Purpose.DIFFUSION_CHURN, len(cloud.elements), step, ELEMENT_NOISE)
