@@ -258,5 +258,8 @@ def _state(status: int, cancelled: bool, log: Path) -> tuple[str, str]:
     lines = log.read_text(errors="replace").splitlines()
     said = [line for line in lines if line.startswith("gendesign: ") and not line.startswith("gendesign: warning")]
     if status < 0:
-        return FAILED, f"its process ended by {signal.Signals(-status).name}; what is done is kept; press Continue to resume"
+        return (
+            FAILED,
+            f"its process ended by {signal.Signals(-status).name}; what is done is kept; press Continue to resume",
+        )
     return FAILED, said[-1].removeprefix("gendesign: ") if said else "it ended with an error; see its log"
