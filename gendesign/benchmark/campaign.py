@@ -11,6 +11,7 @@ from unittest.mock import patch
 
 from omegaconf import DictConfig
 
+from gendesign.benchmark.large_campaign import large
 from gendesign.benchmark.record import SHARE, Row, check_record, table, write
 from gendesign.benchmark.stubs import Simulated, SimulatedSurvey
 from gendesign.campaign import coordinator, site
@@ -42,6 +43,8 @@ def run(config: DictConfig) -> None:
         rows += stub_campaign(Path(place), int(settings.stubs))
         if settings.molecules:
             rows += overhead(Path(place), int(settings.molecules), config)
+    if settings.large:
+        rows += large(Path(config.output), int(settings.large), str(config.potential))
     if survey is not None:
         rows += regrets(survey, tuple(settings.by), tuple(settings.budgets), int(settings.top))
     print(table(rows))

@@ -157,6 +157,7 @@ class Campaigns:
     rows: int = setting(1_000_000, "shards of the ledger that is rebuilt", least=1)
     stubs: int = setting(1000, "candidates of a campaign whose work costs nothing", least=1)
     molecules: int = setting(40, "molecules of a campaign whose overhead is measured; 0: none", least=0)
+    large: int = setting(10_000, "raw molecules of a campaign whose memory and time are measured; 0: none", least=0)
     finished: str | None = setting(
         None, "folder of a finished campaign without budgets, for what budgets would have missed; null leaves these out"
     )

@@ -19,7 +19,7 @@ from gendesign.processes import SERIAL, Pool, Spread, compute_with_one_thread
 from gendesign.relaxation import Relaxation
 from gendesign.relaxation.change import relax_and_compare
 from gendesign.run import crystals
-from gendesign.run.conditions import relaxing, with_conditions
+from gendesign.run.conditions import host_of, relaxing, with_conditions
 from gendesign.run.domain import judge_files, judge_generator, left_out, say
 from gendesign.run.folder import Folder
 from gendesign.run.pipeline import run
@@ -29,6 +29,7 @@ from gendesign.run.usable import read_usable
 from gendesign.run.workers import pool_of, set_threads, shares_shards
 from gendesign.screening import ScreeningContext, ScreeningMethod
 from gendesign.screening.validity import convergence
+from gendesign.structure.contacts import Host
 from gendesign.structure.generator import Generator
 from gendesign.structure.reading_notes import print_reading_notes
 from gendesign.structure.types import Candidate, Verdict
@@ -36,10 +37,16 @@ from gendesign.structure.types import Candidate, Verdict
 
 @dataclass(frozen=True)
 class Structures(Generator):
-    """A generator of structures that exist already: candidate i is structure i."""
+    """A generator of structures that exist already, beside a host or not: candidate i is structure i."""
 
     candidates: Sequence[Candidate]
     name: str = "file"
+    host: Host | None = None
+
+    @property
+    def environment(self) -> Host | None:
+        """The host that the structures must not overlap."""
+        return self.host
 
     def generate(self, indices: Sequence[int], *, seed: int) -> Iterator[Candidate]:
         """The structures with these numbers; nothing is drawn, so `seed` plays no part."""
@@ -120,7 +127,8 @@ def source_of(
     if structures is None:
         structures = Structures(read_usable(config, files, potential, methods.relaxation, methods.screening))
     judged = judge_files(structures.candidates, potential, config)
-    generator = replace(structures, candidates=judged.candidates)
+    host = host_of(config.get("host"), judged.candidates)
+    generator = replace(structures, candidates=judged.candidates, host=host)
     return Source(generator, len(judged.candidates), judged.warnings, judged.candidates if files else ())
 
 
@@ -152,9 +160,13 @@ def _with_comparing_relaxation(
     stages: Stages, config: DictConfig, potential: PotentialLike, settings: Relaxation, spread: Spread
 ) -> Stages:
     """Relaxation of the user's structures: crystals are described before and after."""
+    host = stages.generator.environment
+    beside = relaxing(host, potential, settings, spread)
     return replace(
         stages,
-        relax=lambda candidates, report: relax_and_compare(candidates, potential, settings, report, spread),
+        relax=lambda candidates, report: (
+            beside(candidates, report) if host else relax_and_compare(candidates, potential, settings, report, spread)
+        ),
         screen=lambda candidates: [v for c in candidates for v in (*convergence(c), *crystals.verdicts_of(c))],
         files=crystals.files,
         remarks=partial(crystals.terminal, means=crystals.converged_means(config.relaxation)),

@@ -1,8 +1,10 @@
 """Requested conditions in a run: checks beside the screening, rows in the table, names in summary.json."""
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from gendesign.errors import UserError
 from gendesign.potential.protocol import PotentialLike
 from gendesign.processes import Spread
 from gendesign.relaxation import Relaxation, relax
@@ -12,8 +14,10 @@ from gendesign.run.stages import Stages
 from gendesign.run.table import VALID
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host, refuse_overlapping
+from gendesign.structure.macromolecules import read_host
 from gendesign.structure.types import Candidate, TableRow, Verdict
 
+NEARBY = 8.0  # Angstrom beyond which a host has no effect on a molecule
 Report = Callable[[int, int], None]
 MET = "valid and every condition met"
 
@@ -30,6 +34,32 @@ def relaxing(
         return refuse_overlapping(relaxed, host)
 
     return stage
+
+
+def host_of(path: str | None, candidates: Sequence[Candidate]) -> Host | None:
+    """The host in a file, for structures in their place beside it; None without a file.
+
+    Raises UserError for a host or a structure that is periodic, and for a host that no structure is near.
+    """
+    if path is None:
+        return None
+    read = read_host(path)
+    atoms = read.atoms
+    if read.notes:
+        print(f"gendesign: {path}: {'; '.join(read.notes)}", file=sys.stderr)
+    usable = [candidate for candidate in candidates if candidate.failure is None]
+    periodic = next((f"structure {c.index}" for c in usable if c.atoms.pbc.any()), "")
+    if atoms.pbc.any() or periodic:
+        raise UserError(
+            f"host={path}: {periodic or 'the host'} is periodic, and its images would not count; give structures "
+            "without a cell (periodic=false reads molecules that stand alone in a box)"
+        )
+    host = Host.of(atoms)
+    if usable and not any(len(host.near(c.atoms.positions, NEARBY)) for c in usable):
+        raise UserError(
+            f"host={path} has no atom within {NEARBY:g} Angstrom of any structure; give both in the same frame"
+        )
+    return host
 
 
 def with_conditions(stages: Stages) -> Stages:

@@ -122,6 +122,9 @@ class Relax(Files, Run):
 
     output: str = output("results/relax")
     dtype: str = dtype("float64")
+    host: str | None = setting(
+        None, "file of fixed atoms around the molecules, such as a protein, that they must not overlap", file=True
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from gendesign.screening.validity import unusable
-from gendesign.structure.clouds import all_atoms
 from gendesign.structure.contacts import Host
 from gendesign.structure.hydrogen_bonds import hydrogen_bonds
-from gendesign.structure.macromolecules import is_macromolecule, read_macromolecule
+from gendesign.structure.macromolecules import read_host
 from gendesign.structure.types import Candidate, Verdict
 
 CONTACTS, CLASHES, BONDS = "contacts", "clashes", "hydrogen_bonds"
@@ -30,9 +29,7 @@ class PoseCheck:
     @cached_property
     def host(self) -> Host:
         """The host as a pocket of the generator has it."""
-        if is_macromolecule(self.path):
-            return Host.of(read_macromolecule(self.path, self.residue).atoms)
-        return Host.of(all_atoms(self.path))
+        return Host.of(read_host(self.path, self.residue).atoms)
 
     def __call__(self, candidates: Sequence[Candidate]) -> list[Verdict]:
         """Three verdicts for each candidate, in order."""

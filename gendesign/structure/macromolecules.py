@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from gendesign.errors import UserError
+from gendesign.structure.clouds import all_atoms
 from gendesign.structure.formats import read_text
 from gendesign.structure.host_hydrogens import with_hydrogens
 
@@ -78,6 +79,18 @@ def is_macromolecule(path: str | Path) -> bool:
     if suffix in PDB:
         return True
     return suffix in MMCIF and Path(path).is_file() and CARTESIAN in _text(Path(path))
+
+
+def read_host(path: str | Path, ligand: str | None = None) -> Macromolecule:
+    """The host in any file: PDB and mmCIF as `read_macromolecule` reads them, of other formats all atoms.
+
+    Raises UserError, also for a `ligand` to take out of a file that knows no residues.
+    """
+    if is_macromolecule(path):
+        return read_macromolecule(path, ligand)
+    if ligand is not None:
+        raise UserError(f"{path} has no residues; give the ligand as a file, or the host as PDB or mmCIF")
+    return Macromolecule(all_atoms(path), None, ())
 
 
 def read_macromolecule(path: str | Path, ligand: str | None = None, hydrogens: bool = True) -> Macromolecule:

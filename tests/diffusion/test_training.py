@@ -36,6 +36,7 @@ def charged():
         (molecules(99), None, "99 molecules; a diffusion model needs 100"),
         (charged(), None, "charge"),
         (molecules(), ["H", "C", "O"], "data holds N, F, which elements=[H,C,O] lacks"),
+        (molecules(), ["H", "C", "N", "O", "F", "Si"], "no molecule of the data holds Si"),
         ([a[[i for i, z in enumerate(a.numbers) if z > 1]] for a in molecules()], None, "hydrogen"),
         ([*molecules(), molecule("CH3Cl")], None, "1 atoms of Cl, too few"),
         ([*molecules(), Atoms("Ne", cell=[5] * 3, pbc=True)], None, "periodic"),

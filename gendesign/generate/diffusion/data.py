@@ -136,6 +136,10 @@ def check(molecules: Molecules, elements: Sequence[str] | None = None) -> None:
         raise UserError(
             f"data holds {', '.join(unknown)}, which elements=[{','.join(elements)}] lacks; add or remove them"
         )
+    if elements is not None and (absent := [e for e in elements if e not in molecules.elements]):
+        raise UserError(
+            f"elements=[{','.join(elements)}]: no molecule of the data holds {', '.join(absent)}; leave them out"
+        )
     for symbol in molecules.elements:
         count = int((molecules.numbers == atomic_numbers[symbol]).sum())
         if count < FEWEST_ATOMS:

@@ -26,7 +26,7 @@ from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
 from gendesign.structure.counter_random import keys, uniform
 from gendesign.structure.generator import Generator, ShardContext
-from gendesign.structure.macromolecules import is_macromolecule, read_macromolecule
+from gendesign.structure.macromolecules import read_host
 from gendesign.structure.types import Candidate
 
 
@@ -88,8 +88,8 @@ class SimGen(SimGenSettings, Generator):
         """Which atoms of the files of a host and a pocket count."""
         shape = self.problem.shape
         read = [(shape.path, shape.notes)] if isinstance(shape, Pocket) else []
-        if isinstance(self.host, str) and is_macromolecule(self.host):
-            read.append((self.host, read_macromolecule(self.host).notes))
+        if isinstance(self.host, str):
+            read.append((self.host, read_host(self.host).notes))
         return [f"{path}: {'; '.join(notes)}" for path, notes in read if notes]
 
     @property

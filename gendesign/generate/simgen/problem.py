@@ -29,10 +29,9 @@ from gendesign.objective import Objective
 from gendesign.potential import Capability, Potential, PotentialLike, PotentialWrapper, fit_chemical_potentials
 from gendesign.potential.batching import in_batches
 from gendesign.potential.protocol import require
-from gendesign.structure.clouds import all_atoms
 from gendesign.structure.contacts import Host
 from gendesign.structure.formula import parse_range
-from gendesign.structure.macromolecules import is_macromolecule, read_macromolecule
+from gendesign.structure.macromolecules import read_host
 from gendesign.structure.types import Score
 
 AUTO = "auto"
@@ -255,10 +254,7 @@ def _patterns(forbidden: Sequence[str]) -> list[Chem.Mol]:
 
 def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
     """All atoms of the host and of the pocket's surroundings; None without either."""
-    if isinstance(host, str):
-        atoms = read_macromolecule(host).atoms if is_macromolecule(host) else all_atoms(host)
-    else:
-        atoms = host
+    atoms = read_host(host).atoms if isinstance(host, str) else host
     if atoms is not None and atoms.pbc.any():
         name = host if isinstance(host, str) else atoms.get_chemical_formula()
         raise UserError(

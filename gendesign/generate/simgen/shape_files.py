@@ -18,7 +18,6 @@ from gendesign.generate.simgen.shape import SECTION, VOLUME
 from gendesign.structure.clouds import (
     FINEST,
     MOST,
-    all_atoms,
     grid_where,
     heavy_atoms,
     inside_mesh,
@@ -27,7 +26,7 @@ from gendesign.structure.clouds import (
     spacing_for,
     thinned,
 )
-from gendesign.structure.macromolecules import Macromolecule, is_macromolecule, read_macromolecule
+from gendesign.structure.macromolecules import Macromolecule, read_host
 
 SAME = 0.8  # Angstrom within which an atom of the host counts as an atom of the ligand
 LIKE = 0.7  # of the ligand's heavy atoms, from which on a molecule takes the ligand's place
@@ -163,11 +162,7 @@ class Pocket:
     @cached_property
     def _source(self) -> Macromolecule:
         """The host's file by the rules for macromolecules; of other formats all atoms."""
-        if is_macromolecule(str(self.path)):
-            return read_macromolecule(str(self.path), self.residue)
-        if self.residue is not None:
-            raise UserError(f"{self.path} has no residues; give {SECTION}.ligand=FILE, or the host as PDB or mmCIF")
-        return Macromolecule(all_atoms(self.path), None, ())
+        return read_host(str(self.path), self.residue)
 
     @property
     def notes(self) -> tuple[str, ...]:
