@@ -146,7 +146,7 @@ def regrets(survey: Survey, by: tuple[str, ...], budgets: tuple[float, ...], top
     costs = [aim.cost(entry.values) for entry in entries]
     places = {entry.id: k for k, entry in enumerate(entries)}
     objectives = tuple(Objective.parse(text) for text in by)
-    rows = []
+    rows, title = [], f"{len(entries)} candidates: missed of the best {top}"
     for share in budgets:
         budget = max(1, round(share * len(entries)))
         for acquisition in ACQUISITIONS:
@@ -155,10 +155,8 @@ def regrets(survey: Survey, by: tuple[str, ...], budgets: tuple[float, ...], top
             how = dict(budget=budget, acquisition=acquisition, unique=None, distance=0.0)
             taken = chosen(entries, by=() if acquisition == "uncertainty" else objectives, **how)
             missed = regret(costs, [places[entry.id] for entry in taken], top)
-            rows.append(
-                Row(f"missed of the best {top}, budget {share:.0%}, {acquisition}", missed, SHARE, len(entries))
-            )
-        rows.append(Row(f"missed of the best {top}, budget {share:.0%}, random", 1 - share, SHARE, len(entries)))
+            rows.append(Row(f"{title}, budget {share:.0%}, {acquisition}", missed, SHARE, top))
+        rows.append(Row(f"{title}, budget {share:.0%}, random", 1 - share, SHARE, top))
     return rows
 
 

@@ -37,10 +37,11 @@ def test_a_perfect_objective_misses_nothing_and_its_opposite_all(tmp_path):
     survey = run_campaign(content, allow=[STUBS])
     rows = {row.name: row.value for row in regrets(survey, ("min candidate_number",), (0.25,), 5)}
     assert (
-        rows["missed of the best 5, budget 25%, rank"] == 0 and rows["missed of the best 5, budget 25%, random"] == 0.75
+        rows["20 candidates: missed of the best 5, budget 25%, rank"] == 0
+        and rows["20 candidates: missed of the best 5, budget 25%, random"] == 0.75
     )
     rows = {row.name: row.value for row in regrets(survey, ("max candidate_number",), (0.25,), 5)}
-    assert rows["missed of the best 5, budget 25%, rank"] == 1
+    assert rows["20 candidates: missed of the best 5, budget 25%, rank"] == 1
 
 
 def of_stubs(folder, **more):

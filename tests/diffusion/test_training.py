@@ -41,7 +41,7 @@ def charged():
         ([*molecules(), molecule("CH3Cl")], None, "1 atoms of Cl, too few"),
         ([*molecules(), Atoms("Ne", cell=[5] * 3, pbc=True)], None, "periodic"),
     ],
-    ids=["few", "charged", "unknown", "hydrogens", "rare", "periodic"],
+    ids=["few", "charged", "unknown", "absent", "hydrogens", "rare", "periodic"],
 )
 def test_data_that_cannot_be_trained_on_is_refused_in_one_line(frames, elements, reason, tmp_path):
     with pytest.raises(UserError) as refused:

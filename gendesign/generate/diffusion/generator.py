@@ -18,7 +18,7 @@ from gendesign.generate.diffusion.model import Clouds, one_hot
 from gendesign.generate.diffusion.network import require_elements
 from gendesign.generate.diffusion.orders import Orders, model_numbers
 from gendesign.generate.diffusion.sampler import DiffusionSampler, LearnedScore, Sampled, Steps, keys_of_try
-from gendesign.generate.simgen import requested
+from gendesign.generate.simgen.conditioned import Conditioned
 from gendesign.generate.simgen.effort import is_large
 from gendesign.generate.simgen.finish import Finish
 from gendesign.generate.simgen.fragments import Joining
@@ -29,10 +29,8 @@ from gendesign.generate.simgen.settings import SimGenSettings
 from gendesign.objective import Objective
 from gendesign.potential import PotentialLike
 from gendesign.processes import SERIAL, Spread
-from gendesign.structure.conditions import Condition
-from gendesign.structure.contacts import Host
 from gendesign.structure.counter_random import keys
-from gendesign.structure.generator import Generator, ShardContext
+from gendesign.structure.generator import ShardContext
 from gendesign.structure.types import Candidate, Score
 
 RANKED_AT = 0.1  # Angstrom of noise at which finished molecules are compared by their learned energy
@@ -64,7 +62,7 @@ class _WeightedKernel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diffusion(Steps, Generator):
+class Diffusion(Steps, Conditioned):
     """Molecules along the gradient of a learned energy, from Gaussian noise.
 
         potential = load_potential("organic")
@@ -164,21 +162,6 @@ class Diffusion(Steps, Generator):
         problem = self.problem
         settings = self.finishing.sized(is_large(problem.sizes))
         return GoalFinisher(problem, problem.formation_potential, settings, 1, 1, self.name)
-
-    @cached_property
-    def requested(self) -> tuple[Condition, ...]:
-        """What was asked for, as checks of the finished candidates."""
-        return requested.conditions(self.problem)
-
-    @property
-    def possible_elements(self) -> Sequence[str]:
-        """Hydrogen and the elements of the heavy atoms."""
-        return ("H", *self.problem.elements)
-
-    @property
-    def environment(self) -> Host | None:
-        """The host that molecules must not overlap."""
-        return self.problem.host
 
     @property
     def own_references(self) -> Sequence[Atoms] | None:

@@ -10,28 +10,24 @@ from ase import Atoms
 from torch import Tensor
 
 from gendesign.errors import UserError
-from gendesign.generate.simgen import requested
+from gendesign.generate.simgen.conditioned import Conditioned
 from gendesign.generate.simgen.finisher import Finisher
 from gendesign.generate.simgen.problem import Problem, resolve
 from gendesign.generate.simgen.references import References
 from gendesign.generate.simgen.sampler import Callback, Sampled, Sampler
 from gendesign.generate.simgen.settings import SimGenSettings
-from gendesign.generate.simgen.shape_files import Pocket
 from gendesign.generate.simgen.trajectory import Recorder, make_folder
 from gendesign.potential import PotentialLike
 from gendesign.potential.batching import is_out_of_memory
 from gendesign.processes import SERIAL, Spread
 from gendesign.randomness import Purpose
-from gendesign.structure.conditions import Condition
-from gendesign.structure.contacts import Host
 from gendesign.structure.counter_random import keys, uniform
-from gendesign.structure.generator import Generator, ShardContext
-from gendesign.structure.macromolecules import read_host
+from gendesign.structure.generator import ShardContext
 from gendesign.structure.types import Candidate
 
 
 @dataclass(frozen=True)
-class SimGen(SimGenSettings, Generator):
+class SimGen(SimGenSettings, Conditioned):
     """Generator of molecules by similarity kernels.
 
         potential = load_potential("organic")
@@ -63,34 +59,10 @@ class SimGen(SimGenSettings, Generator):
         """From skeletons to candidates."""
         return Finisher.of(self.problem, self, self.name)
 
-    @cached_property
-    def requested(self) -> tuple[Condition, ...]:
-        """What was asked for, as checks of the finished candidates."""
-        return requested.conditions(self.problem)
-
     @property
     def references(self) -> References:
         """The molecules to resemble."""
         return self.problem.references
-
-    @property
-    def possible_elements(self) -> Sequence[str]:
-        """Hydrogen and the elements of the skeletons."""
-        return ("H", *self.problem.elements)
-
-    @property
-    def environment(self) -> Host | None:
-        """The host that molecules must not overlap while they are sampled, finished and, by the run, relaxed."""
-        return self.problem.host
-
-    @property
-    def notes(self) -> Sequence[str]:
-        """Which atoms of the files of a host and a pocket count."""
-        shape = self.problem.shape
-        read = [(shape.path, shape.notes)] if isinstance(shape, Pocket) else []
-        if isinstance(self.host, str):
-            read.append((self.host, read_host(self.host).notes))
-        return [f"{path}: {'; '.join(notes)}" for path, notes in read if notes]
 
     @property
     def own_references(self) -> Sequence[Atoms] | None:
