@@ -1,5 +1,6 @@
 """Fragments that a molecule grows on or that it links: fixed atoms, and where the new ones join them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ WALL = {1: 1.95, 0: 2.15}  # Angstrom that new atoms keep from hydrogens and fro
 STIFFNESS = 20.0  # per Angstrom within the walls, as of the repulsion between free atoms
 HOLD = 4.0  # per Angstrom: the first new atom at each attachment
 STEP = 1.27  # Angstrom that one more atom carries a chain further
+SLACK = 0.15  # Angstrom by which fragments may be drawn together
 OVERLAP = 1.0  # Angstrom: nearer atoms of two fragments overlap
 
 
@@ -75,9 +77,10 @@ class Fragments:
             n = len(self.anchors)
             return max(3, n), max(8, n + 5)
         distance = np.linalg.norm(self.anchors[:, None] - self.anchors[None], axis=-1)
-        # more than two are joined by a star from the middle
-        straight = 1 + round(float(distance.max()) * (len(distance) / 2) / STEP)
-        return max(1, straight), straight + 2
+        # more than two are joined by a star from the middle; too short a chain pulls at the fragments, a long one bends
+        steps = (float(distance.max()) - SLACK) * (len(distance) / 2) / STEP
+        straight = 1 + max(0, math.ceil(steps))
+        return straight, straight + 2
 
     def _read(self) -> list[Chem.Mol]:
         if isinstance(self.source, str):

@@ -40,7 +40,10 @@ export async function folders() {
   $("no-results").hidden = state.folders.length > 0;
   $("result-tools").hidden = !state.folders.length;
   $("folder").replaceChildren(...state.folders.map(({ name, title, path }) => Object.assign(new Option(title, name, false, name === folder), { title: path || name })));
-  if (!folder && state.folders.length) await open(state.scene.shown ? state.scene.shown[0] : state.folders[0].name);
+  if (folder || !state.folders.length) return;
+  await open(state.scene.shown ? state.scene.shown[0] : state.folders[0].name);
+  const { structures, strokes, shown } = state.scene;
+  if (!structures.length && !strokes.length && !shown) await showFirst(folder); // an empty view says nothing of a file
 }
 
 export async function open(name) {
@@ -79,11 +82,12 @@ function ordered() {
 }
 
 const isShown = (row) => state.scene.shown && state.scene.shown[0] === folder && state.scene.shown[1] === row.index;
+const isChecked = (row) => Object.keys(row.checks).length > 0;
 const isKept = (row) => state.scene.kept.some(([name, index]) => name === folder && index === row.index);
 
 export function render() {
-  const rows = ordered().slice(0, 300), valid = gallery.rows.filter((row) => row.valid).length;
-  $("count").textContent = gallery.rows.length ? `${valid} of ${gallery.rows.length} pass every check` : "";
+  const rows = ordered().slice(0, 300), all = gallery.rows.length, valid = gallery.rows.filter((row) => row.valid).length;
+  $("count").textContent = !all ? "" : gallery.rows.some(isChecked) ? `${valid} of ${all} pass every check` : `${all}, not checked`;
   refill($("gallery"), rows.map(card));
   details();
 }
@@ -114,7 +118,7 @@ function card(row) {
   const name = $("sort").value, chosen = name && name !== "valid", strain = row.checks.strain_gfn2?.value ?? row.checks.strain_potential?.value;
   const value = chosen ? measure(row, name) : strain, unit = !chosen ? "kcal/mol strain" : name === "energy" ? "eV" : row.checks[name]?.unit;
   if (value !== null && value !== undefined) made.append(line("value", `${number(value)} ${unit || ""}`));
-  if (row.valid) made.append(line("value good", "passes every check"));
+  if (row.valid && isChecked(row)) made.append(line("value good", "passes every check"));
   if (row.reason) { made.append(line("reason", row.reason)); made.title = row.reason; }
   if (isKept(row)) made.append(line("star", "★"));
   made.addEventListener("click", () => pick(row));

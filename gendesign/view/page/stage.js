@@ -11,10 +11,17 @@ export const options = { polyhedra: true, hideH: false, cloud: [] };
 
 export function start(element, canvas) {
   [host, overlay] = [element, canvas];
-  viewer = window.$3Dmol.createViewer(element, { backgroundColor: backdrop(), orthographic: true, antialias: true, disableFog: true });
+  viewer = window.$3Dmol.createViewer(element, { backgroundColor: backdrop(), orthographic: true, antialias: !drawnByProcessor(), disableFog: true });
   viewer.setViewChangeCallback(drawOverlay);
   new ResizeObserver(() => { viewer.resize(); drawOverlay(); }).observe(element);
   element.dataset.ready = "true";
+}
+
+// Without a GPU smooth edges cost ten times the picture (measured: 0.4 against 8 pictures a second of 1,000 atoms).
+function drawnByProcessor() {
+  const context = document.createElement("canvas").getContext("webgl2");
+  const about = context && context.getExtension("WEBGL_debug_renderer_info");
+  return Boolean(about) && /swiftshader|llvmpipe|software|basic render/i.test(context.getParameter(about.UNMASKED_RENDERER_WEBGL));
 }
 
 const backdrop = () => BACKDROP[document.documentElement.dataset.theme] || BACKDROP.light;
