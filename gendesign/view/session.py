@@ -97,8 +97,8 @@ class Session:
         """The words of a run without its output; raises UserError.
 
         request: `structures`, numbers of structures of the scene, and `candidates`, pairs of a gallery's name and an
-        index; `free`, the atoms that may move, where not all of them; `settings` besides
-        those of the scene.
+        index; `free`, the atoms that may move by number of structure, or by "shown" for the candidates, where not all of
+        them may; `settings` besides those of the scene.
         """
         if verb not in VERBS[:3]:
             raise UserError(f"'{verb[:30]}' cannot be started here; allowed are {', '.join(VERBS[:3])}")
@@ -112,17 +112,17 @@ class Session:
 
     def _targets(self, request: Mapping[str, Any]) -> list[tuple[Atoms, list[int]]]:
         rows = self.scene.content["structures"]
-        free = set(map(int, request.get("free") or ()))
+        free = {str(key): set(map(int, atoms)) for key, atoms in dict(request.get("free") or {}).items()}
         targets: list[tuple[Atoms, list[int]]] = []
         for number in map(int, request.get("structures") or ()):
             if not 0 <= number < len(rows):
                 raise UserError("this structure is no longer in the scene; select it again")
             atoms = to_atoms(self.store.get(rows[number]["file"]), rows[number]["pose"])
-            held = [k for k in range(len(atoms)) if k not in free] if free else rows[number]["fixed"]
+            held = _others(len(atoms), free[str(number)]) if free.get(str(number)) else rows[number]["fixed"]
             targets.append((atoms, [k for k in held if k < len(atoms)]))
         for candidate in self.chosen(request.get("candidates") or ()):
-            held = [k for k in range(len(candidate.atoms)) if k not in free] if free else []
             if len(candidate.atoms):
+                held = _others(len(candidate.atoms), free["shown"]) if free.get("shown") else []
                 targets.append((candidate.atoms, held))
         return targets
 
@@ -192,3 +192,7 @@ def _unused(folder: Path, stem: str, suffix: str, body: bytes) -> Path:
     )
     paths = (folder / name for name in names)
     return next(path for path in paths if not path.exists() or path.read_bytes() == body)
+
+
+def _others(count: int, chosen: set[int]) -> list[int]:
+    return [k for k in range(count) if k not in chosen]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import ase.io
 import pytest
 from served import Served
 
@@ -83,6 +84,19 @@ def test_impossible_scenes_are_said_and_start_nothing(server):
     assert server.ask("api/state")["jobs"] == []
 
 
+def test_selected_atoms_of_two_structures_move_and_all_others_are_held(server):
+    server.ask("api/scene", {"changes": {"structures": []}, "label": "clear"})
+    for place in ("0 0 0", "0 0 5"):
+        server.ask("api/upload?name=carbons.xyz", f"2\n\nC {place}\nC 1.5 0 {place[-1]}\n".encode())
+    free = {"0": [1], "1": [0]}
+    job = server.ask("api/jobs", {"verb": "screen", "structures": [0, 1], "free": free})
+    server.ask(f"api/jobs/{job['name']}/cancel", {})
+    given = next(word for word in shlex.split(job["command"]) if word.endswith(".extxyz"))
+    held = [frame.constraints[0].index.tolist() for frame in ase.io.read(server.folder / given, index=":")]
+    assert held == [[0], [1]]
+    server.wait(job["name"])
+
+
 def test_a_run_its_command_and_a_restart_give_the_same(server):
     server.ask("api/scene", {"changes": {"prior": {"kind": "circle"}, "settings": {}}, "label": "circle"})
     name = server.ask("api/jobs", {"verb": "generate"})["name"]
@@ -122,6 +136,7 @@ def test_cancel_ends_within_a_second_and_a_new_server_goes_on(server):
     server.ask(f"api/jobs/{name}/continue", {})
     server.wait(name, ("running",))
     before = server.ask("api/state")
+    finished = next(job["name"] for job in before["jobs"] if job["state"] == "finished")
     server.end(signal.SIGKILL)
     with Served(server.folder) as again:
         after = again.ask("api/state")
@@ -129,8 +144,8 @@ def test_cancel_ends_within_a_second_and_a_new_server_goes_on(server):
             key: before[key] for key in ("scene", "undo", "revision")
         }
         assert again.job(name)["state"] == "interrupted"
-        assert again.job("0001-generate")["state"] == "finished"
-        assert len(again.ask("api/folders/0001-generate")["rows"]) == 2
+        assert again.job(finished)["state"] == "finished"
+        assert len(again.ask(f"api/folders/{finished}")["rows"]) == 2
         again.process.send_signal(signal.SIGTERM)
         assert again.process.wait(30) in (0, -signal.SIGTERM)
     assert "Traceback" not in (server.folder / "errors.txt").read_text()

@@ -28,7 +28,8 @@ function theme(name) {
 function targets() {
   const keys = [...new Set(state.selected.map(([key]) => key))];
   if (keys.length) {
-    const free = keys.length === 1 ? state.selected.map(([, atom]) => atom) : [];
+    const free = {};
+    for (const [key, atom] of state.selected) (free[key] ||= []).push(atom);
     return { structures: keys.filter((key) => typeof key === "number"), candidates: keys.includes("shown") && state.scene.shown ? [state.scene.shown] : [], free };
   }
   if (state.scene.shown) return { candidates: [state.scene.shown] };
@@ -47,7 +48,7 @@ function hydrogenate() {
 }
 
 const relax = () => jobs.run("relax", targets());
-const screening = (extra = {}) => jobs.run("screen", { ...targets(), free: [], ...extra });
+const screening = (extra = {}) => jobs.run("screen", { ...targets(), free: {}, ...extra });
 const validate = () => screening({ settings: { "screening.checks": "[validity,strain]", "screening.strain_methods": "[gfn2]" } });
 const generate = () => jobs.run("generate");
 const link = async () => { if (await panel.link()) await generate(); };
