@@ -2,9 +2,10 @@
 
     python -m scripts.hoip.finetune [STEPS]      # default 1400; an interrupted run resumes
 
-It starts from an existing tuned.pt. A universal potential needs fewer labels than a new one (numbers in README.md). It
-is tuned without dispersion, which is added afterwards as in CP2K. Errors on structures with held-out cations are
-printed every EVERY steps; no choice is based on them. On a large GPU 1400 steps take six minutes.
+It starts from an existing tuned.pt. A universal potential needs fewer labels than a new one
+(docs/notebook/hoip-fits.md). It is tuned without dispersion, which is added afterwards as in CP2K. Errors on structures
+with held-out cations are printed every EVERY steps; no choice is based on them. On a large GPU 1400 steps take six
+minutes.
 """
 
 import math

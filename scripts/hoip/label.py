@@ -46,7 +46,7 @@ MAX_FORCE = 30.0  # eV/Angstrom, of a label
 BY_TUNED = f"{TUNED} tuned to CP2K + D3(BJ)"
 VISITED, TOGETHER = STREAMS["visited"].start, 8  # first number; structures that are relaxed in one batch
 MOST = 42  # largest number of atoms of a visited structure
-SLOW = 17  # SCF steps from which on energies have a systematic error (README.md)
+SLOW = 17  # SCF steps from which on energies have a systematic error (docs/notebook/hoip-fits.md)
 DISAGREEMENTS = FOLDER / "disagreements.extxyz"
 BOX = 11.0  # Angstrom, of an isolated atom
 
