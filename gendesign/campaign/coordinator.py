@@ -203,19 +203,27 @@ def _needs_descriptors(gate: Gate) -> bool:
 
 
 def _judge(config: Config, potential: "PotentialLike", missing: Sequence[tuple[str, str]]) -> None:
-    """Compare the generators with the potential's domain, and unknown columns with their conditions."""
+    """Compare the generators with the potential's domain, and unknown columns with their conditions.
+
+    Of a grid so many runs are made that every value occurs once: all combinations could take longer than the campaign.
+    """
     conditions: set[str] = set()
-    judged: set[str] = set()
+    judged: set[tuple[str, str, str]] = set()
+    warnings: list[str] = []
     for settings in config.runs:
-        words = run_config(settings)
         entry = settings.name.partition(",")[0]
-        if entry in judged:
+        values = {(entry, key, str(value)) for key, value in settings.varied.items() if key != "seed"}
+        values.add((entry, "", ""))
+        if values <= judged:
             continue
-        judged.add(entry)
-        generator = make_generator(settings, potential)
-        conditions |= {condition.name for condition in generator.requested}
-        if words is not None:
-            say(judge_generator(generator, potential, words))
+        judged |= values
+        with _named(f"generators.{settings.name}"):
+            words = run_config(settings)
+            generator = make_generator(settings, potential)
+            conditions |= {condition.name for condition in generator.requested}
+            if words is not None:
+                warnings += judge_generator(generator, potential, words)
+    say(list(dict.fromkeys(warnings)))
     for key, column in missing:
         if column not in conditions:
             known = sorted({name for one in config.stages for name in one.stage.columns} | conditions)

@@ -27,6 +27,7 @@ def write_pages(results: Results) -> None:
         "model": {"name": str(survey.plan.content.get("potential", "organic"))},
         "shards": {"finished": finished, "total": finished + len(survey.missing())},
         "table": [],
+        "ranked_by": [text.split()[-1] for text in survey.plan.ranking.by],
         "campaign": {"settings": dict(survey.plan.content), "runs": [run.name for run in survey.plan.runs]},
     }
     explorer = explorer_page(summary, candidates, verdicts)

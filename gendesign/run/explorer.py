@@ -84,7 +84,7 @@ def explorer_page(
 ) -> str | None:
     """The page of the candidates so far; None without chemiscope and where no candidate has a structure."""
     library = installed()
-    placed = sections(candidates, verdicts, list(summary.get("conditions", ())))
+    placed = sections(candidates, verdicts, list(summary.get("conditions", ())), list(summary.get("ranked_by", ())))
     shown, hidden = explorable(placed)
     if library is None or not shown:
         return None

@@ -52,13 +52,14 @@ def write_report(
     """Write the page of the candidates so far. inset: HTML below the heading, such as the funnel of a campaign.
 
     Of `summary` it shows the table, `warnings` (texts, at the top) and `conditions` (names of checks, on every card).
+    Where it has `ranked_by`, names of checks, candidates are in order of rank and their cards have these numbers.
     Cards and rows lead to their structures in explorer.html where chemiscope is installed.
     """
-    conditions = list(summary.get("conditions", ()))
+    conditions, ranked_by = list(summary.get("conditions", ())), list(summary.get("ranked_by", ()))
     relaxation = _relaxation(summary)
-    placed = sections(candidates, verdicts, conditions)
+    placed = sections(candidates, verdicts, conditions, ranked_by)
     library = installed()
-    cards = _Cards(by_candidate(verdicts), conditions, relaxation)
+    cards = _Cards(by_candidate(verdicts), conditions, relaxation, ranked_by)
     ranked = any(verdict.check == RANK for verdict in verdicts)
     changed = crystals.crystals_of(candidates) if summary["identity"].get("verb") == "relax" else []
     few, many = (changed, []) if len(changed) <= crystals.FEW else ([], changed)
@@ -188,6 +189,7 @@ class _Cards:
     of: Mapping[int, Mapping[str, Verdict]]
     conditions: Sequence[str]
     relaxation: Mapping[str, Any]
+    ranked_by: Sequence[str] = ()
 
     def gallery(self, section: Section) -> dict[str, Any]:
         shown = section.candidates[:MOST_PICTURES]
@@ -219,6 +221,8 @@ class _Cards:
         values = {check: verdict.value for check, verdict in checks.items()}
         strains = [checks[check] for check in _strains(list(checks.values()))[:1]]
         out = [f"strain {v.value:.1f} {v.unit}" for v in strains if isinstance(v.value, float)]
+        ranks = [checks[name] for name in self.ranked_by if name in checks and checks[name] not in strains]
+        out += [f"{check_name(v.check)} {v.value:.3g} {v.unit}".strip() for v in ranks if isinstance(v.value, float)]
         if RANK in values:
             out.append(f"rank {values[RANK]:.0f}")
             out += [text.format(values[check]) for check, text in BEST.items() if values.get(check) is not None]

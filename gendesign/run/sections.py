@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from gendesign.run.properties import check_name
 from gendesign.run.table import VALID
 from gendesign.screening.perovskite import BROKEN, COPY, STOPPED
 from gendesign.structure.types import Candidate, Verdict
@@ -35,13 +36,19 @@ def by_candidate(verdicts: Sequence[Verdict]) -> dict[int, dict[str, Verdict]]:
 
 
 def sections(
-    candidates: Sequence[Candidate], verdicts: Sequence[Verdict], conditions: Sequence[str] = ()
+    candidates: Sequence[Candidate],
+    verdicts: Sequence[Verdict],
+    conditions: Sequence[str] = (),
+    ranked_by: Sequence[str] = (),
 ) -> list[Section]:
     """Every candidate in one section; results come first, and empty sections are left out.
 
     Candidates are ordered by number, ranked ones by rank. Valid molecules that meet all `conditions` (names of checks)
-    come before those that miss one.
+    come before those that miss one. With `ranked_by`, names of checks, the candidates are in order of rank already.
     """
+    if ranked_by:
+        note = f"by {', '.join(map(check_name, ranked_by))}; the best first"
+        return [Section("Ranked candidates", note, tuple(candidates), always_shown=True)]
     checks = by_candidate(verdicts)
     if any(RANK in row or NETWORK in row for row in checks.values()) or any(map(_ended_early, candidates)):
         grouped = _search(candidates, checks)

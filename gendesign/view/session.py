@@ -97,8 +97,8 @@ class Session:
         """The words of a run without its output; raises UserError.
 
         request: `structures`, numbers of structures of the scene, and `candidates`, pairs of a gallery's name and an
-        index; `free`, the atoms that may move by number of structure, or by "shown" for the candidates, where not all of
-        them may; `settings` besides those of the scene.
+        index; `free`, the atoms that may move, by the number of a structure or by "shown" for the candidates, where not
+        all of them may; `settings` besides those of the scene.
         """
         if verb not in VERBS[:3]:
             raise UserError(f"'{verb[:30]}' cannot be started here; allowed are {', '.join(VERBS[:3])}")

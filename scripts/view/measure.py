@@ -1,6 +1,7 @@
 """How fast the page of `gendesign view` answers: first frame, frames a second, Cancel.
 
-Writes docs/benchmarks/viewer.json. python -m scripts.view.measure [RECORD]; needs Chromium, which draws without a GPU, and `make view`.
+python -m scripts.view.measure [RECORD] writes docs/benchmarks/viewer.json. It needs `make view`, and Chromium, which
+draws without a GPU.
 """
 
 import sys
@@ -20,8 +21,10 @@ from gendesign.benchmark.record import table, write  # noqa: E402
 from gendesign.structure.types import Row  # noqa: E402
 
 TURNS = 6  # seconds of turning and of watching
-RUN = ("generator.n_heavy_atoms=10", "n=10", "shard_size=10", "workers=0", "generator.steps=120",
-       "generator.particles=10", "generator.families=5", "generator.finishing.sweeps=3", "generator.finishing.rough_steps=10")  # fmt: skip
+RUN = (
+    "generator.n_heavy_atoms=10", "n=10", "shard_size=10", "workers=0", "generator.steps=120", "generator.particles=10",
+    "generator.families=5", "generator.finishing.sweeps=3", "generator.finishing.rough_steps=10",
+)  # fmt: skip
 # Milliseconds from the click to the first picture of a growing molecule.
 FIRST = """new Promise((done) => {
   const begun = performance.now(), stage = document.getElementById("stage");

@@ -10,9 +10,11 @@ import toys
 from gendesign import cli
 from gendesign.campaign import Campaign
 from gendesign.campaign.config import configure, engine_of, experiment, read
+from gendesign.campaign.coordinator import _judge
 from gendesign.campaign.engines import make_engine
 from gendesign.campaign.layout import PLAN, safe
 from gendesign.errors import SettingsError, UserError
+from gendesign.potential import load_potential
 from gendesign.run.conf import options
 
 SOUND = """
@@ -128,7 +130,8 @@ def test_the_experiments_that_come_along_are_sound(name):
     from gendesign.campaign.site import run_config
 
     config = configure(read(experiment(name)))
-    assert not _unknown_columns(config) and config.stages
+    of_conditions = {"objective", "host_hydrogen_bonds"}  # columns of the generator's own conditions
+    assert {column for _, column in _unknown_columns(config)} <= of_conditions and config.stages
     assert all(run_config(run).n == run.n for run in config.runs)
 
 
@@ -215,3 +218,9 @@ def test_exports_hold_the_best(tmp_path):
     assert export(results, "csv").read_text().count("\n") == 21
     with pytest.raises(SettingsError, match="uncertainty or descriptors"):
         labelling(results.survey, 3)
+
+
+def test_every_value_of_a_grid_is_judged_before_any_work(sound):
+    content = read(sound, ["generators.small.grid={generator.elements: ['[C]','[C,Si]'], seed: [0, 1]}"])
+    with pytest.raises(SettingsError, match=r"^generators\.small,elements=_C,Si_,seed=0: .* no Si "):
+        _judge(configure(content), load_potential("organic"), [])

@@ -77,6 +77,14 @@ def test_molecules_by_what_became_of_them(tmp_path):
     assert "wrong valence" not in page  # EDM's table fails sound aromatic molecules; its share stands in the table
 
 
+def test_ranked_candidates_keep_their_order_and_show_what_ranked_them(tmp_path):
+    candidates = [Candidate(bulk("C"), i) for i in (2, 1)]
+    verdicts = [Verdict(1, "layer_spacing", None, 9.46, "Angstrom"), Verdict(2, "valid", True)]
+    page = page_of(tmp_path, candidates, verdicts, ranked_by=["layer_spacing"])
+    assert "Ranked candidates (2)" in page and "by layer spacing; the best first" in page
+    assert page.index("<b>2</b>") < page.index("<b>1</b>") and "layer spacing 9.46" in page
+
+
 def test_a_search_says_what_it_did_not_go_on_with(tmp_path):
     reasons = [
         None, None, None, None, "stopped at rung 1: energy 0.100 eV per formula unit above the best",
