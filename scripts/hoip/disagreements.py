@@ -5,8 +5,8 @@
 Writes training/hoip/disagreements.extxyz. The criterion is that of active learning by committee: the energy difference
 per atom between the mean of the fits and the tuned potential, plus the range of the fits. It is evaluated for every
 fifth label of small salts and pairs with small forces, which are cheaper for CP2K than layers. A part of the error is
-common to all crystals of a cation (docs/notebook/hoip-fits.md). The selection therefore holds one crystal of each cation
-that was not selected before, in descending order of disagreement. The printed command labels the first 160.
+common to all crystals of a cation (docs/notebook/hoip-fits.md). The selection therefore holds one crystal of each
+cation that was not selected before, in descending order of disagreement. The printed command labels the first 160.
 """
 
 import sys
