@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, molecule
+from browser import Browser, chromium
 
 from gendesign.errors import UserError
 from gendesign.structure.types import Candidate, Verdict
@@ -24,6 +25,17 @@ def test_molecules_and_crystals_are_shown_with_their_checks():
     assert cell.startswith("<iframe") and html.unescape(cell.split('srcdoc="')[1].split('" width')[0]) == shown.page
     assert "density" in shown.page and "2 structures" in shown.page
     assert "http" not in cell.split("srcdoc")[0]
+
+
+@pytest.mark.skipif(chromium() is None, reason="no Chromium is installed (Debian: apt install chromium)")
+def test_a_cell_shows_the_values_and_leads_nowhere(tmp_path):
+    (tmp_path / "cell.html").write_text(view([molecule("CH3OH"), molecule("C6H6")])._repr_html_())
+    with Browser(tmp_path / "chromium") as page:
+        page.open(tmp_path / "cell.html")
+        inside = "document.querySelector('iframe').contentDocument"
+        page.wait(f"{inside}.querySelectorAll('#values tr').length > 1")
+        assert "CH4O" in page.evaluate(f"{inside}.getElementById('values').textContent")
+        assert page.evaluate(f"{inside}.getElementById('back').hidden") and page.problems == []
 
 
 def test_plain_atoms_are_shown_and_nothing_is_refused():
