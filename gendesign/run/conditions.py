@@ -48,7 +48,7 @@ def host_of(path: str | None, candidates: Sequence[Candidate]) -> Host | None:
     if read.notes:
         print(f"gendesign: {path}: {'; '.join(read.notes)}", file=sys.stderr)
     usable = [candidate for candidate in candidates if candidate.failure is None]
-    periodic = next((f"structure {c.index}" for c in usable if c.atoms.pbc.any()), "")
+    periodic = next((f"structure {c.index + 1}" for c in usable if c.atoms.pbc.any()), "")
     if atoms.pbc.any() or periodic:
         raise UserError(
             f"host={path}: {periodic or 'the host'} is periodic, and its images would not count; give structures "

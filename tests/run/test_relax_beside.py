@@ -44,7 +44,7 @@ def test_a_molecule_leaves_its_host_and_keeps_its_own_energy(place, capsys):
     [
         (("far.xyz", "host=host.xyz"), "no atom within 8 Angstrom of any structure"),
         (("pressed.xyz", "host=absent.xyz"), "absent.xyz"),
-        (("crystal.extxyz", "host=host.xyz"), "structure 0 is periodic"),
+        (("crystal.extxyz", "host=host.xyz"), "structure 1 is periodic"),
     ],
 )
 def test_a_host_that_cannot_be_used_is_one_line(place, capsys, words, message):
