@@ -1,5 +1,7 @@
 """Relaxation beside a host: the wall's derivative, energies that stay the potential's own, no molecule inside."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import tiny
@@ -37,6 +39,27 @@ def test_forces_of_the_wall_are_its_derivative():
             step[atom, axis] = h
             slope = (wall(atoms.numbers, x + step)[0].sum() - wall(atoms.numbers, x - step)[0].sum()) / (2 * h)
             assert forces[atom, axis] == pytest.approx(-slope, abs=1e-6)
+
+
+def test_a_hydrogen_bond_attracts_where_it_has_an_energy():
+    bound = molecule("H2O")
+    host = replace(Host.of(bound), bond_energy=0.25)
+    guest = molecule("H2O")  # accepts a hydrogen of the host at the ideal distance, along its bond
+    along = bound.positions[1] - bound.positions[0]
+    along /= np.linalg.norm(along)
+    guest.positions += bound.positions[1] + 1.9 * along - guest.positions[0]
+    wall, without = Wall(host), Wall(Host.of(bound))
+    difference = wall(guest.numbers, guest.positions)[0].sum() - without(guest.numbers, guest.positions)[0].sum()
+    assert -0.30 < difference < -0.25  # the other pairs are far from their ideal distance and add a little
+    x, h = guest.positions + [0.13, -0.2, 0.31], 1e-5
+    forces = wall(guest.numbers, x)[1]
+    for atom in range(3):
+        for axis in range(3):
+            step = np.zeros_like(x)
+            step[atom, axis] = h
+            slope = (wall(guest.numbers, x + step)[0].sum() - wall(guest.numbers, x - step)[0].sum()) / (2 * h)
+            assert forces[atom, axis] == pytest.approx(-slope, abs=1e-6)
+    assert len(host.near(guest.positions, 5.0)) == 3 and host.near(guest.positions, 5.0).bond_energy == 0.25
 
 
 def test_batches_get_the_wall_of_each_structure():

@@ -60,19 +60,21 @@ class Host:
     """Fixed atoms that molecules must not overlap: numbers (hosts,), positions (hosts, 3) in Angstrom; not periodic.
 
     hidden: mask (hosts,) of the atoms that may carry hydrogens which are not there; None: all of them where there is no
-    hydrogen at all, otherwise none.
+    hydrogen at all, otherwise none. bond_energy: what a hydrogen bond is worth in relaxations, in eV.
     """
 
     numbers: np.ndarray
     positions: np.ndarray
     hidden: np.ndarray | None = None
+    bond_energy: float = 0.0
 
     @classmethod
     def of(cls, *structures: Atoms) -> Host:
         """A host of all atoms of `structures` at their positions, `hidden` from their arrays of this name."""
         parts = [cls(np.asarray(a.numbers), np.asarray(a.positions, float), a.arrays.get("hidden")) for a in structures]
         rows = zip(*((part.numbers, part.positions, part.bare) for part in parts), strict=True)
-        return cls(*map(np.concatenate, rows))
+        numbers, positions, bare = map(np.concatenate, rows)
+        return cls(numbers, positions, bare)
 
     def __len__(self) -> int:
         return len(self.numbers)

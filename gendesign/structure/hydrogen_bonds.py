@@ -18,6 +18,7 @@ from gendesign.structure.contacts import Host
 
 H_ACCEPTOR, ANGLE = 2.5, 120.0  # Angstrom, degrees
 HEAVY, LEAST, SIDE = 3.5, 2.4, 90.0  # Angstrom, Angstrom, degrees
+TO_HYDROGEN, TO_HEAVY = 1.9, 2.9  # Angstrom: ideal distances of an acceptor to the hydrogen, and to the donor
 BOND = 1.25  # of the sum of covalent radii
 FLAT = 0.25  # Angstrom of an N off the plane of its three neighbours, below which it has no lone pair to give
 AROUND = 8.0  # Angstrom from the molecule to the atoms of the host that are looked at

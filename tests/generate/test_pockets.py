@@ -96,20 +96,12 @@ def test_atoms_of_blocks_are_drawn_to_complementary_partners_only():
     assert accepting == [True, False, False]  # the water's oxygen: carbonyl groups and pyridine have nothing to give
 
 
-def test_a_hydrogen_bond_counts_in_the_choice():
-    host = Host.of(water())
-    bound, free = molecule("H2O"), molecule("H2O")
-    bound.positions += [water().positions[1, 0] + 1.9, 0, 0] - bound.positions[0]
-    bound.rotate(180, "z", center=bound.positions[0])
-    free.positions += [8.0, 0, 0]
-    counts = [a.bonds for a in assess([bound, free], Requirements(host=host, bond_weight=1.0))]
-    assert counts == [1, 0]
-    assert [a.bonds for a in assess([bound], Requirements(host=host))] == [0]  # not looked for where it has no weight
+def test_the_energy_of_the_host_counts_in_the_choice():
     goal, settings = Goal(np.array([0, 0, 1]), 0.0), Finish(temperature=0.01)
-    bonded, other = Proposal(bound, 1, 0, -1.0, "O", bonds=1), Proposal(free, 1, 0, -1.4, "O")
-    rules = Requirements(host=host, bond_weight=1.0)
-    assert choose([bonded, other], goal, [6, 7, 8], settings, 0.5, rules) is bonded
-    assert choose([bonded, other], goal, [6, 7, 8], settings, 0.5, replace(rules, bond_weight=0.1)) is other
+    bound = Proposal(molecule("H2O"), 1, 0, -1.0, "O", pressed=-0.5)
+    other = Proposal(molecule("H2O"), 1, 0, -1.4, "O")
+    assert choose([bound, other], goal, [6, 7, 8], settings, 0.5) is bound
+    assert choose([replace(bound, pressed=-0.3), other], goal, [6, 7, 8], settings, 0.5) is other
 
 
 def test_what_a_run_with_a_host_measures(known):

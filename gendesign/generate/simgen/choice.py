@@ -60,7 +60,7 @@ def choose(
     """One proposal, drawn by exp(-cost / temperature) with the uniform number `u`.
 
     The cost (eV) is E - sum mu, plus what `settings` charge for the distance from the `goal`, plus SHIFT_COST for moved
-    fragments and the energy of the host's wall, less the `reward` and what hydrogen bonds with the host are worth. Only
+    fragments and the energy of the host (its wall, less its hydrogen bonds where they count), less the `reward`. Only
     the proposals that break the fewest requirements take part: valid ones before others, then those that do not overlap
     the host, break no rule, have the required composition, close their ring and lost no atom. `elements`: atomic
     numbers of the goal's composition.
@@ -85,7 +85,6 @@ def choose(
             + settings.off_composition * mismatch(p.atoms.numbers, goal.composition, elements)
             + (settings.off_stability or 0.0) * p.unstable
             + settings.off_unsaturation * abs(unsaturation(p.atoms.numbers) - goal.unsaturation)
-            - requirements.bond_weight * p.bonds
             for p in best
         ]
     )

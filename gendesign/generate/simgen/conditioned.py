@@ -2,26 +2,23 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
+
+from ase import Atoms
 
 from gendesign.generate.simgen import requested
+from gendesign.generate.simgen.problem import Problem
 from gendesign.generate.simgen.shape_files import Pocket
 from gendesign.structure.conditions import Condition
 from gendesign.structure.contacts import Host
 from gendesign.structure.generator import Generator
 from gendesign.structure.macromolecules import read_host
 
-if TYPE_CHECKING:
-    from ase import Atoms
-
-    from gendesign.generate.simgen.problem import Problem
-
 
 class Conditioned(Generator):
     """A generator of molecules with a `problem`, which states what is asked for, and perhaps a `host`."""
 
-    problem: "Problem"
-    host: "str | Atoms | None"
+    problem: Problem
+    host: str | Atoms | None
 
     @cached_property
     def requested(self) -> tuple[Condition, ...]:

@@ -9,9 +9,8 @@ from torch import Tensor
 from gendesign.generate.simgen.assembly import Layout
 from gendesign.generate.simgen.state import Swarm
 from gendesign.structure.contacts import Host
-from gendesign.structure.hydrogen_bonds import PolarSites
+from gendesign.structure.hydrogen_bonds import TO_HEAVY, TO_HYDROGEN, PolarSites
 
-TO_HYDROGEN, TO_HEAVY = 1.9, 2.9  # Angstrom from an acceptor to a hydrogen, and between donor and acceptor
 WIDTH = 0.8  # Angstrom: how far from the ideal distance the pull is strongest
 BELOW = 1.0  # Angstrom of noise below which it acts
 

@@ -36,7 +36,7 @@ from gendesign.structure.types import Score
 
 AUTO = "auto"
 USUAL_SIZE = 9  # heavy atoms where no other setting says how many
-PULL = 5.0  # of a hydrogen bond in sampling, for each eV that it is worth in the choice
+PULL = 5.0  # of a hydrogen bond in sampling, for each eV that it is worth
 WHOLE_SHAPE = 5  # atoms from which on a reference skeleton counts as a shape of the prior
 LOWEST_SCORE = 1e-3  # of an objective, below which its logarithm no longer falls
 
@@ -145,7 +145,7 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
     fragments = _fragments(settings)
     shape = settings.prior.shape if isinstance(settings.prior, ShapePrior) else None
     sizes = _sizes(settings, limits, fragments, shape)
-    host = _host(settings.host, shape)
+    host = _host(settings.host, shape, settings.hydrogen_bonds)
     fixed = None if fragments is None else fragments.fixed
     ring = shape.ring if isinstance(shape, RingShape) else None
     require(potential, Capability.DESCRIPTORS)
@@ -174,7 +174,6 @@ def resolve(settings: SimGenSettings, potential: PotentialLike) -> Problem:
             _patterns(settings.forbidden),
             host,
             ring,
-            settings.hydrogen_bonds,
             shape.ligand_atoms if isinstance(shape, Pocket) and fragments is None else None,
         ),
         references=references,
@@ -252,7 +251,7 @@ def _patterns(forbidden: Sequence[str]) -> list[Chem.Mol]:
     return patterns
 
 
-def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
+def _host(host: str | Atoms | None, shape: Shape | None, bond_energy: float) -> Host | None:
     """All atoms of the host and of the pocket's surroundings; None without either."""
     atoms = read_host(host).atoms if isinstance(host, str) else host
     if atoms is not None and atoms.pbc.any():
@@ -262,7 +261,7 @@ def _host(host: str | Atoms | None, shape: Shape | None) -> Host | None:
             "molecule, without a cell"
         )
     parts = [part for part in (atoms, shape.host if isinstance(shape, Pocket) else None) if part is not None]
-    return Host.of(*parts) if parts else None
+    return replace(Host.of(*parts), bond_energy=bond_energy) if parts else None
 
 
 def _walls(host: Host | None, hydrogen_bonds: float) -> tuple[Score, ...]:

@@ -32,9 +32,9 @@ class Proposal:
 
     After a rough relaxation: `formation`, its energy less the chemical potentials (eV); its `smiles`, None where it is
     no valid molecule; `broken`, which requirement it breaks; `overlaps`, whether it overlaps the host; `lacks_ring`,
-    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive; `bonds`, its
-    number of hydrogen bonds with the host, where they count; `pressed`, the energy of the host's wall
-    (eV); `shape`, its shape Tanimoto with the ligand in whose place it is, 1 without one.
+    whether it has no ring along a closed shape; `unstable`, its number of groups that do not survive; `pressed`, the
+    energy of the host, its wall less its hydrogen bonds where they count (eV); `shape`, its shape Tanimoto with the
+    ligand in whose place it is, 1 without one.
     """
 
     atoms: Atoms
@@ -47,7 +47,6 @@ class Proposal:
     overlaps: bool = False
     lacks_ring: bool = False
     unstable: int = 0
-    bonds: int = 0
     pressed: float = 0.0
     shape: float = 1.0
 
@@ -60,11 +59,10 @@ class Assessment(NamedTuple):
     overlaps: bool
     lacks_ring: bool
     unstable: int
-    bonds: int
     shape: float
 
 
-NO_MOLECULE = Assessment(None, "", False, False, 0, 0, 1.0)
+NO_MOLECULE = Assessment(None, "", False, False, 0, 1.0)
 
 
 def hydrogenated(
@@ -178,7 +176,6 @@ def assess(structures: Sequence[Atoms], requirements: Requirements) -> list[Asse
                 requirements.host is not None and requirements.host.overlaps(atoms) > 0,
                 mol is not None and requirements.lacks_ring(mol),
                 0 if mol is None else sum(unstable_groups(mol).values()),
-                requirements.bonds_of(atoms),
                 requirements.shape_of(atoms),
             )
         )

@@ -11,7 +11,6 @@ from gendesign.generate.simgen.shape_files import LIKE
 from gendesign.generate.simgen.skeleton import FixedAtoms
 from gendesign.generate.simgen.sweep import sites_of
 from gendesign.structure.contacts import Host
-from gendesign.structure.hydrogen_bonds import hydrogen_bonds
 from gendesign.structure.rings import is_closed
 from gendesign.structure.volumes import tanimoto
 
@@ -23,16 +22,15 @@ class Requirements:
     """Rules for finished molecules.
 
     The atoms of `fixed` fragments stay as they are; no pattern of `forbidden` may occur; molecules must not overlap
-    `host`. `place` has the heavy atoms of a ligand whose shape molecules should have, in its place. `bond_weight` (eV)
-    is what a hydrogen bond with the host is worth in the choice. `ring(n)` is how many of n heavy atoms a ring along
-    the shape has; molecules with such a ring are preferred (structure/rings.py).
+    `host`. `place` has the heavy atoms of a ligand whose shape molecules should have, in its place. `ring(n)`
+    is how many of n heavy atoms a ring along the shape has; molecules with such a ring are preferred
+    (structure/rings.py).
     """
 
     fixed: FixedAtoms | None = None
     forbidden: Sequence[Chem.Mol] = ()
     host: Host | None = None
     ring: Callable[[int], float] | None = None
-    bond_weight: float = 0.0
     place: Atoms | None = None
 
     def lacks_ring(self, mol: Chem.Mol) -> bool:
@@ -43,10 +41,6 @@ class Requirements:
         """Shape Tanimoto of the heavy atoms with the ligand in whose place they belong; 1 where there is none."""
         heavy = atoms[atoms.numbers > 1]
         return 1.0 if self.place is None or len(heavy) < LIKE * len(self.place) else tanimoto(heavy, self.place)
-
-    def bonds_of(self, atoms: Atoms) -> int:
-        """Number of hydrogen bonds with the host; 0 where they have no weight."""
-        return len(hydrogen_bonds(atoms, self.host)) if self.host is not None and self.bond_weight else 0
 
     def broken_by(self, atoms: Atoms, mol: Chem.Mol) -> str:
         """Which rule on patterns or fragments a finished molecule breaks, in words; '' for none."""

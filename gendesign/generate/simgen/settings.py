@@ -65,8 +65,8 @@ class SimGenSettings:
     )
     hydrogen_bonds: float = setting(
         0.0,
-        "what a hydrogen bond with the host is worth in the choice among an attempt's candidates; above 0 N and O are "
-        "drawn to its partners in sampling as well",
+        "energy of a hydrogen bond with the host in relaxation and in the choice among an attempt's candidates; above "
+        "0 N and O are drawn to its partners in sampling as well",
         unit="eV",
         least=0,
     )
