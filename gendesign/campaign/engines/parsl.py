@@ -174,5 +174,6 @@ def _reap(path: Path) -> None:
     """End the interchange of a coordinator that was killed; its managers then leave by themselves."""
     with suppress(OSError, ValueError):
         pid = int(path.read_text())
-        if b"interchange.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()  # it may name itself by setproctitle
+        if b"interchange.py" in line or b"parsl: HTEX interchange" in line:
             os.kill(pid, signal.SIGKILL)
